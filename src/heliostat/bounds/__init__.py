@@ -1,0 +1,1 @@
+"""How well something can be estimated at all."""

@@ -1,0 +1,182 @@
+r"""Bounds on a user's position and heading (PEB, REB), from the definition and in closed form.
+
+`pose_information` and `pose_information_by_definition` have one signature and one meaning. The
+first costs O(1) a position: over orthonormal codebooks the sum over all beam pairs is a product of
+two constants, and the user array's derivative splits into a part along its response and a centred
+part orthogonal to it. The second differentiates the pilot model and sums over every beam pair.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from heliostat.bounds.fisher import (
+    SINGULAR,
+    change_parameters,
+    eliminate_nuisance,
+    slepian_bangs,
+)
+from heliostat.geometry.frames import Scalar, travel, user_axis
+from heliostat.observation.pilots import (
+    band_nodes,
+    channel_params,
+    pilot_mean,
+    unknowns_at,
+)
+from heliostat.scene import LocalizationScene
+from heliostat.surface.passive import surface_response
+from heliostat.units import SPEED_OF_LIGHT
+
+POSE = ("x", "y", "heading")
+
+
+class PoseInformation(eqx.Module):
+    """Fisher information about (x, y, heading), and what to measure it against."""
+
+    information: Float[Array, "pose pose"]  # nuisances eliminated; [m⁻²], [m⁻¹rad⁻¹], [rad⁻²]
+    reference: Float[Array, "pose"]
+    """Information were every channel parameter seen on its own, and heading at broadside: the
+    scale on which a direction is called lost. [m⁻², m⁻², rad⁻²]"""
+
+
+def pose_information(scene: LocalizationScene, active_antennas: int | Scalar) -> PoseInformation:
+    r"""Closed form, O(1) a position for steered surfaces and O(N) for arbitrary phases.
+
+    With :math:`E = 2PT_s|\tilde h|^2N_B/N_0`, the response :math:`s_k` of configuration k and its
+    slopes :math:`s_{k,j}` to the departure cosines :math:`\psi_j`,
+
+    .. math::
+       J_{il} = \frac{E}{K}\sum_k\Big[N_M\,\mathrm{Re}(D_{ik}^*D_{lk})
+         + |s_k|^2\big(V\,\partial_i\psi\,\partial_l\psi
+         + N_M\tfrac{\pi^2B^2}{3c^2}\,\partial_id\,\partial_ld\big)\Big],
+
+    where :math:`D_{ik} = (j\kappa\tfrac{N_M-1}{2}\partial_i\psi + \partial_i\ln|\tilde h|)s_k
+    + \sum_j\partial_i\psi_j\,s_{k,j}`, :math:`V = \kappa^2N_M(N_M^2-1)/12`,
+    :math:`\kappa = 2\pi` times the user's spacing and :math:`\psi` its arrival cosine. An unknown
+    gain leaves of D what is orthogonal to s; an unknown clock drops the last term.
+
+    Args:
+        scene: The scene; the bound is for its user.
+        active_antennas: :math:`N_B`; may be traced.
+
+    Equals paper eqs. (31), (36) with (112)-(128), except: 2/N0 for 1/N0, the sign of (117), and
+    direction cosines for the angles of (9)-(11). See ``docs/theory/localization.md``.
+    """
+    user, link, surface = scene.user, scene.link, scene.surface
+    direction, distance = travel(surface.position, user.position)
+    axis = user_axis(user.heading)
+    departure = surface.array.direction_cosines(direction)
+    arrival = jnp.dot(direction, axis)
+
+    # Slopes over (x, y, heading).
+    level = direction[:2]
+    turned = user_axis(user.heading + jnp.pi / 2)
+    arrival_slope = jnp.append((axis[:2] - arrival * level) / distance, jnp.dot(direction, turned))
+    panel = jnp.stack([surface.array.horizontal, surface.array.vertical])
+    departure_slope = jnp.pad(
+        (panel[:, :2] - departure[:, None] * level[None, :]) / distance, ((0, 0), (0, 1))
+    )
+    distance_slope = jnp.append(level, 0.0)
+    amplitude = scene.path_amplitude(distance)
+    loss_slope = jax.grad(scene.path_amplitude)(distance) / amplitude * distance_slope
+
+    response, response_slope = surface_response(
+        surface.array, surface.reflection, surface.alignment, scene.arrival(), departure
+    )
+    power = jnp.sum(jnp.abs(response) ** 2)
+    receive = 2 * jnp.pi * user.spacing
+    antennas = float(user.antennas)
+    through_surface = response_slope @ departure_slope + 0j
+    if link.gain_known:
+        along = 1j * receive * (antennas - 1) / 2 * arrival_slope + loss_slope
+        derivative = through_surface + response[:, None] * along[None, :]
+    else:
+        overlap = jnp.conj(response) @ through_surface / jnp.where(power > 0, power, 1.0)
+        derivative = through_surface - response[:, None] * overlap[None, :]
+    centred = receive**2 * antennas * (antennas**2 - 1) / 12
+    ranging = antennas * (jnp.pi * link.bandwidth / SPEED_OF_LIGHT) ** 2 / 3
+
+    gain_power = (jnp.abs(link.gain) * amplitude) ** 2
+    energy = scene.base_station.power * scene.frame.pilot * gain_power * active_antennas
+    share = 2 * energy / (link.noise_density * response.size)
+    information = antennas * jnp.real(jnp.conj(derivative).T @ derivative)
+    information += power * centred * arrival_slope[:, None] * arrival_slope[None, :]
+    if link.clock_known:
+        information += power * ranging * distance_slope[:, None] * distance_slope[None, :]
+
+    corner = receive**2 * antennas * (antennas - 1) * (2 * antennas - 1) / 6
+    to_position = (
+        power * corner * jnp.sum(arrival_slope[:2] ** 2)
+        + power * (ranging * jnp.sum(distance_slope**2) + antennas * jnp.sum(loss_slope**2))
+        + antennas
+        * jnp.sum(jnp.abs(response_slope) ** 2 * jnp.sum(departure_slope**2, axis=1)[None, :])
+    )
+    reference = jnp.stack([to_position, to_position, power * corner])
+    return PoseInformation(share * information, share * reference)
+
+
+def pose_information_by_definition(
+    scene: LocalizationScene, active_antennas: int
+) -> PoseInformation:
+    r"""From the definition: Slepian-Bangs over every beam pair, then
+    :math:`J_g = T J_\eta T^T`, then nuisances eliminated. Paper eqs. (28)-(31) with 2/N0.
+
+    Args:
+        scene: The scene; the bound is for its user.
+        active_antennas: :math:`N_B`, the number of transmit beams.
+    """
+    unknowns = unknowns_at(scene)
+    channel = channel_params(scene, unknowns)
+    nodes = band_nodes(scene.link.bandwidth)
+
+    def samples(params: Float[Array, "param"]) -> Array:
+        return pilot_mean(scene, params, active_antennas, nodes).ravel()
+
+    channel_information = slepian_bangs(jax.jacfwd(samples)(channel), scene.link.noise_density)
+    jacobian = jax.jacfwd(lambda u: channel_params(scene, u))(unknowns).T
+    unknown = [True, True, True]
+    unknown += [not scene.link.gain_known] * 2 + [not scene.link.clock_known]
+    kept = jnp.array([i for i, is_unknown in enumerate(unknown) if is_unknown])
+    information = change_parameters(channel_information, jacobian[kept])
+
+    alone = jnp.diagonal(channel_information)
+    position_slope = jnp.sum(jacobian[:2] ** 2, axis=0)
+    reference = jnp.stack([alone @ position_slope, alone @ position_slope, alone[1]])
+    return PoseInformation(eliminate_nuisance(information, 3), reference)
+
+
+def error_bounds(pose: PoseInformation) -> tuple[Scalar, Scalar]:
+    r"""PEB [m] and REB [rad] in closed form; ``inf`` where no bound exists, never NaN.
+
+    Heading is eliminated first, so that a heading that cannot be seen (the user's array points at
+    the surface) leaves the position's bound alone. Paper eqs. (32), (33).
+    """
+    seen = pose.reference > 0
+    scale = jnp.where(seen, jax.lax.rsqrt(jnp.where(seen, pose.reference, 1.0)), 0.0)
+    scaled = pose.information * scale[:, None] * scale[None, :]
+    heading = scaled[2, 2]
+    heading_seen = heading > SINGULAR
+    slope = jnp.where(heading_seen, scaled[:2, 2] / jnp.where(heading_seen, heading, 1.0), 0.0)
+    xx = scaled[0, 0] - heading * slope[0] ** 2
+    yy = scaled[1, 1] - heading * slope[1] ** 2
+    xy = scaled[0, 1] - heading * slope[0] * slope[1]
+    half_sum, half_difference = (xx + yy) / 2, (xx - yy) / 2
+    large = half_sum + jnp.sqrt(half_difference**2 + xy**2)
+    determinant = xx * yy - xy**2
+    one = large > SINGULAR
+    both = one & (determinant > SINGULAR * large)
+    safe = jnp.where(both, determinant, 1.0)
+    peb = jnp.where(both, scale[0] * jnp.sqrt(jnp.where(both, xx + yy, 1.0) / safe), jnp.inf)
+
+    # With one position direction lost, heading keeps its bound only if it does not lean on it.
+    quadratic = yy * slope[0] ** 2 - 2 * xy * slope[0] * slope[1] + xx * slope[1] ** 2
+    leaning = jnp.where(one, quadratic / jnp.where(one, large, 1.0), jnp.sum(slope**2))
+    through_position = jnp.where(
+        both,
+        quadratic / safe,
+        jnp.where(leaning > SINGULAR, jnp.inf, jnp.sum(slope**2) / jnp.where(one, large, 1.0)),
+    )
+    heading_var = 1 / jnp.where(heading_seen, heading, 1.0) + through_position
+    reb = jnp.where(heading_seen, scale[2] * jnp.sqrt(heading_var), jnp.inf)
+    return peb, reb

@@ -1,0 +1,1 @@
+"""How a wave fades on its way."""

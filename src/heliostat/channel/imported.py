@@ -1,0 +1,100 @@
+r"""Channels measured or ray-traced elsewhere, read from a NumPy or MATLAB file.
+
+The file holds ``bs_to_irs``, complex [surface, element, antenna], and may hold ``target_gain``,
+complex [surface], the :math:`\beta_l` of the paper. Elements are ordered as everywhere: the
+horizontal index runs fastest, from the corner where both panel axes start; antennas along the base
+station's axis. Phases are those of :math:`e^{+j\omega t}`, falling along the path, as the sensing
+paper's and most ray tracers' are. Surfaces of different size are padded with rows of zeros to
+the largest number of elements.
+
+**From Sionna RT.** A base station as transmitter with a one-row array and one receiver a surface,
+synthetic arrays, one subcarrier: ``paths.cfr`` gives [receiver, receiver antenna, transmitter,
+transmitter antenna, time, subcarrier]. Sionna counts the antennas of a panel column by column from
+the top, here they are counted row by row from the bottom:
+
+>>> import numpy as np
+>>> surfaces, rows, columns, antennas = 2, 4, 3, 5
+>>> rng = np.random.default_rng(0)
+>>> shape = (surfaces, rows * columns, 1, antennas, 1, 1)
+>>> cfr = rng.normal(size=shape) + 1j * rng.normal(size=shape)   # paths.cfr(...)
+>>> panel = cfr[:, :, 0, :, 0, 0].reshape(surfaces, columns, rows, antennas)
+>>> bs_to_irs = panel.swapaxes(1, 2)[:, ::-1].reshape(surfaces, rows * columns, antennas)
+>>> bool(bs_to_irs[1, 0, 2] == cfr[1, rows - 1, 0, 2, 0, 0])     # first column, bottom row
+True
+>>> bool(bs_to_irs[1, 1, 2] == cfr[1, 2 * rows - 1, 0, 2, 0, 0])  # second column, bottom row
+True
+
+``np.savez("hall.npz", bs_to_irs=bs_to_irs)`` then makes the file. Sionna's columns run to the
+right as seen by someone who looks out of the panel along its normal, which is the ``horizontal``
+axis to give; flip ``panel`` along its second axis for the opposite one.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex
+from scipy.io import loadmat
+
+
+class ImportedChannels(eqx.Module):
+    """Channels to every surface, and the target's gain through each if the file has it."""
+
+    bs_to_irs: tuple[Complex[Array, "_ tx"], ...]  # one [element tx] a surface [1]
+    target_gain: Complex[Array, "surface"] | None  # beta [1]
+
+
+def read_channels(path: str | Path, elements: Sequence[int], antennas: int) -> ImportedChannels:
+    """Read channels and hold them against the scene they are meant for.
+
+    Args:
+        path: A ``.npz`` or, up to version 7, a ``.mat`` file.
+        elements: Number of elements of each surface.
+        antennas: Number of the base station's antennas.
+
+    Raises:
+        ValueError: The file is of another kind, lacks ``bs_to_irs``, holds numbers that are not
+            finite, or has another shape than the scene; both shapes are named.
+    """
+    file = Path(path)
+    if file.suffix not in {".npz", ".mat"}:
+        raise ValueError(f"{file.name}: channels come from a .npz or .mat file.")
+    names = ("bs_to_irs", "target_gain")
+    if file.suffix == ".npz":
+        with np.load(file, allow_pickle=False) as archive:
+            found = {name: archive[name] for name in names if name in archive}
+    else:
+        try:
+            found = loadmat(file, variable_names=names)
+        except NotImplementedError as error:
+            raise ValueError(f"{file.name}: save it with '-v7'; -v7.3 cannot be read.") from error
+    if "bs_to_irs" not in found:
+        raise ValueError(f"{file.name} holds no 'bs_to_irs', complex [surface, element, antenna].")
+
+    expected = (len(elements), max(elements), antennas)
+    channels = np.asarray(found["bs_to_irs"], dtype=complex)
+    # MATLAB drops a last axis of length 1, and NumPy users the first: only these are put back.
+    if channels.ndim < 3 and channels.size == np.prod(expected) and 1 in expected:
+        channels = channels.reshape(expected)
+    if channels.shape != expected:
+        raise ValueError(
+            f"{file.name}: 'bs_to_irs' has the shape {channels.shape}, the scene needs "
+            f"{expected}: surfaces, elements, antennas."
+        )
+    gain = found.get("target_gain")
+    if gain is not None:
+        gain = np.asarray(gain, dtype=complex)
+        if gain.size != len(elements) or gain.ndim > 2:
+            raise ValueError(
+                f"{file.name}: 'target_gain' has the shape {gain.shape}, the scene needs "
+                f"({len(elements)},): surfaces."
+            )
+        gain = gain.ravel()
+    if not np.all(np.isfinite(channels)) or (gain is not None and not np.all(np.isfinite(gain))):
+        raise ValueError(f"{file.name} holds numbers that are not finite.")
+    return ImportedChannels(
+        tuple(jnp.asarray(channels[i, :n]) for i, n in enumerate(elements)),
+        None if gain is None else jnp.asarray(gain),
+    )

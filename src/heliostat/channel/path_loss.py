@@ -1,0 +1,98 @@
+"""Named path-loss laws of the link through a passive surface.
+
+Each gives the amplitude that one element contributes; the sum over elements is the surface's
+response, so a focused surface of N elements multiplies it by N.
+"""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import jax.numpy as jnp
+
+from heliostat.geometry.frames import Scalar
+
+
+def sum_distance(
+    bs_to_irs: Scalar, irs_to_user: Scalar, wavelength: Scalar, element_area: Scalar
+) -> Scalar:
+    r"""Friis' law over the unfolded path, :math:`\lambda / (4\pi(d_1 + d_2))`. [1]
+
+    The localization paper's :math:`1/\sqrt{\rho_1}` (below its eq. (17)). It holds for a mirror
+    large against the Fresnel zone, yet the paper multiplies it by the element sum: it is far above
+    what one element scatters. Use it to reproduce the paper, ``product`` to plan.
+
+    Args:
+        bs_to_irs: :math:`d_1`. [m]
+        irs_to_user: :math:`d_2`. [m]
+        wavelength: :math:`\lambda`. [m]
+        element_area: Not used by this law. [m²]
+    """
+    del element_area
+    return wavelength / (4 * jnp.pi * (bs_to_irs + irs_to_user))
+
+
+def product(
+    bs_to_irs: Scalar, irs_to_user: Scalar, wavelength: Scalar, element_area: Scalar
+) -> Scalar:
+    r"""Scattering by one element of area :math:`A`, :math:`A / (4\pi d_1 d_2)`. [1]
+
+    An element takes :math:`A` from the incident density and sends it on with the gain
+    :math:`4\pi A/\lambda^2` of its aperture; antennas are isotropic. Far field, broadside
+    (:cite:`ozdogan2020`); :math:`\lambda` cancels.
+
+    Args:
+        bs_to_irs: :math:`d_1`. [m]
+        irs_to_user: :math:`d_2`. [m]
+        wavelength: Not used by this law. [m]
+        element_area: :math:`A`. [m²]
+    """
+    del wavelength
+    return element_area / (4 * jnp.pi * bs_to_irs * irs_to_user)
+
+
+PathLossLaw: TypeAlias = Callable[[Scalar, Scalar, Scalar, Scalar], Scalar]
+
+LAWS: dict[str, PathLossLaw] = {"sum_distance": sum_distance, "product": product}
+
+
+def exponent_law(distance: Scalar, reference_loss: Scalar, exponent: Scalar) -> Scalar:
+    r"""Power law from one metre on, as an amplitude: :math:`\sqrt{K_0 d^{-\alpha}}`. [1]
+
+    The sensing paper names no law for its channels from base station to surface;
+    :math:`K_0` = -30 dB and :math:`\alpha` = 2.2 reproduce its figures.
+
+    Args:
+        distance: :math:`d`. [m]
+        reference_loss: :math:`K_0`, the power ratio at one metre. [1]
+        exponent: :math:`\alpha`. [1]
+    """
+    return jnp.sqrt(reference_loss * distance**-exponent)
+
+
+def radar_equation(distance: Scalar, reference_loss: Scalar, cross_section: Scalar) -> Scalar:
+    r"""From a surface to a target and back, as an amplitude: :math:`\sqrt{K_0\sigma/(4\pi d^4)}`. [1]
+
+    Spreading over the sphere on the way out, scattering by the cross-section, and the loss
+    :math:`K_0 d^{-2}` on the way back. The sensing paper does not say how large :math:`\beta` is;
+    this reproduces its figures. It is :math:`|\beta|` of one element, arrays apart.
+
+    Args:
+        distance: :math:`d`. [m]
+        reference_loss: :math:`K_0`, the power ratio at one metre. [1]
+        cross_section: :math:`\sigma`. [m²]
+    """
+    return jnp.sqrt(reference_loss * cross_section / (4 * jnp.pi)) / distance**2
+
+
+def radar_equation_textbook(distance: Scalar, wavelength: Scalar, cross_section: Scalar) -> Scalar:
+    r"""Radar equation of isotropic antennas, :math:`\sqrt{\lambda^2\sigma/((4\pi)^3d^4)}`. [1]
+
+    Equals `radar_equation` with the loss of free space at one metre,
+    :math:`K_0 = (\lambda/4\pi)^2`: -30 dB belongs to 755 MHz.
+
+    Args:
+        distance: :math:`d`. [m]
+        wavelength: :math:`\lambda`. [m]
+        cross_section: :math:`\sigma`. [m²]
+    """
+    return radar_equation(distance, (wavelength / (4 * jnp.pi)) ** 2, cross_section)

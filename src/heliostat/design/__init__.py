@@ -1,0 +1,1 @@
+"""What to choose, with a proof of how good the choice is."""

@@ -1,0 +1,146 @@
+r"""How much of a period to give to the pilots.
+
+PEB and REB fall as :math:`\varpi^{-1/2}`; the rate :math:`R = (c-\varpi)B\log_2(1+Y\varpi)` rises
+to an early peak and falls to zero at :math:`\varpi = c`. Both objectives here are strictly convex,
+so one stationary point or the end of the interval is the optimum, and the multiplier proves it.
+The branches of the paper's Algorithm 1 for two valid points or none cannot be reached.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+import optimistix as optx
+from jaxtyping import Array, Bool, Float
+from scipy.special import lambertw
+
+from heliostat.geometry.frames import Scalar
+
+
+class TimeShare(eqx.Module):
+    """The best share of a period for pilots, with its optimality conditions."""
+
+    ratio: Float[Array, ""]  # [1]
+    multiplier: Float[Array, ""]  # of ratio <= c; zero inside, >= 0 at the end
+    residual: Float[Array, ""]
+    """Stationarity left over, :math:`|\\varpi(f' + \\lambda)|` against the size of its terms."""
+
+
+def _minimise(
+    falling: Callable[[Scalar], Scalar], rising: Callable[[Scalar], Scalar], end: Scalar
+) -> TimeShare:
+    """Minimum over (0, end] of a convex f whose scaled slope is rising - falling.
+
+    Args:
+        falling: What more pilots gain, times the ratio.
+        rising: What more pilots cost, times the ratio.
+        end: Largest ratio.
+    """
+
+    def slope(log_ratio: Scalar) -> Scalar:
+        ratio = jnp.exp(log_ratio)
+        return (rising(ratio) - falling(ratio)) / (rising(ratio) + falling(ratio))
+
+    # Twenty decades below the end the rate has no curvature left: the slope is negative there.
+    upper = jnp.log(end)
+    lower = upper - 46.0
+    inside = slope(upper) > 0
+    root = optx.root_find(
+        # Without a change of sign the end is the optimum; the search gets something to find.
+        lambda t, _: jnp.where(inside, slope(t), t - lower - 1),
+        optx.Bisection(rtol=1e-15, atol=1e-15),  # type: ignore[call-arg]  # its norm is a ClassVar
+        (lower + upper) / 2,
+        options={"lower": lower, "upper": upper},
+        max_steps=64,
+        throw=False,  # stops at rounding, a bit short of its tolerance; `residual` tells
+    ).value
+    ratio = jnp.where(inside, jnp.exp(root), end)
+    multiplier = jnp.where(inside, 0.0, (falling(end) - rising(end)) / end)
+    left = rising(ratio) - falling(ratio) + multiplier * ratio
+    return TimeShare(ratio, multiplier, jnp.abs(left) / (rising(ratio) + falling(ratio)))
+
+
+def weighted_share(
+    error_scale: Scalar, snr_slope: Scalar, available: Scalar, bandwidth: Scalar, weight: Scalar
+) -> TimeShare:
+    r"""Minimise :math:`X\varpi^{-1/2} - \xi(c-\varpi)B\log_2(1+Y\varpi)` over (0, c].
+
+    Paper eq. (47), Algorithm 1. It adds metres to radians and weighs them against bits.
+
+    Args:
+        error_scale: :math:`X`, PEB + REB at :math:`\varpi = 1`. [m + rad]
+        snr_slope: :math:`Y`. [1]
+        available: :math:`c = 1 - T_o/T_c`. [1]
+        bandwidth: :math:`B`. [Hz]
+        weight: :math:`\xi`; 1e-10 reproduces the paper's figures. [(m + rad) s/bit]
+    """
+    unit = weight * bandwidth / jnp.log(2.0)
+
+    def falling(ratio: Scalar) -> Scalar:
+        snr = snr_slope * ratio
+        return 0.5 * error_scale / jnp.sqrt(ratio) + unit * (available - ratio) * snr / (1 + snr)
+
+    def rising(ratio: Scalar) -> Scalar:
+        return unit * ratio * jnp.log1p(snr_slope * ratio)
+
+    return _minimise(falling, rising, available)
+
+
+def balanced_share(snr_slope: Scalar, available: Scalar, balance: Scalar) -> TimeShare:
+    r"""Minimise :math:`b\ln\mathrm{PEB}(\varpi) - (1-b)\ln R(\varpi)` over (0, c).
+
+    Unit-free: one percent less error is worth :math:`b/(1-b)` percent of rate. PEB, REB and their
+    sum all fall as :math:`\varpi^{-1/2}`, so that the optimum is the same for each of them.
+
+    Args:
+        snr_slope: :math:`Y`. [1]
+        available: :math:`c`. [1]
+        balance: :math:`b`; 0 is the peak of the rate, towards 1 the pilots take all.
+    """
+
+    def falling(ratio: Scalar) -> Scalar:
+        snr = snr_slope * ratio
+        return 0.5 * balance + (1 - balance) * snr / ((1 + snr) * jnp.log1p(snr))
+
+    def rising(ratio: Scalar) -> Scalar:
+        left = jnp.maximum(available - ratio, float(np.finfo(float).tiny))
+        return (1 - balance) * ratio / left
+
+    return _minimise(falling, rising, available)
+
+
+def peak_rate_ratio(
+    snr_slope: float | Float[np.ndarray, "..."], available: float | Float[np.ndarray, "..."]
+) -> np.floating[Any] | Float[np.ndarray, "..."]:
+    r"""Ratio at which the rate (42) itself is largest, by the Lambert W function. [1]
+
+    .. math:: \varpi = (z - 1)/Y, \qquad z = \frac{Yc + 1}{W(e(Yc+1))}.
+
+    A smaller ratio is never worth taking: both the error and the rate are worse. See
+    :cite:`corless1996` for W.
+
+    Args:
+        snr_slope: :math:`Y`. [1]
+        available: :math:`c`. [1]
+    """
+    whole = np.asarray(snr_slope) * np.asarray(available) + 1
+    peak: np.floating[Any] | Float[np.ndarray, "..."]
+    peak = (whole / np.real(lambertw(np.e * whole)) - 1) / np.asarray(snr_slope)
+    return peak
+
+
+def dominated(
+    error: Float[np.ndarray, "choice"], rate: Float[np.ndarray, "choice"]
+) -> Bool[np.ndarray, "choice"]:
+    """Which choices another one beats: no worse in error and rate, and better in one of them.
+
+    Args:
+        error: To be small.
+        rate: To be large.
+    """
+    no_worse = (error[None, :] <= error[:, None]) & (rate[None, :] >= rate[:, None])
+    better = (error[None, :] < error[:, None]) | (rate[None, :] > rate[:, None])
+    beaten: Bool[np.ndarray, "choice"] = np.any(no_worse & better, axis=1)
+    return beaten

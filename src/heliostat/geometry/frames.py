@@ -1,0 +1,53 @@
+"""Directions between positions, as direction cosines and as the papers' angles.
+
+All directions are *travel* directions: the unit vector along which the wave moves. A direction
+cosine is the dot product of that vector with a unit vector of an array. Cosines need no inverse
+trigonometry and no choice of branch, which the papers' angles do.
+"""
+
+from typing import TypeAlias
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Scalar: TypeAlias = Float[Array, ""]
+Vector: TypeAlias = Float[Array, "xyz"]
+
+
+def travel(start: Vector, end: Vector) -> tuple[Vector, Scalar]:
+    r"""Unit vector from one position to another, and their distance.
+
+    Args:
+        start: Where the wave leaves. [m]
+        end: Where it arrives; must differ from ``start``. [m]
+
+    Returns:
+        :math:`(e - s)/\|e - s\|` [1] and :math:`\|e - s\|` [m].
+    """
+    offset = end - start
+    distance = jnp.linalg.norm(offset)
+    return offset / distance, distance
+
+
+def user_axis(heading: Scalar) -> Vector:
+    r"""Axis of the user's linear array, :math:`(\cos\alpha, -\sin\alpha, 0)`.
+
+    This is the paper's (12): the heading turns the array clockwise seen from above, and at
+    heading 0 the array lies along x.
+
+    Args:
+        heading: :math:`\alpha`. [rad]
+    """
+    return jnp.stack([jnp.cos(heading), -jnp.sin(heading), jnp.zeros_like(heading)])
+
+
+def azimuth_elevation(
+    direction: Vector, normal: Vector, horizontal: Vector, vertical: Vector
+) -> tuple[Scalar, Scalar]:
+    r"""Azimuth from the panel's normal, elevation from its vertical axis; for show only. [rad]
+
+    With the panel in the y-z plane facing +x these are :math:`\varphi^a` and :math:`\varphi^e` of
+    the paper's (8)-(11) for a wave that travels along ``direction``.
+    """
+    along, across, up = (jnp.dot(direction, axis) for axis in (normal, horizontal, vertical))
+    return jnp.arctan2(across, along), jnp.arccos(jnp.clip(up, -1.0, 1.0))

@@ -1,0 +1,120 @@
+r"""The pilots that a user receives through a passive surface.
+
+For transmit beam b, receive beam m, surface configuration k and frequency f the mean is
+
+.. math:: u = \sqrt{P T_s / (K F)}\; \tilde h\; s_k\,
+              (a_{TX}^H w_b)\,(w_m^H a_{RX})\, e^{-j 2\pi f \tau},
+
+in complex white noise of density :math:`N_0`: paper eqs. (3), (17), (19). The K configurations
+share every pilot's duration :math:`T_s` equally, the F frequencies share its flat band.
+"""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Complex, Float
+
+from heliostat.geometry.arrays import linear_steering
+from heliostat.geometry.codebooks import dft_codebook
+from heliostat.geometry.frames import Scalar, travel, user_axis
+from heliostat.scene import LocalizationScene
+from heliostat.surface.passive import surface_response
+from heliostat.units import SPEED_OF_LIGHT
+
+CHANNEL_PARAMS = (
+    "delay",  # over the whole path, as a distance [m]
+    "user_arrival",  # direction cosine along the user's array [1]
+    "departure_horizontal",  # direction cosines at the surface [1]
+    "departure_vertical",
+    "gain_real",  # path gain over its nominal amplitude [1]
+    "gain_imaginary",
+)
+UNKNOWNS = ("x", "y", "heading", "log_gain", "gain_phase", "clock")
+"""What the receiver may not know: pose [m, m, rad], ln of the gain [1, rad], clock offset [m]."""
+
+
+def band_nodes(bandwidth: Scalar) -> Float[Array, "bin"]:
+    r"""The two frequencies that stand for a flat band in every second moment. [Hz]
+
+    Gauss-Legendre: :math:`\pm B/\sqrt{12}` integrate 1, :math:`\omega` and :math:`\omega^2` over
+    the band exactly, so that the delay information is :math:`\pi^2B^2/3` (paper eq. (70)).
+    """
+    return bandwidth / jnp.sqrt(12.0) * jnp.array([-1.0, 1.0])
+
+
+def unknowns_at(scene: LocalizationScene) -> Float[Array, "unknown"]:
+    """The true values of `UNKNOWNS`: the user's pose, and no deviation of gain and clock."""
+    pose = jnp.stack([scene.user.position[0], scene.user.position[1], scene.user.heading])
+    return jnp.concatenate([pose, jnp.zeros(3)])
+
+
+def channel_params(
+    scene: LocalizationScene, unknowns: Float[Array, "unknown"]
+) -> Float[Array, "param"]:
+    r"""Channel parameters that a pose, a gain and a clock give rise to.
+
+    Args:
+        scene: Everything known; of the user only its height and array are taken from it.
+        unknowns: See `UNKNOWNS`.
+
+    Returns:
+        See `CHANNEL_PARAMS`. The gain is divided by the path amplitude at the scene's own user,
+        the delay is a distance, so that all parameters are of order one in their natural scale.
+
+    Paper eqs. (7)-(12), (24); the direction cosines replace its arcsin and arccos.
+    """
+    x, y, heading, log_gain, gain_phase, clock = unknowns
+    position = jnp.stack([x, y, scene.user.position[2]])
+    direction, irs_to_user = travel(scene.surface.position, position)
+    _, bs_to_irs = travel(scene.base_station.position, scene.surface.position)
+    _, nominal = travel(scene.surface.position, scene.user.position)
+    amplitude = scene.path_amplitude(irs_to_user) / scene.path_amplitude(nominal)
+    gain = scene.link.gain * amplitude * jnp.exp(log_gain + 1j * gain_phase)
+    return jnp.stack(
+        [
+            bs_to_irs + irs_to_user + clock,
+            jnp.dot(direction, user_axis(heading)),
+            *scene.surface.array.direction_cosines(direction),
+            jnp.real(gain),
+            jnp.imag(gain),
+        ]
+    )
+
+
+def pilot_mean(
+    scene: LocalizationScene,
+    channel: Float[Array, "param"],
+    active_antennas: int,
+    frequency: Float[Array, "bin"],
+) -> Complex[Array, "config tx rx bin"]:
+    r"""Mean of the received samples over all beam pairs, configurations and frequencies.
+
+    Args:
+        scene: The scene; it gives the nominal path amplitude by its user's position.
+        channel: See `CHANNEL_PARAMS`.
+        active_antennas: :math:`N_B`, also the number of transmit beams.
+        frequency: Offsets from the carrier. [Hz]
+
+    Returns:
+        Energy-normalised samples [√J]; their noise has the variance :math:`N_0` [J].
+    """
+    delay, user_arrival, horizontal, vertical, gain_real, gain_imaginary = channel
+    user = scene.user
+    response, _ = surface_response(
+        scene.surface.array,
+        scene.surface.reflection,
+        scene.surface.alignment,
+        scene.arrival(),
+        jnp.stack([horizontal, vertical]),
+    )
+    transmitted = linear_steering(
+        active_antennas, scene.base_station.array.spacing, scene.bs_departure()
+    )
+    received = linear_steering(user.antennas, user.spacing, user_arrival)
+    over_tx = jnp.conj(transmitted) @ dft_codebook(active_antennas)
+    over_rx = jnp.conj(dft_codebook(user.antennas)).T @ received
+    over_band = jnp.exp(-2j * jnp.pi * frequency * delay / SPEED_OF_LIGHT)
+    _, nominal = travel(scene.surface.position, user.position)
+    gain = (gain_real + 1j * gain_imaginary) * scene.path_amplitude(nominal)
+    energy = scene.base_station.power * scene.frame.pilot / (response.size * frequency.size)
+    return (
+        jnp.sqrt(energy) * gain * jnp.einsum("k,b,m,f->kbmf", response, over_tx, over_rx, over_band)
+    )

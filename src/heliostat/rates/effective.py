@@ -1,0 +1,91 @@
+"""Effective achievable data rate (EADR): what is left when pilots and optimisation took their time.
+
+SNRs are powers, linear. Rates are in bit/s.
+"""
+
+import jax.numpy as jnp
+
+from heliostat.geometry.codebooks import best_beam_gain
+from heliostat.geometry.frames import Scalar, travel, user_axis
+from heliostat.scene import LocalizationScene
+from heliostat.surface.passive import surface_response
+
+
+def available_ratio(scene: LocalizationScene) -> Scalar:
+    r"""Share of a period left for pilots and data, :math:`c = 1 - T_o/T_c`. [1]"""
+    return 1 - scene.frame.optimization / scene.frame.period
+
+
+def time_ratio(scene: LocalizationScene, active_antennas: int | Scalar) -> Scalar:
+    r"""Share of a period that the pilots take, :math:`\varpi = N_BN_MT_s/T_c`. [1]"""
+    pilots = active_antennas * float(scene.user.antennas)
+    return pilots * scene.frame.pilot / scene.frame.period
+
+
+def single_antenna_snr(scene: LocalizationScene) -> Scalar:
+    r"""SNR between one antenna at each end, :math:`P|\tilde h|^2|s|^2/(N_0B)`. [1]
+
+    The surface is as it is set in the data stage: :math:`|s| = \delta N` when focused on the user.
+    """
+    direction, distance = travel(scene.surface.position, scene.user.position)
+    response, _ = surface_response(
+        scene.surface.array,
+        scene.surface.reflection,
+        scene.surface.data,
+        scene.arrival(),
+        scene.surface.array.direction_cosines(direction),
+    )
+    gain = scene.link.gain * scene.path_amplitude(distance) * response[0]
+    noise = scene.link.noise_density * scene.link.bandwidth
+    return scene.base_station.power * jnp.abs(gain) ** 2 / noise
+
+
+def snr_slope(scene: LocalizationScene) -> Scalar:
+    r""":math:`Y` in SNR :math:`= Y\varpi`: more pilots mean more active antennas. [1]
+
+    Paper eq. (46), with :math:`|s|^2` for its :math:`N^2`, so that a surface off its focus and a
+    reflection :math:`\delta < 1` count.
+    """
+    return single_antenna_snr(scene) * scene.frame.period / scene.frame.pilot
+
+
+def codebook_snr(scene: LocalizationScene, active_antennas: int | Scalar) -> Scalar:
+    """SNR with the best pair of beams of both DFT codebooks. [1]"""
+    direction, _ = travel(scene.surface.position, scene.user.position)
+    bs_step = 2 * jnp.pi * scene.base_station.array.spacing * scene.bs_departure()
+    arrival = jnp.dot(direction, user_axis(scene.user.heading))
+    user_step = 2 * jnp.pi * scene.user.spacing * arrival
+    transmit_gain = best_beam_gain(active_antennas, bs_step)
+    receive_gain = best_beam_gain(scene.user.antennas, user_step)
+    return single_antenna_snr(scene) * transmit_gain * receive_gain
+
+
+def eadr(scene: LocalizationScene, active_antennas: int | Scalar) -> Scalar:
+    r"""Effective rate with codebook beams, paper eq. (39). [bit/s]
+
+    .. math:: R = \Big(1 - \frac{MT_s + T_o}{T_c}\Big) B\log_2(1 + \mathrm{SNR}),
+
+    zero when the pilots leave no time.
+
+    Args:
+        scene: The scene.
+        active_antennas: :math:`N_B`; may be traced.
+    """
+    left = jnp.maximum(available_ratio(scene) - time_ratio(scene, active_antennas), 0.0)
+    # log1p: a weak link's rate must not vanish in 1 + SNR.
+    bits = jnp.log1p(codebook_snr(scene, active_antennas)) / jnp.log(2.0)
+    return left * scene.link.bandwidth * bits
+
+
+def eadr_closed_form(scene: LocalizationScene, ratio: Scalar) -> Scalar:
+    r"""Effective rate with beams that point exactly, paper eq. (42). [bit/s]
+
+    .. math:: R = (c - \varpi) B \log_2(1 + Y\varpi)
+
+    Args:
+        scene: The scene.
+        ratio: :math:`\varpi`. [1]
+    """
+    left = jnp.maximum(available_ratio(scene) - ratio, 0.0)
+    bits = jnp.log1p(snr_slope(scene) * ratio) / jnp.log(2.0)
+    return left * scene.link.bandwidth * bits

@@ -1,0 +1,121 @@
+"""What the equations see: base station, surface, user, link, as frozen pytrees in SI units."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Complex, Float
+
+from heliostat.channel.path_loss import LAWS
+from heliostat.geometry.arrays import LinearArray, PlanarArray
+from heliostat.geometry.frames import Scalar, Vector, travel
+from heliostat.surface.passive import Configurations, Steered
+
+
+class BaseStation(eqx.Module):
+    """A base station with a linear array."""
+
+    position: Vector  # [m]
+    array: LinearArray
+    power: Scalar  # in total over the active antennas [W]
+
+
+class PassiveSurface(eqx.Module):
+    """A passive surface, as it is set in each stage of a period."""
+
+    position: Vector  # [m]
+    array: PlanarArray
+    reflection: Scalar  # amplitude of every coefficient, 0 < delta <= 1
+    alignment: Configurations  # in the beam-alignment stage; they share each pilot equally
+    data: Configurations  # in the data stage: one
+
+
+class User(eqx.Module):
+    """A user whose linear array lies level, turned by its heading."""
+
+    position: Vector  # [m]
+    heading: Scalar  # [rad], see `frames.user_axis`
+    spacing: Scalar  # [wavelengths]
+    antennas: int = eqx.field(static=True)
+
+
+class Link(eqx.Module):
+    """Carrier, noise and what the receiver knows of the link."""
+
+    wavelength: Scalar  # [m]
+    bandwidth: Scalar  # [Hz]
+    noise_density: Scalar  # N0 [W/Hz]
+    attenuation: Scalar  # zeta, an amplitude
+    gain: Complex[Array, ""]  # h_1, beyond path loss
+    path_loss: str = eqx.field(static=True)  # a name of `path_loss.LAWS`
+    gain_known: bool = eqx.field(static=True)  # the receiver knows h_1, phase included
+    clock_known: bool = eqx.field(static=True)  # both ends share one clock
+
+
+class Frame(eqx.Module):
+    """Durations in one communication period."""
+
+    pilot: Scalar  # T_s [s]
+    optimization: Scalar  # T_o [s]
+    period: Scalar  # T_c [s]
+
+
+class LocalizationScene(eqx.Module):
+    """Everything that a bound, a rate or a simulation of the localization system depends on."""
+
+    base_station: BaseStation
+    surface: PassiveSurface
+    user: User
+    link: Link
+    frame: Frame
+
+    def arrival(self) -> Float[Array, "2"]:
+        """Direction cosines at the surface of the wave from the base station. [1]"""
+        direction, _ = travel(self.base_station.position, self.surface.position)
+        return self.surface.array.direction_cosines(direction)
+
+    def bs_departure(self) -> Scalar:
+        """Direction cosine at the base station towards the surface. [1]"""
+        direction, _ = travel(self.base_station.position, self.surface.position)
+        return jnp.dot(direction, self.base_station.array.axis)
+
+    def departure(self, position: Vector) -> Float[Array, "2"]:
+        """Direction cosines at the surface towards a position. [1]"""
+        direction, _ = travel(self.surface.position, position)
+        return self.surface.array.direction_cosines(direction)
+
+    def path_amplitude(self, irs_to_user: Scalar) -> Scalar:
+        r"""Amplitude of the link through one element, :math:`\zeta/\sqrt{\rho}`. [1]
+
+        Args:
+            irs_to_user: Distance from surface to user. [m]
+        """
+        _, bs_to_irs = travel(self.base_station.position, self.surface.position)
+        area = jnp.prod(self.surface.array.spacing) * self.link.wavelength**2
+        law = LAWS[self.link.path_loss]
+        return self.link.attenuation * law(bs_to_irs, irs_to_user, self.link.wavelength, area)
+
+    def with_user(self, position: Vector, heading: Scalar) -> "LocalizationScene":
+        """The same scene with the user elsewhere; the surface stays as it is set."""
+        return eqx.tree_at(lambda s: (s.user.position, s.user.heading), self, (position, heading))
+
+    def focused(
+        self, alignment: Vector | None = None, data: Vector | None = None
+    ) -> "LocalizationScene":
+        """The same scene with a steered surface pointed at other positions in its two stages.
+
+        Args:
+            alignment: Focus in the beam-alignment stage; None leaves it. [m]
+            data: Focus in the data stage; None leaves it. [m]
+
+        Raises:
+            TypeError: The surface is not steered but set by phases.
+        """
+        scene = self
+        for position, stage in ((alignment, "alignment"), (data, "data")):
+            if position is None:
+                continue
+            steered = getattr(scene.surface, stage)
+            if not isinstance(steered, Steered):
+                raise TypeError("Only a steered surface can be focused; this one is set by phases.")
+            focused = Steered(scene.departure(position), steered.offset)
+            scene = eqx.tree_at(lambda s: getattr(s.surface, stage), scene, focused)  # noqa: B023
+        return scene

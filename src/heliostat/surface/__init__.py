@@ -1,0 +1,1 @@
+"""What a surface does to a wave that meets it."""

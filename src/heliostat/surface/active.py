@@ -1,0 +1,131 @@
+r"""Active surfaces: every element shifts the phase and amplifies, adds noise and spends power.
+
+A surface with the coefficients :math:`\psi` amplifies twice in a round trip, on the way to the
+target and on the way back. A passive surface is the same with :math:`|\psi_n| = 1`, no noise and
+no limit on its power, so that everything here serves both.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Complex, PRNGKeyArray
+
+from heliostat.geometry.arrays import PlanarArray
+from heliostat.geometry.frames import Scalar, Vector
+
+
+class ActiveSurface(eqx.Module):
+    """Where a surface is, what its panel looks like and how far it can amplify."""
+
+    position: Vector  # [m]
+    array: PlanarArray
+    amplification: Scalar  # largest amplitude of a coefficient, a_max; 1 if passive
+    power: Scalar  # most it may radiate, P_s; inf if passive [W]
+    noise: Scalar  # added by each element each time it amplifies, sigma_r^2; 0 if passive [W]
+    passive: bool = eqx.field(static=True, default=False)  # |psi| is 1, not at most a_max
+
+
+def passive_surface(position: Vector, array: PlanarArray) -> ActiveSurface:
+    """A surface that only shifts phases: unit modulus, noiseless, of unlimited power.
+
+    Args:
+        position: Of element 0. [m]
+        array: Its panel.
+    """
+    one = jnp.ones(())
+    return ActiveSurface(position, array, one, one * jnp.inf, 0 * one, passive=True)
+
+
+def random_reflection(
+    key: PRNGKeyArray, elements: int, amplification: Scalar
+) -> Complex[Array, "element"]:
+    """Coefficients of full amplitude and random phase, the paper's benchmark. [1]
+
+    Args:
+        key: A random key.
+        elements: How many.
+        amplification: Their amplitude, :math:`a_{max}`. [1]
+    """
+    phase = jax.random.uniform(key, (elements,), minval=-jnp.pi, maxval=jnp.pi)
+    return amplification * jnp.exp(1j * phase)
+
+
+class ReflectedPower(eqx.Module):
+    """What a surface radiates in a round trip, term by term in the order of paper eq. (7)."""
+
+    echo: Scalar  # the target's echo of the signal, amplified again [W]
+    echo_noise: Scalar  # the target's echo of the surface's own noise, amplified again [W]
+    signal: Scalar  # the base station's signal, amplified once [W]
+    noise: Scalar  # fresh noise of both passes [W]
+
+    @property
+    def total(self) -> Scalar:
+        """All four terms. [W]"""
+        return self.echo + self.echo_noise + self.signal + self.noise
+
+    @property
+    def own_noise(self) -> Scalar:
+        """What it radiates without any signal: no smaller power limit can be met. [W]"""
+        return self.echo_noise + self.noise
+
+
+def reflected_power(
+    reflection: Complex[Array, "element"],
+    bs_to_irs: Complex[Array, "element tx"],
+    covariance: Complex[Array, "tx tx"],
+    steering: Complex[Array, "element"],
+    target_gain: Complex[Array, ""],
+    noise: Scalar,
+) -> ReflectedPower:
+    r"""Power a surface radiates in both passes, paper eq. (7).
+
+    With :math:`x = \Psi G s` and :math:`E = \beta aa^T`,
+
+    .. math:: |\beta|^2\|\psi\|^2\,a^T\Psi GRG^H\Psi^Ha^* + \sigma_r^2|\beta|^2\|\psi\|^4
+              + \mathrm{tr}(\Psi GRG^H\Psi^H) + 2\sigma_r^2\|\psi\|^2,
+
+    for :math:`|a_n| = 1`, which turns :math:`\|\Psi a\|` into :math:`\|\psi\|` (eqs. (22a)-(22d)).
+
+    Args:
+        reflection: :math:`\psi`. [1]
+        bs_to_irs: :math:`G`. [1]
+        covariance: Of the transmitted signal, :math:`R`. [W]
+        steering: Response towards the target, :math:`a`; every entry of modulus 1.
+        target_gain: :math:`\beta`. [1]
+        noise: :math:`\sigma_r^2` of one element. [W]
+    """
+    weighted = reflection[:, None] * bs_to_irs
+    towards_target = steering @ weighted
+    gain = jnp.sum(jnp.abs(reflection) ** 2)
+    echo_gain = jnp.abs(target_gain) ** 2 * gain
+    illumination = jnp.real(towards_target @ covariance @ jnp.conj(towards_target))
+    return ReflectedPower(
+        echo=echo_gain * illumination,
+        echo_noise=noise * echo_gain * gain,
+        signal=jnp.real(jnp.sum(jnp.conj(weighted) * (weighted @ covariance))),
+        noise=2 * noise * gain,
+    )
+
+
+def power_weight(
+    reflection: Complex[Array, "element"],
+    bs_to_irs: Complex[Array, "element tx"],
+    steering: Complex[Array, "element"],
+    target_gain: Complex[Array, ""],
+) -> Complex[Array, "tx tx"]:
+    r"""The matrix that turns a transmit covariance into radiated signal power.
+
+    :math:`Q = G^H\Psi^H\Psi G + |\beta|^2\|\psi\|^2v^*v^T` with :math:`v = G^T\Psi a`, so that
+    :math:`\mathrm{tr}(QR)` is the first and third term of paper eq. (7).
+
+    Args:
+        reflection: :math:`\psi`. [1]
+        bs_to_irs: :math:`G`. [1]
+        steering: :math:`a`; every entry of modulus 1.
+        target_gain: :math:`\beta`. [1]
+    """
+    weighted = reflection[:, None] * bs_to_irs
+    towards_target = steering @ weighted
+    echo_gain = jnp.abs(target_gain) ** 2 * jnp.sum(jnp.abs(reflection) ** 2)
+    echo = jnp.conj(towards_target)[:, None] * towards_target[None, :]
+    return jnp.conj(weighted).T @ weighted + echo_gain * echo

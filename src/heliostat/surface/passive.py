@@ -1,0 +1,113 @@
+r"""Passive surfaces: unit-modulus coefficients and the response they give.
+
+Between one travel direction in and one out, a surface with coefficients
+:math:`\theta_i = e^{j\vartheta_i}` and reflection amplitude :math:`\delta` answers with
+
+.. math:: s = \delta \sum_i \theta_i\, a_i(\psi^{in})\, a_i^*(\psi^{out}),
+
+the paper's (34). The derivatives of :math:`s` to :math:`\psi^{out}` are all that bounds need.
+"""
+
+from typing import TypeAlias
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Complex, Float, PRNGKeyArray
+
+from heliostat.geometry.arrays import PlanarArray, dirichlet, planar_steering
+
+
+class Steered(eqx.Module):
+    """Configurations that send the wave to a focus, each steered off it a little."""
+
+    focus: Float[Array, "2"]  # direction cosines of the focus seen from the surface [1]
+    offset: Float[Array, "config 2"]  # added to the focus, one row a configuration [1]
+
+
+class Phased(eqx.Module):
+    """Configurations given by their phases."""
+
+    phase: Float[Array, "config element"]  # [rad]
+
+
+Configurations: TypeAlias = Steered | Phased
+
+
+def focused_phases(
+    array: PlanarArray, arrival: Float[Array, "2"], departure: Float[Array, "2"]
+) -> Float[Array, "element"]:
+    r"""Phases that add up in phase from ``arrival`` to ``departure``. [rad]
+
+    :math:`\theta = a(\psi^{out}) \odot a^*(\psi^{in})`, paper eqs. (35) and (41). Their amplitude
+    :math:`\delta` is left out there; here it multiplies the response.
+    """
+    return jnp.angle(planar_steering(array, departure) * jnp.conj(planar_steering(array, arrival)))
+
+
+def random_phases(
+    key: PRNGKeyArray, configurations: int, elements: int
+) -> Float[Array, "config element"]:
+    """Phases drawn uniformly from [-pi, pi), as for the paper's Fig. 7. [rad]"""
+    return jax.random.uniform(key, (configurations, elements), minval=-jnp.pi, maxval=jnp.pi)
+
+
+def quantised(phase: Float[Array, "..."], bits: int) -> Float[Array, "..."]:
+    """Nearest of the :math:`2^b` equally spaced phases 0, 2pi/2^b, ... [rad]"""
+    step = 2 * jnp.pi / 2**bits
+    return jnp.round(phase / step) * step
+
+
+def steered_phases(
+    array: PlanarArray, arrival: Float[Array, "2"], steered: Steered
+) -> Float[Array, "config element"]:
+    """The phases behind ``steered``, written out element by element. [rad]"""
+    return jax.vmap(lambda offset: focused_phases(array, arrival, steered.focus + offset))(
+        steered.offset
+    )
+
+
+def surface_response(
+    array: PlanarArray,
+    reflection: Float[Array, ""],
+    configurations: Configurations,
+    arrival: Float[Array, "2"],
+    departure: Float[Array, "2"],
+) -> tuple[Complex[Array, "config"], Complex[Array, "config 2"]]:
+    r"""Response of each configuration and its slope to the departure cosines.
+
+    Steered configurations cost O(1) each: :math:`s = \delta D_C(x_h) D_R(x_v)` with
+    :math:`x = 2\pi d(\hat\psi - \psi)`, a product of two Dirichlet kernels for any focus, right or
+    wrong. Arbitrary phases cost one O(N) sum.
+
+    Args:
+        array: The panel.
+        reflection: :math:`\delta`. [1]
+        configurations: What the surface is set to.
+        arrival: Direction cosines from the base station. [1]
+        departure: Direction cosines to the user, :math:`\psi`. [1]
+
+    Returns:
+        :math:`s` (paper eq. (61)) and :math:`\partial s/\partial\psi` [1]. The printed (63), (64)
+        are the same slopes taken to the angles instead.
+    """
+    if isinstance(configurations, Steered):
+        scale = 2 * jnp.pi * array.spacing
+        target = configurations.focus[None, :] + configurations.offset
+        step = scale[None, :] * (target - departure[None, :])
+        along_row, row_slope = jax.vmap(lambda x: dirichlet(array.columns, x))(step[:, 0])
+        along_column, column_slope = jax.vmap(lambda x: dirichlet(array.rows, x))(step[:, 1])
+        response = reflection * along_row * along_column
+        slope = -reflection * jnp.stack(
+            [scale[0] * row_slope * along_column, scale[1] * along_row * column_slope], axis=1
+        )
+        return response, slope
+    term = (
+        reflection
+        * jnp.exp(1j * configurations.phase)
+        * (planar_steering(array, arrival) * jnp.conj(planar_steering(array, departure)))[None, :]
+    )
+    index = jnp.arange(array.elements)
+    lag = jnp.stack([index % array.columns, index // array.columns])  # [2 element]
+    weight = -2j * jnp.pi * array.spacing[:, None] * lag
+    return jnp.sum(term, axis=1), term @ weight.T

@@ -1,0 +1,23 @@
+"""Every test runs with shapes and types checked, in double precision, without rank promotion."""
+
+from jaxtyping import install_import_hook
+
+import tests.typechecker  # noqa: F401  (the hook below finds it by name)
+
+install_import_hook("heliostat", "tests.typechecker.check")
+
+import jax  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
+
+import heliostat  # noqa: E402, F401  (sets double precision before JAX starts)
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+settings.register_profile(
+    "heliostat",
+    deadline=None,  # the first example pays for compilation
+    max_examples=25,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("heliostat")
