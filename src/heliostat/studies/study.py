@@ -1,0 +1,211 @@
+"""A study: one point function, the axes it runs over, the units of what it returns.
+
+Trials are drawn from ``fold_in(key(seed), trial)``, the same keys at every point of the grid, so
+that curves are compared trial by trial and no result depends on how the work is split.
+"""
+
+import functools
+import itertools
+import json
+import math
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array, PRNGKeyArray
+from matplotlib.figure import Figure
+
+import heliostat
+from heliostat.plots import save_figure
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the data say about one claim of a paper."""
+
+    figure: str
+    claim: str
+    holds: bool
+    finding: str
+    """By how much, in numbers computed from the data."""
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One output of a point function."""
+
+    unit: str
+    dims: tuple[str, ...] = ()
+    """Dimensions a point returns at once, besides the trials."""
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A named computation whose result is a labelled dataset."""
+
+    name: str
+    title: str
+    sample: Callable[[PRNGKeyArray], Any]
+    """What is random in one trial, from its key; drawn once and the same at every point."""
+    point: Callable[..., Mapping[str, Array]]
+    """``point(sample, **axes)`` for one trial at one point of the grid."""
+    axes: Mapping[str, Sequence[float] | Sequence[int]]
+    outputs: Mapping[str, Quantity]
+    trials: int
+    verdicts: Callable[[xr.Dataset], list[Verdict]]
+    draw: Callable[[xr.Dataset], Figure]
+    static: tuple[str, ...] = ()
+    """Axes whose values set shapes or choose a branch: compiled anew for each value."""
+    inner: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Coordinates of the dimensions a point returns at once."""
+    axis_units: Mapping[str, str] = field(default_factory=dict)
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+    def run(
+        self,
+        *,
+        trials: int | None = None,
+        seed: int = 0,
+        on_progress: Callable[[str, int, int], None] | None = None,
+    ) -> xr.Dataset:
+        """Compute every point.
+
+        Args:
+            trials: Trials at each point; default the paper's.
+            seed: Of the trials' key.
+            on_progress: Called with the name, the points done and the points in all.
+
+        Raises:
+            ValueError: ``trials`` is less than 1.
+        """
+        count = self.trials if trials is None else trials
+        if count < 1:
+            raise ValueError(f"trials is {count}; at least 1 is needed.")
+        root = jax.random.key(seed)
+        samples = jax.jit(jax.vmap(lambda i: self.sample(jax.random.fold_in(root, i))))(
+            jnp.arange(count)
+        )
+        compiled = functools.cache(self._compiled)
+        grid = list(itertools.product(*self.axes.values()))
+        columns: dict[str, list[np.ndarray]] = {name: [] for name in self.outputs}
+        for done, values in enumerate(grid):
+            if on_progress is not None:
+                on_progress(self.name, done, len(grid))
+            at = dict(zip(self.axes, values, strict=True))
+            static = tuple((name, int(at[name])) for name in self.static)
+            traced = {name: jnp.asarray(v) for name, v in at.items() if name not in self.static}
+            result = compiled(static)(samples, traced)
+            for name in self.outputs:
+                columns[name].append(np.asarray(result[name]))
+        if on_progress is not None:
+            on_progress(self.name, len(grid), len(grid))
+        return self._dataset(columns, count, seed)
+
+    def _compiled(
+        self, static: tuple[tuple[str, int], ...]
+    ) -> Callable[[Any, dict[str, Array]], Mapping[str, Array]]:
+        def trials(samples: Any, traced: dict[str, Array]) -> Mapping[str, Array]:
+            return jax.vmap(lambda sample: self.point(sample, **dict(static), **traced))(samples)
+
+        return jax.jit(trials)
+
+    def _dataset(self, columns: dict[str, list[np.ndarray]], trials: int, seed: int) -> xr.Dataset:
+        shape = tuple(len(v) for v in self.axes.values())
+        variables = {}
+        for name, quantity in self.outputs.items():
+            stacked = np.stack(columns[name])
+            variables[name] = xr.DataArray(
+                stacked.reshape(shape + stacked.shape[1:]),
+                dims=(*self.axes, "trial", *quantity.dims),
+                attrs={"units": quantity.unit, "long_name": quantity.description},
+            )
+        coordinates: dict[str, Any] = {
+            name: xr.DataArray(
+                np.asarray(values), dims=name, attrs={"units": self.axis_units.get(name, "1")}
+            )
+            for name, values in {**self.axes, **self.inner, "trial": range(trials)}.items()
+        }
+        attributes = {
+            "study": self.name,
+            "title": self.title,
+            "seed": seed,
+            "heliostat_version": heliostat.__version__,
+            "commit": commit(),
+            **self.provenance,
+        }
+        return xr.Dataset(variables, coordinates, attributes)
+
+
+def commit() -> str:
+    """The commit of the checkout heliostat runs from; ``none`` where it is installed otherwise."""
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "none"
+    return found.stdout.strip()
+
+
+def mean_and_band(samples: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+    """Mean over the trials and the half-width of its 95 % confidence interval.
+
+    Trials without a bound (``inf``) are left out of both; `unbounded` counts them.
+
+    Args:
+        samples: With the dimension ``trial``.
+    """
+    finite = samples.where(np.isfinite(samples))
+    count = finite.count("trial")
+    spread = finite.std("trial", ddof=1) if samples.sizes["trial"] > 1 else 0 * finite.mean("trial")
+    return finite.mean("trial"), 1.96 * spread / np.sqrt(count)
+
+
+def unbounded(samples: xr.DataArray) -> int:
+    """How many values are infinite: points where no bound exists."""
+    return int(np.sum(~np.isfinite(samples)))
+
+
+def paired_change(changed: xr.DataArray, base: xr.DataArray) -> tuple[float, float]:
+    """Mean change over trials and the half-width of its 95 % interval, trial against trial.
+
+    Args:
+        changed: With the dimension ``trial`` and perhaps others, which are averaged first.
+        base: The same without the change.
+    """
+    difference = (changed - base).where(np.isfinite(changed) & np.isfinite(base))
+    per_trial = difference.mean([d for d in difference.dims if d != "trial"]).values
+    per_trial = per_trial[np.isfinite(per_trial)]
+    half = 1.96 * np.std(per_trial, ddof=1) / math.sqrt(len(per_trial)) if len(per_trial) > 1 else 0
+    return float(np.mean(per_trial)), float(half)
+
+
+def save(study: Study, dataset: xr.Dataset, out: Path) -> list[Verdict]:
+    """Write a study's dataset, picture (PNG and PDF) and verdicts into a folder.
+
+    Args:
+        study: The study.
+        dataset: What its ``run`` returned.
+        out: An existing folder.
+    """
+    figure_name = study.name.rpartition("/")[2]
+    verdicts = study.verdicts(dataset)
+    dataset.to_netcdf(out / f"{figure_name}.nc", engine="h5netcdf")
+    picture = study.draw(dataset)
+    for suffix in ("png", "pdf"):
+        save_figure(picture, out / f"{figure_name}.{suffix}")
+    text = json.dumps([asdict(v) for v in verdicts], indent=2)
+    (out / f"{figure_name}.verdicts.json").write_text(text + "\n", encoding="utf-8")
+    return verdicts
