@@ -23,7 +23,7 @@ reproduce: $(READY) ## every figure of the papers and the verdict on every claim
 	$(BIN)/heliostat reproduce localization --out results/localization
 
 test: $(READY)   ## all tests, shapes and types checked at run time
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope
 
 lint: $(READY)   ## style and spelling
 	$(BIN)/ruff check .

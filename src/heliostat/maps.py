@@ -1,5 +1,6 @@
 """Bounds and rates over an area: what a user would get at each place."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -9,15 +10,21 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from heliostat.bounds.pose import error_bounds, pose_information
+from heliostat.bounds.pose import (
+    PoseInformation,
+    alignment_response,
+    error_bounds,
+    information_through,
+)
 from heliostat.bounds.printed import pose_information_as_printed
+from heliostat.geometry.frames import Scalar, Vector
 from heliostat.rates.effective import eadr
 from heliostat.scene import LocalizationScene
 
 Quantity = Literal["peb", "reb", "rate"]
 UNITS: dict[Quantity, str] = {"peb": "m", "reb": "rad", "rate": "bit/s"}
 
-CHUNK = 1 << 16
+CHUNK = 1 << 15
 """Positions computed at once: some 100 numbers each fit into a processor's cache and far below
 1 GB, and more at once are no faster."""
 
@@ -38,27 +45,57 @@ class AreaMap:
     and a rate 0."""
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
-def _chunk(
-    quantity: Quantity,
-    follow: bool,
-    as_printed: bool,
+def _moved(scene: LocalizationScene, position: Vector, follow: bool) -> LocalizationScene:
+    there = scene.with_user(position, scene.user.heading)
+    return there.focused(alignment=position, data=position) if follow else there
+
+
+# The bound in three compiled stages: in one, XLA computes every sine anew for each of its uses.
+@partial(jax.jit, static_argnums=0)
+def _responses(
+    follow: bool, scene: LocalizationScene, positions: Float[Array, "point xyz"]
+) -> tuple[Array, Array]:
+    return jax.vmap(lambda p: alignment_response(_moved(scene, p, follow)))(positions)
+
+
+@jax.jit
+def _information(
     scene: LocalizationScene,
-    active_antennas: Float[Array, ""],
+    active_antennas: Scalar,
+    positions: Float[Array, "point xyz"],
+    responses: tuple[Array, Array],
+) -> PoseInformation:
+    def at(position: Vector, response: Array, slope: Array) -> PoseInformation:
+        return information_through(_moved(scene, position, False), active_antennas, response, slope)
+
+    return jax.vmap(at)(positions, *responses)
+
+
+_bounds = jax.jit(jax.vmap(error_bounds))
+
+
+@partial(jax.jit, static_argnums=0)
+def _printed_bounds(
+    follow: bool,
+    scene: LocalizationScene,
+    active_antennas: Scalar,
+    positions: Float[Array, "point xyz"],
+) -> tuple[Array, Array]:
+    return jax.vmap(
+        lambda p: error_bounds(
+            pose_information_as_printed(_moved(scene, p, follow), active_antennas)
+        )
+    )(positions)
+
+
+@partial(jax.jit, static_argnums=0)
+def _rates(
+    follow: bool,
+    scene: LocalizationScene,
+    active_antennas: Scalar,
     positions: Float[Array, "point xyz"],
 ) -> Float[Array, "point"]:
-    def at(position: Float[Array, "xyz"]) -> Float[Array, ""]:
-        there = scene.with_user(position, scene.user.heading)
-        if follow:
-            there = there.focused(alignment=position, data=position)
-        front = jnp.dot(position - scene.surface.position, scene.surface.array.normal) > 0
-        if quantity == "rate":
-            return jnp.where(front, eadr(there, active_antennas), 0.0)
-        of = pose_information_as_printed if as_printed else pose_information
-        peb, reb = error_bounds(of(there, active_antennas))
-        return jnp.where(front, peb if quantity == "peb" else reb, jnp.inf)
-
-    return jax.vmap(at)(positions)
+    return jax.vmap(lambda p: eadr(_moved(scene, p, follow), active_antennas))(positions)
 
 
 def map_positions(
@@ -83,13 +120,25 @@ def map_positions(
     count = len(positions)
     size = min(CHUNK, count)
     active = jnp.asarray(float(active_antennas))
-    value = np.empty(count)
-    for start in range(0, count, size):
+
+    normal, centre = np.asarray(scene.surface.array.normal), np.asarray(scene.surface.position)
+
+    def chunk(start: int) -> np.ndarray:
         part = positions[start : start + size]
-        padded = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])
-        computed = _chunk(quantity, follow, as_printed, scene, active, jnp.asarray(padded))
-        value[start : start + size] = np.asarray(computed)[: len(part)]
-    return value
+        padded = jnp.asarray(np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)]))
+        unserved = 0.0 if quantity == "rate" else np.inf
+        if quantity == "rate":
+            value = _rates(follow, scene, active, padded)
+        elif as_printed:
+            value = _printed_bounds(follow, scene, active, padded)[quantity == "reb"]
+        else:
+            responses = _responses(follow, scene, padded)
+            value = _bounds(_information(scene, active, padded, responses))[quantity == "reb"]
+        return np.where((part - centre) @ normal > 0, np.asarray(value)[: len(part)], unserved)
+
+    # XLA computes one chunk on one core; two threads keep two busy and little memory taken.
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        return np.concatenate(list(pool.map(chunk, range(0, count, size))))
 
 
 def map_area(

@@ -212,8 +212,7 @@ def test_lost_angles_are_named(change, lost):
 def test_two_patterns_identify_both_angles_through_a_rank_one_channel():
     scene = sensing_scene(rician_factor=jnp.inf, **OFF_AXIS)
     bound = direction_bound(direction_information(*arguments(scene, patterns=2)))
-    assert jnp.isinf(bound.crb)
-    bound = direction_bound(direction_information(*arguments(scene, patterns=3)))
+    assert bound.lost_names() == []
     assert jnp.isfinite(bound.crb)
 
 

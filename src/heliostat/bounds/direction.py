@@ -64,7 +64,7 @@ class DirectionBound(eqx.Module):
         return [name for name, gone in zip(ANGLES, self.lost, strict=True) if gone]
 
 
-def _derivatives(
+def echo_derivatives(
     link: EchoLink, reflection: Complex[Array, "element"], angles: Float[Array, "2"]
 ) -> Complex[Array, "3 tx"]:
     """The rows v, and its slopes to elevation and azimuth."""
@@ -93,7 +93,7 @@ def echo_matrices(
         :math:`A = V^HR_w^{-1}V` [1/W] and :math:`B = V^TRV^*` [W]; the first index and row belong
         to :math:`v`, the others to its slopes.
     """
-    ways = _derivatives(link, reflection, angles)
+    ways = echo_derivatives(link, reflection, angles)
     noise = noise_covariance(link, reflection) if noise is None else noise
     factor = jax.scipy.linalg.cho_factor(noise, lower=True)
     received = jnp.conj(ways) @ jax.scipy.linalg.cho_solve(factor, ways.T)

@@ -9,7 +9,7 @@ part orthogonal to it. The second differentiates the pilot model and sums over e
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Complex, Float
 
 from heliostat.bounds.fisher import (
     SINGULAR,
@@ -63,57 +63,101 @@ def pose_information(scene: LocalizationScene, active_antennas: int | Scalar) ->
     Equals paper eqs. (31), (36) with (112)-(128), except: 2/N0 for 1/N0, the sign of (117), and
     direction cosines for the angles of (9)-(11). See ``docs/theory/localization.md``.
     """
+    return information_through(scene, active_antennas, *alignment_response(scene))
+
+
+def alignment_response(
+    scene: LocalizationScene,
+) -> tuple[Complex[Array, "config"], Complex[Array, "config 2"]]:
+    """Response of the surface in the alignment stage towards the user, and its slopes. [1]"""
+    surface = scene.surface
+    departure = scene.departure(scene.user.position)
+    return surface_response(
+        surface.array, surface.reflection, surface.alignment, scene.arrival(), departure
+    )
+
+
+def information_through(
+    scene: LocalizationScene,
+    active_antennas: int | Scalar,
+    response: Complex[Array, "config"],
+    response_slope: Complex[Array, "config 2"],
+) -> PoseInformation:
+    """`pose_information` once the surface's response is at hand.
+
+    Args:
+        scene: The scene.
+        active_antennas: :math:`N_B`; may be traced.
+        response: See `alignment_response`.
+        response_slope: Likewise.
+    """
     user, link, surface = scene.user, scene.link, scene.surface
     direction, distance = travel(surface.position, user.position)
     axis = user_axis(user.heading)
     departure = surface.array.direction_cosines(direction)
     arrival = jnp.dot(direction, axis)
 
-    # Slopes over (x, y, heading).
-    level = direction[:2]
+    # Slopes over x, y and heading, one number each: XLA turns arithmetic on single numbers into
+    # vector code over positions, and a batch of 3x3 products into code many times slower.
+    panel = (surface.array.horizontal, surface.array.vertical)
     turned = user_axis(user.heading + jnp.pi / 2)
-    arrival_slope = jnp.append((axis[:2] - arrival * level) / distance, jnp.dot(direction, turned))
-    panel = jnp.stack([surface.array.horizontal, surface.array.vertical])
-    departure_slope = jnp.pad(
-        (panel[:, :2] - departure[:, None] * level[None, :]) / distance, ((0, 0), (0, 1))
-    )
-    distance_slope = jnp.append(level, 0.0)
+    distance_slope = [direction[0], direction[1], jnp.zeros(())]
+    arrival_slope = [(axis[i] - arrival * direction[i]) / distance for i in (0, 1)]
+    arrival_slope += [jnp.dot(direction, turned)]
+    departure_slope = [
+        [(side[i] - cosine * direction[i]) / distance for i in (0, 1)]
+        for side, cosine in zip(panel, (departure[0], departure[1]), strict=True)
+    ]
     amplitude = scene.path_amplitude(distance)
-    loss_slope = jax.grad(scene.path_amplitude)(distance) / amplitude * distance_slope
+    decay = jax.grad(scene.path_amplitude)(distance) / amplitude
 
-    response, response_slope = surface_response(
-        surface.array, surface.reflection, surface.alignment, scene.arrival(), departure
-    )
-    power = jnp.sum(jnp.abs(response) ** 2)
+    power = _inner(response, response)
     receive = 2 * jnp.pi * user.spacing
     antennas = float(user.antennas)
-    through_surface = response_slope @ departure_slope + 0j
+    derivative = [
+        response_slope[:, 0] * departure_slope[0][i] + response_slope[:, 1] * departure_slope[1][i]
+        for i in (0, 1)
+    ]
+    derivative += [jnp.zeros_like(response)]
     if link.gain_known:
-        along = 1j * receive * (antennas - 1) / 2 * arrival_slope + loss_slope
-        derivative = through_surface + response[:, None] * along[None, :]
+        lag = receive * (antennas - 1) / 2
+        for i in range(3):
+            along = jax.lax.complex(decay * distance_slope[i], lag * arrival_slope[i])
+            derivative[i] = derivative[i] + response * along
     else:
-        overlap = jnp.conj(response) @ through_surface / jnp.where(power > 0, power, 1.0)
-        derivative = through_surface - response[:, None] * overlap[None, :]
+        for i in (0, 1):
+            overlap = jnp.sum(jnp.conj(response) * derivative[i]) / jnp.where(power > 0, power, 1.0)
+            derivative[i] = derivative[i] - response * overlap
     centred = receive**2 * antennas * (antennas**2 - 1) / 12
     ranging = antennas * (jnp.pi * link.bandwidth / SPEED_OF_LIGHT) ** 2 / 3
 
     gain_power = (jnp.abs(link.gain) * amplitude) ** 2
     energy = scene.base_station.power * scene.frame.pilot * gain_power * active_antennas
     share = 2 * energy / (link.noise_density * response.size)
-    information = antennas * jnp.real(jnp.conj(derivative).T @ derivative)
-    information += power * centred * arrival_slope[:, None] * arrival_slope[None, :]
-    if link.clock_known:
-        information += power * ranging * distance_slope[:, None] * distance_slope[None, :]
 
-    corner = receive**2 * antennas * (antennas - 1) * (2 * antennas - 1) / 6
-    to_position = (
-        power * corner * jnp.sum(arrival_slope[:2] ** 2)
-        + power * (ranging * jnp.sum(distance_slope**2) + antennas * jnp.sum(loss_slope**2))
-        + antennas
-        * jnp.sum(jnp.abs(response_slope) ** 2 * jnp.sum(departure_slope**2, axis=1)[None, :])
-    )
-    reference = jnp.stack([to_position, to_position, power * corner])
-    return PoseInformation(share * information, share * reference)
+    def entry(i: int, j: int) -> Scalar:
+        seen = power * centred * arrival_slope[i] * arrival_slope[j]
+        if link.clock_known:
+            seen = seen + power * ranging * distance_slope[i] * distance_slope[j]
+        return share * (antennas * _inner(derivative[i], derivative[j]) + seen)
+
+    upper = {(i, j): entry(i, j) for i in range(3) for j in range(i, 3)}
+    rows = [jnp.stack([upper[min(i, j), max(i, j)] for j in range(3)]) for i in range(3)]
+
+    corner = power * receive**2 * antennas * (antennas - 1) * (2 * antennas - 1) / 6
+    level = direction[0] ** 2 + direction[1] ** 2
+    to_position = corner * (arrival_slope[0] ** 2 + arrival_slope[1] ** 2)
+    to_position += power * level * (ranging + antennas * decay**2)
+    for side in (0, 1):
+        slope, cosines = response_slope[:, side], departure_slope[side]
+        to_position += antennas * _inner(slope, slope) * (cosines[0] ** 2 + cosines[1] ** 2)
+    reference = share * jnp.stack([to_position, to_position, corner])
+    return PoseInformation(jnp.stack(rows), reference)
+
+
+def _inner(left: Complex[Array, "config"], right: Complex[Array, "config"]) -> Scalar:
+    """Real part of the inner product."""
+    return jnp.sum(left.real * right.real + left.imag * right.imag)
 
 
 def pose_information_by_definition(

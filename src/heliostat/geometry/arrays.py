@@ -4,7 +4,10 @@ Elements are counted from a corner, as in the papers: the first element has phas
 array the horizontal index runs fastest, as in the papers' Kronecker products.
 """
 
+import math
+
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
@@ -68,20 +71,23 @@ def planar_steering(array: PlanarArray, cosines: Float[Array, "2"]) -> Complex[A
     return jnp.kron(along_column, along_row)
 
 
-def _sinc(x: Scalar) -> tuple[Scalar, Scalar]:
-    """Sin(x)/x and its derivative, to full precision at any x."""
+def _sinc(x: Scalar) -> tuple[Scalar, Scalar, Scalar, Scalar]:
+    """Sin(x)/x and its derivative, to full precision at any x; cos(x) and sin(x) with them."""
+    cosine, sine = jnp.cos(x), jnp.sin(x)
     small = jnp.abs(x) < 0.5
     square = jnp.where(small, x * x, 0.0)
     # Taylor series: the closed forms lose all digits as x -> 0. Eight terms reach 1e-17 at 0.5.
-    value, slope, term = 1.0 + 0.0 * square, 0.0 * square, 1.0 + 0.0 * square
-    for n in range(1, 9):
-        term = -term / ((2 * n) * (2 * n + 1))
-        slope = slope + 2 * n * term * square ** (n - 1)
-        value = value + term * square**n
+    powers = [(-1) ** n / math.factorial(2 * n + 1) for n in range(9)]
+    value = jnp.polyval(jnp.array(powers[::-1]), square)
+    slope = jnp.polyval(jnp.array([2 * n * p for n, p in enumerate(powers)][:0:-1]), square)
     safe = jnp.where(small, 1.0, x)
-    closed = jnp.sin(safe) / safe
-    closed_slope = (jnp.cos(safe) - closed) / safe
-    return jnp.where(small, value, closed), jnp.where(small, slope * x, closed_slope)
+    closed = sine / safe
+    return (
+        jnp.where(small, value, closed),
+        jnp.where(small, slope * x, (cosine - closed) / safe),
+        cosine,
+        sine,
+    )
 
 
 def dirichlet(
@@ -100,10 +106,13 @@ def dirichlet(
         :math:`D_n(x)` and :math:`D_n'(x)`, exact also at :math:`x = 0` and at grating lobes.
     """
     reduced = step - 2 * jnp.pi * jnp.round(step / (2 * jnp.pi))
-    whole, whole_slope = _sinc(elements * reduced / 2)
-    part, part_slope = _sinc(reduced / 2)  # never below 2/pi on [-pi/2, pi/2]
+    whole, whole_slope, whole_cos, whole_sin = _sinc(elements * reduced / 2)
+    part, part_slope, part_cos, part_sin = _sinc(reduced / 2)  # at least 2/pi on [-pi/2, pi/2]
     ratio = elements * whole / part
     ratio_slope = (elements * elements / 2 * whole_slope - ratio * part_slope / 2) / part
+    # e^{j(n-1)x/2} from the sines at hand.
+    turn = jax.lax.complex(
+        whole_cos * part_cos + whole_sin * part_sin, whole_sin * part_cos - whole_cos * part_sin
+    )
     lag = (elements - 1) / 2
-    turn = jnp.exp(1j * lag * reduced)
-    return turn * ratio, turn * (ratio_slope + 1j * lag * ratio)
+    return turn * ratio, turn * jax.lax.complex(ratio_slope, lag * ratio)

@@ -1,14 +1,18 @@
 """What the studies' figures share: curves with bands, in one look."""
 
 from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from heliostat.studies.study import mean_and_band
 
-LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
+LineStyle: TypeAlias = str | tuple[int, tuple[int, ...]]
+LINES: tuple[LineStyle, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 """One line style a condition: curves stay apart in black and white."""
 MARKS = ("o", "s", "^", "D", "v")
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -19,10 +23,9 @@ def curve(
     axes: Axes,
     x: xr.DataArray | np.ndarray,
     samples: xr.DataArray,
-    label: str,
     *,
     colour: str,
-    line: str | tuple[int, tuple[int, ...]] = "-",
+    line: LineStyle = "-",
 ) -> None:
     """The mean over trials, with its 95 % confidence band.
 
@@ -30,16 +33,42 @@ def curve(
         axes: Where to draw.
         x: Abscissa.
         samples: One dimension besides ``trial``.
-        label: For the legend.
         colour: Of line and band.
         line: Line style.
     """
     mean, half = mean_and_band(samples)
-    axes.plot(x, mean, color=colour, linestyle=line, label=label)
+    axes.plot(x, mean, color=colour, linestyle=line)
     axes.fill_between(x, mean - half, mean + half, color=colour, alpha=0.2, linewidth=0)
 
 
-def letter(all_axes: Sequence[Axes]) -> None:
-    """Name the panels (a), (b), ... as the papers do."""
-    for axes, name in zip(all_axes, "abcdef", strict=False):
-        axes.set_title(f"({name}) {axes.get_title()}".rstrip(), loc="left")
+def legend_below(figure: Figure, *entries: tuple[str, dict[str, Any]], columns: int) -> None:
+    """One legend under all panels, of looks and what they mean.
+
+    Args:
+        figure: Laid out by constrained layout.
+        entries: A label, and the properties of the line that stands for it.
+        columns: How many entries stand side by side.
+    """
+    handles = [Line2D([], [], label=label, **look) for label, look in entries]
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+
+
+def sizes_and(
+    sides: Sequence[int], labels: Sequence[str], **look: Any
+) -> list[tuple[str, dict[str, Any]]]:
+    """Legend entries: a colour a surface size, a line style a condition.
+
+    Args:
+        sides: Elements a side.
+        labels: Of the conditions, in the order of `LINES`.
+        look: Further properties of the conditions' entries.
+    """
+    sizes = [
+        (f"N = {side**2}", {"color": colour, "linewidth": 4})
+        for side, colour in zip(sides, COLOURS, strict=False)
+    ]
+    conditions = [
+        (label, {"color": "black", "linestyle": line, **look})
+        for label, line in zip(labels, LINES, strict=False)
+    ]
+    return sizes + conditions

@@ -159,6 +159,12 @@ def commit() -> str:
     return found.stdout.strip()
 
 
+def log10(samples: xr.DataArray) -> xr.DataArray:
+    """Decadic logarithm that stays labelled."""
+    result: xr.DataArray = xr.apply_ufunc(np.log10, samples)
+    return result
+
+
 def mean_and_band(samples: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
     """Mean over the trials and the half-width of its 95 % confidence interval.
 

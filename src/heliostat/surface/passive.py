@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
-from heliostat.geometry.arrays import PlanarArray, dirichlet, planar_steering
+from heliostat.geometry.arrays import PlanarArray, dirichlet, linear_steering, planar_steering
 
 
 class Steered(eqx.Module):
@@ -102,12 +102,20 @@ def surface_response(
             [scale[0] * row_slope * along_column, scale[1] * along_row * column_slope], axis=1
         )
         return response, slope
-    term = (
-        reflection
-        * jnp.exp(1j * configurations.phase)
-        * (planar_steering(array, arrival) * jnp.conj(planar_steering(array, departure)))[None, :]
+    # The panel's response factors into row and column, so that no exponential is taken for each
+    # element; over many positions the first sum is one matrix product.
+    coefficient = reflection * jnp.exp(1j * configurations.phase)
+    coefficient = coefficient * planar_steering(array, arrival)[None, :]
+    coefficient = coefficient.reshape(-1, array.rows, array.columns)
+    row, column = (
+        jnp.conj(linear_steering(elements, array.spacing[i], departure[i]))
+        for i, elements in enumerate((array.columns, array.rows))
     )
-    index = jnp.arange(array.elements)
-    lag = jnp.stack([index % array.columns, index // array.columns])  # [2 element]
-    weight = -2j * jnp.pi * array.spacing[:, None] * lag
-    return jnp.sum(term, axis=1), term @ weight.T
+    row_slope, column_slope = (
+        -2j * jnp.pi * array.spacing[i] * jnp.arange(elements) * along
+        for i, (elements, along) in enumerate(((array.columns, row), (array.rows, column)))
+    )
+    over_row = jnp.einsum("krc,cd->krd", coefficient, jnp.stack([row, row_slope], axis=1))
+    response = over_row[:, :, 0] @ column
+    slope = jnp.stack([over_row[:, :, 1] @ column, over_row[:, :, 0] @ column_slope], axis=1)
+    return response, slope

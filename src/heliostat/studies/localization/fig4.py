@@ -13,13 +13,15 @@ from heliostat.bounds.pose import error_bounds, pose_information_by_definition
 from heliostat.plots import styled
 from heliostat.protocol.errors import Errors
 from heliostat.protocol.period import as_steered
-from heliostat.studies.figures import COLOURS, LINES, MARKS, curve, letter
+from heliostat.studies.figures import COLOURS, LINES, curve, legend_below, sizes_and
 from heliostat.studies.localization import setup
-from heliostat.studies.study import Quantity, Study, Verdict, paired_change, unbounded
+from heliostat.studies.study import Quantity, Study, Verdict, log10, paired_change, unbounded
 
 ANTENNAS = np.arange(1, 33)
 MARKED = np.array([1, 4, 16, 32])
 """Allocations at which the sum over all beam pairs is computed from the definition."""
+MIDDLE_AND_LARGEST = ("(a) 3 m and 15°, (b) 3 m", "(a) 7 m and 30°, (b) 7 m")
+PAIRS = {"color": "black", "marker": "o", "fillstyle": "none", "linestyle": "none"}
 
 
 def point(unit: Errors, *, side: int, condition: Int[Array, ""]) -> Mapping[str, Array]:
@@ -37,7 +39,7 @@ def point(unit: Errors, *, side: int, condition: Int[Array, ""]) -> Mapping[str,
 
 
 def _log_change(dataset: xr.Dataset, side: int, condition: int) -> tuple[float, float]:
-    log_peb = np.log10(dataset.peb.sel(side=side))
+    log_peb = log10(dataset.peb.sel(side=side))
     return paired_change(log_peb.sel(condition=condition), log_peb.sel(condition=0))
 
 
@@ -47,8 +49,8 @@ def _slight(dataset: xr.Dataset, condition: int, claim: str) -> Verdict:
     worst = {
         side**2: float(
             (
-                np.log10(dataset.peb.sel(side=side, condition=condition))
-                - np.log10(dataset.peb.sel(side=side, condition=0))
+                log10(dataset.peb.sel(side=side, condition=condition))
+                - log10(dataset.peb.sel(side=side, condition=0))
             ).max()
         )
         for side in setup.SIDES
@@ -110,7 +112,7 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
 def draw(dataset: xr.Dataset) -> Figure:
     """PEB above, REB below; errors left, mobility right."""
     with styled():
-        figure, grid = plt.subplots(2, 2, figsize=(10, 7.5), sharex=True)
+        figure, grid = plt.subplots(2, 2, figsize=(10, 8), sharex=True, sharey="row")
         share = ANTENNAS / ANTENNAS[-1]
         for row, (name, unit) in enumerate((("peb", "m"), ("reb", "rad"))):
             for column, conditions in enumerate(((0, 1, 2), (0, 3, 4))):
@@ -118,26 +120,21 @@ def draw(dataset: xr.Dataset) -> Figure:
                 for colour, side in zip(COLOURS, setup.SIDES, strict=False):
                     at = dataset.sel(side=side)
                     for line, condition in zip(LINES, conditions, strict=False):
-                        label = f"N = {side**2}, {setup.CONDITIONS[condition].label}"
-                        log_error = np.log10(at[name].sel(condition=condition))
-                        curve(axes, share, log_error, label, colour=colour, line=line)
-                    marked = np.log10(at[f"{name}_by_definition"].sel(condition=0)).isel(trial=0)
-                    axes.plot(
-                        MARKED / ANTENNAS[-1],
-                        marked,
-                        MARKS[0],
-                        color=colour,
-                        fillstyle="none",
-                        label=f"N = {side**2}, sum over all beam pairs",
-                    )
+                        log_error = log10(at[name].sel(condition=condition))
+                        curve(axes, share, log_error, colour=colour, line=line)
+                    marked = log10(at[f"{name}_by_definition"].sel(condition=0)).isel(trial=0)
+                    axes.plot(MARKED / ANTENNAS[-1], marked, "o", color=colour, fillstyle="none")
                 axes.set_ylabel(rf"$\log_{{10}}$ {name.upper()} ({name.upper()} in {unit})")
-                if row == 0:
-                    axes.set_title("estimation errors" if column == 0 else "mobility")
+        grid[0, 0].set_title("(a) estimation errors")
+        grid[0, 1].set_title("(b) mobility")
         for axes in grid[1]:
             axes.set_xlabel(r"normalised time ratio $\varpi\, T_c/(T_c-T_o)$")
-        letter(list(grid[0]))
-        for axes in grid[0]:
-            axes.legend(fontsize=6.5, ncols=2)
+        legend_below(
+            figure,
+            *sizes_and(setup.SIDES, ["perfect estimates", *MIDDLE_AND_LARGEST]),
+            ("sum over all beam pairs, perfect estimates", PAIRS),
+            columns=4,
+        )
     return figure
 
 

@@ -14,12 +14,13 @@ from heliostat.plots import styled
 from heliostat.protocol.errors import Errors
 from heliostat.protocol.period import as_steered
 from heliostat.rates.effective import eadr, eadr_closed_form, time_ratio
-from heliostat.studies.figures import COLOURS, LINES, MARKS, curve
+from heliostat.studies.figures import COLOURS, MARKS, curve, legend_below, sizes_and
 from heliostat.studies.localization import setup
 from heliostat.studies.study import Quantity, Study, Verdict, paired_change
 
 ANTENNAS = np.arange(1, 33)
 CONDITIONS = setup.CONDITIONS[:3]
+FILL = ("full", "none", "none")
 
 
 def point(unit: Errors, *, side: int, condition: Int[Array, ""]) -> Mapping[str, Array]:
@@ -96,30 +97,31 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
 def draw(dataset: xr.Dataset) -> Figure:
     """Rate against the normalised time ratio."""
     with styled():
-        figure, axes = plt.subplots(figsize=(7.5, 5))
+        figure, axes = plt.subplots(figsize=(8, 5.6))
         share = ANTENNAS / ANTENNAS[-1]
         for colour, side in zip(COLOURS, setup.SIDES, strict=False):
             at = dataset.sel(side=side)
             closed = at.eadr_closed_form.isel(condition=0, trial=0) / 1e6
-            axes.plot(
-                share, closed, color=colour, linewidth=0.8, label=f"N = {side**2}, closed form (42)"
-            )
+            axes.plot(share, closed, color=colour, linewidth=1)
             for condition, mark in zip(range(len(CONDITIONS)), MARKS, strict=False):
-                label = f"N = {side**2}, (39), {CONDITIONS[condition].label}"
                 rate = at.eadr.sel(condition=condition) / 1e6
-                curve(axes, share, rate, "", colour=colour, line=LINES[3])
-                axes.plot(
-                    share,
-                    rate.mean("trial"),
-                    mark,
-                    color=colour,
-                    fillstyle="full" if condition == 0 else "none",
-                    label=label,
-                )
+                curve(axes, share, rate, colour=colour, line=":")
+                axes.plot(share, rate.mean("trial"), mark, color=colour, fillstyle=FILL[condition])
         axes.set_xlabel(r"normalised time ratio $\varpi\, T_c/(T_c-T_o)$")
         axes.set_ylabel("effective rate [Mbit/s]")
         axes.set_ylim(bottom=0)
-        axes.legend(fontsize=7)
+        legend_below(
+            figure,
+            *sizes_and(setup.SIDES, ["closed form (42)"]),
+            *(
+                (
+                    f"(39), {condition.label}",
+                    {"color": "black", "marker": mark, "fillstyle": fill, "linestyle": ":"},
+                )
+                for condition, mark, fill in zip(CONDITIONS, MARKS, FILL, strict=False)
+            ),
+            columns=4,
+        )
     return figure
 
 

@@ -13,9 +13,10 @@ from heliostat.design.time_allocation import dominated
 from heliostat.plots import styled
 from heliostat.protocol.errors import Errors
 from heliostat.protocol.period import as_steered
-from heliostat.studies.figures import COLOURS, LINES, letter
+from heliostat.studies.figures import COLOURS, LINES, curve, legend_below, sizes_and
 from heliostat.studies.localization import setup
-from heliostat.studies.study import Quantity, Study, Verdict, mean_and_band
+from heliostat.studies.localization.fig4 import MIDDLE_AND_LARGEST
+from heliostat.studies.study import Quantity, Study, Verdict, log10, mean_and_band
 
 ANTENNAS = np.arange(1, 33)
 
@@ -68,36 +69,33 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
 def draw(dataset: xr.Dataset) -> Figure:
     """Errors left, mobility right; PEB above, REB below."""
     with styled():
-        figure, grid = plt.subplots(2, 2, figsize=(10, 7.5), sharey=True)
+        figure, grid = plt.subplots(2, 2, figsize=(10, 8.5), sharex="row", sharey=True)
         for row, (name, unit) in enumerate((("peb", "m"), ("reb", "rad"))):
             for column, conditions in enumerate(((0, 1, 2), (0, 3, 4))):
                 axes = grid[row, column]
                 for colour, side in zip(COLOURS, setup.SIDES, strict=False):
                     for line, condition in zip(LINES, conditions, strict=False):
                         at = dataset.sel(side=side, condition=condition)
-                        error, _ = mean_and_band(np.log10(at[name]))
-                        rate, half = mean_and_band(at.eadr / 1e6)
-                        label = f"N = {side**2}, {setup.CONDITIONS[condition].label}"
-                        axes.plot(error, rate, color=colour, linestyle=line, label=label)
-                        axes.fill_between(
-                            error, rate - half, rate + half, color=colour, alpha=0.2, linewidth=0
-                        )
+                        error, _ = mean_and_band(log10(at[name]))
+                        curve(axes, error, at.eadr / 1e6, colour=colour, line=line)
                     perfect = dataset.sel(side=side, condition=0).isel(trial=0)
                     beaten = dominated(perfect[name].values, perfect.eadr.values)
                     axes.plot(
-                        np.log10(perfect[name])[beaten],
+                        log10(perfect[name])[beaten],
                         perfect.eadr[beaten] / 1e6,
                         "x",
                         color=colour,
-                        label=f"N = {side**2}, dominated",
                     )
                 axes.set_xlabel(rf"$\log_{{10}}$ {name.upper()} ({name.upper()} in {unit})")
                 axes.set_ylabel("effective rate [Mbit/s]")
-                if row == 0:
-                    axes.set_title("estimation errors" if column == 0 else "mobility")
-        letter(list(grid[0]))
-        for axes in grid[0]:
-            axes.legend(fontsize=6, loc="lower left")
+        grid[0, 0].set_title("(a) estimation errors")
+        grid[0, 1].set_title("(b) mobility")
+        legend_below(
+            figure,
+            *sizes_and(setup.SIDES, ["perfect estimates", *MIDDLE_AND_LARGEST]),
+            ("dominated, perfect estimates", {"color": "black", "marker": "x", "linestyle": ""}),
+            columns=4,
+        )
     return figure
 
 

@@ -12,9 +12,9 @@ from jaxtyping import Array, PRNGKeyArray
 from matplotlib.figure import Figure
 
 from heliostat.plots import styled
-from heliostat.studies.figures import COLOURS, LINES, curve, letter
+from heliostat.studies.figures import COLOURS, LINES, curve, legend_below
 from heliostat.studies.localization import setup
-from heliostat.studies.study import Quantity, Study, Verdict, mean_and_band
+from heliostat.studies.study import Quantity, Study, Verdict, log10, mean_and_band
 from heliostat.surface.passive import Phased, random_phases
 
 ANTENNAS = np.arange(1, 33)
@@ -44,7 +44,7 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
     """What the paper says about Fig. 7, against the data."""
 
     def decades(name: str) -> xr.DataArray:
-        log_error = np.log10(dataset[name])
+        log_error = log10(dataset[name])
         return (log_error.sel(phases=RANDOM) - log_error.sel(phases=DESIGNED)).isel(
             active_antennas=0
         )
@@ -81,31 +81,36 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
 def draw(dataset: xr.Dataset) -> Figure:
     """Errors, rate, and one against the other."""
     with styled():
-        figure, panels = plt.subplots(1, 3, figsize=(13, 4.2))
+        figure, panels = plt.subplots(1, 3, figsize=(13, 4.6))
         share = ANTENNAS / ANTENNAS[-1]
         for phases, colour in zip((DESIGNED, RANDOM), COLOURS, strict=False):
             at = dataset.sel(phases=phases)
-            rate, half = mean_and_band(at.eadr / 1e6)
-            for (name, unit), line in zip((("peb", "m"), ("reb", "rad")), LINES, strict=False):
-                log_error = np.log10(at[name])
-                label = f"{name.upper()} [{unit}], {LABELS[phases]}"
-                curve(panels[0], share, log_error, label, colour=colour, line=line)
+            for name, line in zip(("peb", "reb"), LINES, strict=False):
+                log_error = log10(at[name])
+                curve(panels[0], share, log_error, colour=colour, line=line)
                 error, _ = mean_and_band(log_error)
-                panels[2].plot(error, rate, color=colour, linestyle=line, label=label)
-                panels[2].fill_between(
-                    error, rate - half, rate + half, color=colour, alpha=0.2, linewidth=0
-                )
-            curve(panels[1], share, at.eadr / 1e6, LABELS[phases], colour=colour)
-        panels[0].set_ylabel(r"$\log_{10}$ of the bound")
-        panels[2].set_xlabel(r"$\log_{10}$ of the bound")
+                curve(panels[2], error, at.eadr / 1e6, colour=colour, line=line)
+            curve(panels[1], share, at.eadr / 1e6, colour=colour)
+        bound = r"$\log_{10}$ of PEB in m, of REB in rad"
+        panels[0].set_ylabel(bound)
+        panels[2].set_xlabel(bound)
+        for axes, title in zip(panels, ("(a) bounds", "(b) rate", "(c) trade-off"), strict=True):
+            axes.set_title(title)
         for axes in panels[:2]:
             axes.set_xlabel(r"normalised time ratio $\varpi\, T_c/(T_c-T_o)$")
         for axes in panels[1:]:
             axes.set_ylabel("effective rate [Mbit/s]")
             axes.set_ylim(bottom=0)
-        for axes in panels:
-            axes.legend(fontsize=7)
-        letter(list(panels))
+        legend_below(
+            figure,
+            *(
+                (label, {"color": c, "linewidth": 4})
+                for label, c in zip(LABELS, COLOURS, strict=False)
+            ),
+            ("PEB, rate", {"color": "black", "linestyle": LINES[0]}),
+            ("REB", {"color": "black", "linestyle": LINES[1]}),
+            columns=4,
+        )
     return figure
 
 

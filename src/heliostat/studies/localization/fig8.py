@@ -15,7 +15,7 @@ from heliostat.design.time_allocation import TimeShare
 from heliostat.plots import styled
 from heliostat.protocol.errors import Errors
 from heliostat.protocol.period import as_believed, as_steered, next_share
-from heliostat.studies.figures import COLOURS, LINES, curve, letter
+from heliostat.studies.figures import COLOURS, LINES, curve, legend_below
 from heliostat.studies.localization import setup
 from heliostat.studies.study import Quantity, Study, Verdict, paired_change
 
@@ -101,29 +101,30 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
 def draw(dataset: xr.Dataset) -> Figure:
     """Panels as in the paper."""
     with styled():
-        figure, panels = plt.subplots(1, 2, figsize=(10.5, 4.5))
+        figure, panels = plt.subplots(1, 2, figsize=(10.5, 5))
         for axes, part, x in zip(panels, (PANEL_A, PANEL_B), (SIDES, ANTENNAS), strict=True):
             for condition, colour, line in zip(
                 range(len(CONDITIONS)), COLOURS, LINES, strict=False
             ):
                 ratio = dataset.ratio.sel(condition=condition).isel(case=part)
-                label = CONDITIONS[condition].label
-                curve(axes, np.asarray(x), ratio, label, colour=colour, line=line)
+                curve(axes, np.asarray(x), ratio, colour=colour, line=line)
             axes.set_ylabel(r"best time ratio $\varpi$")
             axes.set_ylim(bottom=0)
         panels[0].set_xlabel(r"elements a side $\sqrt{N}$")
         panels[1].set_xlabel("antennas of base station and user")
         fixed = dataset.ratio_fixed_period.sel(condition=0).isel(case=PANEL_B)
-        curve(
-            panels[1],
-            np.asarray(ANTENNAS),
-            fixed,
-            f"{CONDITIONS[0].label}, Table I's period",
-            colour=COLOURS[5],
+        curve(panels[1], np.asarray(ANTENNAS), fixed, colour=COLOURS[5])
+        panels[0].set_title("(a) size of the surface")
+        panels[1].set_title("(b) size of the arrays, N = 64")
+        legend_below(
+            figure,
+            *(
+                (condition.label, {"color": colour, "linestyle": line})
+                for condition, colour, line in zip(CONDITIONS, COLOURS, LINES, strict=False)
+            ),
+            ("perfect estimates, Table I's period", {"color": COLOURS[5]}),
+            columns=3,
         )
-        for axes in panels:
-            axes.legend(fontsize=8)
-        letter(list(panels))
     return figure
 
 

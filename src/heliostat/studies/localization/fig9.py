@@ -14,9 +14,9 @@ from heliostat.plots import styled
 from heliostat.protocol.errors import Errors
 from heliostat.protocol.period import as_believed, as_steered, error_scale, next_share
 from heliostat.rates.effective import available_ratio, eadr_closed_form
-from heliostat.studies.figures import COLOURS, MARKS
+from heliostat.studies.figures import COLOURS, MARKS, legend_below, sizes_and
 from heliostat.studies.localization import setup
-from heliostat.studies.study import Quantity, Study, Verdict, mean_and_band, paired_change
+from heliostat.studies.study import Quantity, Study, Verdict, log10, mean_and_band, paired_change
 
 SHARES = np.geomspace(1e-3, 1.0, 200)
 """Time ratios over the largest one, for the curves."""
@@ -48,13 +48,13 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
     peak = perfect.curve_eadr.max("share")
     at_peak = perfect.curve_error.isel(share=perfect.curve_eadr.argmax("share"))
     short = np.maximum(1 - perfect.eadr / peak, 0).values  # the curve's grid may miss the peak
-    moved = (np.log10(perfect.error) - np.log10(at_peak)).values
+    moved = (log10(perfect.error) - log10(at_peak)).values
 
     def robust(condition: int, claim: str) -> Verdict:
         told, holds = [], True
         for side in setup.SIDES:
             at, base = (dataset.sel(side=side, condition=c) for c in (condition, 0))
-            error, error_half = paired_change(np.log10(at.error), np.log10(base.error))
+            error, error_half = paired_change(log10(at.error), log10(base.error))
             rate, rate_half = paired_change(at.eadr / base.eadr, base.eadr / base.eadr)
             holds &= abs(error) <= 0.1 and abs(rate) <= 0.05
             told.append(
@@ -83,18 +83,13 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
 def draw(dataset: xr.Dataset) -> Figure:
     """Curves without errors, optima under each condition."""
     with styled():
-        figure, axes = plt.subplots(figsize=(7.5, 5))
+        figure, axes = plt.subplots(figsize=(8, 5.8))
         for colour, side in zip(COLOURS, setup.SIDES, strict=False):
             curve = dataset.sel(side=side, condition=0).isel(trial=0)
-            axes.plot(
-                np.log10(curve.curve_error),
-                curve.curve_eadr / 1e6,
-                color=colour,
-                label=f"N = {side**2}, all time ratios",
-            )
+            axes.plot(log10(curve.curve_error), curve.curve_eadr / 1e6, color=colour)
             for condition, mark in zip(range(len(CONDITIONS)), MARKS, strict=False):
                 at = dataset.sel(side=side, condition=condition)
-                error, error_half = mean_and_band(np.log10(at.error))
+                error, error_half = mean_and_band(log10(at.error))
                 rate, rate_half = mean_and_band(at.eadr / 1e6)
                 axes.errorbar(
                     error,
@@ -104,12 +99,27 @@ def draw(dataset: xr.Dataset) -> Figure:
                     fmt=mark,
                     color=colour,
                     fillstyle="full" if condition == 0 else "none",
-                    label=f"N = {side**2}, optimum, {CONDITIONS[condition].label}",
                 )
         axes.set_xlabel(r"$\log_{10}$(PEB + REB) (PEB in m, REB in rad)")
         axes.set_ylabel("effective rate [Mbit/s]")
         axes.set_ylim(bottom=0)
-        axes.legend(fontsize=6.5)
+        legend_below(
+            figure,
+            *sizes_and(setup.SIDES, ["all time ratios, perfect estimates"]),
+            *(
+                (
+                    f"optimum, {condition.label}",
+                    {
+                        "color": "black",
+                        "marker": mark,
+                        "linestyle": "none",
+                        "fillstyle": "full" if condition is CONDITIONS[0] else "none",
+                    },
+                )
+                for condition, mark in zip(CONDITIONS, MARKS, strict=False)
+            ),
+            columns=3,
+        )
     return figure
 
 

@@ -1,0 +1,27 @@
+"""Run every benchmark, or those named, and print one table: ``python -m benchmarks pose_map``."""
+
+import sys
+from importlib import import_module
+
+from rich.console import Console
+from rich.table import Table
+
+SUBJECTS = ("pose_map", "command_line")
+
+
+def main(names: list[str]) -> int:
+    """Print the table; 1 where an aim is missed."""
+    table = Table("what", "measured", "aim", "met", title="ratios and times, each in one run")
+    missed = 0
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    for name in names or SUBJECTS:
+        with console.status(f"{name} ..."):
+            for row in import_module(f"benchmarks.{name}").run():
+                table.add_row(row.what, row.figure, row.aim, "yes" if row.met else "NO")
+                missed += not row.met
+    console.print(table)
+    return int(missed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

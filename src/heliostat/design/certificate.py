@@ -1,0 +1,149 @@
+r"""Proof of how good transmit covariances can be, from weak duality and the definition alone.
+
+For any symmetric :math:`Z \succeq 0`, by the inequality of Cauchy and Schwarz,
+
+.. math:: \mathrm{tr}(DF^{-1})\ \mathrm{tr}(ZF) \ge h(Z) = (\mathrm{tr}(D^{1/2}ZD^{1/2})^{1/2})^2
+
+with D the weights of the parameters. F is linear in R, so an eigenvalue bounds
+:math:`\sum_l\mathrm{tr}(Z_lF_l)` over all covariances that keep the constraints, and the worst CRB
+is at least :math:`\sum_l h(Z_l)` over that. Nothing here depends on how the :math:`Z_l` and the
+prices were found; bad ones only make the bound loose.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Complex, Float
+
+from heliostat.bounds.direction import echo_matrices
+from heliostat.geometry.frames import Scalar
+from heliostat.observation.echoes import target_steering
+from heliostat.sensing_scene import SensingScene
+from heliostat.surface.active import reflected_power
+
+# Derivatives of the echo to (ln gain, elevation, azimuth) as sums of products v_c v_d^T ...
+_PRODUCTS = jnp.array(
+    [
+        [[1.0, 0, 0], [0, 0, 0], [0, 0, 0]],
+        [[0, 1.0, 0], [1.0, 0, 0], [0, 0, 0]],
+        [[0, 0, 1.0], [0, 0, 0], [1.0, 0, 0]],
+    ]
+)
+# ... and to (elevation, azimuth, Re ln gain, Im ln gain) as combinations of those three.
+_PARAMS = jnp.array([[0, 0, 1, 1j], [1, 0, 0, 0], [0, 1, 0, 0]])
+
+
+def linear_information(
+    received: Complex[Array, "3 3"], strength: Scalar
+) -> Complex[Array, "4 4 3 3"]:
+    r"""Matrices that turn B into :math:`F_{pq} = \mathrm{Re}\,\mathrm{tr}(X_{pq}B)`.
+
+    Over :math:`(\theta, \varphi, \mathrm{Re}\ln\beta, \mathrm{Im}\ln\beta)`.
+
+    Args:
+        received: :math:`A`. [1/W]
+        strength: :math:`2T|\beta|^2`. [1]
+    """
+    return strength * jnp.einsum(
+        "ap,bq,acd,bef,ce->pqdf", jnp.conj(_PARAMS), _PARAMS, _PRODUCTS, _PRODUCTS, received
+    )
+
+
+def priced_gram(
+    steering: Complex[Array, "3 element"],
+    weighted: Complex[Array, "element tx"],
+    echo_gain: Scalar,
+    total: Scalar,
+    surface: Scalar,
+) -> Complex[Array, "3 3"]:
+    r""":math:`V^TW^{-1}V^*` with :math:`W = \mu I + \nu Q`, by one Cholesky factorisation.
+
+    Args:
+        steering: Towards the target, and its slopes, so that :math:`V^T` is this times the next.
+        weighted: :math:`\Psi G`.
+        echo_gain: :math:`|\beta|^2\|\psi\|^2`.
+        total: :math:`\mu`.
+        surface: :math:`\nu`.
+    """
+    elements, antennas = weighted.shape
+    # In the smaller of both spaces: X (mu + nu X^H X)^-1 X^H = (mu + nu X X^H)^-1 X X^H.
+    if elements < antennas:
+        square = weighted @ jnp.conj(weighted).T
+        right, left = square @ jnp.conj(steering).T, steering
+    else:
+        square = jnp.conj(weighted).T @ weighted
+        left = steering @ weighted
+        right = jnp.conj(left).T
+    factor = jax.scipy.linalg.cho_factor(
+        total * jnp.eye(square.shape[0]) + surface * square, lower=True
+    )
+    gram = left @ jax.scipy.linalg.cho_solve(factor, right)
+    extra = surface * echo_gain
+    gram -= extra / (1 + extra * jnp.real(gram[0, 0])) * gram[:, 0][:, None] * gram[0][None, :]
+    return (gram + jnp.conj(gram).T) / 2
+
+
+def transmit_lower_bound(
+    scene: SensingScene,
+    reflection: tuple[Complex[Array, "_"], ...],
+    slopes: Float[Array, "surface 4 4"],
+    total_price: Scalar,
+    surface_price: Float[Array, "surface"],
+    snr_price: Float[Array, "surface"],
+    min_snr: Scalar,
+) -> Scalar:
+    r"""No covariances that keep the constraints have a worst CRB below this. [rad²]
+
+    Args:
+        scene: The scene.
+        reflection: How the surfaces are set. [1]
+        slopes: :math:`Z_l` over :math:`(\theta, \varphi, \mathrm{Re}\ln\beta,
+            \mathrm{Im}\ln\beta)`; of any common scale.
+        total_price: Of a watt of the base station, :math:`\mu > 0`, in any scale.
+        surface_price: Of a watt that a surface radiates, :math:`\nu_l \ge 0`, in the same.
+        snr_price: What a watt at the target is worth for the SNR, :math:`\xi_l \ge 0`, in the
+            scale of the slopes.
+        min_snr: Least SNR of the matched filter. [1]
+    """
+    angles = scene.angles()
+    value, price, worth = jnp.zeros(()), jnp.zeros(()), jnp.zeros(())
+    worst = jnp.zeros(())
+    antennas = scene.bs_to_irs[0].shape[1]
+    silent = jnp.zeros((antennas, antennas), dtype=complex)
+    for i, (surface, psi) in enumerate(zip(scene.surfaces, reflection, strict=True)):
+        link, gain = scene.link(i), scene.target_gain[i]
+        received, _ = echo_matrices(link, psi, silent, angles[i])
+        magnitude = jnp.abs(gain)
+        linear = linear_information(received, 2 * link.symbols * magnitude**2)
+        size = jnp.concatenate([jnp.ones(2), jnp.full(2, magnitude)])
+        scaled = slopes[i] * size[:, None] * size[None, :]
+        roots = jnp.sqrt(jnp.maximum(jnp.linalg.eigvalsh(scaled), 0.0))
+        value += jnp.sum(roots) ** 2
+        linearised = jnp.einsum("pq,pqdf->df", slopes[i], linear)
+        linearised = (linearised + jnp.conj(linearised).T) / 2
+        linearised = linearised.at[0, 0].add(snr_price[i])
+
+        steering = target_steering(surface.array, angles[i])
+        slope = jax.jacfwd(lambda at, s=surface: target_steering(s.array, at))(angles[i])
+        power = reflected_power(psi, link.bs_to_irs, silent, steering, gain, surface.noise)
+        limit = surface.power - power.own_noise
+        unlimited = jnp.isinf(limit)
+        own_price = jnp.where(unlimited, 0.0, surface_price[i])
+        gram = priced_gram(
+            jnp.concatenate([steering[None, :], slope.T]),
+            psi[:, None] * link.bs_to_irs,
+            magnitude**2 * jnp.sum(jnp.abs(psi) ** 2),
+            total_price,
+            own_price,
+        )
+        lengths, axes = jnp.linalg.eigh(gram)
+        root = axes * jnp.sqrt(jnp.maximum(lengths, 0.0))[None, :]
+        worst = jnp.maximum(
+            worst, jnp.linalg.eigvalsh(jnp.conj(root).T @ linearised @ root)[-1]
+        )
+        price += own_price * jnp.where(unlimited, 0.0, limit)
+        watts = min_snr / (link.symbols * magnitude**2 * jnp.real(received[0, 0]))
+        worth += snr_price[i] * watts
+    budget = scene.n_surfaces * scene.base_station.power
+    reach = worst * (total_price * budget + price) - worth
+    sound = (reach > 0) & jnp.isfinite(reach) & jnp.isfinite(value)
+    return jnp.where(sound, value / jnp.where(sound, reach, 1.0), 0.0)

@@ -1,0 +1,310 @@
+r"""A worst CRB that no covariances and no coefficients can beat.
+
+With angles centred on the panel the information about an angle along x, at power R, is
+
+.. math:: J_x = \tfrac{2T|\beta|^2}{\sigma_b^2}\,\|\Omega_x R^{1/2}\|^2,\qquad
+          \Omega_x = v_xv^T - vv_x^T,
+
+at most, the surface's noise left out. :math:`\mathrm{tr}J^{-1} \ge (\mathrm{tr}\sqrt X)^2 /
+\mathrm{tr}(XJ)` for every positive X, so that each majorant :math:`\mathrm{tr}(XJ) \le \alpha p
++ \gamma` bounds a surface's CRB from below as a function of its power p, and the best split of
+the power over these bounds all. Two kinds of majorant are used.
+
+*Singular values.* With :math:`k_i = a_{max}^2s_i^2(G)`, :math:`f_i = k_i/(\sigma_b^2+\sigma_r^2
+k_i)`, any prices of a transmitted and a radiated watt and :math:`\tilde k_i = k_i/(\mu+\nu k_i)`,
+
+.. math:: \mathrm{tr}(XJ) \le 2T|\beta|^2(\mu p+\nu P_s)\big[\lambda_2\max_i\tilde k_i
+          \textstyle\sum_{j\ne i}f_j + (\lambda_1-\lambda_2)\max_{i\ne j}\tilde k_if_j\big],
+
+:math:`\lambda` being the eigenvalues of X weighed by the spread of the panel, indices up to 3.
+
+*Pairs of elements.* :math:`\Omega_x = \sum_{m<n}u_mu_n(\zeta_n-\zeta_m)_x\,g_m\wedge g_n` is
+linear in :math:`t_{mn} = u_mu_n` and convex in each element, so :math:`|u_n| = a_{max}`, and
+:math:`t^HKt \le a_{max}^4\sum\delta` for every :math:`\mathrm{diag}(\delta) \succeq K + Z`, with
+:math:`t^HZt = 0` on all such t: what the first and the last element of :math:`t_{mn}t_{mq}^*` do
+is the same for every m. This is the dual of a semidefinite relaxation, and any of its points a
+proof. It does not know :math:`P_s` and :math:`\sigma_r^2`, and is tight to a few percent where
+these do not matter. Where the panel is large it does without Z; where it is larger still, the
+singular values remain, some 4 dB loose. Several patterns need no three modes, and their bound,
+by the largest singular value alone, is the loosest.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float
+from scipy.optimize import brentq, minimize
+
+from heliostat.design.descent import descend
+from heliostat.observation.echoes import target_steering
+from heliostat.sensing_scene import SensingScene
+
+LARGEST = 300  # matrix whose eigenvalues are wanted at every step of a descent
+MOST_PAIRS = 6000
+PRICES = 21
+DESCENT = ((50.0, 100), (500.0, 60))
+"""Sharpness of the smooth largest eigenvalue, and steps."""
+
+
+class Majorant(NamedTuple):
+    """1/CRB is at most ``slope`` times the power plus ``rest``."""
+
+    slope: float  # [rad⁻²/W]
+    rest: float  # [rad⁻²]
+
+
+class Panel(NamedTuple):
+    """What the bounds need of a surface."""
+
+    channel: np.ndarray  # G [element tx]
+    spread: np.ndarray  # slope of each element's phase to each angle, centred [element 2] [1]
+    amplification: float
+    power: float  # P_s [W]
+    surface_noise: float
+    noise: float
+    strength: float  # 2 T |beta|²
+
+
+def panel_of(scene: SensingScene, index: int) -> Panel:
+    """What the bounds need of one surface of a scene.
+
+    Args:
+        scene: The scene.
+        index: Which surface.
+    """
+    surface, link, angles = scene.surfaces[index], scene.link(index), scene.angles()[index]
+    response = target_steering(link.array, angles)
+    slope = jax.jacfwd(lambda at: target_steering(link.array, at))(angles)
+    phase = np.imag(np.asarray(slope / response[:, None]))
+    return Panel(
+        np.asarray(link.bs_to_irs),
+        phase - phase.mean(axis=0),
+        float(surface.amplification),
+        float(surface.power),
+        float(surface.noise),
+        float(scene.noise),
+        float(2 * link.symbols * jnp.abs(scene.target_gain[index]) ** 2),
+    )
+
+
+def _factor(unknown: np.ndarray) -> np.ndarray:
+    """Triangular C with X = C C^T of determinant 1."""
+    return np.array([[np.exp(unknown[0]), 0.0], [unknown[1], np.exp(-unknown[0])]])
+
+
+def singular_value_majorants(panel: Panel, patterns: int) -> list[Majorant]:
+    """From the singular values of the channel, for a range of prices.
+
+    Args:
+        panel: The surface.
+        patterns: How many patterns; from two on only the largest singular value counts.
+    """
+    count = len(panel.spread)
+    root = np.linalg.cholesky(count * panel.spread.T @ panel.spread)
+    values = np.linalg.svd(panel.channel, compute_uv=False)
+    k = np.zeros(3)
+    k[: min(3, values.size)] = panel.amplification**2 * values[:3] ** 2
+    f = k / (panel.noise + panel.surface_noise * k)
+
+    def reach(matrix: np.ndarray, transmitted: float, radiated: float) -> float:
+        """Largest tr(XJ) over 2T|beta|² where these prices spend 1."""
+        paid = k / (transmitted + radiated * k)
+        small, large = np.linalg.eigvalsh(root.T @ matrix @ root)
+        if patterns > 1:
+            return float((small + large) * paid[0] * f[0])
+        both = max(paid[i] * (f.sum() - f[i]) for i in range(3))
+        one = max(paid[i] * f[j] for i in range(3) for j in range(3) if i != j)
+        return float(small * both + (large - small) * one)
+
+    def crb_reach(unknown: np.ndarray, transmitted: float, radiated: float) -> float:
+        matrix = _factor(unknown) @ _factor(unknown).T
+        return reach(matrix, transmitted, radiated) / (np.trace(matrix) + 2)  # det X = 1
+
+    limited = np.isfinite(panel.power)
+    reference = panel.power / max(k[0], 1e-300) if limited else 1.0  # where both limits meet
+    ratios = np.geomspace(1e-2, 1e4, PRICES) if limited else np.empty(0)
+    prices = [(1.0, 0.0)] + [(1.0, r * reference / panel.power) for r in ratios]
+    prices += [(0.0, 1.0)] if limited else []
+    found = []
+    for transmitted, radiated in prices:
+        best = minimize(
+            lambda x, t=transmitted, r=radiated: np.log(max(crb_reach(x, t, r), 1e-300)),
+            np.zeros(2),
+            method="Nelder-Mead",
+            options={"xatol": 1e-3, "fatol": 1e-4},
+        )
+        scale = panel.strength * crb_reach(best.x, transmitted, radiated)
+        rest = scale * radiated * panel.power if limited else 0.0
+        found.append(Majorant(scale * transmitted, rest))
+    return found
+
+
+class _Pairs(NamedTuple):
+    """The relaxation over pairs of elements, in units in which its entries are about 1."""
+
+    wedge: Complex[Array, "pair mode"]  # g_m wedge g_n
+    apart: Float[Array, "pair 2"]  # (zeta_n - zeta_m)
+    rows: np.ndarray  # pairs (m, n) and ...
+    columns: np.ndarray  # ... (m, q), as [n < q, m]
+    unit: Float[Array, "2"]  # of the angles
+
+
+def _relaxed(
+    flat: Float[Array, "unknown"], pairs: _Pairs
+) -> tuple[Array, Array, Array]:
+    """Scaled matrix whose largest eigenvalue counts, sum of delta, (tr sqrt X)²."""
+    factor = jnp.array([[jnp.exp(flat[0]), 0.0], [flat[1], jnp.exp(-flat[0])]])
+    matrix = factor @ factor.T / (pairs.unit[:, None] * pairs.unit[None, :])
+    trace = jnp.trace(matrix) + 2 * jnp.sqrt(jnp.linalg.det(matrix))
+    count = pairs.apart.shape[0]
+    log_delta = flat[2 : 2 + count]
+    turned = pairs.apart @ factor
+    scale = jnp.exp(-log_delta / 2)
+    if pairs.rows.size:
+        kernel = (jnp.conj(pairs.wedge) @ pairs.wedge.T) * (turned @ turned.T)
+        shape = pairs.rows.shape
+        parts = flat[2 + count :].reshape(2, *shape)
+        parts = parts - jnp.mean(parts, axis=2, keepdims=True)  # sums to zero over m
+        free = jnp.zeros((count, count), dtype=complex)
+        free = free.at[pairs.rows, pairs.columns].add(parts[0] + 1j * parts[1])
+        kernel = kernel + free + jnp.conj(free).T
+        kernel = kernel * scale[:, None] * scale[None, :]
+    else:
+        tall = pairs.wedge[:, None, :] * (turned * scale[:, None])[:, :, None]
+        tall = tall.reshape(count, -1)
+        kernel = jnp.conj(tall).T @ tall
+    return kernel, jnp.sum(jnp.exp(log_delta)), trace
+
+
+@jax.jit
+def _log_reach(flat: Array, pairs: _Pairs) -> Array:
+    kernel, total, trace = _relaxed(flat, pairs)
+    return jnp.log(jnp.linalg.eigvalsh(kernel)[-1]) + jnp.log(total) - jnp.log(trace)
+
+
+@jax.jit
+@partial(jax.value_and_grad, argnums=0)
+def _smooth_log_reach(flat: Array, pairs: _Pairs, sharpness: Array) -> Array:
+    kernel, total, trace = _relaxed(flat, pairs)
+    values = jnp.linalg.eigvalsh(kernel)
+    top = jax.lax.stop_gradient(values[-1])
+    smooth = jax.nn.logsumexp(sharpness * values / top) / sharpness
+    return jnp.log(smooth) + jnp.log(top) + jnp.log(total) - jnp.log(trace)
+
+
+def pair_majorant(panel: Panel) -> Majorant | None:
+    """From the relaxation over pairs of elements, or None where it would be too large.
+
+    Args:
+        panel: The surface.
+    """
+    left, values, _ = np.linalg.svd(panel.channel, full_matrices=False)
+    modes = left * values  # v = G^T u up to a rotation
+    elements, rank = modes.shape
+    first, second = np.triu_indices(elements, 1)
+    if rank < 2 or first.size > MOST_PAIRS:
+        return None
+    i, j = np.triu_indices(rank, 1)
+    exact = first.size <= LARGEST // 2
+    if not exact and 2 * i.size > LARGEST:
+        return None
+    wedge = modes[first][:, i] * modes[second][:, j] - modes[first][:, j] * modes[second][:, i]
+    size = np.linalg.norm(wedge) / np.sqrt(first.size)
+    apart = panel.spread[second] - panel.spread[first]
+    unit = np.sqrt(np.mean(apart**2, axis=0))
+    rows, columns = _sharing_pairs(elements) if exact else (np.empty(0, int), np.empty(0, int))
+    pairs = _Pairs(
+        jnp.asarray(wedge / size), jnp.asarray(apart / unit), rows, columns, jnp.asarray(unit)
+    )
+    flat = np.zeros(2 + first.size + 2 * rows.size)
+    for sharpness, steps in DESCENT:
+        weight = jnp.asarray(sharpness)
+        flat, _ = descend(
+            lambda x, w=weight: _smooth_log_reach(x, pairs, w), flat, steps=steps
+        )
+    reach = float(np.exp(_log_reach(jnp.asarray(flat), pairs))) * (1 + 1e-9)
+    factor = panel.amplification**4 * size**2 / panel.noise
+    return Majorant(panel.strength * factor * reach, 0.0)
+
+
+def _sharing_pairs(elements: int) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the pairs (m, n) and (m, q), for all n < q along rows and other m along columns."""
+    first, second = np.triu_indices(elements, 1)
+    number = np.zeros((elements, elements), dtype=int)
+    number[first, second] = number[second, first] = np.arange(first.size)
+    others = [
+        [m for m in range(elements) if m not in (n, q)]
+        for n, q in zip(first, second, strict=True)
+    ]
+    shared = np.asarray(others, dtype=int).reshape(first.size, elements - 2)
+    return number[shared, first[:, None]], number[shared, second[:, None]]
+
+
+def surface_majorants(scene: SensingScene, index: int, patterns: int = 1) -> list[Majorant]:
+    """All majorants of one surface.
+
+    Args:
+        scene: The scene.
+        index: Which surface.
+        patterns: How many patterns it goes through.
+    """
+    panel = panel_of(scene, index)
+    found = singular_value_majorants(panel, patterns)
+    pairs = pair_majorant(panel) if patterns == 1 else None
+    return found if pairs is None else [*found, pairs]
+
+
+def least_crb(majorants: list[list[Majorant]], total: float) -> float:
+    """Least worst CRB over all ways to split a power, by these majorants. [rad²]
+
+    Args:
+        majorants: Of each surface.
+        total: Sum of all powers. [W]
+    """
+
+    def needed(level: float) -> float:
+        """Least total power for 1/CRB to reach a level everywhere."""
+        return sum(
+            max(
+                0.0
+                if level <= m.rest
+                else (level - m.rest) / m.slope
+                if m.slope > 0
+                else np.inf
+                for m in own
+            )
+            for own in majorants
+        )
+
+    reach = [min(m.slope * total + m.rest for m in own) for own in majorants]
+    high = min(reach)  # all of it for one surface
+    if high <= 0:
+        return float(np.inf)
+
+    def short(log_level: float) -> float:
+        return min(needed(float(np.exp(log_level))), 2 * total) / total - 1
+
+    top = float(np.log(high))
+    bottom = top - np.log(2.0 * len(majorants))
+    if short(top) <= 0 or short(bottom) >= 0:
+        return float(1 / high)
+    return float(np.exp(-brentq(short, bottom, top))) * (1 - 1e-9)
+
+
+def cooperative_lower_bound(scene: SensingScene, patterns: int = 1) -> float:
+    """No covariances and coefficients that keep paper eq. (17) have a worst CRB below this. [rad²]
+
+    Args:
+        scene: The scene.
+        patterns: How many patterns each surface goes through.
+    """
+    spread_seen = all(
+        np.linalg.matrix_rank(panel_of(scene, i).spread) == 2 for i in range(scene.n_surfaces)
+    )
+    if not spread_seen:
+        return float(np.inf)
+    each = [surface_majorants(scene, i, patterns) for i in range(scene.n_surfaces)]
+    return least_crb(each, scene.n_surfaces * float(scene.base_station.power))

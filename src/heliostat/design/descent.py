@@ -1,0 +1,165 @@
+r"""What the direct designs share: coefficients without constraints, the log CRB, the descent.
+
+The CRB spans decades and powers of it appear everywhere, so all of them descend on its
+logarithm. A reflection is written in one of three forms. ``plane``: a free complex z in
+
+.. math:: \psi = a_{max}\frac{z}{\sqrt{1 + |z|^2}},
+
+from which an amplitude can pass through zero to the other side; ``polar``: amplitude and phase,
+in which the cap :math:`|\psi| = a_{max}` is reached exactly, fit for a polish only, as an
+amplitude that sits at zero has no way to turn; ``phase``: :math:`\psi = a_{max}z/|z|` for passive
+surfaces.
+"""
+
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float
+from scipy.optimize import minimize
+
+from heliostat.bounds.direction import DirectionInformation
+from heliostat.geometry.frames import Scalar
+
+Form: TypeAlias = Literal["plane", "polar", "phase"]
+FINAL_SHARPNESS = 1e9
+"""At which the smooth least of two powers is their least, to nine digits and from below."""
+
+
+def coefficients(
+    free: Float[Array, "pattern element 2"], amplification: Scalar, form: Form
+) -> Complex[Array, "pattern element"]:
+    """Reflection coefficients no larger than the amplification. [1]
+
+    Args:
+        free: Real and imaginary part of z; or amplitude over the largest, and phase [rad].
+        amplification: Largest amplitude. [1]
+        form: Which of the three forms.
+    """
+    first, second = free[..., 0], free[..., 1]
+    if form == "polar":
+        return amplification * first * jnp.exp(1j * second)
+    square = first**2 + second**2
+    length = jnp.sqrt(1 + square) if form == "plane" else jnp.sqrt(square)
+    return amplification * (first + 1j * second) / length
+
+
+def polar_free(
+    reflection: Complex[Array, "pattern element"], amplification: Scalar
+) -> Float[Array, "pattern element 2"]:
+    """What gives these coefficients in polar form.
+
+    Args:
+        reflection: The coefficients. [1]
+        amplification: Largest amplitude. [1]
+    """
+    amplitude = jnp.minimum(jnp.abs(reflection) / amplification, 1.0)
+    return jnp.stack([amplitude, jnp.angle(reflection)], axis=-1)
+
+
+def plane_free(
+    reflection: Complex[Array, "pattern element"], amplification: Scalar
+) -> Float[Array, "pattern element 2"]:
+    """What gives these coefficients, or nearly so where at the cap, as a free complex number.
+
+    Args:
+        reflection: The coefficients. [1]
+        amplification: Largest amplitude. [1]
+    """
+    share = reflection / amplification
+    room = jnp.sqrt(jnp.maximum(1 - jnp.abs(share) ** 2, 1e-2))
+    return jnp.stack([jnp.real(share / room), jnp.imag(share / room)], axis=-1)
+
+
+def soft_least(first: Scalar, second: Scalar, sharpness: Scalar) -> Scalar:
+    """Smooth and never above the least of two positive numbers, by a factor 2^(1/sharpness)."""
+    exponents = -sharpness * jnp.log(first), -sharpness * jnp.log(second)
+    return jnp.exp(-jnp.logaddexp(*exponents) / sharpness)
+
+
+def power_factor(power: Scalar, wanted: Scalar, sharpness: Scalar) -> Scalar:
+    """Smooth least of 1 and power/wanted; 1 where the power is not limited.
+
+    Args:
+        power: What there is, ``inf`` for no limit. [W]
+        wanted: What would be used. [W]
+        sharpness: How closely the least is followed.
+    """
+    limited = jnp.isfinite(power)
+    room = jnp.where(limited, power, 1.0) / jnp.maximum(wanted, 1e-300)
+    return jnp.where(limited, soft_least(jnp.ones(()), room, sharpness), 1.0)
+
+
+def log_crb(direction: DirectionInformation) -> Scalar:
+    r"""Logarithm of the paper's :math:`\mathrm{tr}F^{-1}`, smooth wherever it exists.
+
+    :math:`\mathrm{tr}J^{-1} + |\beta|^2(1/\mathrm{SNR} + \mathrm{Re}(m^HJ^{-1}m))` as in
+    `bounds.direction.direction_bound`, which decides what is identifiable; here a lost angle is
+    just a large number.
+
+    Args:
+        direction: What the echo tells.
+    """
+    J, m = direction.information, direction.coupling
+    determinant = J[0, 0] * J[1, 1] - J[0, 1] ** 2
+    adjugate = jnp.trace(J) * jnp.eye(2) - J
+    coupled = jnp.real(jnp.conj(m) @ (adjugate + 0j) @ m) + determinant / direction.snr
+    gain_power = jnp.abs(direction.target_gain) ** 2
+    smallest = 1e-14 * jnp.trace(J) ** 2
+    return jnp.log(jnp.trace(J) + gain_power * coupled) - jnp.log(
+        jnp.maximum(determinant, smallest)
+    )
+
+
+def snr_shortfall(snr: Float[Array, "..."], least: Scalar) -> Scalar:
+    """Squared shortfall in the logarithm, summed; zero where the demand is met.
+
+    Args:
+        snr: Of the matched filter. [1]
+        least: What is demanded; zero for nothing. [1]
+    """
+    demanded = least > 0
+    short = jnp.log(jnp.where(demanded, least, 1.0)) - jnp.log(jnp.maximum(snr, 1e-300))
+    return jnp.where(demanded, jnp.sum(jnp.maximum(short, 0.0) ** 2), 0.0)
+
+
+def descend(
+    value_and_slope: Callable[[Array], tuple[Array, Array]],
+    start: np.ndarray,
+    *,
+    steps: int,
+    bounds: list[tuple[float | None, float | None]] | None = None,
+) -> tuple[np.ndarray, float]:
+    """Limited-memory quasi-Newton descent by scipy; never returns worse than it was given.
+
+    Args:
+        value_and_slope: Of the flat unknowns.
+        start: Where to begin.
+        steps: At most so many.
+        bounds: Of each unknown, if any.
+
+    Returns:
+        The unknowns and the value there. Running out of steps, or of precision in the line
+        search, ends it: the point reached counts, whatever the solver calls it.
+    """
+
+    def evaluate(x: np.ndarray) -> tuple[float, np.ndarray]:
+        value, slope = jax.device_get(value_and_slope(jnp.asarray(x)))
+        if not (np.isfinite(value) and np.all(np.isfinite(slope))):
+            return 1e30, np.zeros_like(x)
+        return float(value), np.asarray(slope, dtype=float)
+
+    before = evaluate(start)[0]
+    found = minimize(
+        evaluate,
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=bounds,
+        options={"maxiter": steps, "maxcor": 20, "ftol": 1e-10, "gtol": 1e-6},
+    )
+    if not np.isfinite(found.fun) or found.fun > before:
+        return start, before
+    return found.x, float(found.fun)

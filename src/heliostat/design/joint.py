@@ -1,0 +1,258 @@
+r"""Covariances and coefficients of one surface together, for a given share of the power.
+
+The best covariance for given coefficients lies in the span of :math:`(I + \rho Q)^{-1}V^*`, with
+:math:`V = [v, v_\theta, v_\varphi]` and :math:`Q` the matrix that turns R into radiated power. Its
+beams are therefore written as
+
+.. math:: W = (I + \rho\hat Q)^{-1}\hat V^*C,\qquad R = p\,\frac{WW^H}{\|W\|^2},
+
+so that they follow when the coefficients move, and a descent over :math:`(\psi, C, \rho)` does not
+zigzag between beams and coefficients as alternating does. The power p is the least of what the
+base station gives and of what the surface can take, its own noise limited to half of its power
+beforehand: for more noise than that, less amplification is better throughout. Every candidate is
+feasible by construction. Several patterns in a dwell and several possible target positions only
+add sums.
+"""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float
+
+from heliostat.bounds.direction import direction_information, echo_derivatives
+from heliostat.design.descent import (
+    FINAL_SHARPNESS,
+    Form,
+    coefficients,
+    log_crb,
+    polar_free,
+    power_factor,
+    snr_shortfall,
+)
+from heliostat.geometry.frames import Scalar
+from heliostat.observation.echoes import target_steering
+from heliostat.sensing_scene import EchoLink, SensingScene
+from heliostat.surface.active import ActiveSurface, power_weight, reflected_power
+
+
+class JointTask(eqx.Module):
+    """One surface, wherever the target may be."""
+
+    link: EchoLink
+    surface: ActiveSurface
+    angles: Float[Array, "position 2"]  # of each possible target [rad]
+    target_gain: Complex[Array, "position"]  # beta of each [1]
+    min_snr: Scalar  # [1]
+
+
+class Layout(NamedTuple):
+    """How a flat vector of unknowns is read."""
+
+    patterns: int
+    elements: int
+    basis: int
+    rank: int
+    form: Form
+    mean: bool  # over positions, of the CRB; else the worst
+
+    @property
+    def size(self) -> int:
+        """Number of unknowns."""
+        return self.patterns * (2 * self.elements + 2 * self.basis * self.rank + 2)
+
+
+class Setting(NamedTuple):
+    """What a surface and the base station do in each pattern."""
+
+    reflection: Complex[Array, "pattern element"]  # [1]
+    covariance: Complex[Array, "pattern tx tx"]  # [W]
+
+
+def joint_task(scenes: tuple[SensingScene, ...], index: int, min_snr: Scalar) -> JointTask:
+    """The task of one surface.
+
+    Args:
+        scenes: The same scene with the target at each possible position.
+        index: Which surface.
+        min_snr: Least SNR at every position. [1]
+    """
+    first = scenes[0]
+    return JointTask(
+        first.link(index),
+        first.surfaces[index],
+        jnp.stack([s.angles()[index] for s in scenes]),
+        jnp.stack([s.target_gain[index] for s in scenes]),
+        jnp.asarray(min_snr, dtype=float),
+    )
+
+
+def joint_layout(task: JointTask, patterns: int, mean: bool) -> Layout:
+    """Unknowns for a task: two beams for one position, two more for each further one.
+
+    Args:
+        task: The task.
+        patterns: How many patterns.
+        mean: Whether the mean CRB over positions counts, not the worst.
+    """
+    elements, antennas = task.link.bs_to_irs.shape
+    positions = task.angles.shape[0]
+    form: Form = "phase" if task.surface.passive else "plane"
+    return Layout(
+        patterns, elements, 3 * positions, min(2 * positions, antennas), form, mean
+    )
+
+
+def random_unknowns(layout: Layout, rng: np.random.Generator) -> np.ndarray:
+    """Somewhere to start from.
+
+    Args:
+        layout: Of the unknowns.
+        rng: Where it comes from.
+    """
+    flat = rng.normal(size=layout.size)
+    flat[-2 * layout.patterns : -layout.patterns] = -1.0
+    flat[-layout.patterns :] = 0.0
+    return flat
+
+
+def _read(flat: Float[Array, "unknown"], layout: Layout) -> tuple[Array, Array, Array, Array]:
+    """Free coefficients, mixing of the beams, logarithms of price and of energy shares."""
+    K = layout.patterns
+    first = 2 * K * layout.elements
+    free = flat[:first].reshape(K, layout.elements, 2)
+    mix = flat[first : -2 * K].reshape(K, layout.basis, layout.rank, 2)
+    return free, mix[..., 0] + 1j * mix[..., 1], flat[-2 * K : -K], flat[-K:]
+
+
+def setting(
+    task: JointTask,
+    flat: Float[Array, "unknown"],
+    power: Scalar,
+    sharpness: Scalar,
+    layout: Layout,
+) -> Setting:
+    """Coefficients and covariances that keep every power, from free unknowns.
+
+    Args:
+        task: The task.
+        flat: The unknowns.
+        power: What the base station spends on this surface, the mean over its patterns. [W]
+        sharpness: How closely the powers are used.
+        layout: How to read the unknowns.
+    """
+    free, mix, price, energy = _read(flat, layout)
+    share = layout.patterns * jax.nn.softmax(energy)
+    surface, channel = task.surface, task.link.bs_to_irs
+    antennas = channel.shape[1]
+    steering = jax.vmap(lambda at: target_steering(task.link.array, at))(task.angles)
+    silent = jnp.zeros((antennas, antennas), dtype=complex)
+
+    def own_noise(psi: Array) -> Scalar:
+        return jnp.max(
+            jax.vmap(
+                lambda a, gain: reflected_power(
+                    psi, channel, silent, a, gain, surface.noise
+                ).own_noise
+            )(steering, task.target_gain)
+        )
+
+    def pattern(psi: Array, mixed: Array, price: Array, share: Array) -> Setting:
+        psi = psi * jnp.sqrt(power_factor(surface.power / 2, own_noise(psi), sharpness))
+        weight = jax.vmap(lambda a, gain: power_weight(psi, channel, a, gain))(
+            steering, task.target_gain
+        )
+        scaled = weight[0] * (antennas / jnp.real(jnp.trace(weight[0])))
+        ways = jax.vmap(lambda at: echo_derivatives(task.link, psi, at))(task.angles)
+        ways = ways.reshape(layout.basis, antennas)
+        ways = ways / jnp.linalg.norm(ways, axis=1, keepdims=True)
+        beams = jnp.linalg.solve(
+            jnp.eye(antennas) + jnp.exp(price) * scaled, jnp.conj(ways).T @ mixed
+        )
+        covar = beams @ jnp.conj(beams).T
+        covar = covar * (share * power / jnp.real(jnp.trace(covar)))
+        radiated = jnp.max(jnp.real(jnp.einsum("qab,ba->q", weight, covar)))
+        room = surface.power - own_noise(psi)
+        return Setting(psi, covar * power_factor(room, radiated, sharpness))
+
+    psi = coefficients(free, surface.amplification, layout.form)
+    return jax.vmap(pattern)(psi, mix, price, share)
+
+
+def log_crbs(task: JointTask, chosen: Setting) -> tuple[Float[Array, "position"], Array]:
+    """Log CRB and SNR at every position.
+
+    Args:
+        task: The task.
+        chosen: What is done.
+    """
+
+    def at(angles: Array, gain: Array) -> tuple[Scalar, Scalar]:
+        direction = direction_information(
+            task.link, chosen.reflection, chosen.covariance, angles, gain
+        )
+        return log_crb(direction), direction.snr
+
+    return jax.vmap(at)(task.angles, task.target_gain)
+
+
+def joint_objective(
+    task: JointTask, flat: Float[Array, "unknown"], power: Scalar, sharpness: Scalar, layout: Layout
+) -> Scalar:
+    """Log of the mean CRB over positions, or nearly of the worst; and a penalty on the SNR.
+
+    Arguments as for `setting`.
+    """
+    crbs, snr = log_crbs(task, setting(task, flat, power, sharpness, layout))
+    if layout.mean:
+        value = jax.nn.logsumexp(crbs) - jnp.log(crbs.size)
+    else:
+        value = jax.nn.logsumexp(sharpness * crbs) / sharpness
+    return value + sharpness * snr_shortfall(snr, task.min_snr * (1 + 1 / sharpness))
+
+
+@eqx.filter_jit
+def value_and_slope(
+    task: JointTask, flat: Float[Array, "unknown"], power: Scalar, sharpness: Scalar, layout: Layout
+) -> tuple[Scalar, Array, Scalar]:
+    """`joint_objective`, its slope, and how the best log CRB answers to the log power.
+
+    The last is the partial derivative alone, by the envelope theorem. Compiled once for each
+    layout and shape.
+    """
+
+    def objective(x: Array, log_power: Scalar) -> Scalar:
+        return joint_objective(task, x, jnp.exp(log_power), sharpness, layout)
+
+    value, (slope, answer) = jax.value_and_grad(objective, argnums=(0, 1))(flat, jnp.log(power))
+    return value, slope, answer
+
+
+@eqx.filter_jit
+def final_setting(
+    task: JointTask, flat: Float[Array, "unknown"], power: Scalar, layout: Layout
+) -> tuple[Setting, Array, Array]:
+    """What is done, log CRBs and SNRs, the powers used to the ninth digit.
+
+    Arguments as for `setting`.
+    """
+    chosen = setting(task, flat, power, jnp.asarray(FINAL_SHARPNESS), layout)
+    return chosen, *log_crbs(task, chosen)
+
+
+@eqx.filter_jit
+def as_polar(
+    task: JointTask, flat: Float[Array, "unknown"], layout: Layout
+) -> Float[Array, "unknown"]:
+    """The same unknowns, their coefficients in polar form.
+
+    Args:
+        task: The task.
+        flat: Unknowns in plane form.
+        layout: Theirs.
+    """
+    psi = coefficients(_read(flat, layout)[0], task.surface.amplification, layout.form)
+    polar = polar_free(psi, task.surface.amplification).ravel()
+    return jnp.concatenate([polar, flat[polar.size :]])

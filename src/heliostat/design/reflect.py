@@ -1,0 +1,258 @@
+r"""Reflection coefficients for covariances that are already chosen: the paper's (P3), directly.
+
+.. math:: \min_\psi\ \mathrm{tr}F^{-1}(\psi)\quad\text{s.t.}\quad \text{(7)} \le P_s,\quad
+          |\psi_n| \le a_{max},\quad \mathrm{SNR} \ge \gamma.
+
+Every candidate is feasible by construction: coefficients saturate at :math:`a_{max}`, and all of
+them shrink together where the surface would radiate more than :math:`P_s`, since every term of
+(7) falls at least as the square. What is left has no constraint but the SNR, and a gradient. The
+CRB has many local minima, so several starts run a short way and the best of them to the end; what
+one already has is one of the starts, and the answer is never worse.
+"""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float
+
+from heliostat.bounds.direction import direction_information
+from heliostat.design.descent import (
+    FINAL_SHARPNESS,
+    Form,
+    coefficients,
+    descend,
+    log_crb,
+    plane_free,
+    polar_free,
+    power_factor,
+    snr_shortfall,
+)
+from heliostat.design.dwell import dwell_design
+from heliostat.design.result import FEASIBLE, BeamformingDesign
+from heliostat.geometry.frames import Scalar
+from heliostat.observation.echoes import target_steering
+from heliostat.sensing_scene import EchoLink, SensingScene
+from heliostat.surface.active import ActiveSurface, reflected_power
+
+SHARPNESS = (30.0, 300.0, 3000.0)
+"""How closely the smooth least of two powers follows the true one, step by step."""
+TRIAL_STEPS, STEPS = 60, 600
+FINALISTS = 2
+
+
+class ReflectionTask(eqx.Module):
+    """One surface's coefficients are to be designed for given covariances."""
+
+    link: EchoLink
+    surface: ActiveSurface
+    angles: Float[Array, "2"]  # [rad]
+    target_gain: Complex[Array, ""]  # beta [1]
+    covariance: Complex[Array, "pattern tx tx"]  # R of each pattern [W]
+    min_snr: Scalar  # [1]
+
+
+def reflection_task(
+    scene: SensingScene,
+    index: int,
+    covariance: Complex[Array, "pattern tx tx"],
+    min_snr: float | Scalar,
+) -> ReflectionTask:
+    """The task of one surface of a scene.
+
+    Args:
+        scene: The scene.
+        index: Which surface.
+        covariance: Of each pattern. [W]
+        min_snr: Least SNR. [1]
+    """
+    return ReflectionTask(
+        scene.link(index),
+        scene.surfaces[index],
+        scene.angles()[index],
+        scene.target_gain[index],
+        covariance,
+        jnp.asarray(min_snr, dtype=float),
+    )
+
+
+def within_power(
+    task: ReflectionTask, reflection: Complex[Array, "pattern element"], sharpness: Scalar
+) -> Complex[Array, "pattern element"]:
+    """Shrink all coefficients of a pattern together until the surface keeps its power. [1]
+
+    Args:
+        task: The task.
+        reflection: Of each pattern. [1]
+        sharpness: How closely the power is used.
+    """
+    steering = target_steering(task.link.array, task.angles)
+
+    def pattern(psi: Array, covar: Array) -> Array:
+        radiated = reflected_power(
+            psi, task.link.bs_to_irs, covar, steering, task.target_gain, task.surface.noise
+        )
+        return psi * jnp.sqrt(power_factor(task.surface.power, radiated.total, sharpness))
+
+    return jax.vmap(pattern)(reflection, task.covariance)
+
+
+def reflection_objective(
+    task: ReflectionTask,
+    free: Float[Array, "pattern element 2"],
+    sharpness: Scalar,
+    form: Form,
+) -> Scalar:
+    """Log CRB, and a penalty where the SNR falls short.
+
+    Args:
+        task: The task.
+        free: Unknowns in one of the forms of `descent.coefficients`.
+        sharpness: How closely the power is used; the weight of the penalty grows with it.
+        form: Which form.
+    """
+    psi = within_power(
+        task, coefficients(free, task.surface.amplification, form), sharpness
+    )
+    direction = direction_information(
+        task.link, psi, task.covariance, task.angles, task.target_gain
+    )
+    return log_crb(direction) + sharpness * snr_shortfall(direction.snr, task.min_snr)
+
+
+@eqx.filter_jit
+def _value_and_slope(
+    task: ReflectionTask, flat: Float[Array, "unknown"], sharpness: Scalar, form: Form
+) -> tuple[Scalar, Array]:
+    shape = (task.covariance.shape[0], task.link.bs_to_irs.shape[0], 2)
+    return jax.value_and_grad(
+        lambda x: reflection_objective(task, x.reshape(shape), sharpness, form)
+    )(flat)
+
+
+@eqx.filter_jit
+def _measure(task: ReflectionTask, psi: Complex[Array, "pattern element"]) -> tuple[Scalar, Scalar]:
+    direction = direction_information(
+        task.link, psi, task.covariance, task.angles, task.target_gain
+    )
+    return log_crb(direction), direction.snr
+
+
+class SetSurface(NamedTuple):
+    """One surface, designed."""
+
+    reflection: Complex[Array, "pattern element"]  # [1]
+    log_crb: float
+    snr: float  # [1]
+
+
+def design_surface(
+    task: ReflectionTask,
+    incumbent: Complex[Array, "pattern element"] | None,
+    *,
+    starts: int,
+    rng: np.random.Generator,
+) -> SetSurface:
+    """Best coefficients found for one surface.
+
+    Args:
+        task: The task.
+        incumbent: Coefficients that are already known, if any; the answer is no worse. [1]
+        starts: How many random starts.
+        rng: Where they come from.
+    """
+    surface = task.surface
+    form: Form = "phase" if surface.passive else "plane"
+    shape = (task.covariance.shape[0], task.link.bs_to_irs.shape[0], 2)
+
+    def run(x: np.ndarray, sharp: float, form: Form, steps: int) -> tuple[np.ndarray, float]:
+        bounds = [(0.0, 1.0), (None, None)] * (x.size // 2) if form == "polar" else None
+        weight = jnp.asarray(sharp)
+        return descend(
+            lambda at: _value_and_slope(task, at, weight, form), x, steps=steps, bounds=bounds
+        )
+
+    beginnings = [rng.normal(size=shape).ravel() for _ in range(starts)]
+    if incumbent is not None:
+        beginnings.append(np.asarray(plane_free(incumbent, surface.amplification)).ravel())
+    trials = sorted(
+        (run(x, SHARPNESS[0], form, TRIAL_STEPS) for x in beginnings), key=lambda trial: trial[1]
+    )
+    known = [] if incumbent is None else [incumbent]
+    for x, _ in trials[:FINALISTS]:
+        for sharp in SHARPNESS:
+            x, _ = run(x, sharp, form, STEPS)
+        psi = coefficients(jnp.asarray(x).reshape(shape), surface.amplification, form)
+        if not surface.passive:
+            x = np.asarray(polar_free(psi, surface.amplification)).ravel()
+            x, _ = run(x, SHARPNESS[-1], "polar", STEPS)
+            psi = coefficients(jnp.asarray(x).reshape(shape), surface.amplification, "polar")
+        known.append(within_power(task, psi, jnp.asarray(FINAL_SHARPNESS)))
+    return _best(task, known)
+
+
+def _best(task: ReflectionTask, known: list[Array]) -> SetSurface:
+    """Least CRB among those whose SNR suffices; else the largest SNR."""
+    measured = [SetSurface(psi, *(float(m) for m in _measure(task, psi))) for psi in known]
+    enough = float(task.min_snr) * (1 - 1e-6)
+    heard = [m for m in measured if m.snr >= enough]
+    if heard:
+        return min(heard, key=lambda m: m.log_crb)
+    return max(measured, key=lambda m: m.snr)
+
+
+def with_patterns(
+    covariance: Complex[Array, "surface *pattern tx tx"], patterns: int
+) -> Complex[Array, "surface pattern tx tx"]:
+    """The same covariance in every pattern, unless they have their own already. [W]"""
+    if covariance.ndim == 4:
+        return covariance
+    shape = covariance.shape
+    return jnp.broadcast_to(covariance[:, None], (shape[0], patterns, *shape[1:]))
+
+
+def design_reflection(
+    scene: SensingScene,
+    covariance: Complex[Array, "surface *pattern tx tx"],
+    *,
+    incumbent: tuple[Complex[Array, "pattern _"], ...] | None = None,
+    patterns: int = 1,
+    min_snr: float | Scalar = 100.0,
+    starts: int = 6,
+    seed: int = 0,
+) -> BeamformingDesign:
+    """Coefficients of every surface for given covariances; (P3) falls apart into surfaces.
+
+    Args:
+        scene: The scene.
+        covariance: Of each surface, in every pattern the same, or of each surface and pattern. [W]
+        incumbent: Coefficients to begin from and to beat. [1]
+        patterns: How many patterns each surface goes through.
+        min_snr: Least SNR of the matched filter, 100 being 20 dB; 0 for the paper's criterion. [1]
+        starts: Random starts for each surface.
+        seed: Of the starts.
+
+    Raises:
+        ValueError: If no coefficients were found that reach the SNR.
+    """
+    each = with_patterns(covariance, patterns)
+    chosen = []
+    for i in range(scene.n_surfaces):
+        task = reflection_task(scene, i, each[i], min_snr)
+        known = None if incumbent is None else within_power(
+            task, incumbent[i], jnp.asarray(FINAL_SHARPNESS)
+        )
+        rng = np.random.default_rng([seed, i])
+        chosen.append(design_surface(task, known, starts=starts, rng=rng))
+    history = [float(np.exp(max(c.log_crb for c in chosen)))]
+    return dwell_design(
+        scene,
+        each,
+        tuple(c.reflection for c in chosen),
+        lower_bound=0.0,
+        history=history,
+        min_snr=min_snr,
+        code=FEASIBLE,
+    )

@@ -1,0 +1,112 @@
+"""What the fields of a scenario are made of: quantities, numbers, directions, groups of keys."""
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetPydanticSchema,
+    model_validator,
+)
+from pydantic_core import PydanticKnownError, core_schema
+
+from heliostat.units import DIMENSIONS, NUMBER, parse_quantity, quote, write_quantity
+
+
+def quantity(
+    dimension: str, *, zero: bool = False, signed: bool = False, word: str | None = None
+) -> GetPydanticSchema:
+    """Declare a field as a quantity: written with a unit, kept in SI, dumped with a unit again.
+
+    Use as ``power: Annotated[float, quantity("power")]``.
+
+    Args:
+        dimension: A name of `heliostat.units.DIMENSIONS`.
+        zero: Zero is allowed.
+        signed: Any sign is allowed.
+        word: A word that may stand in place of a quantity.
+    """
+    wanted = DIMENSIONS[dimension]
+
+    def read(value: object) -> float | str:
+        if word is not None and value == word:
+            return word
+        result = parse_quantity(value, dimension)
+        if signed or (zero and result == 0):
+            return result
+        if result <= 0:
+            bound = "negative" if zero else "not more than zero"
+            raise ValueError(f"{quote(value)} is {bound}; write e.g. {wanted.example}")
+        if not 1e-30 <= result <= 1e18:
+            raise ValueError(f"{quote(value)} is out of all reason; write e.g. {wanted.example}")
+        return result
+
+    def write(value: float | str) -> str:
+        return value if isinstance(value, str) else write_quantity(value, dimension)
+
+    units = "|".join(re.escape(unit).replace("/", r"\/") for unit in wanted.units)
+    pattern = rf"^\s*{NUMBER}\s*({units})\s*$" + (f"|^{word}$" if word else "")
+    return GetPydanticSchema(
+        lambda _source, _handler: core_schema.no_info_plain_validator_function(
+            read, serialization=core_schema.plain_serializer_function_ser_schema(write)
+        ),
+        lambda _schema, _handler: {"type": "string", "pattern": pattern},
+    )
+
+
+def not_a_word(value: object) -> object:
+    """Python counts True as 1 and pydantic reads "16" as 16; a scenario does neither."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise PydanticKnownError("int_type")
+    return value
+
+
+def write_vector(entries: Iterable[float]) -> str:
+    """A vector as one writes it, ``[0.6, 0.8, 0]``."""
+    return "[" + ", ".join(f"{entry + 0.0:.9g}" for entry in entries) + "]"
+
+
+def _unit_vector(vector: tuple[float, float, float]) -> tuple[float, float, float]:
+    x, y, z = vector
+    length = math.hypot(x, y, z)
+    if length == 0:
+        raise ValueError(f"{write_vector(vector)} has no direction; write e.g. [1, 0, 0]")
+    unit = (x / length, y / length, z / length)
+    if abs(length - 1) > 1e-6:
+        wrong = f"{write_vector(vector)} is not of unit length"
+        raise ValueError(f"{wrong}; write {write_vector(unit)}")
+    return unit
+
+
+Number: TypeAlias = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-1e8, le=1e8)]
+Positive: TypeAlias = Annotated[float, Field(strict=True, allow_inf_nan=False, gt=0, le=1e8)]
+Count: TypeAlias = Annotated[int, Field(ge=1, le=65536), BeforeValidator(not_a_word)]
+Position: TypeAlias = tuple[Number, Number, Number]
+Direction: TypeAlias = Annotated[tuple[Number, Number, Number], AfterValidator(_unit_vector)]
+
+
+def setting(description: str, example: object, default: Any = ...) -> Any:
+    """A field with its description and an example that is always valid; without a default, a must.
+
+    A file with problems is examined further with the example in place of each broken value.
+    """
+    return Field(default, description=description, examples=[example])
+
+
+class Section(BaseModel):
+    """A group of keys; a key without a value counts as left out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_blanks(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        return {k: v for k, v in given.items() if v is not None or k not in cls.model_fields}

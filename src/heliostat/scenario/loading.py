@@ -1,0 +1,134 @@
+"""Where scenarios come from: files, text, and the scenarios that come with the package."""
+
+import difflib
+import os
+import stat
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from pydantic.json_schema import models_json_schema
+
+from heliostat.scenario.errors import Problem, Report, ScenarioError, printable
+from heliostat.scenario.examination import examine
+from heliostat.scenario.localization import LocalizationScenario
+from heliostat.scenario.reading import Overrides, Reader
+
+AnyScenario: TypeAlias = LocalizationScenario
+"""A scenario of any system that is known here, a union where there are several."""
+
+SYSTEMS: dict[str, type[AnyScenario]] = {"localization": LocalizationScenario}
+"""The systems that a scenario may describe, by the value of its key ``system``."""
+
+_SHIPPED = files("heliostat") / "scenarios"
+_TEMPLATE = "template"
+_LARGEST = 2**20
+
+
+def scenario_names() -> list[str]:
+    """Names of the scenarios that come with the package, for `load`."""
+    names = [entry.name for entry in _SHIPPED.iterdir()]
+    return sorted(n[:-5] for n in names if n.endswith(".yaml") and n != f"{_TEMPLATE}.yaml")
+
+
+def scenario_text(name: str) -> str:
+    """Text of a shipped scenario, comments included.
+
+    Args:
+        name: One of `scenario_names`.
+
+    Raises:
+        ScenarioError: There is no such scenario.
+    """
+    if name not in scenario_names():
+        raise _refused(name, _not_shipped(name))
+    return (_SHIPPED / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def template_text() -> str:
+    """A scenario to start from: every key with its meaning, unit and default."""
+    return (_SHIPPED / f"{_TEMPLATE}.yaml").read_text(encoding="utf-8")
+
+
+def scenario_schema() -> dict[str, Any]:
+    """JSON Schema of scenario files, for editors that complete and check while one writes."""
+    references, schema = models_json_schema([(kind, "validation") for kind in SYSTEMS.values()])
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "heliostat scenario",
+        "oneOf": list(references.values()),
+        **schema,
+    }
+
+
+def load(name_or_path: str | os.PathLike[str], overrides: Overrides | None = None) -> AnyScenario:
+    """Read a scenario.
+
+    Args:
+        name_or_path: One of `scenario_names`, or the path of a YAML file.
+        overrides: Values by dotted key, e.g. ``{"surface.rows": 16, "base_station.power":
+            "30 dBm"}``. Text is read as YAML, so what `--set` passes on means what it would mean
+            in the file; None resets to the default.
+
+    Raises:
+        ScenarioError: The file cannot be read or its contents cannot be; all problems are told.
+    """
+    given = os.fspath(name_or_path)
+    if given in scenario_names():
+        file, text, folder = f"{given}.yaml", scenario_text(given), Path(str(_SHIPPED))
+    else:
+        file, text, folder = given, _file_text(given), Path(given).absolute().parent
+    return _read(text, overrides, printable(file), folder, Path(file).stem)
+
+
+def parse(text: str, overrides: Overrides | None = None, *, name: str = "scenario") -> AnyScenario:
+    """Read a scenario from text, as `load` does from a file.
+
+    Args:
+        text: YAML.
+        overrides: See `load`.
+        name: What to call the scenario, also in messages.
+
+    Raises:
+        ScenarioError: The text is no sound scenario; all problems are told.
+    """
+    return _read(text, overrides, name, Path().absolute(), name)
+
+
+def _read(
+    text: str, overrides: Overrides | None, file: str, folder: Path, name: str
+) -> AnyScenario:
+    report = Report(file)
+    data = Reader(text, report).read()
+    return examine(data, overrides or {}, report, SYSTEMS, {"folder": folder, "name": name})
+
+
+def _file_text(path: str) -> str:
+    try:
+        found = os.stat(path)
+        if stat.S_ISDIR(found.st_mode):
+            raise _refused(path, "is a folder; give a scenario file in it")
+        if not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST:
+            raise _refused(path, "is not a scenario file; give a text file of at most 1 MiB")
+        return Path(path).read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise _refused(path, _not_shipped(path)) from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise _refused(f"{path}:{line}", "is not UTF-8 text; save it as UTF-8") from None
+    except ScenarioError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: no path can look like this
+        reason = getattr(error, "strerror", None) or error
+        raise _refused(path, f"cannot be read ({reason}); give another file") from None
+
+
+def _refused(where: str, sentence: str) -> ScenarioError:
+    return ScenarioError([Problem(printable(where), "", "", sentence)])
+
+
+def _not_shipped(name: str) -> str:
+    shipped = scenario_names()
+    if near := difflib.get_close_matches(name, shipped, n=1):
+        return f"neither a file nor a shipped scenario; did you mean {near[0]}?"
+    return f"neither a file nor a shipped scenario; shipped are {', '.join(shipped)}"

@@ -1,0 +1,188 @@
+"""From text to plain data that remember their lines, and overrides laid over such data."""
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any, NoReturn, TypeAlias
+
+import yaml
+
+from heliostat.scenario.errors import KeyPath, Report, ScenarioError, printable
+from heliostat.units import NUMBER
+
+Overrides: TypeAlias = Mapping[str, Any]
+
+_DEEPEST = 16
+_NUMBER = re.compile(NUMBER)
+_WHOLE = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,17})")
+_CONSTANTS = {
+    **dict.fromkeys(["", "~", "null", "Null", "NULL"]),
+    **dict.fromkeys(["true", "True", "TRUE"], True),
+    **dict.fromkeys(["false", "False", "FALSE"], False),
+}
+
+
+class Reader:
+    """Turns YAML text into plain data, noting the line of every key.
+
+    Plain scalars mean what they mean in YAML 1.2: ``no`` is a word, 60e9 a number and 010 is 10.
+    Anchors, tags and repeated keys are refused, so that what is read is what is written.
+    """
+
+    def __init__(self, text: str, report: Report) -> None:
+        self._text = text
+        self._report = report
+        self._events = yaml.parse(text, Loader=yaml.SafeLoader)
+
+    def read(self) -> Any:
+        """The plain data; what is wrong with them goes to the report.
+
+        Raises:
+            ScenarioError: The text is no YAML, or nested too deep.
+        """
+        data: Any = None
+        documents = 0
+        try:
+            for event in self._events:
+                documents += isinstance(event, yaml.DocumentStartEvent)
+                if documents > 1:
+                    self._refuse((), event, "a second document; write one scenario a file")
+                    break
+                if isinstance(event, yaml.NodeEvent):
+                    data = self._node(event, ())
+        except ScenarioError:
+            raise
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            self._stop(getattr(mark, "line", 0) + 1, error.problem or error.context)
+        except yaml.reader.ReaderError as error:
+            self._stop(self._text.count("\n", 0, error.position) + 1, error.reason)
+        except (yaml.YAMLError, ValueError, OverflowError) as error:  # an escape past Unicode
+            self._stop(1, error)
+        return data
+
+    def _stop(self, line: int, reason: object) -> NoReturn:
+        told = " ".join(str(reason).split())
+        self._report.refuse((), f"cannot be read as YAML: {told}; mend the line", line=line)
+        raise self._report.error() from None
+
+    def _refuse(self, path: KeyPath, event: Any, sentence: str) -> None:
+        self._report.refuse(path, sentence, line=_line(event))
+
+    def _node(self, event: Any, path: KeyPath) -> Any:
+        line = _line(event)
+        self._report.lines.setdefault(path, line)
+        if len(path) > _DEEPEST:
+            self._stop(line, f"nested more than {_DEEPEST} deep")
+        if event.anchor is not None:
+            self._refuse(path, event, "an anchor or alias (& or *); write the value itself")
+        if getattr(event, "tag", None) is not None:
+            self._refuse(path, event, "a tag (!); write the value alone")
+        if isinstance(event, yaml.SequenceStartEvent):
+            entries: list[Any] = []
+            while not isinstance(item := next(self._events), yaml.SequenceEndEvent):
+                entries.append(self._node(item, (*path, len(entries))))
+            return entries
+        if isinstance(event, yaml.MappingStartEvent):
+            return self._mapping(path)
+        return _scalar(event) if isinstance(event, yaml.ScalarEvent) else None
+
+    def _mapping(self, path: KeyPath) -> dict[str, Any]:
+        mapping: dict[str, Any] = {}
+        lines = self._report.lines
+        while not isinstance(key := next(self._events), yaml.MappingEndEvent):
+            if not isinstance(key, yaml.ScalarEvent):
+                self._refuse(path, key, "a key that is not a word; write key: value")
+                self._node(key, (*path, "?"))
+                self._node(next(self._events), (*path, "?"))
+                continue
+            name = printable(key.value)
+            inner = (*path, name)
+            if name in mapping:
+                self._refuse(inner, key, f"given in line {lines[inner]} already; keep one of them")
+                self._node(next(self._events), inner)
+                continue
+            lines[inner] = _line(key)
+            mapping[name] = self._node(next(self._events), inner)
+        return mapping
+
+
+def _line(event: Any) -> int:
+    return int(event.start_mark.line) + 1
+
+
+def _scalar(event: Any) -> Any:
+    text = str(event.value)
+    if event.style is not None:  # quoted
+        return text
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
+    if _WHOLE.fullmatch(text):
+        return int(text)
+    return float(text) if _NUMBER.fullmatch(text) else text
+
+
+def plain(value: Any) -> Any:
+    """Plain data, copied: arrays and tuples become lists, paths and all keys printable text."""
+    if isinstance(value, Mapping):
+        return {printable(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _as_typed(value: Any) -> Any:
+    """What text on a command line means: YAML if it can be read as such, else itself."""
+    if not isinstance(value, str):
+        return plain(value)
+    report = Report("")
+    try:
+        read = Reader(value, report).read()
+    except ScenarioError:
+        return value
+    return value if report.found else read
+
+
+def override(data: dict[str, Any], overrides: Overrides, report: Report) -> None:
+    """Lay overrides over plain data, in place."""
+    for key, given in overrides.items():
+        inside: Any = data
+        path: KeyPath = ()
+        *parents, last = printable(key).split(".")
+        for part in parents:
+            if isinstance(inside, dict) and inside.get(part) is None:
+                inside[part] = {}
+            path = (*path, _step(inside, part))
+            inside = look_up(inside, path[-1:])
+        step = _step(inside, last)
+        path = (*path, step)
+        report.overrides[path] = f"--set {printable(key)}={printable(given)}"
+        has_place = isinstance(inside, dict) or (isinstance(inside, list) and step != last)
+        if not has_place:
+            report.refuse(path, "no such part; override what is above it")
+            continue
+        try:
+            inside[step] = _as_typed(given)
+        except RecursionError:
+            report.refuse(path, "nested too deep; write a plain value")
+
+
+def _step(inside: Any, part: str) -> str | int:
+    """The index that ``part`` means in a list; elsewhere a key."""
+    if isinstance(inside, list) and re.fullmatch("[0-9]{1,6}", part) and int(part) < len(inside):
+        return int(part)
+    return part
+
+
+def look_up(data: Any, path: KeyPath) -> Any:
+    """What plain data hold at a path; None where they hold nothing."""
+    for part in path:
+        if isinstance(data, dict):
+            data = data.get(part)
+        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
+            data = data[part]
+        else:
+            return None
+    return data

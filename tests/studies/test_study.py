@@ -1,0 +1,102 @@
+"""Truths: a study whose answer is known, the same numbers however trials are counted."""
+
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import xarray as xr
+
+from heliostat.studies.study import (
+    Quantity,
+    Study,
+    Verdict,
+    mean_and_band,
+    paired_change,
+    save,
+    unbounded,
+)
+
+TOY = Study(
+    name="toy/sum",
+    title="A sum",
+    sample=jax.random.normal,
+    point=lambda noise, *, power, shift: {
+        "total": shift**power + noise,
+        "line": jnp.arange(3.0) * shift,
+    },
+    axes={"power": [1, 2], "shift": [0.5, 2.0, 3.0]},
+    static=("power",),
+    outputs={"total": Quantity("m"), "line": Quantity("s", ("place",), "a line")},
+    trials=4,
+    inner={"place": np.arange(3)},
+    axis_units={"shift": "m"},
+    verdicts=lambda dataset: [Verdict("toy", "is a sum", bool(dataset.total.size), "yes")],
+    draw=lambda dataset: plt.subplots()[0],
+)
+
+
+def test_every_point_is_where_its_coordinates_say():
+    dataset = TOY.run()
+    assert dataset.total.dims == ("power", "shift", "trial")
+    assert dataset.line.dims == ("power", "shift", "trial", "place")
+    for power in (1, 2):
+        for shift in (0.5, 2.0, 3.0):
+            at = dataset.sel(power=power, shift=shift)
+            np.testing.assert_allclose(
+                at.total - dataset.total.sel(power=1, shift=2.0) + 2.0, shift**power, rtol=1e-12
+            )
+            np.testing.assert_allclose(at.line.isel(trial=0), np.arange(3) * shift)
+    assert dataset.total.attrs["units"] == "m"
+    assert dataset["shift"].attrs["units"] == "m"
+    assert dataset.attrs["study"] == "toy/sum"
+
+
+def test_a_trial_does_not_depend_on_how_many_there_are():
+    few, many = TOY.run(trials=2), TOY.run(trials=7)
+    np.testing.assert_array_equal(few.total, many.total.isel(trial=slice(0, 2)))
+    other = TOY.run(trials=2, seed=1)
+    assert not np.array_equal(few.total, other.total)
+
+
+def test_progress_counts_every_point():
+    told = []
+    TOY.run(trials=1, on_progress=lambda *what: told.append(what))
+    assert told == [("toy/sum", i, 6) for i in range(7)]
+
+
+def test_no_trials_are_refused():
+    with pytest.raises(ValueError, match="at least 1"):
+        TOY.run(trials=0)
+
+
+def test_what_is_saved_can_be_read_back(tmp_path):
+    dataset = TOY.run()
+    verdicts = save(TOY, dataset, tmp_path)
+    assert [v.holds for v in verdicts] == [True]
+    names = {p.name for p in tmp_path.iterdir()}
+    assert names == {"sum.nc", "sum.png", "sum.pdf", "sum.verdicts.json"}
+    xr.testing.assert_identical(xr.load_dataset(tmp_path / "sum.nc", engine="h5netcdf"), dataset)
+
+
+def test_band_covers_the_mean_as_often_as_it_says():
+    # Truth: Gaussian samples with a known mean; 95 % of intervals hold it.
+    rng = np.random.default_rng(0)
+    samples = xr.DataArray(rng.normal(3.0, 1.0, (2000, 40)), dims=("case", "trial"))
+    mean, half = mean_and_band(samples)
+    covered = float((abs(mean - 3.0) <= half).mean())
+    assert abs(covered - 0.95) < 4 * np.sqrt(0.95 * 0.05 / 2000) + 0.01  # normal, not Student
+
+
+def test_unbounded_trials_are_left_out_and_counted():
+    samples = xr.DataArray([1.0, np.inf, 3.0], dims="trial")
+    mean, half = mean_and_band(samples)
+    assert float(mean) == 2.0
+    assert np.isfinite(float(half))
+    assert unbounded(samples) == 1
+
+
+def test_paired_change_is_exact_where_all_trials_change_alike():
+    base = xr.DataArray(np.random.default_rng(0).normal(size=(5, 9)), dims=("n", "trial"))
+    change, half = paired_change(base + 0.25, base)
+    np.testing.assert_allclose([change, half], [0.25, 0.0], atol=1e-12)

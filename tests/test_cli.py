@@ -1,0 +1,315 @@
+"""The command line: what it shows, what it writes, and how it refuses."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import heliostat as hs
+from heliostat import plots, report, studies
+from heliostat.__main__ import answer
+from heliostat.scenario import load, scenario_names, scenario_schema, template_text
+
+HALL = """\
+system: localization
+carrier: {frequency: 30 GHz, bandwidth: 10 MHz}
+base_station: {position: [10, -5, 8], antennas: 4, power: 20 dBm}
+surface: {position: [0, 0, 3], rows: 8, columns: 6}
+user: {position: [8, 6, 1], heading: 30 deg, antennas: 2}
+link: {noise: -90 dBm}
+frame: {pilot: 10 us, optimization: 1 ms, period: 2 ms}
+"""
+WRITTEN = {
+    *(
+        f"{name}.{suffix}"
+        for name in ("scene", "peb-map", "trade-off")
+        for suffix in ("png", "pdf")
+    ),
+    "results.nc",
+    "report.html",
+}
+
+
+@pytest.fixture
+def hall(tmp_path, monkeypatch):
+    """A working folder with a small scenario and a file that no folder can be under."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+    (tmp_path / "hall.yaml").write_text(HALL, encoding="utf-8")
+    (tmp_path / "file.txt").write_text("")
+    return tmp_path
+
+
+def everything(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+# run
+
+
+def test_run_writes_all_and_its_json_equals_the_api(hall, capsys):
+    assert answer(["run", "hall.yaml", "--json", "--antennas", "2", "--set", "link.seed=4"]) == 0
+    printed = capsys.readouterr()
+    told = json.loads(printed.out)
+    scenario = load("hall.yaml", {"link.seed": 4})
+    bounds, rate = hs.pose_bounds(scenario, 2), hs.effective_rate(scenario, 2)
+    best = hs.allocate_time(scenario)
+    assert told["active_antennas"] == 2
+    assert told["peb_m"] == bounds.peb
+    assert told["reb_rad"] == bounds.reb
+    assert told["information"] == bounds.information.tolist()
+    assert told["eadr_bit_per_s"] == rate.eadr
+    assert told["eadr_closed_form_bit_per_s"] == rate.eadr_closed_form
+    assert told["snr_db"] == pytest.approx(10 * np.log10(rate.snr), rel=1e-12)
+    assert told["reason"] is None
+    assert told["allocation"]["ratio"] == best.ratio
+    assert told["allocation"]["active_antennas"] == best.active_antennas
+    assert told["allocation"]["objective"] == best.objective
+    assert told["trade_off"]["peb_m"] == best.trade_off.peb.tolist()
+    assert told["trade_off"]["dominated"] == best.trade_off.dominated.tolist()
+    assert told["warnings"] == scenario.warnings()
+    origin = told["provenance"]
+    assert origin["heliostat_version"] == hs.__version__
+    assert (origin["scenario"], origin["seed"]) == ("hall", 4)
+    assert origin["overrides"] == {"link.seed": "4"}
+    assert origin["scenario_text"] == scenario.dump()
+
+    folder = hall / "results" / "hall"
+    assert told["folder"] == str(folder.relative_to(hall))
+    assert {path.name for path in folder.iterdir()} == WRITTEN
+    with xr.open_dataset(folder / "results.nc", engine="h5netcdf") as stored:
+        assert stored.peb.item() == bounds.peb
+        assert stored.peb.attrs["units"] == "m"
+        assert stored.best_active_antennas.item() == best.active_antennas
+        np.testing.assert_array_equal(stored.choice_eadr, best.trade_off.eadr)
+        assert stored.attrs["scenario_text"] == scenario.dump()
+
+
+def test_run_prints_units_and_strained_assumptions_and_replaces_old_results(hall, capsys):
+    (hall / "out").mkdir()
+    (hall / "out" / "notes.txt").write_text("mine")
+    (hall / "out" / "report.html").write_text("old")
+    options = ["--balance", "0.5", "--set", "surface.spacing=[9,9]", "--out", "out"]
+    assert answer(["run", "hall.yaml", *options]) == 0
+    printed = capsys.readouterr().out
+    rows = {line.split("  ")[1].strip(): line for line in printed.splitlines() if "   " in line}
+    assert rows["Position error bound (PEB)"].rstrip().endswith("m")
+    assert " deg = " in rows["Heading error bound (REB)"]
+    assert rows["Effective rate, DFT beams"].rstrip().endswith("Mbit/s")
+    assert rows["SNR, DFT beams"].rstrip().endswith("dB")
+    assert "Best allocation, balance 0.5" in printed
+    assert "Note: Far field: " in printed
+    assert {path.name for path in (hall / "out").iterdir()} == WRITTEN | {"notes.txt"}
+    assert (hall / "out" / "notes.txt").read_text() == "mine"
+    assert "Far field" in (hall / "out" / "report.html").read_text()
+
+
+def test_a_missing_bound_is_null_with_its_reason_and_all_else_stands(hall, capsys):
+    sets = ["--set", "surface.sweep=[[0,0]]", "--set", "model.gain=unknown"]
+    assert answer(["run", "hall.yaml", "--json", "--out", "none", *sets]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["peb_m"] is None
+    assert "leave the pilots as they are" in told["reason"]
+    assert told["allocation"] is None
+    assert told["reason"] in told["allocation_reason"]
+    assert told["trade_off"]["peb_m"] == [None] * 4
+    assert told["eadr_bit_per_s"] > 0
+    assert {path.name for path in (hall / "none").iterdir()} == WRITTEN
+
+
+@pytest.mark.parametrize("folder", ["new/deep/out", "."])
+def test_what_fails_on_the_way_leaves_nothing(hall, monkeypatch, folder):
+    def fail(*_):
+        raise RuntimeError("halfway")
+
+    monkeypatch.setattr(report, "page", fail)
+    before = everything(hall)
+    with pytest.raises(RuntimeError, match="halfway"):
+        answer(["run", "hall.yaml", "--out", folder])
+    assert everything(hall) == before
+
+
+def test_a_full_disk_is_told_in_a_sentence(hall, monkeypatch, capsys):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(plots, "save_figure", fail)
+    before = everything(hall)
+    assert answer(["map", "hall.yaml", "--points", "4"]) == 2
+    assert "cannot be written (No space left on device)" in capsys.readouterr().err
+    assert everything(hall) == before
+
+
+# map
+
+
+def test_map_writes_picture_and_data_and_prints_quantiles(hall, capsys):
+    arguments = ["--area", "0,10,-5,10", "--points", "600", "--antennas", "3", "--focus", "fixed"]
+    assert answer(["map", "hall.yaml", "--quantity", "reb", "--out", "a.svg", *arguments]) == 0
+    printed = capsys.readouterr().out
+    assert all(word in printed for word in ("minimum", "median", "90 % quantile", "rad"))
+    assert (hall / "a.svg").read_text().startswith("<?xml")
+    with xr.open_dataset(hall / "a.nc", engine="h5netcdf") as stored:
+        expected = report.map_scenario(
+            load("hall.yaml"),
+            "reb",
+            area=report.Area(0, 10, -5, 10),
+            points=600,
+            active_antennas=3,
+            follow=False,
+        )
+        np.testing.assert_array_equal(stored.reb, expected.value)
+        assert stored.reb.attrs["units"] == "rad"
+        assert stored.attrs["title"].startswith("hall: REB; active antennas: 3")
+
+
+# refusals
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("antennas: 4", "anntenas: 4", ["hall.yaml:3", "anntenas", "did you mean"]),
+        ("20 dBm", "20 GHz", ["hall.yaml:3", "base_station.power", "20 GHz", "write e.g."]),
+        ("30 deg", ".nan deg", ["hall.yaml:5", "user.heading", ".nan deg", "write"]),
+        ("20 dBm", "-1 W", ["hall.yaml:3", "base_station.power", "-1 W", "write e.g."]),
+        ("[8, 6, 1]", "[-8, 6, 1]", ["hall.yaml:5", "user.position", "[-8, 6, 1]", "move it"]),
+        ("[8, 6, 1]", "[0, 0, 3]", ["hall.yaml:5", "user.position", "[0, 0, 3]", "move one"]),
+        ("antennas: 4", "antennas: 0", ["hall.yaml:3", "base_station.antennas", "0", "write e.g."]),
+        ("period: 2 ms", "period: 1 ms", ["hall.yaml:7", "frame.period", "1 ms", "write at least"]),
+    ],
+)
+@pytest.mark.parametrize("command", ["run", "map"])
+def test_a_bad_scenario_is_refused_in_one_sentence(hall, capsys, command, old, new, words):
+    assert old in HALL
+    (hall / "hall.yaml").write_text(HALL.replace(old, new, 1))
+    before = everything(hall)
+    assert answer([command, "hall.yaml"]) == 2
+    printed = capsys.readouterr()
+    assert all(word in printed.err for word in words)
+    if "anntenas" not in new:  # a misspelt key is also missing
+        assert printed.err.count("\n") == 1
+    assert printed.out == ""
+    assert everything(hall) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "hall.yaml", "--out", "file.txt/out"], ["file.txt/out", "file.txt is a file"]),
+        (["run", "hall.yaml", "--out", "file.txt"], ["file.txt is a file", "another folder"]),
+        (["map", "hall.yaml", "--out", "file.txt/a.png"], ["file.txt is a file"]),
+        (["run", "nowhere.yaml"], ["nowhere.yaml", "neither a file nor a shipped scenario"]),
+        (["run", "hall.yaml", "--set", "surface.rows"], ["--set", "KEY=VALUE", "surface.rows=16"]),
+        (["run", "hall.yaml", "--set", "surface.rows=0"], ["--set surface.rows=0", "write e.g. 8"]),
+        (["run", "hall.yaml", "--antennas", "5"], ["--antennas", "5", "at most 4"]),
+        (["run", "hall.yaml", "--weight", "inf"], ["--weight", "inf", "1e-10"]),
+        (["run", "hall.yaml", "--balance", "1"], ["--balance", "1", "0.5"]),
+        (["run", "hall.yaml", "--balance", "nan"], ["--balance", "nan", "0.5"]),
+        (["run", "hall.yaml", "--weight", "1", "--balance", "0"], ["--weight", "leave one out"]),
+        (["map", "hall.yaml", "--out", "map.jpg"], ["map.jpg", ".png, .pdf or .svg"]),
+        (["map", "hall.yaml", "--area", "1,2,3"], ["--area", "1,2,3", "x0,x1,y0,y1"]),
+        (["map", "hall.yaml", "--area", "1,2,3,nan"], ["--area", "1,2,3,nan", "x0,x1,y0,y1"]),
+        (["map", "hall.yaml", "--area", "2,1,3,4"], ["--area", "2,1,3,4", "x0,x1,y0,y1"]),
+        (
+            ["map", "hall.yaml", "--focus", "user", "--set", "surface.bits=1", "--out", "q/m.png"],
+            ["--focus user", "--focus fixed"],
+        ),
+        (["new", "hall.yaml"], ["hall.yaml", "exists already", "another name"]),
+        (["new", "file.txt/a.yaml"], ["file.txt/a.yaml", "cannot be written", "another name"]),
+        (["reproduce", "localization", "fig3"], ["fig3", "fig4"]),
+        (["reproduce", "localization", "--out", "file.txt"], ["file.txt is a file"]),
+    ],
+)
+def test_a_bad_request_is_refused_in_one_sentence(hall, capsys, arguments, words):
+    before = everything(hall)
+    assert answer(arguments) == 2
+    printed = capsys.readouterr()
+    assert all(word in printed.err for word in words)
+    assert printed.err.count("\n") == 1
+    assert printed.out == ""
+    assert everything(hall) == before
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "1.5", "many"])
+def test_a_wrong_number_of_antennas_is_refused(hall, capsys, value):
+    assert answer(["run", "hall.yaml", "--antennas", value]) == 2
+    assert "--antennas" in capsys.readouterr().err
+
+
+# the small commands
+
+
+def test_new_writes_a_scenario_that_runs(hall, capsys):
+    assert answer(["new", "mine.yaml"]) == 0
+    assert (hall / "mine.yaml").read_text() == template_text()
+    assert load("mine.yaml").name == "mine"
+
+
+def test_schema_list_cite_and_version(capsys):
+    assert answer(["schema"]) == 0
+    assert json.loads(capsys.readouterr().out) == scenario_schema()
+    assert answer(["list"]) == 0
+    listed = capsys.readouterr().out
+    names = [name for figures in studies.NAMES.values() for name in figures]
+    assert all(name in listed for name in [*scenario_names(), *names])
+    assert "A factory hall of 30 m x 20 m at 28 GHz." in listed
+    assert answer(["cite"]) == 0
+    assert capsys.readouterr().out.count("@") == 3
+    assert answer(["--version"]) == 0
+    assert capsys.readouterr().out == f"heliostat {hs.__version__}\n"
+
+
+def test_reproduce_shows_each_verdict_and_where_files_are(hall, capsys):
+    assert answer(["reproduce", "localization", "fig5", "--trials", "2", "--out", "five"]) == 0
+    printed = capsys.readouterr().out
+    verdicts = json.loads((hall / "five" / "fig5.verdicts.json").read_text())
+    words = printed.split()
+    assert words.count("yes") + words.count("no") >= len(verdicts)
+    assert "Wrote data, pictures and verdicts to five." in printed
+
+
+# whole processes
+
+
+def test_help_is_quick_because_it_imports_nothing_heavy():
+    code = (
+        "import sys; from heliostat.__main__ import answer; code = answer(['--help']); "
+        "heavy = {'jax', 'matplotlib', 'xarray', 'pydantic', 'scipy', 'numpy'} & set(sys.modules); "
+        "sys.exit(f'{code} {heavy}' if code or heavy else 0)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "reproduce" in ended.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_one_line_and_no_files(hall, number):
+    before = everything(hall)
+    command = [sys.executable, "-m", "heliostat", "run", "hall.yaml", "--out", "new/out"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
+        begun = time.monotonic()
+        while not (hall / "new").exists() and time.monotonic() - begun < 60:
+            time.sleep(0.02)
+        running.send_signal(number)
+        told = running.communicate(timeout=60)[1]
+    assert (running.returncode, told) == (128 + number, "Stopped.\n")
+    assert everything(hall) == before
+
+
+def test_a_cache_that_cannot_be_written_is_no_matter(hall):
+    environment = os.environ | {
+        "XDG_CACHE_HOME": "file.txt",
+        "JAX_COMPILATION_CACHE_DIR": "file.txt/a",
+    }
+    command = [sys.executable, "-m", "heliostat", "map", "hall.yaml", "--quantity", "rate"]
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
