@@ -218,6 +218,19 @@ def test_heading_cannot_be_seen_at_end_fire_but_position_can():
         assert np.isinf(reb)
 
 
+def test_position_bound_does_not_jump_where_heading_is_lost():
+    # Truth: continuity; at a few microradians off end-fire heading is just not lost.
+    end_fire = np.arctan2(-20.0, 40.0)
+    bounds = [
+        error_bounds(
+            pose_information(localization_scene(surface=(-20, 20, 0), heading=end_fire + off), 8)
+        )[0]
+        for off in (1e-2, 1e-4, 1e-7, 1e-9)
+    ]
+    np.testing.assert_allclose(bounds[1:], bounds[1], rtol=1e-3)
+    np.testing.assert_allclose(bounds[0], bounds[1], rtol=0.1)
+
+
 def test_with_unknown_gain_the_bound_is_the_same_for_every_phase_reference():
     # Truth: the model written anew with all phases counted from the arrays' centres, summed over
     # elements, differentiated, its gain and the mean projected out.

@@ -193,18 +193,21 @@ def pose_information_by_definition(
 def error_bounds(pose: PoseInformation) -> tuple[Scalar, Scalar]:
     r"""PEB [m] and REB [rad] in closed form; ``inf`` where no bound exists, never NaN.
 
-    Heading is eliminated first, so that a heading that cannot be seen (the user's array points at
-    the surface) leaves the position's bound alone. Paper eqs. (32), (33).
+    Heading is eliminated first. Where it is lost (the user's array points at the surface) the PEB
+    is the limit from nearby, in which the user's arrival angle tells nothing about the position.
+    Paper eqs. (32), (33).
     """
     seen = pose.reference > 0
     scale = jnp.where(seen, jax.lax.rsqrt(jnp.where(seen, pose.reference, 1.0)), 0.0)
     scaled = pose.information * scale[:, None] * scale[None, :]
     heading = scaled[2, 2]
     heading_seen = heading > SINGULAR
-    slope = jnp.where(heading_seen, scaled[:2, 2] / jnp.where(heading_seen, heading, 1.0), 0.0)
-    xx = scaled[0, 0] - heading * slope[0] ** 2
-    yy = scaled[1, 1] - heading * slope[1] ** 2
-    xy = scaled[0, 1] - heading * slope[0] * slope[1]
+    # However little is known of the heading, it is eliminated: taking it as known where it is
+    # nearly lost would make the position's bound jump down there.
+    slope = jnp.where(heading > 0, scaled[:2, 2] / jnp.where(heading > 0, heading, 1.0), 0.0)
+    xx = scaled[0, 0] - scaled[0, 2] * slope[0]
+    yy = scaled[1, 1] - scaled[1, 2] * slope[1]
+    xy = scaled[0, 1] - scaled[0, 2] * slope[1]
     half_sum, half_difference = (xx + yy) / 2, (xx - yy) / 2
     large = half_sum + jnp.sqrt(half_difference**2 + xy**2)
     determinant = xx * yy - xy**2

@@ -294,6 +294,12 @@ def least_crb(majorants: list[list[Majorant]], total: float) -> float:
     return float(np.exp(-brentq(short, bottom, top))) * (1 - 1e-9)
 
 
+def _identifiable(scene: SensingScene) -> bool:
+    return all(
+        np.linalg.matrix_rank(panel_of(scene, i).spread) == 2 for i in range(scene.n_surfaces)
+    )
+
+
 def cooperative_lower_bound(scene: SensingScene, patterns: int = 1) -> float:
     """No covariances and coefficients that keep paper eq. (17) have a worst CRB below this. [rad²]
 
@@ -301,10 +307,27 @@ def cooperative_lower_bound(scene: SensingScene, patterns: int = 1) -> float:
         scene: The scene.
         patterns: How many patterns each surface goes through.
     """
-    spread_seen = all(
-        np.linalg.matrix_rank(panel_of(scene, i).spread) == 2 for i in range(scene.n_surfaces)
-    )
-    if not spread_seen:
+    return region_lower_bound((scene,), patterns, mean=False)
+
+
+def region_lower_bound(scenes: tuple[SensingScene, ...], patterns: int, mean: bool) -> float:
+    """The same for a region: of the worst CRB over positions, or of the mean. [rad²]
+
+    1/CRB at the worst position keeps the majorants of all positions, and the mean of CRBs is at
+    least the inverse of the mean of their majorants.
+
+    Args:
+        scenes: The same scene with the target at each position.
+        patterns: How many patterns each surface goes through.
+        mean: Whether the mean over positions counts.
+    """
+    if not all(_identifiable(scene) for scene in scenes):
         return float(np.inf)
-    each = [surface_majorants(scene, i, patterns) for i in range(scene.n_surfaces)]
-    return least_crb(each, scene.n_surfaces * float(scene.base_station.power))
+    each = []
+    for i in range(scenes[0].n_surfaces):
+        found = [surface_majorants(scene, i, patterns) for scene in scenes]
+        if mean:
+            each.append([Majorant(*np.mean(same, axis=0)) for same in zip(*found, strict=True)])
+        else:
+            each.append([m for own in found for m in own])
+    return least_crb(each, scenes[0].n_surfaces * float(scenes[0].base_station.power))

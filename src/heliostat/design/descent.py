@@ -126,7 +126,7 @@ def snr_shortfall(snr: Float[Array, "..."], least: Scalar) -> Scalar:
 
 
 def descend(
-    value_and_slope: Callable[[Array], tuple[Array, Array]],
+    value_and_slope: Callable[[np.ndarray], tuple[Array, Array]],
     start: np.ndarray,
     *,
     steps: int,
@@ -146,10 +146,10 @@ def descend(
     """
 
     def evaluate(x: np.ndarray) -> tuple[float, np.ndarray]:
-        value, slope = jax.device_get(value_and_slope(jnp.asarray(x)))
+        value, slope = (np.asarray(part) for part in value_and_slope(x))
         if not (np.isfinite(value) and np.all(np.isfinite(slope))):
             return 1e30, np.zeros_like(x)
-        return float(value), np.asarray(slope, dtype=float)
+        return float(value), slope
 
     before = evaluate(start)[0]
     found = minimize(
@@ -158,7 +158,7 @@ def descend(
         jac=True,
         method="L-BFGS-B",
         bounds=bounds,
-        options={"maxiter": steps, "maxcor": 20, "ftol": 1e-10, "gtol": 1e-6},
+        options={"maxiter": steps, "maxcor": 20, "ftol": 1e-8, "gtol": 1e-6},
     )
     if not np.isfinite(found.fun) or found.fun > before:
         return start, before

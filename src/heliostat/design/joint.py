@@ -14,6 +14,7 @@ feasible by construction. Several patterns in a dwell and several possible targe
 add sums.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
@@ -28,7 +29,6 @@ from heliostat.design.descent import (
     Form,
     coefficients,
     log_crb,
-    polar_free,
     power_factor,
     snr_shortfall,
 )
@@ -213,7 +213,7 @@ def joint_objective(
     return value + sharpness * snr_shortfall(snr, task.min_snr * (1 + 1 / sharpness))
 
 
-@eqx.filter_jit
+@partial(jax.jit, static_argnames="layout")
 def value_and_slope(
     task: JointTask, flat: Float[Array, "unknown"], power: Scalar, sharpness: Scalar, layout: Layout
 ) -> tuple[Scalar, Array, Scalar]:
@@ -230,7 +230,7 @@ def value_and_slope(
     return value, slope, answer
 
 
-@eqx.filter_jit
+@partial(jax.jit, static_argnames="layout")
 def final_setting(
     task: JointTask, flat: Float[Array, "unknown"], power: Scalar, layout: Layout
 ) -> tuple[Setting, Array, Array]:
@@ -240,19 +240,3 @@ def final_setting(
     """
     chosen = setting(task, flat, power, jnp.asarray(FINAL_SHARPNESS), layout)
     return chosen, *log_crbs(task, chosen)
-
-
-@eqx.filter_jit
-def as_polar(
-    task: JointTask, flat: Float[Array, "unknown"], layout: Layout
-) -> Float[Array, "unknown"]:
-    """The same unknowns, their coefficients in polar form.
-
-    Args:
-        task: The task.
-        flat: Unknowns in plane form.
-        layout: Theirs.
-    """
-    psi = coefficients(_read(flat, layout)[0], task.surface.amplification, layout.form)
-    polar = polar_free(psi, task.surface.amplification).ravel()
-    return jnp.concatenate([polar, flat[polar.size :]])

@@ -10,6 +10,7 @@ CRB has many local minima, so several starts run a short way and the best of the
 one already has is one of the starts, and the answer is never worse.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
@@ -122,7 +123,7 @@ def reflection_objective(
     return log_crb(direction) + sharpness * snr_shortfall(direction.snr, task.min_snr)
 
 
-@eqx.filter_jit
+@partial(jax.jit, static_argnames="form")
 def _value_and_slope(
     task: ReflectionTask, flat: Float[Array, "unknown"], sharpness: Scalar, form: Form
 ) -> tuple[Scalar, Array]:
@@ -132,7 +133,7 @@ def _value_and_slope(
     )(flat)
 
 
-@eqx.filter_jit
+@jax.jit
 def _measure(task: ReflectionTask, psi: Complex[Array, "pattern element"]) -> tuple[Scalar, Scalar]:
     direction = direction_information(
         task.link, psi, task.covariance, task.angles, task.target_gain

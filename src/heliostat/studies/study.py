@@ -145,18 +145,20 @@ class Study:
 
 def commit() -> str:
     """The commit of the checkout heliostat runs from; ``none`` where it is installed otherwise."""
-    try:
-        found = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=True,
+
+    def git(*words: str) -> str:
+        here = Path(__file__)
+        done = subprocess.run(
+            ["git", *words], cwd=here.parent, capture_output=True, text=True, timeout=5, check=True
         )
+        return done.stdout.strip()
+
+    try:
+        # A checkout that happens to hold an installed heliostat does not track this file.
+        tracked = git("ls-files", Path(__file__).name)
+        return git("describe", "--always", "--dirty", "--abbrev=12") if tracked else "none"
     except (OSError, subprocess.SubprocessError):
         return "none"
-    return found.stdout.strip()
 
 
 def log10(samples: xr.DataArray) -> xr.DataArray:

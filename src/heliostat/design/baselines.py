@@ -1,0 +1,144 @@
+"""What the paper compares its design with, and two more that need no solver.
+
+None of them knows a least SNR: as in the paper, the CRB alone counts.
+"""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex
+
+from heliostat.bounds.direction import DirectionBound
+from heliostat.design.cooperative import design_jointly, random_phases
+from heliostat.design.course import Reflections, transmit_half
+from heliostat.design.descent import FINAL_SHARPNESS
+from heliostat.design.dwell import dwell_bounds, dwell_design
+from heliostat.design.reflect import design_reflection, reflection_task, within_power
+from heliostat.design.result import FEASIBLE, BeamformingDesign
+from heliostat.observation.echoes import round_trip, target_steering
+from heliostat.sensing_scene import SensingScene
+from heliostat.surface.active import passive_surface
+
+
+def _as_it_is(
+    scene: SensingScene, covariance: Complex[Array, "surface tx tx"], reflection: Reflections
+) -> BeamformingDesign:
+    """Evaluate, the coefficients shrunk where a surface would radiate too much."""
+    fit = []
+    for i, psi in enumerate(reflection):
+        task = reflection_task(scene, i, covariance[i][None], 0.0)
+        fit.append(within_power(task, psi, jnp.asarray(FINAL_SHARPNESS)))
+    bounds: tuple[DirectionBound, ...] = dwell_bounds(scene, covariance[:, None], tuple(fit))
+    worst = float(max(float(b.crb) for b in bounds))
+    return dwell_design(
+        scene,
+        covariance[:, None],
+        tuple(fit),
+        lower_bound=0.0,
+        history=[worst],
+        min_snr=0.0,
+        code=FEASIBLE,
+    )
+
+
+def isotropic_covariance(scene: SensingScene) -> Complex[Array, "surface tx tx"]:
+    r""":math:`R_l = (P_t/M)I`, the same power in every direction. [W]
+
+    Args:
+        scene: The scene.
+    """
+    antennas = scene.base_station.array.elements
+    even = jnp.eye(antennas, dtype=complex) * (scene.base_station.power / antennas)
+    return jnp.broadcast_to(even, (scene.n_surfaces, antennas, antennas))
+
+
+def transmit_only(scene: SensingScene, *, seed: int = 0) -> BeamformingDesign:
+    """The paper's "Transmit BF only": best covariances for random phases at full gain.
+
+    Args:
+        scene: The scene.
+        seed: Of the phases.
+
+    Raises:
+        ValueError: If the surfaces so set show no direction.
+    """
+    found = transmit_half(scene, random_phases(scene, seed), jnp.zeros(()))
+    if found is None:
+        raise ValueError("with these phases no covariance makes both angles identifiable")
+    covariance, reflection, worst = found
+    return dwell_design(
+        scene,
+        covariance,
+        reflection,
+        lower_bound=0.0,
+        history=[worst],
+        min_snr=0.0,
+        code=FEASIBLE,
+    )
+
+
+def reflective_only(scene: SensingScene, *, seed: int = 0) -> BeamformingDesign:
+    """The paper's "Reflective BF only": best coefficients for isotropic transmission.
+
+    Args:
+        scene: The scene.
+        seed: Of the starts.
+    """
+    return design_reflection(scene, isotropic_covariance(scene), min_snr=0.0, seed=seed)
+
+
+def with_passive_surfaces(scene: SensingScene) -> SensingScene:
+    """The same scene, its surfaces without amplifiers: no gain, no noise, no limit of power.
+
+    Args:
+        scene: The scene.
+    """
+    passive = tuple(passive_surface(s.position, s.array) for s in scene.surfaces)
+    return eqx.tree_at(lambda s: s.surfaces, scene, passive)
+
+
+def passive_design(scene: SensingScene, *, seed: int = 0) -> BeamformingDesign:
+    """The paper's passive counterpart: the joint design with passive surfaces.
+
+    Args:
+        scene: The scene; whatever its surfaces are, they count as passive.
+        seed: Of the starts.
+    """
+    return design_jointly(with_passive_surfaces(scene), min_snr=0.0, seed=seed)
+
+
+def isotropic_random(scene: SensingScene, *, seed: int = 0) -> BeamformingDesign:
+    """Isotropic transmission and random phases, as loud as the surfaces' power allows.
+
+    Args:
+        scene: The scene.
+        seed: Of the phases.
+    """
+    return _as_it_is(scene, isotropic_covariance(scene), random_phases(scene, seed))
+
+
+def matched_beams(scene: SensingScene) -> BeamformingDesign:
+    r"""Surfaces that focus the channel's strongest mode on the target, beams :math:`\propto v^*`.
+
+    What maximises the echo rather than what it tells: for one dominant mode, the phases make all
+    elements add up at the target. The base station's power is shared equally.
+
+    Args:
+        scene: The scene.
+    """
+    angles, covariance, reflection = scene.angles(), [], []
+    for i, (surface, begun) in enumerate(
+        zip(scene.surfaces, random_phases(scene, 0), strict=True)
+    ):
+        link = scene.link(i)
+        mode = np.linalg.svd(np.asarray(link.bs_to_irs), full_matrices=False)[0][:, 0]
+        towards = target_steering(surface.array, angles[i])
+        phases = jnp.exp(-1j * (jnp.angle(jnp.asarray(mode)) + jnp.angle(towards)))
+        psi = jnp.abs(begun[0]) * phases
+        way = round_trip(link, psi, angles[i])
+        beam = jnp.conj(way) / jnp.linalg.norm(way)
+        covariance.append(
+            scene.base_station.power * beam[:, None] * jnp.conj(beam)[None, :]
+        )
+        reflection.append(psi[None])
+    return _as_it_is(scene, jnp.stack(covariance), tuple(reflection))

@@ -1,0 +1,48 @@
+"""Truth: the README's own code and commands, run as they stand."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = {
+    language: "\n".join(re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL))
+    for language in ("python", "")
+}
+
+
+def test_the_minute_in_python_runs(capsys):
+    exec(compile(BLOCKS["python"], "README.md", "exec"), {})
+    peb, blind, best = capsys.readouterr().out.splitlines()
+    assert " m " in peb
+    assert peb.endswith("rad")
+    assert "leave the pilots as they are" in blind
+    assert best.endswith("Mbit/s")
+
+
+@pytest.mark.parametrize("command", ["list", "cite", "schema"])
+def test_the_quick_commands_run(command):
+    assert f"heliostat {command}" in README
+    done = subprocess.run(
+        [sys.executable, "-m", "heliostat", command], capture_output=True, text=True, check=True
+    )
+    assert done.stdout
+    assert not done.stderr
+
+
+def test_every_command_it_shows_exists():
+    shown = set(re.findall(r"^heliostat (\w+)", BLOCKS[""], flags=re.MULTILINE))
+    listed = subprocess.run(
+        [sys.executable, "-m", "heliostat", "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    assert shown
+    assert all(re.search(rf"\b{name}\b", listed) for name in shown)
+
+
+def test_every_file_it_points_to_is_there():
+    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / target).exists(), target
