@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 WORKERS ?= 2
 
-.PHONY: help reproduce test check lint types floors bench lock clean
+.PHONY: help reproduce test test-slow check lint types floors bench lock clean
 
 help:            ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -22,8 +22,11 @@ install: $(READY) ## build .venv from requirements.lock (done by every other tar
 reproduce: $(READY) ## every figure of the papers and the verdict on every claim
 	$(BIN)/heliostat reproduce localization --out results/localization
 
-test: $(READY)   ## all tests, shapes and types checked at run time
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope
+test: $(READY)   ## the tests, shapes and types checked at run time; long Monte Carlo apart
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope -m "not slow"
+
+test-slow: $(READY) ## the long ones: many random cases against independent solvers
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope -m slow
 
 lint: $(READY)   ## style and spelling
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+
 from heliostat.channel.fading import line_of_sight, rician
 from heliostat.channel.path_loss import exponent_law, radar_equation
 from heliostat.geometry.arrays import LinearArray, PlanarArray
@@ -30,7 +31,7 @@ def sensing_scene(
     surface_noise=1e-11,
     rician_factor=10**0.5,
     symbols=100.0,
-    turn=np.eye(3),
+    turn=((1, 0, 0), (0, 1, 0), (0, 0, 1)),
     seed=0,
 ):
     """The paper's set-up unless told otherwise; ``turn`` rotates everything."""
@@ -58,8 +59,13 @@ def sensing_scene(
         distance = jnp.linalg.norm(place(target) - surface.position)
         gains.append(radar_equation(distance, real(1e-3), real(1.0)) * jnp.exp(0.7j + i))
     return SensingScene(
-        bs, tuple(placed), Target(place(target)), tuple(channels), jnp.stack(gains),
-        real(noise), real(symbols),
+        bs,
+        tuple(placed),
+        Target(place(target)),
+        tuple(channels),
+        jnp.stack(gains),
+        real(noise),
+        real(symbols),
     )
 
 

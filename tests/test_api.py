@@ -1,5 +1,6 @@
 """Truths: the physics called directly, the paper's numbers by hand, what bad requests are told."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
@@ -110,13 +111,13 @@ def test_the_whole_trade_off_has_dominated_choices_before_the_peak():
 
 
 def test_without_a_bound_there_is_nothing_to_trade():
-    with pytest.raises(NotIdentifiableError, match="no bound to trade"):
+    with pytest.raises(NotIdentifiableError, match=r"no PEB \+ REB to trade"):
         hs.allocate_time(TABLE.updated(BLIND))
 
 
 @pytest.mark.parametrize("active", [0, -1, 33])
 def test_impossible_numbers_of_antennas_are_refused(active):
-    with pytest.raises(ValueError, match="it may be 1 to 32"):
+    with pytest.raises(ValueError, match="from 1 to 32"):
         hs.pose_bounds(TABLE, active)
 
 
@@ -139,7 +140,7 @@ def test_a_short_period_limits_the_antennas():
     short = TABLE.updated({"frame.period": "10 ms"})
     most = int((10e-3 - 1e-3) / (32 * 67e-6))
     assert hs.allocate_time(short).trade_off.active_antennas[-1] == most
-    with pytest.raises(ValueError, match=f"1 to {most}"):
+    with pytest.raises(ValueError, match=f"from 1 to {most}"):
         hs.pose_bounds(short, most + 1)
 
 
@@ -163,3 +164,68 @@ def test_results_show_themselves_in_a_notebook():
         html = result._repr_html_()
         assert html.startswith("<table>")
         assert word in html
+
+
+def test_a_balance_needs_the_position_bound_only():
+    one_antenna = TABLE.updated({"user.antennas": 1})  # heading cannot be seen
+    assert hs.pose_bounds(one_antenna, 8).reb == np.inf
+    assert hs.allocate_time(one_antenna, balance=0.5).kkt_residual < 1e-9
+    with pytest.raises(NotIdentifiableError):
+        hs.allocate_time(one_antenna, weight=1e-10)
+
+
+def test_the_best_share_is_one_the_antennas_can_use():
+    long = TABLE.updated({"frame.period": "500 ms"})
+    most = 32 * 32 * 67e-6 / 0.5
+    for request in ({"weight": 1e-13}, {"balance": 0.9}):
+        best = hs.allocate_time(long, **request)
+        assert best.ratio <= most * (1 + 1e-12)
+        assert best.peak_rate_ratio <= most * (1 + 1e-12)
+    assert hs.allocate_time(long, balance=0.9).multiplier > 0
+
+
+@pytest.mark.parametrize("antennas", range(1, 20))
+def test_the_default_period_holds_every_antenna(antennas):
+    scenario = TABLE.updated(
+        {
+            "base_station.antennas": antennas,
+            "user.antennas": 1,
+            "frame.pilot": "1 us",
+            "frame.optimization": "1 s",
+        }
+    )
+    assert hs.allocate_time(scenario, balance=0.5).trade_off.active_antennas[-1] == antennas
+    held = scenario.updated({"frame.period": f"{antennas * 1e-6 + 1!r} s"})
+    assert hs.allocate_time(held, balance=0.5).trade_off.active_antennas[-1] == antennas
+
+
+@pytest.mark.parametrize("bits", [None, 2])
+def test_errors_of_a_scenario_act_by_where_they_steer_the_surface(bits):
+    # Truth: each trial a scenario of its own, its focus where the draw says the surface looks.
+    import jax
+
+    from heliostat.protocol.errors import ErrorLevels, draw_errors
+
+    scenario = TABLE.updated(
+        {
+            "surface.bits": bits,
+            "surface.rows": 4,
+            "surface.columns": 4,
+            "errors.position": "3 m",
+            "errors.mobility": "2 m",
+        }
+    )
+    effect = hs.under_errors(scenario, 8, trials=3)
+    levels = ErrorLevels(*(jnp.asarray(x) for x in (3.0, 0.0, 2.0, 0.0)))
+    peb, rate = [], []
+    for i in range(3):
+        drawn = draw_errors(levels, jax.random.fold_in(jax.random.key(0), i))
+        at = lambda offset: [20 + float(offset[0]), 40 + float(offset[1]), 0.0]
+        before = scenario.updated({"surface.focus": at(drawn.movement + drawn.previous_position)})
+        now = scenario.updated({"surface.focus": at(drawn.position)})
+        peb.append(hs.pose_bounds(before, 8).peb)
+        rate.append(hs.effective_rate(now, 8).eadr)
+    np.testing.assert_allclose(effect.peb_median, np.median(peb), rtol=1e-9)
+    np.testing.assert_allclose(effect.peb_90, max(peb), rtol=1e-9)
+    np.testing.assert_allclose(effect.eadr_mean, np.mean(rate), rtol=1e-9)
+    assert hs.under_errors(TABLE, 8) is None

@@ -271,7 +271,7 @@ def test_reproduce_shows_each_verdict_and_where_files_are(hall, capsys):
     printed = capsys.readouterr().out
     verdicts = json.loads((hall / "five" / "fig5.verdicts.json").read_text())
     words = printed.split()
-    assert words.count("yes") + words.count("no") >= len(verdicts)
+    assert sum(words.count(w) for w in ("yes", "no", "undecided")) >= len(verdicts)
     assert "Wrote data, pictures and verdicts to five." in printed
 
 
@@ -313,3 +313,20 @@ def test_a_cache_that_cannot_be_written_is_no_matter(hall):
     command = [sys.executable, "-m", "heliostat", "map", "hall.yaml", "--quantity", "rate"]
     ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_what_cannot_be_looked_at_is_refused_too(hall, capsys):
+    # Truth: the operating system's own limit on a name's length.
+    for command in (["run", "hall.yaml"], ["reproduce", "localization", "fig5", "--trials", "2"]):
+        assert answer([*command, "--out", "x" * 300]) == 2
+        told = capsys.readouterr().err
+        assert "cannot be written" in told
+        assert "Traceback" not in told
+
+
+def test_a_folder_in_the_way_of_a_file_leaves_all_as_it_was(hall, capsys):
+    (hall / "r" / "fig5.png").mkdir(parents=True)
+    answered = answer(["reproduce", "localization", "fig5", "--trials", "2", "--out", "r"])
+    assert answered == 2
+    assert "fig5.png is a folder" in capsys.readouterr().err
+    assert [p.name for p in (hall / "r").iterdir()] == ["fig5.png"]

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
         allocate_time,
         effective_rate,
         pose_bounds,
+        under_errors,
     )
     from heliostat.scenario import ScenarioError, load
+    from heliostat.sensing_api import design_transmit, direction_bounds
 
 _HOME = {
     "load": "scenario",
@@ -31,14 +33,20 @@ _HOME = {
     "pose_bounds": "api",
     "effective_rate": "api",
     "allocate_time": "api",
+    "under_errors": "api",
+    "direction_bounds": "sensing_api",
+    "design_transmit": "sensing_api",
 }
 
 __all__ = [
     "ScenarioError",
     "allocate_time",
+    "design_transmit",
+    "direction_bounds",
     "effective_rate",
     "load",
     "pose_bounds",
+    "under_errors",
 ]
 
 

@@ -17,8 +17,9 @@ from heliostat.design.time_allocation import (
     balanced_share,
     dominated,
     peak_rate_ratio,
-    weighted_share,
 )
+from heliostat.protocol.errors import ErrorLevels, draw_errors
+from heliostat.protocol.period import as_steered, largest_ratio, next_share
 from heliostat.rates.effective import (
     available_ratio,
     codebook_snr,
@@ -27,8 +28,9 @@ from heliostat.rates.effective import (
     snr_slope,
     time_ratio,
 )
-from heliostat.scenario import LocalizationScenario
+from heliostat.scenario import AnyScenario, LocalizationScenario, of_system
 from heliostat.scene import LocalizationScene
+from heliostat.surface.passive import Phased, Steered, quantised, steered_phases
 
 
 class NotIdentifiableError(ValueError):
@@ -123,14 +125,14 @@ class TimeAllocation:
     """The best share of a period for pilots."""
 
     ratio: float
-    """Continuous optimum, Algorithm 1. [1]"""
+    """Continuous optimum, Algorithm 1, up to what the base station's antennas can use. [1]"""
     active_antennas: int
     """Best choice the base station can make, under the rate with codebook beams."""
     objective: float
     """At ``active_antennas``: PEB + REB - weight x rate [m + rad], or, with a balance,
     b ln(PEB) - (1 - b) ln(rate) with the PEB in metres and the rate in bit/s."""
     multiplier: float
-    """Lagrange multiplier of ratio <= 1 - T_o/T_c at ``ratio``; zero inside."""
+    """Lagrange multiplier of the end of the interval at ``ratio``; zero inside."""
     kkt_residual: float
     """Stationarity left over at ``ratio``, relative to the terms that cancel. [1]"""
     peak_rate_ratio: float
@@ -149,25 +151,48 @@ class TimeAllocation:
         )
 
 
+@dataclass(frozen=True)
+class ErrorEffect:
+    """What a scenario's ``errors`` make of bounds and rate, over trials."""
+
+    trials: int
+    peb_median: float
+    """With the surface steered by the last period's estimate. [m]"""
+    peb_90: float
+    """90 % quantile. [m]"""
+    reb_median: float
+    """[rad]"""
+    eadr_mean: float
+    """With the surface steered by this period's estimate, codebook beams. [bit/s]"""
+    eadr_10: float
+    """10 % quantile. [bit/s]"""
+
+
 def _html_table(rows: dict[str, str]) -> str:
     cells = "".join(f"<tr><th>{name}</th><td>{value}</td></tr>" for name, value in rows.items())
     return f"<table>{cells}</table>"
 
 
-def build(scenario: LocalizationScenario, key: PRNGKeyArray | None = None) -> LocalizationScene:
+def build(scenario: AnyScenario, key: PRNGKeyArray | None = None) -> LocalizationScene:
     """The scene behind a scenario; as printed, reflection is left out of design and SNR.
 
     Args:
-        scenario: A loaded scenario.
+        scenario: A loaded localization scenario.
         key: For random phases and a random gain phase; default ``link.seed``.
+
+    Raises:
+        TypeError: The scenario is not one of localization.
     """
+    scenario = of_system(scenario, LocalizationScenario, "build")
     scene = scenario.build(key)
     if scenario.model.as_printed:
         scene = eqx.tree_at(lambda s: s.surface.reflection, scene, jnp.ones(()))
     return scene
 
 
-def _information(as_printed: bool, scene: LocalizationScene, antennas: Array) -> PoseInformation:
+def _information(
+    as_printed: bool, scene: LocalizationScene, antennas: int | Array
+) -> PoseInformation:
     of = pose_information_as_printed if as_printed else pose_information
     return of(scene, antennas)
 
@@ -179,7 +204,9 @@ def _bounds(
     pose = _information(as_printed, scene, antennas)
     seen = identify(pose.information, jnp.diag(pose.reference))
     peb, reb = error_bounds(pose)
-    return peb, reb, pose.information, seen.rank, seen.lost, seen.directions
+    # At the very threshold the two may differ: what has finite bounds is identifiable.
+    lost = seen.lost & ~(jnp.isfinite(peb) & jnp.isfinite(reb))
+    return peb, reb, pose.information, 3 - jnp.sum(lost), lost, seen.directions
 
 
 @jax.jit
@@ -204,30 +231,39 @@ def _choices(
     return jax.vmap(choice)(antennas)
 
 
-def most_active_antennas(scenario: LocalizationScenario) -> int:
+def most_active_antennas(scenario: AnyScenario) -> int:
     """Most antennas whose pilots fit into the period.
 
     Args:
-        scenario: A loaded scenario.
+        scenario: A loaded localization scenario.
+
+    Raises:
+        TypeError: The scenario is not one of localization.
     """
-    frame, user = scenario.frame, scenario.user
-    fitting = (scenario.period - frame.optimization) / (user.antennas * frame.pilot)
-    return min(scenario.base_station.antennas, int(fitting * (1 + 1e-12)))
+    scenario = of_system(scenario, LocalizationScenario, "most_active_antennas")
+    if scenario.frame.period is None:
+        return scenario.base_station.antennas
+    # What rounding of the period may take away from a whole number of antennas, it gets back.
+    frame, antenna = scenario.frame, scenario.user.antennas * scenario.frame.pilot
+    fitting = (scenario.period - frame.optimization) / antenna
+    rounding = 4 * np.finfo(float).eps * scenario.period / antenna
+    return min(scenario.base_station.antennas, int(fitting + rounding + 1e-9))
 
 
 def _active(scenario: LocalizationScenario, active_antennas: int | None) -> Float[Array, ""]:
     most = most_active_antennas(scenario)
     chosen = most if active_antennas is None else active_antennas
-    if not 1 <= chosen <= most:
+    if isinstance(chosen, bool) or chosen != int(chosen) or not 1 <= chosen <= most:
         raise ValueError(
-            f"active_antennas is {active_antennas}; it may be 1 to {most}: the base station has "
-            f"{scenario.base_station.antennas}, and the period must hold the pilots of all of them."
+            f"active_antennas is {active_antennas}; it may be a whole number from 1 to {most}: the "
+            f"base station has {scenario.base_station.antennas}, and the period must hold the "
+            "pilots of all that are active."
         )
     return jnp.asarray(float(chosen))
 
 
 def pose_bounds(
-    scenario: LocalizationScenario,
+    scenario: AnyScenario,
     active_antennas: int | None = None,
     *,
     key: PRNGKeyArray | None = None,
@@ -236,13 +272,15 @@ def pose_bounds(
     :math:`\sqrt{[J^{-1}]_{3,3}}` (localization paper, eqs. (32), (33)).
 
     Args:
-        scenario: A loaded scenario.
+        scenario: A loaded localization scenario.
         active_antennas: :math:`N_B`; default as many as the period has time for.
         key: For random phases; default ``link.seed``.
 
     Raises:
+        TypeError: The scenario is not one of localization.
         ValueError: ``active_antennas`` is out of range.
     """
+    scenario = of_system(scenario, LocalizationScenario, "pose_bounds")
     antennas = _active(scenario, active_antennas)
     peb, reb, information, rank, lost, directions = _bounds(
         scenario.model.as_printed, build(scenario, key), antennas
@@ -257,7 +295,7 @@ def pose_bounds(
 
 
 def effective_rate(
-    scenario: LocalizationScenario,
+    scenario: AnyScenario,
     active_antennas: int | None = None,
     *,
     key: PRNGKeyArray | None = None,
@@ -265,19 +303,21 @@ def effective_rate(
     """Effective achievable data rate with codebook beams (39) and in closed form (42).
 
     Args:
-        scenario: A loaded scenario.
+        scenario: A loaded localization scenario.
         active_antennas: :math:`N_B`; default as many as the period has time for.
         key: For random phases; default ``link.seed``.
 
     Raises:
+        TypeError: The scenario is not one of localization.
         ValueError: ``active_antennas`` is out of range.
     """
+    scenario = of_system(scenario, LocalizationScenario, "effective_rate")
     antennas = _active(scenario, active_antennas)
     return EffectiveRate(*(float(x) for x in _rates(build(scenario, key), antennas)))
 
 
 def allocate_time(
-    scenario: LocalizationScenario,
+    scenario: AnyScenario,
     weight: float | None = None,
     *,
     balance: float | None = None,
@@ -286,16 +326,18 @@ def allocate_time(
     r"""Best share of the period for pilots, by the paper's weight or by a unit-free balance.
 
     Args:
-        scenario: A loaded scenario.
+        scenario: A loaded localization scenario.
         weight: :math:`\xi` of eq. (47), default 1e-10. [(m + rad) s/bit]
         balance: Instead of a weight: :math:`b` in
             :math:`b\ln\mathrm{PEB} - (1-b)\ln R`, 0 <= b < 1.
         key: For random phases; default ``link.seed``.
 
     Raises:
+        TypeError: The scenario is not one of localization.
         ValueError: Both weight and balance are given, or one is out of range.
         NotIdentifiableError: The pose has no bound, so that there is nothing to trade.
     """
+    scenario = of_system(scenario, LocalizationScenario, "allocate_time")
     if weight is not None and balance is not None:
         raise ValueError("Give a weight or a balance, not both.")
     if balance is not None and not 0 <= balance < 1:
@@ -306,10 +348,13 @@ def allocate_time(
         raise ValueError(f"weight is {weight}; it must be a finite number, 0 or more.")
     scene = build(scenario, key)
     trade_off = trade_off_of(scenario, key=key)
-    if not np.all(np.isfinite(trade_off.peb + trade_off.reb)):
+    bound, name = (
+        (trade_off.peb + trade_off.reb, "PEB + REB") if balance is None else (trade_off.peb, "PEB")
+    )
+    if not np.all(np.isfinite(bound)):
         reason = pose_bounds(scenario, key=key).reason
-        raise NotIdentifiableError(f"There is no bound to trade against the rate. {reason}")
-    share, slope, available = _share(
+        raise NotIdentifiableError(f"There is no {name} to trade against the rate. {reason}")
+    share, peak = _share(
         scenario.model.as_printed,
         scene,
         jnp.asarray(float(weight)),
@@ -327,31 +372,127 @@ def allocate_time(
         objective=float(objective[best]),
         multiplier=float(share.multiplier),
         kkt_residual=float(share.residual),
-        peak_rate_ratio=float(peak_rate_ratio(np.asarray(slope), np.asarray(available))),
+        peak_rate_ratio=peak,
         trade_off=trade_off,
     )
 
 
-@partial(jax.jit, static_argnums=0)
 def _share(
     as_printed: bool, scene: LocalizationScene, weight: Array, balance: Array | None
-) -> tuple[TimeShare, Array, Array]:
-    slope, available = snr_slope(scene), available_ratio(scene)
-    if balance is not None:
-        return balanced_share(slope, available, balance), slope, available
-    peb, reb = error_bounds(_information(as_printed, scene, jnp.ones(())))
-    scale = (peb + reb) * jnp.sqrt(time_ratio(scene, 1))
-    share = weighted_share(scale, slope, available, scene.link.bandwidth, weight)
-    return share, slope, available
+) -> tuple[TimeShare, float]:
+    """The best share, and where the rate alone is largest within what the antennas can use."""
+    share, slope, available, largest = _compiled_share(as_printed, scene, weight, balance)
+    peak = peak_rate_ratio(np.asarray(slope), np.asarray(available))
+    return share, float(np.minimum(peak, np.asarray(largest)))
 
 
-def trade_off_of(scenario: LocalizationScenario, *, key: PRNGKeyArray | None = None) -> TradeOff:
+@partial(jax.jit, static_argnums=0)
+def _compiled_share(
+    as_printed: bool, scene: LocalizationScene, weight: Array, balance: Array | None
+) -> tuple[TimeShare, Array, Array, Array]:
+    slope, available, largest = snr_slope(scene), available_ratio(scene), largest_ratio(scene)
+    if balance is None:
+        share = next_share(scene, weight, partial(_information, as_printed))
+    else:
+        share = balanced_share(slope, available, balance, largest)
+    return share, slope, available, largest
+
+
+def under_errors(
+    scenario: AnyScenario,
+    active_antennas: int | None = None,
+    *,
+    trials: int = 200,
+    key: PRNGKeyArray | None = None,
+) -> ErrorEffect | None:
+    """Bounds and rate when the surface is steered by estimates that err and lag behind the user.
+
+    Position errors and mobility are drawn as in the localization paper's (1) and (21). Heading and
+    gain errors, (22) and (23), do not steer the surface: they act on the next period's allocation
+    only.
+
+    Args:
+        scenario: A loaded localization scenario, with its ``errors``.
+        active_antennas: :math:`N_B`; default as many as the period has time for.
+        trials: How many draws.
+        key: Of the draws, trial i from ``fold_in(key, i)``; default ``link.seed``.
+
+    Returns:
+        None where nothing errs, or the surface is not steered by estimates.
+
+    Raises:
+        TypeError: The scenario is not one of localization.
+        ValueError: ``active_antennas`` is out of range.
+    """
+    scenario = of_system(scenario, LocalizationScenario, "under_errors")
+    antennas = _active(scenario, active_antennas)
+    if scenario.surface.phases != "designed" or not (
+        scenario.errors.position or scenario.errors.mobility
+    ):
+        return None
+    # Quantised phases are steered first and rounded after, trial by trial.
+    scene = build(scenario.updated({"surface.bits": None}), key)
+    root = jax.random.key(scenario.link.seed) if key is None else key
+    keys = jax.vmap(lambda i: jax.random.fold_in(root, i))(jnp.arange(trials))
+    errors = scenario.errors
+    levels = ErrorLevels(
+        *(jnp.asarray(level, dtype=float) for level in (errors.position, errors.heading)),
+        *(jnp.asarray(level, dtype=float) for level in (errors.mobility, errors.gain_variance)),
+    )
+    peb, reb, rate = (
+        np.asarray(x)
+        for x in _trials(
+            scenario.model.as_printed, scenario.surface.bits, scene, antennas, levels, keys
+        )
+    )
+    return ErrorEffect(
+        trials=trials,
+        peb_median=float(np.median(peb)),
+        peb_90=float(np.quantile(peb, 0.9, method="higher")),
+        reb_median=float(np.median(reb)),
+        eadr_mean=float(np.mean(rate)),
+        eadr_10=float(np.quantile(rate, 0.1)),
+    )
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _trials(
+    as_printed: bool,
+    bits: int | None,
+    scene: LocalizationScene,
+    antennas: Array,
+    levels: ErrorLevels,
+    keys: Array,
+) -> tuple[Array, Array, Array]:
+    def trial(key: PRNGKeyArray) -> tuple[Array, Array, Array]:
+        steered = as_steered(scene, draw_errors(levels, key))
+        if bits is not None:
+            steered = eqx.tree_at(
+                lambda s: (s.surface.alignment, s.surface.data),
+                steered,
+                tuple(
+                    Phased(quantised(steered_phases(scene.surface.array, scene.arrival(), c), bits))
+                    for c in (steered.surface.alignment, steered.surface.data)
+                    if isinstance(c, Steered)
+                ),
+            )
+        bounds = error_bounds(_information(as_printed, steered, antennas))
+        return *bounds, eadr(steered, antennas)
+
+    return jax.lax.map(trial, keys, batch_size=50)
+
+
+def trade_off_of(scenario: AnyScenario, *, key: PRNGKeyArray | None = None) -> TradeOff:
     """Bounds and rate of every allocation the base station can use, dominated ones told.
 
     Args:
-        scenario: A loaded scenario.
+        scenario: A loaded localization scenario.
         key: For random phases; default ``link.seed``.
+
+    Raises:
+        TypeError: The scenario is not one of localization.
     """
+    scenario = of_system(scenario, LocalizationScenario, "trade_off_of")
     antennas = np.arange(1, most_active_antennas(scenario) + 1)
     ratio, peb, reb, rate = (
         np.asarray(x)

@@ -115,6 +115,7 @@ def run(
     else:
         _show(f"{loaded.name}: bounds and rate", report.bounds_rows(found))
         _show(f"Best allocation, {report.weighing(found)}", report.allocation_rows(found))
+        _show("Steered by estimates, with the scenario's errors", report.error_rows(found))
         for note in report.notes(found):
             typer.echo(f"Note: {note}")
         typer.echo(f"Wrote {folder / 'report.html'}, with pictures and data beside it.")
@@ -179,8 +180,9 @@ def map_command(
     rectangle = _rectangle(area)
     if out.suffix.lower() not in (".png", ".pdf", ".svg"):
         raise UserError(f"--out {out}: the name has to end in .png, .pdf or .svg.")
-    if out.is_dir():
-        raise UserError(f"--out {out}: is a folder; give the name of a picture in it.")
+    with suppress(OSError):  # what cannot be looked at is refused below
+        if out.is_dir():
+            raise UserError(f"--out {out}: is a folder; give the name of a picture in it.")
     with _staged(out.parent) as stage:
         with _progress(delay=2.0) as tell:
             from heliostat import plots, report
@@ -269,6 +271,10 @@ def cite() -> None:
     typer.echo(citation(), nl=False)
 
 
+WORDS = {True: "yes", False: "no", None: "undecided"}
+"""Whether a claim holds, in words."""
+
+
 @app.command()
 def reproduce(
     system: Annotated[Literal["localization"], typer.Argument(help="The paper's system.")],
@@ -278,7 +284,7 @@ def reproduce(
     trials: Annotated[
         int | None, typer.Option(min=1, help="Trials at each point; default the paper's.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of all that is random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of all that is random.")] = 0,
     out: Annotated[
         Path | None, typer.Option(help="Folder to write; default results/ and the system.")
     ] = None,
@@ -295,16 +301,21 @@ def reproduce(
         if name not in known:
             raise UserError(f"{name}: is no figure of {system}; give some of {', '.join(known)}.")
     folder = out or Path("results") / system
-    with _staged(folder):  # refuses a folder that cannot be written
+    with _staged(folder):  # refuses a folder that cannot be written, before anything is computed
         pass
+    verdicts = []
     with _progress() as tell:
         from heliostat.studies.reproduce import reproduce as compute
 
-        verdicts = compute(system, folder, names=names, trials=trials, seed=seed, on_progress=tell)
+        for name in names or known:  # each is in place as soon as it is done
+            with _staged(folder) as stage:
+                verdicts += compute(
+                    system, stage, names=[name], trials=trials, seed=seed, on_progress=tell
+                )
     if as_json:
         typer.echo(json.dumps([asdict(verdict) for verdict in verdicts], indent=2))
         return
-    rows = [(v.figure, v.claim, "yes" if v.holds else "no", v.finding) for v in verdicts]
+    rows = [(v.figure, v.claim, WORDS[v.holds], v.finding) for v in verdicts]
     _table("Verdicts", ["figure", "claim", "holds", "finding"], rows)
     typer.echo(f"Wrote data, pictures and verdicts to {folder}.")
 
@@ -374,25 +385,31 @@ def _staged(folder: Path) -> Iterator[Path]:
     Raises:
         UserError: Nothing can be written there; told before the body runs.
     """
-    there = folder.is_dir()
-    home = folder if there else folder.parent
-    stage = home / f".heliostat-{os.urandom(4).hex()}"
-    new_homes = [place for place in (home, *home.parents) if not place.exists()]
+    new_homes: list[Path] = []
+    stage: Path | None = None
     try:
         try:
+            there = folder.is_dir()
+            home = folder if there else folder.parent
+            new_homes = [place for place in (home, *home.parents) if not place.exists()]
             for place in (folder, *folder.parents):
                 if place.exists() and not place.is_dir():
                     raise NotADirectoryError(None, f"{place} is a file")
             home.mkdir(parents=True, exist_ok=True)
+            stage = home / f".heliostat-{os.urandom(4).hex()}"
             stage.mkdir()
             yield stage
             if there:
+                for file in stage.iterdir():  # all or none: look before the first is moved
+                    if (folder / file.name).is_dir():
+                        raise IsADirectoryError(None, f"{folder / file.name} is a folder")
                 for file in stage.iterdir():
                     os.replace(file, folder / file.name)
             else:
                 stage.rename(folder)
         finally:
-            shutil.rmtree(stage, ignore_errors=True)
+            if stage is not None:
+                shutil.rmtree(stage, ignore_errors=True)
             for place in new_homes:  # empty ones only
                 with suppress(OSError):
                     place.rmdir()

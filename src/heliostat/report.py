@@ -16,6 +16,7 @@ import xarray as xr
 import heliostat
 from heliostat.api import (
     EffectiveRate,
+    ErrorEffect,
     NotIdentifiableError,
     PoseBounds,
     TimeAllocation,
@@ -26,6 +27,7 @@ from heliostat.api import (
     most_active_antennas,
     pose_bounds,
     trade_off_of,
+    under_errors,
 )
 from heliostat.citation import citation
 from heliostat.maps import UNITS, AreaMap, Quantity, map_area
@@ -72,6 +74,8 @@ class Deployment:
     """None where no bound exists that could be traded."""
     no_allocation: str
     """Why not; empty where there is one."""
+    under_errors: ErrorEffect | None
+    """None where nothing errs."""
     area_map: AreaMap
     """Of the PEB."""
 
@@ -102,7 +106,7 @@ def evaluate(
     Raises:
         ValueError: ``active_antennas``, ``weight`` or ``balance`` is out of range.
     """
-    antennas = active_antennas or most_active_antennas(scenario)
+    antennas = most_active_antennas(scenario) if active_antennas is None else active_antennas
     if balance is None and weight is None:
         weight = WEIGHT
     bounds = pose_bounds(scenario, antennas)
@@ -123,6 +127,7 @@ def evaluate(
         trade_off=allocation.trade_off if allocation else trade_off_of(scenario),
         allocation=allocation,
         no_allocation=reason,
+        under_errors=under_errors(scenario, antennas),
         area_map=map_scenario(scenario, "peb", active_antennas=antennas),
     )
 
@@ -299,6 +304,21 @@ def allocation_rows(deployment: Deployment) -> list[Row]:
     ]
 
 
+def error_rows(deployment: Deployment) -> list[Row]:
+    """Bounds and rate when estimates steer the surface; nothing where nothing errs."""
+    effect = deployment.under_errors
+    if effect is None:
+        return []
+    return [
+        Row("errors_trials", "1", "Trials", str(effect.trials), effect.trials),
+        _length("errors_peb_median", "PEB, median", effect.peb_median),
+        _length("errors_peb_90", "PEB, 90 % quantile", effect.peb_90),
+        _angle("errors_reb_median", "REB, median", effect.reb_median),
+        _rate("errors_eadr_mean", "Effective rate, mean", effect.eadr_mean),
+        _rate("errors_eadr_10", "Effective rate, 10 % quantile", effect.eadr_10),
+    ]
+
+
 def weighing(deployment: Deployment) -> str:
     """What the allocation is best for, in words."""
     if deployment.balance is not None:
@@ -348,6 +368,7 @@ def document(deployment: Deployment) -> dict[str, Any]:
         "unidentifiable": deployment.bounds.unidentifiable.tolist(),
         "weight": deployment.weight,
         "balance": deployment.balance,
+        "under_errors": {row.key: row.value for row in error_rows(deployment)} or None,
         "allocation": allocation or None,
         "allocation_reason": deployment.no_allocation or None,
         "trade_off": {
@@ -423,6 +444,7 @@ def dataset(deployment: Deployment) -> xr.Dataset:
     choices, names = deployment.trade_off, ["x", "y", "heading"]
     scalars = {row.name: row for row in bounds_rows(deployment)}
     scalars |= {f"best_{row.name}": row for row in allocation_rows(deployment)}
+    scalars |= {row.name: row for row in error_rows(deployment)}
     told = {
         name: ((), row.value, {"units": row.unit, "long_name": row.label})
         for name, row in scalars.items()
@@ -468,6 +490,7 @@ def page(deployment: Deployment, pictures: Mapping[str, Path]) -> str:
         tables=[
             ("Bounds and rate", "", bounds_rows(deployment)),
             ("Best allocation", weighing(deployment), allocation_rows(deployment)),
+            ("Steered by estimates", "errors of the scenario", error_rows(deployment)),
         ],
         notes=notes(deployment),
         pictures={

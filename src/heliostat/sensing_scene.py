@@ -33,7 +33,9 @@ class EchoLink(eqx.Module):
     symbols: Scalar  # T_c / L [1]
 
 
-def target_angles(position: Vector, surface_position: Vector, array: PlanarArray) -> Float[Array, "2"]:
+def target_angles(
+    position: Vector, surface_position: Vector, array: PlanarArray
+) -> Float[Array, "2"]:
     r"""Elevation from a panel's vertical axis and azimuth from its horizontal axis. [rad]
 
     :math:`(\theta, \varphi)` such that the direction cosines along a column and a row are
@@ -83,16 +85,16 @@ class SensingScene(eqx.Module):
         """
         surface = self.surfaces[index]
         share = self.symbols / self.n_surfaces
-        return EchoLink(
-            surface.array, self.bs_to_irs[index], surface.noise, self.noise, share
-        )
+        return EchoLink(surface.array, self.bs_to_irs[index], surface.noise, self.noise, share)
 
-    def with_target(self, position: Vector, target_gain: Complex[Array, "surface"]) -> "SensingScene":
-        """The same scene with the target elsewhere.
+    def with_target(
+        self, position: Vector, target_gain: Complex[Array, "surface"]
+    ) -> "SensingScene":
+        r"""The same scene with the target elsewhere.
 
         Args:
             position: Of the target. [m]
-            target_gain: Its gain through each surface there, :math:`\\beta_l`. [1]
+            target_gain: Its gain through each surface there, :math:`\beta_l`. [1]
         """
         return eqx.tree_at(
             lambda s: (s.target.position, s.target_gain), self, (position, target_gain)

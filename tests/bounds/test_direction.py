@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
+
 from heliostat.bounds.direction import (
     direction_bound,
     direction_information,
@@ -13,8 +15,6 @@ from heliostat.bounds.direction import (
     scene_information,
 )
 from heliostat.observation.echoes import echo_mean, noise_covariance
-from scipy.spatial.transform import Rotation
-
 from tests.sensing_scenes import random_covariance, random_reflections, sensing_scene
 
 OFF_AXIS = {"target": (5.0, 15.0, 3.0), "rows": (3, 4), "columns": (5, 4), "spacing": (0.4, 0.7)}
@@ -64,12 +64,12 @@ def test_full_matrix_equals_finite_differences():
     step = np.array([1e-5, 1e-5, 1e-5 * abs(gain), 1e-5 * abs(gain)])
 
     def samples(x):
-        mean = echo_mean(link, reflection[0], jnp.asarray(x[:2]), jnp.asarray(x[2] + 1j * x[3]), sent)
+        mean = echo_mean(
+            link, reflection[0], jnp.asarray(x[:2]), jnp.asarray(x[2] + 1j * x[3]), sent
+        )
         return np.ravel(whiten @ mean)
 
-    columns = [
-        (samples(at + d) - samples(at - d)) / (2 * d.sum()) for d in np.diag(step)
-    ]
+    columns = [(samples(at + d) - samples(at - d)) / (2 * d.sum()) for d in np.diag(step)]
     jacobian = np.stack(columns, axis=1)
     expected = 2 * float(link.symbols) * np.real(jacobian.conj().T @ jacobian)
     actual = full_information(link, reflection, covariance, angles, gain)
@@ -121,7 +121,9 @@ def test_single_surface_on_paper():
     angles, gain = scene.angles()[0], scene.target_gain[0]
     np.testing.assert_allclose(angles, np.pi / 2)
     # Straight ahead the azimuth turns the column phase, the elevation the row phase, both by -k.
-    link = type(link)(link.array, jnp.eye(16, dtype=complex), link.surface_noise, link.noise, link.symbols)
+    link = type(link)(
+        link.array, jnp.eye(16, dtype=complex), link.surface_noise, link.noise, link.symbols
+    )
     psi, power = jnp.ones((1, 16), dtype=complex), 3.0
     covariance = power / 16 * jnp.eye(16, dtype=complex)[None]
     bound = direction_bound(direction_information(link, psi, covariance, angles, gain))
@@ -136,8 +138,12 @@ def test_single_surface_on_paper():
 
 def test_bound_falls_with_power_and_time():
     base = direction_bound(direction_information(*arguments(sensing_scene(**OFF_AXIS))))
-    power = direction_bound(direction_information(*arguments(sensing_scene(**OFF_AXIS), power=60.0)))
-    time = direction_bound(direction_information(*arguments(sensing_scene(symbols=700.0, **OFF_AXIS))))
+    power = direction_bound(
+        direction_information(*arguments(sensing_scene(**OFF_AXIS), power=60.0))
+    )
+    time = direction_bound(
+        direction_information(*arguments(sensing_scene(symbols=700.0, **OFF_AXIS)))
+    )
     np.testing.assert_allclose(base.crb / power.crb, 3.0, rtol=1e-10)
     np.testing.assert_allclose(base.crb / time.crb, 7.0, rtol=1e-10)
 
@@ -165,7 +171,10 @@ def test_position_bound_equals_the_differentiated_angles():
     for i, direction in enumerate(directions):
         slope = np.stack(
             [
-                (scene.angles(scene.target.position + d)[i] - scene.angles(scene.target.position - d)[i])
+                (
+                    scene.angles(scene.target.position + d)[i]
+                    - scene.angles(scene.target.position - d)[i]
+                )
                 / (2 * step)
                 for d in step * jnp.eye(3)
             ],
@@ -178,7 +187,9 @@ def test_position_bound_equals_the_differentiated_angles():
 
 
 def test_one_surface_cannot_tell_the_distance():
-    scene = sensing_scene(surfaces=((-5.0, 10.0, 0.0),), **{**OFF_AXIS, "rows": (3,), "columns": (5,)})
+    scene = sensing_scene(
+        surfaces=((-5.0, 10.0, 0.0),), **{**OFF_AXIS, "rows": (3,), "columns": (5,)}
+    )
     directions = scene_information(scene, (arguments(scene)[2],), random_reflections(scene))
     bound, found = position_bound(scene, directions)
     assert bound == jnp.inf
@@ -223,7 +234,9 @@ def test_frozen_noise_is_what_it_is_frozen_at():
     other = noise_covariance(link, 0 * reflection[0])
     frozen = direction_bound(direction_information(*args, noise=other[None])).crb
     exact = direction_bound(direction_information(*args)).crb
-    own_only = type(link)(link.array, link.bs_to_irs, 0 * link.surface_noise, link.noise, link.symbols)
+    own_only = type(link)(
+        link.array, link.bs_to_irs, 0 * link.surface_noise, link.noise, link.symbols
+    )
     np.testing.assert_allclose(
         frozen, direction_bound(direction_information(own_only, *args[1:])).crb, rtol=1e-12
     )

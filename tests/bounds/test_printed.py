@@ -76,7 +76,7 @@ def literal(position, heading, focus, side, n_b, n_m, bandwidth):
         height * dx / d2**2 / np.sqrt(d2**2 - height**2),
         decay * dx,
         0,
-    ]  # noqa: E501
+    ]
     t[1] = [
         dy / C / d2,
         -(np.sin(heading) + dy * across / d2**2) / root,
@@ -84,7 +84,7 @@ def literal(position, heading, focus, side, n_b, n_m, bandwidth):
         height * dy / d2**2 / np.sqrt(d2**2 - height**2),
         decay * dy,
         0,
-    ]  # noqa: E501
+    ]
     t[2, 1] = -(dx * np.sin(heading) + dy * np.cos(heading)) / root
     return t @ j_eta @ t.T
 

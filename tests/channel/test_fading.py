@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+
 from heliostat.channel.fading import line_of_sight, rician
 from heliostat.channel.path_loss import exponent_law, radar_equation, radar_equation_textbook
-
 from tests.sensing_scenes import real, sensing_scene
 
 

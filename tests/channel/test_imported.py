@@ -4,9 +4,10 @@ import doctest
 
 import numpy as np
 import pytest
+from scipy.io import savemat
+
 from heliostat.channel import imported
 from heliostat.channel.imported import read_channels
-from scipy.io import savemat
 
 
 def channels(*shape):

@@ -15,8 +15,9 @@ from heliostat.design.time_allocation import (
 )
 from tests.scenes import real
 
-weighted = jax.jit(weighted_share)
-balanced = jax.jit(balanced_share)
+ALL = real(1.0)  # enough antennas for any ratio
+weighted = jax.jit(lambda *args: weighted_share(*args, ALL))
+balanced = jax.jit(lambda *args: balanced_share(*args, ALL))
 DECADES = st.floats(-3, 12)
 
 
@@ -59,6 +60,25 @@ def test_optimum_is_what_scipy_finds(weight):
         options={"xatol": 1e-9},
     )
     np.testing.assert_allclose(weighted(*(real(a) for a in args)).ratio, np.exp(found.x), rtol=1e-4)
+
+
+def test_the_optimum_stays_within_what_the_antennas_can_use():
+    # Truth: a convex objective that still falls at the end of the interval is least there.
+    args = (4e-5, 4.8e4, 0.9856, 1e8, 1e-10)
+    free = float(weighted(*(real(a) for a in args)).ratio)
+    held = weighted_share(*(real(a) for a in args), real(free / 3))
+    np.testing.assert_allclose(held.ratio, free / 3, rtol=1e-12)
+    slope = slope_of_objective(free / 3, *args)
+    assert slope < 0
+    np.testing.assert_allclose(held.multiplier, -slope, rtol=1e-9)
+    balance = balanced_share(real(4.8e4), real(0.9856), real(0.5), real(0.01))
+    np.testing.assert_allclose(balance.ratio, 0.01, rtol=1e-12)
+
+
+@pytest.mark.parametrize("snr", [1e-20, 1e-12, 1e-6, 1e-4])
+def test_the_peak_of_a_weak_link_is_in_the_middle(snr):
+    # Truth: (c - w) ln(1 + Yw) -> (c - w) Yw, largest at c/2.
+    np.testing.assert_allclose(peak_rate_ratio(snr / 0.9, 0.9), 0.45, rtol=max(snr, 1e-12))
 
 
 def test_without_weight_on_the_rate_the_pilots_take_all():

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+
 from heliostat.observation.echoes import (
     echo_mean,
     noise_covariance,
@@ -10,7 +11,6 @@ from heliostat.observation.echoes import (
     round_trip,
     target_steering,
 )
-
 from tests.sensing_scenes import random_reflections, sensing_scene
 
 

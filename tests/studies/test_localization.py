@@ -9,13 +9,13 @@ from heliostat.studies import NAMES, find
 
 TRIALS = 20
 EXPECTED = {
-    # figure: does each claim hold, in order
+    # figure: does each claim hold, in order; None: this many trials leave it undecided
     "fig4": [True, True, False, False, True],
     "fig5": [True, True, True, True],
     "fig6": [True, True, False],
     "fig7": [True, True],
-    "fig8": [True, True, True, False],
-    "fig9": [True, True, False],
+    "fig8": [True, True, True, None],
+    "fig9": [True, True, None],
 }
 
 

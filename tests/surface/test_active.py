@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+
 from heliostat.observation.echoes import target_steering
 from heliostat.surface.active import passive_surface, power_weight, reflected_power
-
 from tests.sensing_scenes import random_covariance, random_reflections, real, sensing_scene
 
 
@@ -35,9 +35,7 @@ def test_terms_equal_the_printed_traces():
     np.testing.assert_allclose(power.total, np.real(sum(expected)), rtol=1e-12)
     np.testing.assert_allclose(power.own_noise, np.real(expected[1] + expected[3]), rtol=1e-12)
     weight = power_weight(psi, g, a, beta)
-    np.testing.assert_allclose(
-        np.trace(weight @ r).real, power.echo + power.signal, rtol=1e-12
-    )
+    np.testing.assert_allclose(np.trace(weight @ r).real, power.echo + power.signal, rtol=1e-12)
 
 
 def test_power_is_that_of_simulated_signals():
@@ -64,9 +62,7 @@ def test_passive_surface_adds_no_noise_and_knows_no_limit():
     scene, psi, a, r = one_surface()
     surface = passive_surface(scene.surfaces[0].position, scene.surfaces[0].array)
     unit = psi / jnp.abs(psi)
-    power = reflected_power(
-        unit, scene.bs_to_irs[0], r, a, scene.target_gain[0], surface.noise
-    )
+    power = reflected_power(unit, scene.bs_to_irs[0], r, a, scene.target_gain[0], surface.noise)
     assert surface.passive
     assert power.own_noise == 0
     assert power.total < surface.power == jnp.inf

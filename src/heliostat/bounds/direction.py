@@ -27,7 +27,12 @@ from heliostat.bounds.fisher import (
     slepian_bangs,
 )
 from heliostat.geometry.frames import Scalar, Vector
-from heliostat.observation.echoes import echo_mean, noise_covariance, round_trip
+from heliostat.observation.echoes import (
+    echo_mean,
+    noise_covariance,
+    round_trip,
+    target_steering,
+)
 from heliostat.sensing_scene import ANGLES, EchoLink, SensingScene, target_angles
 
 
@@ -94,10 +99,32 @@ def echo_matrices(
         to :math:`v`, the others to its slopes.
     """
     ways = echo_derivatives(link, reflection, angles)
-    noise = noise_covariance(link, reflection) if noise is None else noise
-    factor = jax.scipy.linalg.cho_factor(noise, lower=True)
-    received = jnp.conj(ways) @ jax.scipy.linalg.cho_solve(factor, ways.T)
+    elements, antennas = link.bs_to_irs.shape
+    if noise is None and elements < antennas:
+        received = _received_by_elements(link, reflection, angles)
+    else:
+        noise = noise_covariance(link, reflection) if noise is None else noise
+        factor = jax.scipy.linalg.cho_factor(noise, lower=True)
+        received = jnp.conj(ways) @ jax.scipy.linalg.cho_solve(factor, ways.T)
     return received, ways @ covariance @ jnp.conj(ways).T
+
+
+def _received_by_elements(
+    link: EchoLink, reflection: Complex[Array, "element"], angles: Float[Array, "2"]
+) -> Complex[Array, "3 3"]:
+    r"""The same :math:`A` through a matrix as large as the surface, not as the base station.
+
+    With :math:`X = \Psi G` and :math:`V^T = SX`, :math:`R_w^{-1}X^T =
+    X^T(\sigma_b^2I + \sigma_r^2X^*X^T)^{-1}`.
+    """
+    steering = target_steering(link.array, angles)
+    slope = jax.jacfwd(lambda at: target_steering(link.array, at))(angles)
+    rows = jnp.concatenate([steering[None, :], slope.T])
+    weighted = reflection[:, None] * link.bs_to_irs
+    square = jnp.conj(weighted) @ weighted.T
+    noise = link.noise * jnp.eye(square.shape[0]) + link.surface_noise * square
+    factor = jax.scipy.linalg.cho_factor(noise, lower=True)
+    return jnp.conj(rows) @ square @ jax.scipy.linalg.cho_solve(factor, rows.T)
 
 
 def _schur(matrix: Complex[Array, "3 3"]) -> Complex[Array, "2 2"]:
@@ -178,8 +205,6 @@ def direction_information(
 
     Equals paper eqs. (15), (16) with the gain eliminated.
     """
-    if noise is None:
-        noise = jax.vmap(lambda psi: noise_covariance(link, psi))(reflection)
     received, transmitted = jax.vmap(
         lambda psi, covar, noisy: echo_matrices(link, psi, covar, angles, noisy)
     )(reflection, covariance, noise)

@@ -70,7 +70,7 @@ def exponent_law(distance: Scalar, reference_loss: Scalar, exponent: Scalar) -> 
 
 
 def radar_equation(distance: Scalar, reference_loss: Scalar, cross_section: Scalar) -> Scalar:
-    r"""From a surface to a target and back, as an amplitude: :math:`\sqrt{K_0\sigma/(4\pi d^4)}`. [1]
+    r"""To a target and back, as an amplitude: :math:`\sqrt{K_0\sigma/(4\pi d^4)}`. [1]
 
     Spreading over the sphere on the way out, scattering by the cross-section, and the loss
     :math:`K_0 d^{-2}` on the way back. The sensing paper does not say how large :math:`\beta` is;

@@ -127,9 +127,7 @@ def matched_beams(scene: SensingScene) -> BeamformingDesign:
         scene: The scene.
     """
     angles, covariance, reflection = scene.angles(), [], []
-    for i, (surface, begun) in enumerate(
-        zip(scene.surfaces, random_phases(scene, 0), strict=True)
-    ):
+    for i, (surface, begun) in enumerate(zip(scene.surfaces, random_phases(scene, 0), strict=True)):
         link = scene.link(i)
         mode = np.linalg.svd(np.asarray(link.bs_to_irs), full_matrices=False)[0][:, 0]
         towards = target_steering(surface.array, angles[i])
@@ -137,8 +135,6 @@ def matched_beams(scene: SensingScene) -> BeamformingDesign:
         psi = jnp.abs(begun[0]) * phases
         way = round_trip(link, psi, angles[i])
         beam = jnp.conj(way) / jnp.linalg.norm(way)
-        covariance.append(
-            scene.base_station.power * beam[:, None] * jnp.conj(beam)[None, :]
-        )
+        covariance.append(scene.base_station.power * beam[:, None] * jnp.conj(beam)[None, :])
         reflection.append(psi[None])
     return _as_it_is(scene, jnp.stack(covariance), tuple(reflection))

@@ -137,9 +137,7 @@ def transmit_lower_bound(
         )
         lengths, axes = jnp.linalg.eigh(gram)
         root = axes * jnp.sqrt(jnp.maximum(lengths, 0.0))[None, :]
-        worst = jnp.maximum(
-            worst, jnp.linalg.eigvalsh(jnp.conj(root).T @ linearised @ root)[-1]
-        )
+        worst = jnp.maximum(worst, jnp.linalg.eigvalsh(jnp.conj(root).T @ linearised @ root)[-1])
         price += own_price * jnp.where(unlimited, 0.0, limit)
         watts = min_snr / (link.symbols * magnitude**2 * jnp.real(received[0, 0]))
         worth += snr_price[i] * watts

@@ -65,27 +65,28 @@ def random_phases(scene: SensingScene, seed: int) -> Reflections:
 
 def _reflect_half(
     scene: SensingScene, best: Incumbent, method: Method, min_snr: Scalar, step: int, seed: int
-) -> Reflections:
-    """Coefficients for the covariances of the best design, no worse than its own."""
+) -> tuple[Incumbent, float]:
+    """Better coefficients for the covariances of a design, and their least SNR."""
     chosen = []
     for i, psi in enumerate(best.reflection):
         task = reflection_task(scene, i, best.covariance[i], min_snr)
         rng = np.random.default_rng([seed, step, i])
         if method == "sdr":
-            found = design_surface_sdr(task, psi[0], candidates=1000, rng=rng)
+            chosen.append(design_surface_sdr(task, psi[0], candidates=1000, rng=rng))
         else:
-            found = design_surface(task, psi, starts=2, rng=rng)
-        chosen.append(found.reflection)
-    return tuple(chosen)
+            chosen.append(design_surface(task, psi, starts=2, rng=rng))
+    worst = float(np.exp(max(c.log_crb for c in chosen)))
+    reflection = tuple(c.reflection for c in chosen)
+    return Incumbent(best.covariance, reflection, worst), min(c.snr for c in chosen)
 
 
 def _transmit_half_sdp(
     scene: SensingScene, reflection: Reflections, min_snr: Scalar
 ) -> tuple[Covariances, Reflections, float] | None:
-    """As `transmit_half`, by CVXPY."""
+    """As `transmit_half`, by CVXPY; where its solvers give up, the structured one stands in."""
     found = transmit_sdp_or_none(scene, tuple(psi[0] for psi in reflection), float(min_snr))
     if found is None:
-        return None
+        return transmit_half(scene, reflection, min_snr)
     return found.covariance[:, None], reflection, float(found.worst_crb)
 
 
@@ -119,18 +120,22 @@ def design_alternately(
     else:
         course.offer(*first)
         present = course.best
-    for step in range(steps if present is not None else 0):
-        reflection = _reflect_half(scene, present, method, course.min_snr, step, seed)
-        found = half(scene, reflection, course.min_snr)
-        if found is None:
-            louder = half(scene, reflection, jnp.zeros(()))
-            if course.best is not None or louder is None:
-                break
-            present = Incumbent(*louder)
-            continue
-        course.offer(*found)
+    for step in range(steps):
+        if present is None:
+            break
+        before = np.inf if course.best is None else course.best.worst
+        middle, snr = _reflect_half(scene, present, method, course.min_snr, step, seed)
+        # An inaccurate solver of the other half may lose what this one has won.
+        if snr >= float(course.min_snr) * (1 - 1e-6):
+            course.offer(*middle)
+        found = half(scene, middle.reflection, course.min_snr)
+        if found is not None:
+            course.offer(*found)
         present = course.best
-        if course.gained() < 1e-3:
+        if course.best is None:
+            louder = half(scene, middle.reflection, jnp.zeros(()))
+            present = None if louder is None else Incumbent(*louder)
+        elif course.best.worst > (1 - 1e-3) * before:
             break
     return finished(course, cooperative_lower_bound(scene))
 
@@ -140,7 +145,7 @@ def design_jointly(
     *,
     patterns: int = 1,
     min_snr: float | Scalar = 100.0,
-    starts: int = 6,
+    starts: int = 8,
     seed: int = 0,
 ) -> BeamformingDesign:
     """Covariances and coefficients together, the best found over all surfaces.
@@ -220,7 +225,7 @@ def design_for_region(
     criterion: Criterion = "worst",
     patterns: int = 1,
     min_snr: float | Scalar = 100.0,
-    starts: int = 6,
+    starts: int = 8,
     seed: int = 0,
 ) -> RegionDesign:
     """One design for several possible positions of the target.

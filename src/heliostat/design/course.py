@@ -34,7 +34,7 @@ Reflections: TypeAlias = tuple[Complex[Array, "pattern _"], ...]
 
 COARSE, FINE, FINEST = 30.0, 300.0, 3000.0
 """How closely the smooth least of two powers follows the true one, step by step."""
-TRIAL_STEPS, STEPS = 40, 200
+TRIAL_STEPS, STEPS = 60, 200
 FINALISTS = 2
 ROUNDS = (COARSE, FINE, FINEST, FINEST)
 SETTLED = 3e-4  # relative improvement of a round that ends them
@@ -76,9 +76,7 @@ def explore(share: Share, starts: int, rng: np.random.Generator) -> Share:
         starts: How many descents.
         rng: Where they begin.
     """
-    beginnings = [
-        share._replace(flat=random_unknowns(share.layout, rng)) for _ in range(starts)
-    ]
+    beginnings = [share._replace(flat=random_unknowns(share.layout, rng)) for _ in range(starts)]
     trials = sorted((_descend(s, COARSE, TRIAL_STEPS) for s in beginnings), key=lambda t: t[1])
     finals = (_descend(s, COARSE, STEPS) for s, _ in trials[:FINALISTS])
     return min(finals, key=lambda t: t[1])[0]

@@ -14,7 +14,6 @@ surfaces.
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float

@@ -78,9 +78,9 @@ def dwell_slack(
         steering = target_steering(surface.array, angles[i])
         gain, channel = scene.target_gain[i], scene.bs_to_irs[i]
         radiated = jax.vmap(
-            lambda psi, covar, g=channel, a=steering, b=gain, s=surface.noise: reflected_power(
-                psi, g, covar, a, b, s
-            ).total
+            lambda psi, covar, g=channel, a=steering, b=gain, s=surface.noise: (
+                reflected_power(psi, g, covar, a, b, s).total
+            )
         )(patterns, covariance[i])
         left.append(surface.power - jnp.max(radiated))
         amplitude.append(surface.amplification - jnp.max(jnp.abs(patterns)))
@@ -102,9 +102,7 @@ def violation(scene: SensingScene, slack: Slack, min_snr: float | Scalar) -> str
     if float(slack.transmit) < -TOLERANCE * float(scene.base_station.power):
         return f"the base station sends {-float(slack.transmit):.3g} W more than it may"
     for i, surface in enumerate(scene.surfaces):
-        power, amplitude, snr = (
-            float(s[i]) for s in (slack.surface, slack.amplitude, slack.snr)
-        )
+        power, amplitude, snr = (float(s[i]) for s in (slack.surface, slack.amplitude, slack.snr))
         if power < -TOLERANCE * float(surface.power):
             return f"surface {i} radiates {-power:.3g} W more than it may"
         if amplitude < -TOLERANCE * float(surface.amplification):

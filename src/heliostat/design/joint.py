@@ -100,9 +100,7 @@ def joint_layout(task: JointTask, patterns: int, mean: bool) -> Layout:
     elements, antennas = task.link.bs_to_irs.shape
     positions = task.angles.shape[0]
     form: Form = "phase" if task.surface.passive else "plane"
-    return Layout(
-        patterns, elements, 3 * positions, min(2 * positions, antennas), form, mean
-    )
+    return Layout(patterns, elements, 3 * positions, min(2 * positions, antennas), form, mean)
 
 
 def random_unknowns(layout: Layout, rng: np.random.Generator) -> np.ndarray:
@@ -153,9 +151,9 @@ def setting(
     def own_noise(psi: Array) -> Scalar:
         return jnp.max(
             jax.vmap(
-                lambda a, gain: reflected_power(
-                    psi, channel, silent, a, gain, surface.noise
-                ).own_noise
+                lambda a, gain: (
+                    reflected_power(psi, channel, silent, a, gain, surface.noise).own_noise
+                )
             )(steering, task.target_gain)
         )
 

@@ -114,9 +114,7 @@ def reflection_objective(
         sharpness: How closely the power is used; the weight of the penalty grows with it.
         form: Which form.
     """
-    psi = within_power(
-        task, coefficients(free, task.surface.amplification, form), sharpness
-    )
+    psi = within_power(task, coefficients(free, task.surface.amplification, form), sharpness)
     direction = direction_information(
         task.link, psi, task.covariance, task.angles, task.target_gain
     )
@@ -182,14 +180,15 @@ def design_surface(
         (run(x, SHARPNESS[0], form, TRIAL_STEPS) for x in beginnings), key=lambda trial: trial[1]
     )
     known = [] if incumbent is None else [incumbent]
-    for x, _ in trials[:FINALISTS]:
+    for trial, _ in trials[:FINALISTS]:
+        flat = trial
         for sharp in SHARPNESS:
-            x, _ = run(x, sharp, form, STEPS)
-        psi = coefficients(jnp.asarray(x).reshape(shape), surface.amplification, form)
+            flat, _ = run(flat, sharp, form, STEPS)
+        psi = coefficients(jnp.asarray(flat).reshape(shape), surface.amplification, form)
         if not surface.passive:
-            x = np.asarray(polar_free(psi, surface.amplification)).ravel()
-            x, _ = run(x, SHARPNESS[-1], "polar", STEPS)
-            psi = coefficients(jnp.asarray(x).reshape(shape), surface.amplification, "polar")
+            polar = np.asarray(polar_free(psi, surface.amplification)).ravel()
+            polar, _ = run(polar, SHARPNESS[-1], "polar", STEPS)
+            psi = coefficients(jnp.asarray(polar).reshape(shape), surface.amplification, "polar")
         known.append(within_power(task, psi, jnp.asarray(FINAL_SHARPNESS)))
     return _best(task, known)
 
@@ -242,8 +241,10 @@ def design_reflection(
     chosen = []
     for i in range(scene.n_surfaces):
         task = reflection_task(scene, i, each[i], min_snr)
-        known = None if incumbent is None else within_power(
-            task, incumbent[i], jnp.asarray(FINAL_SHARPNESS)
+        known = (
+            None
+            if incumbent is None
+            else within_power(task, incumbent[i], jnp.asarray(FINAL_SHARPNESS))
         )
         rng = np.random.default_rng([seed, i])
         chosen.append(design_surface(task, known, starts=starts, rng=rng))

@@ -111,8 +111,7 @@ def relaxed_reflection(task: ReflectionTask, reflection: np.ndarray) -> np.ndarr
     turned = np.einsum("pa,pqnm,qb->abnm", root, linear.slope, root) * cap
     entries = [
         [
-            cp.real(cp.trace(_hermitian((turned[a, b] + turned[b, a]) / 2) @ theta))
-            - float(a == b)
+            cp.real(cp.trace(_hermitian((turned[a, b] + turned[b, a]) / 2) @ theta)) - float(a == b)
             for b in range(4)
         ]
         for a in range(4)

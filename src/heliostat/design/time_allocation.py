@@ -23,7 +23,7 @@ class TimeShare(eqx.Module):
     """The best share of a period for pilots, with its optimality conditions."""
 
     ratio: Float[Array, ""]  # [1]
-    multiplier: Float[Array, ""]  # of ratio <= c; zero inside, >= 0 at the end
+    multiplier: Float[Array, ""]  # of ratio <= end; zero inside, >= 0 at the end
     residual: Float[Array, ""]
     """Stationarity left over, :math:`|\\varpi(f' + \\lambda)|` against the size of its terms."""
 
@@ -63,9 +63,14 @@ def _minimise(
 
 
 def weighted_share(
-    error_scale: Scalar, snr_slope: Scalar, available: Scalar, bandwidth: Scalar, weight: Scalar
+    error_scale: Scalar,
+    snr_slope: Scalar,
+    available: Scalar,
+    bandwidth: Scalar,
+    weight: Scalar,
+    largest: Scalar,
 ) -> TimeShare:
-    r"""Minimise :math:`X\varpi^{-1/2} - \xi(c-\varpi)B\log_2(1+Y\varpi)` over (0, c].
+    r"""Minimise :math:`X\varpi^{-1/2} - \xi(c-\varpi)B\log_2(1+Y\varpi)` over (0, end].
 
     Paper eq. (47), Algorithm 1. It adds metres to radians and weighs them against bits.
 
@@ -75,6 +80,9 @@ def weighted_share(
         available: :math:`c = 1 - T_o/T_c`. [1]
         bandwidth: :math:`B`. [Hz]
         weight: :math:`\xi`; 1e-10 reproduces the paper's figures. [(m + rad) s/bit]
+        largest: Ratio with every antenna active, :math:`N_B^tN_MT_s/T_c`; the end of the interval
+            where it is below :math:`c`, since no more antennas can follow. The paper's period makes
+            the two equal. [1]
     """
     unit = weight * bandwidth / jnp.log(2.0)
 
@@ -85,11 +93,13 @@ def weighted_share(
     def rising(ratio: Scalar) -> Scalar:
         return unit * ratio * jnp.log1p(snr_slope * ratio)
 
-    return _minimise(falling, rising, available)
+    return _minimise(falling, rising, jnp.minimum(available, largest))
 
 
-def balanced_share(snr_slope: Scalar, available: Scalar, balance: Scalar) -> TimeShare:
-    r"""Minimise :math:`b\ln\mathrm{PEB}(\varpi) - (1-b)\ln R(\varpi)` over (0, c).
+def balanced_share(
+    snr_slope: Scalar, available: Scalar, balance: Scalar, largest: Scalar
+) -> TimeShare:
+    r"""Minimise :math:`b\ln\mathrm{PEB}(\varpi) - (1-b)\ln R(\varpi)` over (0, end].
 
     Unit-free: one percent less error is worth :math:`b/(1-b)` percent of rate. PEB, REB and their
     sum all fall as :math:`\varpi^{-1/2}`, so that the optimum is the same for each of them.
@@ -98,6 +108,7 @@ def balanced_share(snr_slope: Scalar, available: Scalar, balance: Scalar) -> Tim
         snr_slope: :math:`Y`. [1]
         available: :math:`c`. [1]
         balance: :math:`b`; 0 is the peak of the rate, towards 1 the pilots take all.
+        largest: See `weighted_share`. [1]
     """
 
     def falling(ratio: Scalar) -> Scalar:
@@ -108,7 +119,7 @@ def balanced_share(snr_slope: Scalar, available: Scalar, balance: Scalar) -> Tim
         left = jnp.maximum(available - ratio, float(np.finfo(float).tiny))
         return (1 - balance) * ratio / left
 
-    return _minimise(falling, rising, available)
+    return _minimise(falling, rising, jnp.minimum(available, largest))
 
 
 def peak_rate_ratio(
@@ -125,10 +136,13 @@ def peak_rate_ratio(
         snr_slope: :math:`Y`. [1]
         available: :math:`c`. [1]
     """
-    whole = np.asarray(snr_slope) * np.asarray(available) + 1
+    y, c = np.asarray(snr_slope), np.asarray(available)
+    whole = y * c + 1
     peak: np.floating[Any] | Float[np.ndarray, "..."]
-    peak = (whole / np.real(lambertw(np.e * whole)) - 1) / np.asarray(snr_slope)
-    return peak
+    with np.errstate(invalid="ignore", divide="ignore"):
+        peak = (whole / np.real(lambertw(np.e * whole)) - 1) / y
+    # Below, W(e(1 + x)) leaves no digits; the series in x = Yc does.
+    return np.where(y * c < 1e-5, c / 2 * (1 - y * c / 8), peak)
 
 
 def dominated(

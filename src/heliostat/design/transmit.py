@@ -32,7 +32,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Complex, Float
 from scipy.optimize import minimize_scalar
 
-from heliostat.bounds.direction import echo_derivatives
+from heliostat.bounds.direction import echo_derivatives, echo_matrices
 from heliostat.bounds.fisher import SINGULAR
 from heliostat.design.certificate import transmit_lower_bound
 from heliostat.design.result import (
@@ -45,17 +45,17 @@ from heliostat.design.result import (
     surface_bounds,
 )
 from heliostat.geometry.frames import Scalar
-from heliostat.observation.echoes import noise_covariance, target_steering
+from heliostat.observation.echoes import target_steering
 from heliostat.sensing_scene import SensingScene
 from heliostat.surface.active import reflected_power
 
-SHARPNESS = 1e9
-"""Final weight of the objective over the barrier: a relative gap of some 1e-8. More would only bring
-the rounding of slacks into the multipliers."""
+SHARPNESS = 3e8
+"""Final weight of the objective over the barrier: a relative gap of some 1e-8. More would only
+bring the rounding of slacks into the multipliers."""
 CENTRED = 1e-6  # Newton decrement at which the last point is good enough
 GROWTH = 40.0  # of that weight from one centred point to the next
 MAX_STEPS = 80
-FLOOR = 1e-11  # added to a Schur complement, relative to its trace
+FLOOR = 1e-9  # added to a Schur complement, relative to its trace
 STEP_SIZES = 10  # halvings tried at once in a line search
 
 
@@ -106,10 +106,10 @@ def surface_problem(
     """
     surface, link = scene.surfaces[index], scene.link(index)
     angles, gain = scene.angles()[index], scene.target_gain[index]
-    # R_w and the steering's slopes, as in `bounds.direction`.
+    antennas = link.bs_to_irs.shape[1]
+    silent = jnp.zeros((antennas, antennas), dtype=complex)
     ways = echo_derivatives(link, reflection, angles)
-    factor = jax.scipy.linalg.cho_factor(noise_covariance(link, reflection), lower=True)
-    received = jnp.conj(ways) @ jax.scipy.linalg.cho_solve(factor, ways.T)
+    received, _ = echo_matrices(link, reflection, silent, angles)
     corner = jnp.real(received[0, 0])
     lit = corner > 0
     corner = jnp.where(lit, corner, 1.0)
@@ -122,7 +122,7 @@ def surface_problem(
     identifiable = lit & (share[0] > SINGULAR)
 
     weighted = reflection[:, None] * link.bs_to_irs
-    elements, antennas = weighted.shape
+    elements = weighted.shape[0]
     if elements < antennas:
         # V* = (Psi G)^H D^H with few elements: the same modes, found in the smaller space.
         price, vectors = jnp.linalg.eigh(weighted @ jnp.conj(weighted).T)
@@ -138,7 +138,6 @@ def surface_problem(
         price = jnp.maximum(price, 0.0)
         weight = jnp.ones_like(price)
     steering = target_steering(link.array, angles)
-    silent = jnp.zeros((antennas, antennas), dtype=complex)
     own = reflected_power(
         reflection, link.bs_to_irs, silent, steering, gain, surface.noise
     ).own_noise
@@ -222,19 +221,23 @@ def _local(
     determinant = a * d - b * b
     slack = 1 / corner + price * problem.echo_gain
     slack -= jnp.sum(x * problem.shape) + snr
-    # (C - X)^-1 and det(C - X) by way of C^-1, which stays finite when C does not.
-    schur_det = jnp.real(schur[0, 0]) * jnp.real(schur[1, 1]) - jnp.abs(schur[0, 1]) ** 2
-    overlap = jnp.sum(jnp.real(schur) * x)
-    left = 1 - overlap + schur_det * determinant
-    spread = (schur - schur_det * jnp.array([[d, -b], [-b, a]])) / left
+    # C - X = L^-H (I - L^H X L) L^-1 with L L^H = C^-1: no digits are lost where C is huge, nor
+    # where X comes close to C in every direction.
+    root_one = jnp.sqrt(jnp.real(schur[0, 0]))
+    below = schur[1, 0] / root_one
+    root_two = jnp.sqrt(jnp.real(schur[1, 1]) - jnp.abs(below) ** 2)
+    lower = jnp.array([[root_one + 0j, 0.0], [below, root_two]])
+    left = jnp.eye(2) - jnp.conj(lower).T @ x @ lower
+    left_det = jnp.real(left[0, 0]) * jnp.real(left[1, 1]) - jnp.abs(left[0, 1]) ** 2
+    spread = lower @ _inverse(left) @ jnp.conj(lower).T
     weighting_det = weighting[0, 0] * weighting[1, 1] - weighting[0, 1] ** 2
     root = jnp.sqrt(jnp.sum(weighting * x) + 2 * jnp.sqrt(weighting_det * determinant))
     bound = (root + problem.gain * jnp.sqrt(2 * slack)) ** 2 / problem.strength
     barrier = (
-        jnp.log(left / schur_det) + jnp.log(determinant) + jnp.log(slack)
+        jnp.log(left_det) - 2 * jnp.log(root_one * root_two) + jnp.log(determinant) + jnp.log(slack)
         + jnp.log(share) + jnp.log(snr)
     )  # fmt: skip
-    inside = (overlap < 2) & (a > 0)
+    inside = (jnp.real(left[0, 0]) > 0) & (a > 0)
     return _Local(bound, jnp.where(inside, barrier, jnp.nan), slack, spread)
 
 
@@ -280,7 +283,9 @@ def _newton_step(
     surfaces = problem.surfaces
     count = problem.least.size
 
-    def expand(surface: SurfaceProblem, k: Array, matrix: Array, share: Scalar, snr: Scalar):
+    def expand(
+        surface: SurfaceProblem, k: Array, matrix: Array, share: Scalar, snr: Scalar
+    ) -> tuple[Array, Array, Array]:
         """Value, gradient, Hessian of bound and barrier over (X, nu q, xi, mu L P_t)."""
         per_share, per_total = 1 / surface.limit, 1 / problem.budget
         at = prices.total * per_total + share * per_share * surface.price
@@ -329,8 +334,12 @@ def _newton_step(
     scale = 1 / jnp.sqrt(jnp.maximum(-jnp.diagonal(curvature), 1e-300))
     scaled = -curvature * scale[:, None] * scale[None, :]
     border = normal * scale
-    factor = jax.scipy.linalg.cho_factor(scaled + 1e-15 * jnp.eye(size), lower=True)
-    both = jax.scipy.linalg.cho_solve(factor, jnp.stack([slope * scale, border], axis=1))
+    # Near the end rounding may leave an eigenvalue below zero: then the next shift is taken.
+    shifts = jnp.array([1e-15, 1e-12, 1e-9])
+    factors = jnp.linalg.cholesky(scaled[None] + shifts[:, None, None] * jnp.eye(size)[None])
+    sound = jnp.all(jnp.isfinite(factors), axis=(1, 2))
+    factor = factors[jnp.argmax(sound)]
+    both = jax.scipy.linalg.cho_solve((factor, True), jnp.stack([slope * scale, border], axis=1))
     multiplier = (border @ both[:, 0]) / (border @ both[:, 1])
     step = (both[:, 0] - multiplier * both[:, 1]) * scale
     decrement = jnp.abs(step @ slope)
@@ -390,17 +399,15 @@ def _solve_dual(problem: _Problem) -> _State:
         coupling = _cheapest(problem, prices)
         step, decrement = _newton_step(problem, prices, coupling, state.sharpness)
         sizes = 0.5 ** jnp.arange(STEP_SIZES)
-        candidates = jax.vmap(
-            lambda size: jax.tree.map(lambda at, d: at + size * d, prices, step)
-        )(sizes)
+        candidates = jax.vmap(lambda size: jax.tree.map(lambda at, d: at + size * d, prices, step))(
+            sizes
+        )
         merits = jax.vmap(lambda p: _merit(problem, p, coupling, state.sharpness))(candidates)
         # Close to the centre a full step is right and merits differ by rounding only.
         near = (decrement < 0.1) & jnp.isfinite(merits[0])
         best = jnp.where(near, 0, jnp.argmax(merits))
         usable = jnp.isfinite(merits[best]) & jnp.all(jnp.isfinite(step.matrix))
-        moved = jax.tree.map(
-            lambda at, c: jnp.where(usable, c[best], at), prices, candidates
-        )
+        moved = jax.tree.map(lambda at, c: jnp.where(usable, c[best], at), prices, candidates)
         centred = decrement < 0.5
         last = state.sharpness >= SHARPNESS
         done = state.done | ~usable | (last & (decrement < CENTRED))
@@ -411,9 +418,7 @@ def _solve_dual(problem: _Problem) -> _State:
         return _State(moved, sharpness, state.steps + 1, done)
 
     start = _State(_start(problem), jnp.asarray(10.0), jnp.asarray(0), jnp.asarray(False))
-    return jax.lax.while_loop(
-        lambda state: ~state.done & (state.steps < MAX_STEPS), advance, start
-    )
+    return jax.lax.while_loop(lambda state: ~state.done & (state.steps < MAX_STEPS), advance, start)
 
 
 def _recover(problem: _Problem, state: _State) -> Complex[Array, "surface tx tx"]:
@@ -422,9 +427,7 @@ def _recover(problem: _Problem, state: _State) -> Complex[Array, "surface tx tx"
     local = _locals(problem, prices, _cheapest(problem, prices))
     total = jnp.sum(local.bound)
 
-    def covariance(
-        surface: SurfaceProblem, at: _Local, share: Scalar
-    ) -> Complex[Array, "tx tx"]:
+    def covariance(surface: SurfaceProblem, at: _Local, share: Scalar) -> Complex[Array, "tx tx"]:
         gram = _gram_at(surface, share, prices.total, problem.budget)
         corner, column, schur = _split(gram)
         inverse = 1 / (prices.total / problem.budget + share / surface.limit * surface.price)
@@ -459,32 +462,50 @@ def _slopes(problem: _Problem, prices: _Prices) -> Float[Array, "surface 4 4"]:
     return jax.vmap(one)(problem.surfaces, local, coupling, prices.matrix)
 
 
-def _feasible(
+def _balanced(
     scene: SensingScene,
     reflection: tuple[Complex[Array, "_"], ...],
     covariance: Complex[Array, "surface tx tx"],
     limit: Float[Array, "surface"],
+    min_snr: Scalar,
 ) -> Complex[Array, "surface tx tx"]:
-    """Scale to keep every power, then spend what is left where surfaces can still take it."""
+    """Scale covariances to keep every power, and to make the CRBs as even as powers allow.
+
+    A CRB falls as the scale of its covariance grows, so the best scales follow from one number,
+    the CRB of the surfaces that have power left; it is found by bisection. A surface that has
+    none keeps its larger CRB and the rest of the power goes to the others.
+    """
     angles = scene.angles()
     radiated = []
     for i, psi in enumerate(reflection):
         steering = target_steering(scene.surfaces[i].array, angles[i])
         power = reflected_power(
-            psi, scene.bs_to_irs[i], covariance[i], steering, scene.target_gain[i], 0 * limit[i]
+            psi, scene.bs_to_irs[i], covariance[i], steering, scene.target_gain[i], jnp.zeros(())
         )
         radiated.append(power.total)
     room = limit / jnp.stack(radiated)
     spent = jnp.real(jax.vmap(jnp.trace)(covariance))
     budget = scene.n_surfaces * scene.base_station.power
-    factor = jnp.minimum(1.0, room)
-    factor *= jnp.minimum(1.0, budget / jnp.sum(factor * spent))
-    left = jnp.maximum(budget - jnp.sum(factor * spent), 0.0)
-    more = jnp.maximum(jnp.minimum(room, factor + left / spent) - factor, 0.0)
-    wanted = jnp.sum(more * spent)
-    share = jnp.minimum(1.0, left / jnp.where(wanted > 0, wanted, 1.0))
+    bounds = surface_bounds(scene, reflection, covariance)
+    crb = jnp.stack([b.crb for b in bounds])
+    even = jnp.where(jnp.all(jnp.isfinite(crb)), crb, 1.0)
+    needed = min_snr / jnp.maximum(jnp.stack([b.snr for b in bounds]), 1e-300)
+
+    def scales(level: Scalar) -> Float[Array, "surface"]:
+        return jnp.minimum(jnp.maximum(even / level, needed), room)
+
+    def halve(_: Array, ends: tuple[Scalar, Scalar]) -> tuple[Scalar, Scalar]:
+        low, high = ends
+        middle = jnp.sqrt(low * high)
+        fits = jnp.sum(scales(middle) * spent) <= budget
+        return jnp.where(fits, low, middle), jnp.where(fits, middle, high)
+
+    most = jnp.sum(even * spent) / budget
+    _, level = jax.lax.fori_loop(0, 60, halve, (1e-6 * most, most))
+    scale = scales(level)
+    scale *= jnp.minimum(1.0, budget / jnp.sum(scale * spent))
     # Rounding of the sums above must not leave a violation.
-    return covariance * ((factor + share * more) * (1 - 1e-14))[:, None, None]
+    return covariance * (scale * (1 - 1e-12))[:, None, None]
 
 
 def design_transmit(
@@ -513,7 +534,8 @@ def design_transmit(
     if int(design.code) == INFEASIBLE:
         reachable = largest_snr(scene, reflection)
         raise ValueError(
-            f"An SNR of {min_snr:.4g} cannot be reached at every surface; at most {reachable:.4g} can."
+            f"An SNR of {min_snr:.4g} cannot be reached at every surface; at most "
+            f"{reachable:.4g} can."
         )
     return design
 
@@ -541,9 +563,7 @@ def _check(scene: SensingScene, reflection: tuple[Complex[Array, "_"], ...]) -> 
             )
 
 
-def largest_snr(
-    scene: SensingScene, reflection: tuple[Complex[Array, "_"], ...]
-) -> float:
+def largest_snr(scene: SensingScene, reflection: tuple[Complex[Array, "_"], ...]) -> float:
     """Largest SNR that all surfaces' echoes can have together, whatever their CRB. [1]
 
     Args:
@@ -571,9 +591,9 @@ def largest_snr(
         found = minimize_scalar(dual, bounds=(top - 50, top), method="bounded")
         return np.inf if found.x > top - 1e-3 else max(-found.fun, watts / modes.sum())
 
-    low, high = 0.0, min(
-        float(p.strength) / 2 * budget * float(jnp.sum(p.pairs[:, 0]))
-        for p in each
+    low, high = (
+        0.0,
+        min(float(p.strength) / 2 * budget * float(jnp.sum(p.pairs[:, 0])) for p in each),
     )
     for _ in range(50):
         middle = (low + high) / 2
@@ -589,7 +609,8 @@ def solve_transmit(
     min_snr: Scalar,
 ) -> BeamformingDesign:
     """`design_transmit` for use under ``jax.vmap`` and ``jax.jit``: it says by its code, not by an
-    error, what cannot be. Arguments as there, except that ``min_snr`` is an array."""
+    error, what cannot be. Arguments as there, except that ``min_snr`` is an array.
+    """
     sizes = [min(g.shape) for g in scene.bs_to_irs]
     each = [surface_problem(scene, i, psi, max(sizes)) for i, psi in enumerate(reflection)]
     surfaces = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
@@ -604,7 +625,7 @@ def solve_transmit(
     antennas = covariance.shape[1]
     even = jnp.broadcast_to(jnp.eye(antennas, dtype=complex) / antennas, covariance.shape)
     covariance = jnp.where(usable, covariance, scene.base_station.power * even)
-    covariance = _feasible(scene, reflection, covariance, surfaces.limit)
+    covariance = _balanced(scene, reflection, covariance, surfaces.limit, min_snr)
     covariance *= jnp.all(powered)
 
     bounds = surface_bounds(scene, reflection, covariance)

@@ -2,9 +2,12 @@ r"""The paper's (P2) as a semidefinite program: slower than `transmit`, and inde
 
 As the paper writes it the program is badly scaled: the entries of :math:`F` span many decades and
 a solver may report an optimum that is 1e-3 off. Here the information is turned by a congruence
-into one that is the identity for an even covariance, powers are in units of the budget and every
-surface's limit is one.
+into one that is the identity for a covariance half even, half matched to the target and within
+the surface's power; powers are in units of the budget and every surface's limit is one.
 """
+
+import warnings
+from typing import Any
 
 import cvxpy as cp
 import jax.numpy as jnp
@@ -26,7 +29,7 @@ from heliostat.sensing_scene import SensingScene
 from heliostat.surface.active import power_weight, reflected_power
 
 
-def design_transmit_sdp(
+def design_transmit_sdp(  # noqa: PLR0912 - one program, written down in one place
     scene: SensingScene,
     reflection: tuple[Complex[Array, "_"], ...],
     *,
@@ -57,7 +60,9 @@ def design_transmit_sdp(
     for i, psi in enumerate(reflection):
         link, gain, surface = scene.link(i), scene.target_gain[i], scene.surfaces[i]
         ways = np.asarray(echo_derivatives(link, psi, angles[i]))
-        received, transmitted = echo_matrices(link, psi, budget * even, angles[i])
+        matched = np.conj(ways[0])[:, None] * ways[0][None, :] / np.sum(np.abs(ways[0]) ** 2)
+        mixed = budget * (even + matched) / 2
+        received, transmitted = echo_matrices(link, psi, mixed, angles[i])
         gain_power = float(jnp.abs(gain) ** 2)
         linear = np.asarray(linear_information(received, 2 * link.symbols * gain_power))
         steering = target_steering(surface.array, angles[i])
@@ -68,8 +73,7 @@ def design_transmit_sdp(
         weight = np.asarray(power_weight(psi, link.bs_to_irs, steering, gain)) * budget
         reference = np.real(np.einsum("pqdf,fd->pq", linear, np.asarray(transmitted)))
         if np.isfinite(limit):
-            # What is even and within the surface's power sets the scale.
-            reference *= min(1.0, limit / np.real(np.trace(weight)) * antennas)
+            reference *= min(1.0, limit / float(jnp.real(jnp.trace(weight @ mixed)) / budget))
         root = np.linalg.cholesky(np.linalg.inv(reference))  # root^T F root = I there
         wanted = np.diag([1.0, 1.0, np.sqrt(gain_power), np.sqrt(gain_power)])
         blocks.append((ways, linear, limit, weight, root, wanted, gain_power, received))
@@ -108,7 +112,12 @@ def design_transmit_sdp(
     total = sum(cp.real(cp.trace(s)) for s in shares) <= 1
     constraints.append(total)
     problem = cp.Problem(cp.Minimize(worst), constraints)
-    problem.solve(solver=solver)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # inaccurate: the gap will tell
+            problem.solve(solver=solver)
+    except cp.SolverError as error:
+        raise ValueError(f"The semidefinite program was not solved: {error}") from error
     if any(s.value is None for s in shares):
         raise ValueError(f"The semidefinite program has no solution: {problem.status}.")
 
@@ -158,7 +167,10 @@ def _prices(constraints: list[cp.Constraint | None]) -> Array:
 
 
 def _snr_prices(
-    constraints: list[cp.Constraint], blocks: list[tuple], scene: SensingScene, min_snr: float
+    constraints: list[cp.Constraint],
+    blocks: list[tuple[Any, ...]],
+    scene: SensingScene,
+    min_snr: float,
 ) -> Array:
     """Multipliers of the SNR, for a watt at the target."""
     if not constraints:
@@ -195,4 +207,4 @@ def _within(
     budget = scene.n_surfaces * float(scene.base_station.power)
     common = min(1.0, budget / float(np.sum(spent * factor)))
     scaled = common * np.asarray(factor)
-    return covariance * jnp.asarray(scaled * (1 - 1e-14))[:, None, None], float(1 - scaled.min())
+    return covariance * jnp.asarray(scaled * (1 - 1e-12))[:, None, None], float(1 - scaled.min())

@@ -4,16 +4,22 @@ Align and localize with the surface steered by the last period's estimate, trans
 by this one's, then share the next period's time by what is believed.
 """
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from heliostat.bounds.pose import error_bounds, pose_information
+from heliostat.bounds.pose import PoseInformation, error_bounds, pose_information
 from heliostat.design.time_allocation import TimeShare, weighted_share
 from heliostat.geometry.frames import Scalar, travel
 from heliostat.protocol.errors import Errors
 from heliostat.rates.effective import available_ratio, snr_slope, time_ratio
 from heliostat.scene import LocalizationScene
+
+Informant: TypeAlias = Callable[[LocalizationScene, int | Scalar], PoseInformation]
+"""A bound's information: `pose_information`, or the paper's as printed."""
 
 
 def _shifted(scene: LocalizationScene, offset: Float[Array, "2"]) -> Float[Array, "xyz"]:
@@ -52,13 +58,25 @@ def as_believed(scene: LocalizationScene, errors: Errors) -> LocalizationScene:
     return eqx.tree_at(lambda s: s.link.gain, believed, gain)
 
 
-def error_scale(scene: LocalizationScene) -> Scalar:
-    r""":math:`X`, PEB + REB at :math:`\varpi = 1`, paper eq. (45). [m + rad]"""
-    peb, reb = error_bounds(pose_information(scene, 1))
+def error_scale(scene: LocalizationScene, information: Informant = pose_information) -> Scalar:
+    r""":math:`X`, PEB + REB at :math:`\varpi = 1`, paper eq. (45). [m + rad]
+
+    Args:
+        scene: The scene.
+        information: Where the bounds come from.
+    """
+    peb, reb = error_bounds(information(scene, 1))
     return (peb + reb) * jnp.sqrt(time_ratio(scene, 1))
 
 
-def next_share(scene: LocalizationScene, weight: Scalar) -> TimeShare:
+def largest_ratio(scene: LocalizationScene) -> Scalar:
+    """Share of the period that the pilots of all antennas take. [1]"""
+    return time_ratio(scene, scene.base_station.array.elements)
+
+
+def next_share(
+    scene: LocalizationScene, weight: Scalar, information: Informant = pose_information
+) -> TimeShare:
     """Step 4: the time share that is best for a scene as it is believed to be.
 
     The surface is taken as focused in the data stage, as in (46): what is believed to be the
@@ -67,7 +85,13 @@ def next_share(scene: LocalizationScene, weight: Scalar) -> TimeShare:
     Args:
         scene: See `as_believed`.
         weight: ξ of paper eq. (47). [(m + rad) s/bit]
+        information: Where the bounds come from.
     """
     return weighted_share(
-        error_scale(scene), snr_slope(scene), available_ratio(scene), scene.link.bandwidth, weight
+        error_scale(scene, information),
+        snr_slope(scene),
+        available_ratio(scene),
+        scene.link.bandwidth,
+        weight,
+        largest_ratio(scene),
     )

@@ -16,7 +16,8 @@ class Problem:
     where: str
     """``file:line``, or the override as ``--set surface.rows=0``."""
     field: str
-    """Dotted key, e.g. ``surface.rows``; empty where the file as a whole is meant."""
+    """Dotted key, e.g. ``surface.rows`` or ``surfaces.1.rows``, entries of lists counted from 0;
+    empty where the file as a whole is meant."""
     value: str
     """The value as it was written, shortened if long; empty where there is none."""
     sentence: str
@@ -102,5 +103,10 @@ def printable(value: object) -> str:
 
 
 def dotted(path: KeyPath) -> str:
-    """A path as one writes it, ``surface.rows``."""
+    """A path as one writes it, ``surface.rows`` or ``surfaces.1.rows``."""
     return printable(".".join(str(part) for part in path))
+
+
+def undotted(field: str) -> KeyPath:
+    """The path of a field of a model, entries of lists by their index."""
+    return tuple(int(part) if part.isdigit() else part for part in field.split("."))

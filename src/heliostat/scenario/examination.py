@@ -7,13 +7,13 @@ some fields are broken: examples stand in for those, and what was judged by them
 import difflib
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from heliostat.scenario.errors import Clash, ClashError, KeyPath, Report, dotted
+from heliostat.scenario.errors import Clash, ClashError, KeyPath, Report, dotted, undotted
 from heliostat.scenario.fields import Section
 from heliostat.scenario.reading import Overrides, look_up, override, plain
 from heliostat.units import quote
@@ -76,7 +76,7 @@ def examine(
             report.refuse(path, sentence, _written_at(data, path))
         for clash in clashes:
             if not _concerns(clash, errors):
-                path = tuple(clash.field.split("."))
+                path = undotted(clash.field)
                 report.refuse(path, clash.sentence, _written_at(data, path))
         if scenario is not None and not report.found:
             return scenario
@@ -115,7 +115,7 @@ def _translate(system: type[Section], item: Any, data: Any) -> tuple[KeyPath, st
     if kind in ("extra_forbidden", "invalid_key"):
         return path, _unknown_key(system, path)
     entry: list[str] = []
-    while isinstance(path[-1], int):
+    while isinstance(path[-1], int) and not _is_group(system, path):
         entry.insert(0, str(path[-1] + 1))
         path = path[:-1]
     if kind == "value_error":
@@ -129,16 +129,19 @@ def _translate(system: type[Section], item: Any, data: Any) -> tuple[KeyPath, st
 
 
 def _unknown_key(system: type[Section], path: KeyPath) -> str:
-    section, last = dotted(path[:-1]), str(path[-1])
+    last = str(path[-1])
+    section = dotted(tuple(part for part in path[:-1] if isinstance(part, str)))
     split = [name.rpartition(".")[::2] for name in dotted_keys(system)]
     words = difflib.get_close_matches(last, {word for _, word in split}, cutoff=0.7)
     near = [(above, word) for above, word in split if word in words]
     near = [pair for pair in near if pair[0] == section] or near
     if near:
+        here = dotted(path[:-1])
+        near = [(here if above == section else above, word) for above, word in near]
         names = " or ".join(".".join(filter(None, pair)) for pair in near[:3])
         return f"{_NO_SUCH_KEY}; did you mean {names}?"
     siblings = ", ".join(word for above, word in split if above == section)
-    return f"{_NO_SUCH_KEY}; {section or 'a scenario'} has {siblings or 'no keys'}"
+    return f"{_NO_SUCH_KEY}; {dotted(path[:-1]) or 'a scenario'} has {siblings or 'no keys'}"
 
 
 def _flow(value: Any) -> str:
@@ -180,6 +183,17 @@ def _nested(info: FieldInfo) -> type[Section] | None:
     return None
 
 
+def _is_list(info: FieldInfo) -> bool:
+    """Whether a field with sections behind it is a list of them."""
+    return get_origin(info.annotation) is tuple
+
+
+def _is_group(system: type[Section], path: KeyPath) -> bool:
+    """Whether the entry of a list at a path is a section."""
+    field = tuple(part for part in path if isinstance(part, str))
+    return isinstance(example(system, field), list) and isinstance(example(system, path), dict)
+
+
 def dotted_keys(system: type[Section]) -> Iterator[str]:
     """Every key that a system knows, dotted, sections before what is in them."""
     for name, info in system.model_fields.items():
@@ -189,16 +203,23 @@ def dotted_keys(system: type[Section]) -> Iterator[str]:
 
 
 def example(system: type[Section], path: KeyPath) -> Any:
-    """A valid value of the field at a path; of a section, all that it must have."""
-    section, found = system, None
+    """A valid value of the field at a path; of a section, all that it must have.
+
+    An index leads from a list of sections to one of them; within any other value it is passed by.
+    """
+    section, listed = system, False
+    found: Any = None
     for name in path:
         if isinstance(name, int):
+            found, listed = found[0] if listed else found, False
             continue
         info = section.model_fields[name]
         if nested := _nested(info):
-            section = nested
+            section, listed = nested, _is_list(info)
             musts = (k for k, inner in nested.model_fields.items() if inner.is_required())
             found = {must: example(nested, (must,)) for must in musts}
         else:
+            listed = False
+        if nested is None or info.examples:
             found = (info.examples or [None])[0]
     return found

@@ -5,7 +5,7 @@ import os
 import stat
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from pydantic.json_schema import models_json_schema
 
@@ -13,11 +13,17 @@ from heliostat.scenario.errors import Problem, Report, ScenarioError, printable
 from heliostat.scenario.examination import examine
 from heliostat.scenario.localization import LocalizationScenario
 from heliostat.scenario.reading import Overrides, Reader
+from heliostat.scenario.sensing import SensingScenario
 
-AnyScenario: TypeAlias = LocalizationScenario
-"""A scenario of any system that is known here, a union where there are several."""
+AnyScenario: TypeAlias = LocalizationScenario | SensingScenario
+"""A scenario of any system that is known here."""
 
-SYSTEMS: dict[str, type[AnyScenario]] = {"localization": LocalizationScenario}
+System = TypeVar("System", LocalizationScenario, SensingScenario)
+
+SYSTEMS: dict[str, type[AnyScenario]] = {
+    "localization": LocalizationScenario,
+    "sensing": SensingScenario,
+}
 """The systems that a scenario may describe, by the value of its key ``system``."""
 
 _SHIPPED = files("heliostat") / "scenarios"
@@ -93,6 +99,25 @@ def parse(text: str, overrides: Overrides | None = None, *, name: str = "scenari
         ScenarioError: The text is no sound scenario; all problems are told.
     """
     return _read(text, overrides, name, Path().absolute(), name)
+
+
+def of_system(scenario: AnyScenario, system: type[System], wanted_by: str) -> System:
+    """The scenario itself, if it describes the system that a function is about.
+
+    Args:
+        scenario: Of any system.
+        system: The model of the system that is needed.
+        wanted_by: Name of the function, for the message.
+
+    Raises:
+        TypeError: It describes another system.
+    """
+    if isinstance(scenario, system):
+        return scenario
+    needed = next(name for name, model in SYSTEMS.items() if model is system)
+    raise TypeError(
+        f"{scenario.name} is a {scenario.system} scenario; {wanted_by} needs a {needed} scenario."
+    )
 
 
 def _read(

@@ -8,7 +8,8 @@ import numpy as np
 
 from heliostat.scenario.errors import Clash
 from heliostat.scenario.fields import write_vector
-from heliostat.scenario.localization_sections import LocalizationSections, SurfaceSpec
+from heliostat.scenario.localization_sections import LocalizationSections
+from heliostat.scenario.panels import clash_of_axes, near_field
 from heliostat.units import SPEED_OF_LIGHT, format_quantity, write_quantity
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class LocalizationScenario(LocalizationSections):
 
     def _clashes_of_places(self) -> Iterator[Clash]:
         surface = self.surface
-        if crooked := _clash_of_axes(surface):
+        if crooked := clash_of_axes(surface, "surface"):
             yield crooked
         places = {
             "base_station.position": self.base_station.position,
@@ -138,9 +139,8 @@ class LocalizationScenario(LocalizationSections):
         wavelength, warnings = self.wavelength, []
         bs_to_irs = math.dist(base_station.position, surface.position)
         irs_to_user = math.dist(surface.position, user.position)
-        sides = (surface.columns * surface.spacing[0], surface.rows * surface.spacing[1])
         apertures = {
-            "the surface": wavelength * math.hypot(*sides),
+            "the surface": surface.diagonal(wavelength),
             "the base station's array": wavelength * base_station.antennas * base_station.spacing,
             "the user's array": wavelength * user.antennas * user.spacing,
         }
@@ -150,13 +150,8 @@ class LocalizationScenario(LocalizationSections):
             ("surface to user", irs_to_user, "the surface"),
             ("surface to user", irs_to_user, "the user's array"),
         ):
-            far = 2 * apertures[owner] ** 2 / wavelength
-            if distance < far:
-                warnings.append(
-                    f"Far field: {hop} is {format_quantity(distance, 'length')}, within the "
-                    f"Fraunhofer distance {format_quantity(far, 'length')} of {owner}; waves are "
-                    "not plane there, as the model takes them to be."
-                )
+            if near := near_field(hop, distance, owner, apertures[owner], wavelength):
+                warnings.append(near)
         for owner, aperture in apertures.items():
             crossing = aperture / SPEED_OF_LIGHT
             if crossing * self.carrier.bandwidth > 0.1:
@@ -184,22 +179,3 @@ class LocalizationScenario(LocalizationSections):
                 "Surface: surface.sweep has no effect; each row of the file is used as is."
             )
         return warnings
-
-
-def _clash_of_axes(surface: SurfaceSpec) -> Clash | None:
-    lean = float(np.dot(surface.horizontal, surface.vertical))
-    if abs(lean) > 1e-6:
-        upright = np.subtract(surface.vertical, lean * np.asarray(surface.horizontal))
-        length = float(np.linalg.norm(upright))
-        remedy = f"write {write_vector(upright / length)}" if length > 1e-6 else "turn one of them"
-        crooked = f"{write_vector(surface.vertical)} is not at a right angle to surface.horizontal"
-        return Clash("surface.vertical", ("surface.horizontal",), f"{crooked}; {remedy}")
-    across = np.cross(surface.horizontal, surface.vertical)
-    if surface.normal is not None and 1 - abs(np.dot(across, surface.normal)) > 1e-6:
-        return Clash(
-            "surface.normal",
-            ("surface.horizontal", "surface.vertical"),
-            f"{write_vector(surface.normal)} is not at right angles to surface.horizontal and "
-            f"surface.vertical; write {write_vector(across)} or {write_vector(-across)}",
-        )
-    return None

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, StrictBool
 
 from heliostat.scenario.base import Scenario
 from heliostat.scenario.fields import (
@@ -20,6 +20,7 @@ from heliostat.scenario.fields import (
     quantity,
     setting,
 )
+from heliostat.scenario.panels import PanelSpec
 from heliostat.units import SPEED_OF_LIGHT, quote
 
 
@@ -50,12 +51,9 @@ def _phase_source(text: str) -> str:
     return text
 
 
-class SurfaceSpec(Section):
+class SurfaceSpec(PanelSpec):
     """The passive surface."""
 
-    position: Position = setting("Where it hangs, x, y, z in metres.", [-20, 20, 30])
-    rows: Count = setting("Rows of elements.", 8)
-    columns: Count = setting("Columns of elements.", 8)
     reflection: Annotated[Positive, Field(le=1)] = setting(
         "Amplitude that an element reflects, at most 1.", 1.0, 1.0
     )
@@ -82,24 +80,6 @@ class SurfaceSpec(Section):
         [[0.9, 0], [-0.9, 0], [0, 0.9], [0, -0.9]],
         None,
     )
-    horizontal: Direction = setting("Unit vector along a row.", [0, 1, 0], (0.0, 1.0, 0.0))
-    vertical: Direction = setting("Unit vector along a column.", [0, 0, 1], (0.0, 0.0, 1.0))
-    normal: Direction | None = setting(
-        "Unit vector to the side it serves; default horizontal x vertical.", [1, 0, 0], None
-    )
-    spacing: tuple[Positive, Positive] = setting(
-        "Distance of neighbouring elements along a row and along a column, in wavelengths.",
-        [0.5, 0.5],
-        (0.5, 0.5),
-    )
-
-    @property
-    def facing(self) -> tuple[float, float, float]:
-        """Unit vector to the side it serves."""
-        if self.normal is not None:
-            return self.normal
-        x, y, z = np.cross(self.horizontal, self.vertical).tolist()
-        return (x, y, z)
 
     def listed_phases(self, folder: Path) -> np.ndarray | None:
         """Phases of all configurations, [config, element], or None if they are in no file. [rad]
@@ -196,7 +176,7 @@ class ModelSpec(Section):
     clock: Literal["synchronized", "unknown"] = setting(
         "Whether base station and user share one clock.", "synchronized", "synchronized"
     )
-    as_printed: bool = setting(
+    as_printed: StrictBool = setting(
         "The localization paper's equations as printed, errors included, for comparison only.",
         False,
         False,

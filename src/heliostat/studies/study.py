@@ -20,6 +20,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, PRNGKeyArray
 from matplotlib.figure import Figure
+from scipy.stats import t as student
 
 import heliostat
 from heliostat.plots import save_figure
@@ -31,7 +32,8 @@ class Verdict:
 
     figure: str
     claim: str
-    holds: bool
+    holds: bool | None
+    """None where the confidence interval leaves it undecided."""
     finding: str
     """By how much, in numbers computed from the data."""
 
@@ -167,6 +169,16 @@ def log10(samples: xr.DataArray) -> xr.DataArray:
     return result
 
 
+def decided(holds: bool, fails: bool) -> bool | None:
+    """True or False where the whole interval says so, None in between.
+
+    Args:
+        holds: The claim is true all over the confidence interval.
+        fails: It is false all over it.
+    """
+    return True if holds else False if fails else None
+
+
 def mean_and_band(samples: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
     """Mean over the trials and the half-width of its 95 % confidence interval.
 
@@ -178,7 +190,8 @@ def mean_and_band(samples: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
     finite = samples.where(np.isfinite(samples))
     count = finite.count("trial")
     spread = finite.std("trial", ddof=1) if samples.sizes["trial"] > 1 else 0 * finite.mean("trial")
-    return finite.mean("trial"), 1.96 * spread / np.sqrt(count)
+    quantile = xr.apply_ufunc(lambda n: student.ppf(0.975, np.maximum(n - 1, 1)), count)
+    return finite.mean("trial"), quantile * spread / np.sqrt(count)
 
 
 def unbounded(samples: xr.DataArray) -> int:
@@ -196,7 +209,10 @@ def paired_change(changed: xr.DataArray, base: xr.DataArray) -> tuple[float, flo
     difference = (changed - base).where(np.isfinite(changed) & np.isfinite(base))
     per_trial = difference.mean([d for d in difference.dims if d != "trial"]).values
     per_trial = per_trial[np.isfinite(per_trial)]
-    half = 1.96 * np.std(per_trial, ddof=1) / math.sqrt(len(per_trial)) if len(per_trial) > 1 else 0
+    count = len(per_trial)
+    if count < 2:
+        return float(np.mean(per_trial)), math.inf  # one trial says nothing of the spread
+    half = student.ppf(0.975, count - 1) * np.std(per_trial, ddof=1) / math.sqrt(count)
     return float(np.mean(per_trial)), float(half)
 
 

@@ -16,7 +16,7 @@ from heliostat.protocol.period import as_steered
 from heliostat.rates.effective import eadr, eadr_closed_form, time_ratio
 from heliostat.studies.figures import COLOURS, MARKS, curve, legend_below, sizes_and
 from heliostat.studies.localization import setup
-from heliostat.studies.study import Quantity, Study, Verdict, paired_change
+from heliostat.studies.study import Quantity, Study, Verdict, decided, paired_change
 
 ANTENNAS = np.arange(1, 33)
 CONDITIONS = setup.CONDITIONS[:3]
@@ -54,6 +54,7 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
         for side in setup.SIDES
     }
     below = perfect.eadr.values < perfect.eadr_closed_form.values * (1 - 1e-9)
+    shortfall = 1 - perfect.eadr.values[:, :-1] / perfect.eadr_closed_form.values[:, :-1]
     positive = perfect.eadr_closed_form.values > 1.0
     return [
         Verdict(
@@ -72,12 +73,15 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
             bool(np.all(peak > 1)) and end < 1e-6,
             f"a very early peak: at {', '.join(map(str, peak))} of 32 active antennas for N = "
             f"{', '.join(str(s**2) for s in setup.SIDES)} with codebook beams, at "
-            f"{', '.join(map(str, smooth_peak))} in closed form; zero at 32",
+            f"{', '.join(map(str, smooth_peak))} in closed form; {end:.0e} of it is left at 32",
         ),
         Verdict(
             "Fig. 5",
             "location error up to 7 m lowers the rate",
-            all(mean + half < 0 for mean, half in change.values()),
+            decided(
+                all(mean + half < 0 for mean, half in change.values()),
+                any(mean - half > 0 for mean, half in change.values()),
+            ),
             "mean change "
             + "; ".join(
                 f"N={n}: {mean / 1e6:+.0f} ± {half / 1e6:.0f} Mbit/s ({relative[n]:+.0%})"
@@ -89,7 +93,7 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
             "the exact rate (39) is below the closed form (42) at several points",
             bool(np.any(below & positive)),
             f"below at {int(np.sum(below & positive))} of {int(np.sum(positive))} points with a "
-            "rate: scalloping of the user's codebook costs something everywhere",
+            f"rate, by {shortfall.min():.1%} to {shortfall.max():.1%}: scalloping of the codebooks",
         ),
     ]
 

@@ -10,13 +10,22 @@ import xarray as xr
 from jaxtyping import Array, Int
 from matplotlib.figure import Figure
 
+from heliostat.design.time_allocation import peak_rate_ratio
 from heliostat.plots import styled
 from heliostat.protocol.errors import Errors
 from heliostat.protocol.period import as_believed, as_steered, error_scale, next_share
-from heliostat.rates.effective import available_ratio, eadr_closed_form
+from heliostat.rates.effective import available_ratio, eadr_closed_form, snr_slope
 from heliostat.studies.figures import COLOURS, MARKS, legend_below, sizes_and
 from heliostat.studies.localization import setup
-from heliostat.studies.study import Quantity, Study, Verdict, log10, mean_and_band, paired_change
+from heliostat.studies.study import (
+    Quantity,
+    Study,
+    Verdict,
+    decided,
+    log10,
+    mean_and_band,
+    paired_change,
+)
 
 SHARES = np.geomspace(1e-3, 1.0, 200)
 """Time ratios over the largest one, for the curves."""
@@ -42,38 +51,53 @@ def point(unit: Errors, *, side: int, condition: Int[Array, ""]) -> Mapping[str,
     }
 
 
+def _shortfall(side: int, weight: float) -> float:
+    """How far the rate at another weight's optimum is below the rate's peak. [1]"""
+    truth = setup.scene(side)
+    peak = jnp.asarray(peak_rate_ratio(float(snr_slope(truth)), float(available_ratio(truth))))
+    chosen = next_share(truth, jnp.asarray(weight)).ratio
+    return 1 - float(eadr_closed_form(truth, chosen) / eadr_closed_form(truth, peak))
+
+
 def verdicts(dataset: xr.Dataset) -> list[Verdict]:
     """What the paper says about Fig. 9, against the data."""
     perfect = dataset.sel(condition=0).isel(trial=0)
-    peak = perfect.curve_eadr.max("share")
-    at_peak = perfect.curve_error.isel(share=perfect.curve_eadr.argmax("share"))
-    short = np.maximum(1 - perfect.eadr / peak, 0).values  # the curve's grid may miss the peak
-    moved = (log10(perfect.error) - log10(at_peak)).values
+    short, moved = [], []
+    for side in setup.SIDES:
+        truth, at = setup.scene(side), perfect.sel(side=side)
+        slope, available = float(snr_slope(truth)), float(available_ratio(truth))
+        peak = float(peak_rate_ratio(slope, available))
+        best = float(eadr_closed_form(truth, jnp.asarray(peak)))
+        short.append(1 - float(at.eadr) / best)
+        moved.append(float(np.log10(np.sqrt(peak / at.ratio))))  # errors go as ratio^(-1/2)
 
     def robust(condition: int, claim: str) -> Verdict:
-        told, holds = [], True
+        told, within, beyond = [], True, False
         for side in setup.SIDES:
             at, base = (dataset.sel(side=side, condition=c) for c in (condition, 0))
             error, error_half = paired_change(log10(at.error), log10(base.error))
             rate, rate_half = paired_change(at.eadr / base.eadr, base.eadr / base.eadr)
-            holds &= abs(error) <= 0.1 and abs(rate) <= 0.05
+            within &= abs(error) + error_half <= 0.1 and abs(rate) + rate_half <= 0.05
+            beyond |= abs(error) - error_half > 0.1 or abs(rate) - rate_half > 0.05
             told.append(
                 f"N={side**2}: {error:+.3f} ± {error_half:.3f} in log10, rate {rate:+.1%} ± "
                 f"{rate_half:.1%}"
             )
-        return Verdict("Fig. 9", claim, holds, "; ".join(told))
+        return Verdict("Fig. 9", claim, decided(within, beyond), "; ".join(told))
 
     return [
         Verdict(
             "Fig. 9",
             "with perfect estimates the joint optimum is on the peak of the rate",
-            bool(np.all(np.abs(short) < 1e-3)),
+            max(short) < 1e-3,
             f"with ξ = {setup.WEIGHT:g} its rate is "
             + ", ".join(
-                f"{s:.2%} below the peak, log10 error {m:+.3f} (N={side**2})"
+                f"{s:.4%} below the peak, log10 error {m:+.4f} (N={side**2})"
                 for s, m, side in zip(short, moved, setup.SIDES, strict=True)
             )
-            + "; a smaller ξ moves it off",
+            + "; a hundredth of that ξ puts it "
+            + ", ".join(f"{_shortfall(side, setup.WEIGHT / 100):.1%}" for side in setup.SIDES)
+            + " below: the claim rests on the choice of ξ",
         ),
         robust(1, "mobility up to 7 m leaves the optimum close (0.1 in log10, 5 % of rate)"),
         robust(3, "estimation errors leave the optimum close (0.1 in log10, 5 % of rate)"),

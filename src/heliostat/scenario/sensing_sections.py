@@ -1,0 +1,200 @@
+"""What a sensing scenario is made of: its sections, each with its keys and defaults."""
+
+import os
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from heliostat.scenario.base import Scenario
+from heliostat.scenario.fields import (
+    Count,
+    Direction,
+    Number,
+    Position,
+    Positive,
+    Section,
+    not_a_word,
+    quantity,
+    setting,
+)
+from heliostat.scenario.panels import PanelSpec
+from heliostat.units import SPEED_OF_LIGHT, quote
+
+if TYPE_CHECKING:
+    import heliostat.channel.imported
+
+
+class SensingCarrierSpec(Section):
+    """The radio wave."""
+
+    frequency: Annotated[float, quantity("frequency")] = setting("Carrier frequency.", "10 GHz")
+
+
+class SensingBaseStationSpec(Section):
+    """The base station, whose linear array sends and receives the echoes."""
+
+    position: Position = setting("Where it stands, x, y, z in metres.", [0, 0, 0])
+    antennas: Count = setting("Number of antennas.", 16)
+    axis: Direction = setting("Unit vector along its array.", [0, 1, 0], (0.0, 1.0, 0.0))
+    spacing: Positive = setting("Distance of neighbouring antennas in wavelengths.", 0.5, 0.5)
+    power: Annotated[float, quantity("power")] = setting(
+        "Transmit power, the mean over the dwell, in total over the antennas.", "20 W"
+    )
+    noise: Annotated[float, quantity("power")] = setting(
+        "Noise power over the bandwidth, at each antenna.", "-80 dBm"
+    )
+
+
+class ActiveSurfaceSpec(PanelSpec):
+    """A surface; without power and noise, and with an amplification of 1, it is passive."""
+
+    position: Position = setting("Where it hangs, x, y, z in metres.", [-5, 10, 0])
+    rows: Count = setting("Rows of elements.", 4)
+    columns: Count = setting("Columns of elements.", 4)
+    amplification: Positive = setting(
+        "Largest amplitude of a coefficient, each time a wave passes; 1 if passive.", 8, 1.0
+    )
+    power: Annotated[float, quantity("power")] | None = setting(
+        "Most it may radiate in both passes, noise included; left out if passive.", "0.1 W", None
+    )
+    noise: Annotated[float, quantity("power")] | None = setting(
+        "Noise power that each element adds each time it amplifies; left out if passive.",
+        "-80 dBm",
+        None,
+    )
+
+    @property
+    def passive(self) -> bool:
+        """Whether it only shifts phases."""
+        return self.power is None and self.noise is None
+
+
+class TargetSpec(Section):
+    """The target, a point."""
+
+    position: Position = setting(
+        "Where it is taken to be, x, y, z in metres: designs and bounds are for this place.",
+        [5, 15, 0],
+    )
+    cross_section: Annotated[float, quantity("area")] = setting("Radar cross-section.", "1 m2")
+
+
+def _channel_file(text: str) -> str:
+    if not text.endswith((".npz", ".mat")):
+        raise ValueError(f"{quote(text)} is no file of channels; write the name of a .npz or .mat")
+    return text
+
+
+class SensingLinkSpec(Section):
+    """Channels between base station and surfaces: drawn, or from a file."""
+
+    rician: Annotated[float, quantity("ratio", zero=True)] | None = setting(
+        "Rician factor, specular to diffuse power, of the channels that are drawn.", "5 dB", None
+    )
+    exponent: Annotated[Number, Field(ge=0, le=10)] | None = setting(
+        "Path-loss exponent of the channels that are drawn; default 2.2.", 2.2, None
+    )
+    reference_loss: Annotated[float, quantity("ratio")] = setting(
+        "Power ratio of one metre of path, of the drawn channels and of the way back from the "
+        "target.",
+        "-30 dB",
+        "-30 dB",
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**32), BeforeValidator(not_a_word)] = setting(
+        "Seed of the channels and of the phase of the target's gain, unless a key is passed.", 0, 0
+    )
+    channels: Annotated[str, AfterValidator(_channel_file)] | None = setting(
+        "In place of rician: a .npz or .mat file of bs_to_irs, complex [surface, element, "
+        "antenna], the horizontal index fastest, and perhaps of target_gain, complex [surface]; "
+        "sought beside the scenario file, then in the working folder.",
+        "channels.npz",
+        None,
+    )
+
+    def imported(
+        self, folder: Path, elements: Sequence[int], antennas: int
+    ) -> "heliostat.channel.imported.ImportedChannels":
+        """The channels of the file.
+
+        Args:
+            folder: Where the file is looked for first, before the working folder.
+            elements: Of each surface.
+            antennas: Of the base station.
+
+        Raises:
+            ValueError: There is no such file, or it holds other things.
+        """
+        # Only who has a file waits for JAX while a scenario is checked.
+        from heliostat.channel.imported import read_channels  # noqa: PLC0415
+
+        assert self.channels is not None
+        name = quote(self.channels)
+        found = [p for p in (folder / self.channels, Path(self.channels)) if os.path.isfile(p)]
+        if not found:
+            raise ValueError(
+                f"{name} is neither beside the scenario file nor in the working folder; "
+                "write the path of a .npz or .mat file, or leave channels out and give rician"
+            )
+        try:
+            if self.channels.endswith(".npz") and not zipfile.is_zipfile(found[0]):
+                raise OSError("no archive")  # NumPy would leave a damaged one open
+            return read_channels(found[0], elements, antennas)
+        except Exception as error:  # a damaged file may fail in any way
+            told = str(error).rstrip(".")
+            if isinstance(error, ValueError) and told.startswith(found[0].name):
+                raise ValueError(told) from error
+            raise ValueError(
+                f"{name} cannot be read as arrays of numbers; write it with numpy.savez or, in "
+                "MATLAB, with save and '-v7'"
+            ) from error
+
+
+class DwellSpec(Section):
+    """How long one looks, and what a design must keep."""
+
+    symbols: Count = setting("Symbols in the dwell, shared equally by the surfaces.", 100)
+    patterns: Count = setting(
+        "Settings that each surface goes through in its share of the dwell.", 1, 1
+    )
+    min_snr: Annotated[float | Literal["none"], quantity("ratio", word="none")] = setting(
+        "Least SNR of the matched filter's output at each surface that a design must keep, so "
+        "that its bounds can be reached; none for the sensing paper's criterion.",
+        "20 dB",
+        "20 dB",
+    )
+
+    @property
+    def least_snr(self) -> float:
+        """Least SNR of the matched filter's output, linear; 0 for none. [1]"""
+        return self.min_snr if isinstance(self.min_snr, float) else 0.0
+
+
+class SensingSections(Scenario):
+    """The sections of a sensing scenario, and what follows from them where it is left out."""
+
+    system: Literal["sensing"] = setting("Which system this describes.", "sensing")
+    carrier: SensingCarrierSpec
+    base_station: SensingBaseStationSpec
+    surfaces: Annotated[tuple[ActiveSurfaceSpec, ...], Field(min_length=1, max_length=1024)] = (
+        setting(
+            "The surfaces, one entry each.", [{"position": [-5, 10, 0], "rows": 4, "columns": 4}]
+        )
+    )
+    target: TargetSpec
+    link: SensingLinkSpec = setting(
+        "How base station and surfaces see each other.", {"rician": "5 dB"}
+    )
+    dwell: DwellSpec
+
+    @property
+    def wavelength(self) -> float:
+        """Wavelength of the carrier. [m]"""
+        return SPEED_OF_LIGHT / self.carrier.frequency
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Number of elements of each surface."""
+        return tuple(surface.elements for surface in self.surfaces)

@@ -1,0 +1,275 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from heliostat.bounds.direction import direction_bound, direction_information_by_definition
+from heliostat.channel.path_loss import radar_equation
+from heliostat.design.baselines import (
+    isotropic_random,
+    matched_beams,
+    passive_design,
+    reflective_only,
+    transmit_only,
+)
+from heliostat.design.cooperative import (
+    design_alternately,
+    design_beamforming,
+    design_for_region,
+    design_jointly,
+)
+from heliostat.design.cooperative_bound import (
+    Majorant,
+    cooperative_lower_bound,
+    least_crb,
+    pair_majorant,
+    panel_of,
+    singular_value_majorants,
+)
+from heliostat.design.joint import joint_layout, joint_objective, joint_task, random_unknowns
+from tests.sensing_scenes import random_covariance, random_reflections, sensing_scene
+
+SMALL = {"rows": (2, 2), "columns": (3, 3), "antennas": 4}
+QUIET = {"min_snr": 0.0, "starts": 2}
+
+
+def worst_by_definition(scene, design):
+    return max(
+        float(
+            direction_bound(
+                direction_information_by_definition(
+                    scene.link(i),
+                    jnp.atleast_2d(psi),
+                    covar.reshape(-1, *covar.shape[-2:]),
+                    scene.angles()[i],
+                    scene.target_gain[i],
+                )
+            ).crb
+        )
+        for i, (psi, covar) in enumerate(zip(design.reflection, design.covariance, strict=True))
+    )
+
+
+def assert_feasible(scene, design, min_snr=0.0):
+    assert design.slack.transmit >= -1e-9 * scene.base_station.power
+    for i, surface in enumerate(scene.surfaces):
+        assert design.slack.surface[i] >= -1e-9 * surface.power
+        assert design.slack.amplitude[i] >= -1e-9 * surface.amplification
+        assert design.snr[i] >= min_snr * (1 - 1e-6)
+    eigenvalues = np.linalg.eigvalsh(np.asarray(design.covariance))
+    assert eigenvalues.min() >= -1e-12 * eigenvalues.max()
+
+
+def test_gradient_equals_finite_differences():
+    scene = sensing_scene(**SMALL, surface_power=1e-3)
+    task = joint_task((scene,), 0, jnp.asarray(1e9))
+    layout = joint_layout(task, 2, mean=False)
+    rng = np.random.default_rng(1)
+    flat = jnp.asarray(random_unknowns(layout, rng))
+    direction = jnp.asarray(rng.normal(size=flat.shape))
+
+    @jax.jit
+    def value(step):
+        at = flat + step * direction
+        return joint_objective(task, at, jnp.asarray(20.0), jnp.asarray(30.0), layout)
+
+    differences = (value(1e-5) - value(-1e-5)) / 2e-5
+    np.testing.assert_allclose(jax.grad(value)(0.0), differences, rtol=1e-6)
+
+
+@pytest.mark.parametrize("patterns", [1, 2])
+def test_design_is_what_it_says(patterns):
+    scene = sensing_scene(**SMALL)
+    design = design_jointly(scene, patterns=patterns, **QUIET)
+    assert_feasible(scene, design)
+    np.testing.assert_allclose(design.worst_crb, worst_by_definition(scene, design), rtol=1e-7)
+    history = np.asarray(design.history)
+    assert np.all(np.diff(history) <= 0)
+    np.testing.assert_allclose(history[-1], design.worst_crb, rtol=1e-8)
+    assert 0 <= design.gap < 1
+
+
+def test_least_snr_is_kept():
+    scene = sensing_scene(**SMALL, surface_power=1e-2)
+    free = design_jointly(scene, **QUIET)
+    asked = 1.5 * float(jnp.min(free.snr))
+    heard = design_jointly(scene, min_snr=asked, starts=2)
+    assert_feasible(scene, heard, asked)
+
+
+def test_a_second_pattern_is_no_loss():
+    scene = sensing_scene(**SMALL)
+    one, two = (design_jointly(scene, patterns=k, **QUIET) for k in (1, 2))
+    assert two.worst_crb <= one.worst_crb * 1.01
+
+
+def test_rank_one_channels_need_two_patterns():
+    scene = sensing_scene(**SMALL, rician_factor=1e12)
+    two = design_jointly(scene, patterns=2, **QUIET)
+    assert np.isfinite(float(two.worst_crb))
+    with pytest.raises(ValueError, match="SNR"):
+        design_jointly(scene, min_snr=1e30, starts=1)
+
+
+def test_joint_is_no_worse_than_alternating():
+    scene = sensing_scene(**SMALL)
+    joint = design_jointly(scene, min_snr=0.0)
+    turns = design_alternately(scene, min_snr=0.0)
+    assert_feasible(scene, turns)
+    assert np.all(np.diff(np.asarray(turns.history)) <= 0)
+    assert joint.worst_crb <= turns.worst_crb * 1.03
+
+
+def test_passive_elements_keep_modulus_one():
+    scene = sensing_scene(**SMALL)
+    design = passive_design(scene)
+    for psi in design.reflection:
+        np.testing.assert_allclose(jnp.abs(psi), 1.0, rtol=1e-12)
+    assert design.lower_bound <= design.worst_crb
+
+
+def test_crb_falls_as_the_inverse_power_where_surfaces_are_not_limited():
+    plenty = {**SMALL, "surface_power": 1e6}
+    weak, strong = (design_jointly(sensing_scene(**plenty, power=p), **QUIET) for p in (1.0, 10.0))
+    np.testing.assert_allclose(weak.worst_crb / strong.worst_crb, 10.0, rtol=1e-3)
+
+
+def test_lower_bound_is_below_all_designs():
+    scene = sensing_scene(**SMALL)
+    bound = cooperative_lower_bound(scene)
+    designs = [
+        design_jointly(scene, min_snr=0.0),
+        transmit_only(scene),
+        reflective_only(scene),
+        isotropic_random(scene),
+        matched_beams(scene),
+    ]
+    for design in designs:
+        assert_feasible(scene, design)
+        assert bound <= design.worst_crb
+    best = designs[0].worst_crb
+    assert all(best <= design.worst_crb for design in designs[1:])
+
+
+@settings(max_examples=10)
+@given(
+    seed=st.integers(0, 10_000),
+    amplification=st.floats(1.0, 200.0),
+    surface_power=st.floats(1e-7, 1e3),
+    share=st.floats(0.05, 0.95),
+)
+def test_no_random_design_beats_a_majorant(seed, amplification, surface_power, share):
+    scene = sensing_scene(
+        **SMALL, seed=seed, amplification=amplification, surface_power=surface_power
+    )
+    rng = np.random.default_rng(seed)
+    panel = panel_of(scene, 0)
+    majorants = [*singular_value_majorants(panel, 1), pair_majorant(panel)]
+    psi = random_reflections(scene, seed)[0][0] * jnp.asarray(rng.uniform(share, 1, size=6))
+    power = float(10 ** rng.uniform(-3, 2))
+    covariance = random_covariance(rng, 4, rng.integers(1, 4), power)
+    radiated = np.sum(
+        np.abs(psi) ** 2
+        * np.real(np.diag(scene.bs_to_irs[0] @ covariance @ scene.bs_to_irs[0].conj().T))
+    )
+    covariance = covariance * min(1.0, surface_power / float(radiated))
+    crb = direction_bound(
+        direction_information_by_definition(
+            scene.link(0), psi[None], covariance[None], scene.angles()[0], scene.target_gain[0]
+        )
+    ).crb
+    spent = float(jnp.real(jnp.trace(covariance)))
+    for m in majorants:
+        assert 1 / float(crb) <= (m.slope * spent + m.rest) * (1 + 1e-9)
+
+
+def test_split_of_the_power_on_paper():
+    # CRBs 1/(2p) and 1/p: twice the power for the second surface, 3 W give 1/2 each; with a
+    # limit of 1 on 1/CRB of the first, that is what counts.
+    one, two = [Majorant(2.0, 0.0)], [Majorant(1.0, 0.0)]
+    np.testing.assert_allclose(least_crb([one, two], 3.0), 0.5, rtol=1e-6)
+    capped = [Majorant(2.0, 0.0), Majorant(0.0, 1.0)]
+    np.testing.assert_allclose(least_crb([capped, two], 3.0), 1.0, rtol=1e-6)
+    np.testing.assert_allclose(least_crb([one], 3.0), 1 / 6, rtol=1e-6)
+
+
+def test_single_surface_gets_all_the_power():
+    scene = sensing_scene(
+        rows=(2,), columns=(3,), antennas=4, surfaces=((-5.0, 10.0, 0.0),), surface_power=1e6
+    )
+    design = design_jointly(scene, **QUIET)
+    np.testing.assert_allclose(
+        jnp.real(jnp.trace(design.covariance[0])), scene.base_station.power, rtol=1e-6
+    )
+
+
+@settings(max_examples=5)
+@given(
+    seed=st.integers(0, 1000),
+    surface_power=st.floats(1e-5, 10.0),
+    amplification=st.floats(1.0, 64.0),
+)
+def test_constraints_hold_in_random_scenes(seed, surface_power, amplification):
+    scene = sensing_scene(
+        **SMALL, seed=seed, surface_power=surface_power, amplification=amplification
+    )
+    design = design_jointly(scene, min_snr=0.0, starts=1)
+    assert_feasible(scene, design)
+    assert design.lower_bound <= design.worst_crb
+
+
+def moved(scene, position):
+    position = jnp.asarray(position)
+    gain = jnp.stack(
+        [
+            radar_equation(
+                jnp.linalg.norm(position - s.position), jnp.asarray(1e-3), jnp.asarray(1.0)
+            )
+            + 0j
+            for s in scene.surfaces
+        ]
+    )
+    return scene.with_target(position, gain)
+
+
+@pytest.mark.parametrize("criterion", ["worst", "mean"])
+def test_region_is_served_better_by_its_own_design(criterion):
+    scene = sensing_scene(**SMALL)
+    scenes = [moved(scene, p) for p in ([5.0, 15.0, 0.0], [8.0, 12.0, 2.0])]
+    region = design_for_region(scenes, criterion=criterion, **QUIET)
+    for at, design in zip(scenes, region.designs, strict=True):
+        assert_feasible(at, design)
+    assert 0 <= region.gap < 1
+    value = region.worst_crb if criterion == "worst" else region.mean_crb
+    point = design_jointly(scenes[0], **QUIET)
+    there = [worst_by_definition(at, point) for at in scenes]
+    assert value <= (max(there) if criterion == "worst" else np.mean(there)) * 1.01
+
+
+def test_the_papers_algorithm_has_one_pattern():
+    with pytest.raises(ValueError, match="1 pattern, not 2"):
+        design_beamforming(sensing_scene(**SMALL), method="sdr", patterns=2)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Solution may be inaccurate")
+def test_direct_beats_the_papers_algorithm_and_is_proven():
+    gains, gaps = [], []
+    for seed in range(10):
+        scene = sensing_scene(seed=seed)
+        direct = design_beamforming(scene, min_snr=0.0)
+        paper = design_beamforming(scene, method="sdr", min_snr=0.0)
+        gains.append(10 * np.log10(float(paper.worst_crb / direct.worst_crb)))
+        gaps.append(float(direct.gap))
+    assert np.median(gains) >= 1.0
+    assert np.max(gaps) < 0.5
+
+
+@pytest.mark.slow
+def test_a_surface_of_1024_elements():
+    scene = sensing_scene(rows=(32, 32), columns=(32, 32))
+    design = design_beamforming(scene, min_snr=0.0)
+    assert_feasible(scene, design)
+    assert design.worst_crb < transmit_only(scene).worst_crb
