@@ -7,8 +7,9 @@ paper eqs. (8), (10)-(13), with noise of covariance :math:`R_w` that is white in
 function sees one surface, one reflection pattern.
 """
 
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 from heliostat.geometry.arrays import PlanarArray, planar_steering
 from heliostat.sensing_scene import EchoLink
@@ -101,3 +102,61 @@ def reradiated_noise(
     way = round_trip(link, reflection, angles)
     gain = jnp.abs(target_gain) ** 2 * jnp.sum(jnp.abs(reflection) ** 2)
     return link.surface_noise * gain * way[:, None] * jnp.conj(way)[None, :]
+
+
+def transmitted_signal(
+    covariance: Complex[Array, "tx tx"], snapshots: int
+) -> Complex[Array, "tx snapshot"]:
+    r"""A signal :math:`S` of exactly this sample covariance, :math:`SS^H/T = R`. [√W]
+
+    The eigenvectors of R, as beams, carry orthogonal sequences of constant modulus.
+
+    Args:
+        covariance: :math:`R`; of no higher rank than there are snapshots. [W]
+        snapshots: :math:`T`.
+    """
+    power, beams = jnp.linalg.eigh(covariance)
+    kept = min(snapshots, power.size)
+    amplitude = jnp.sqrt(jnp.maximum(power[-kept:], 0.0))
+    turn = (jnp.arange(kept)[:, None] * jnp.arange(snapshots)[None, :]) % snapshots / snapshots
+    return (beams[:, -kept:] * amplitude[None, :]) @ jnp.exp(2j * jnp.pi * turn)
+
+
+def simulate_echo(
+    link: EchoLink,
+    reflection: Complex[Array, "element"],
+    angles: Float[Array, "2"],
+    target_gain: Complex[Array, ""],
+    transmitted: Complex[Array, "tx snapshot"],
+    *,
+    neglect_reradiated: bool = False,
+    key: PRNGKeyArray,
+) -> Complex[Array, "tx snapshot"]:
+    r"""What the base station receives, paper eqs. (8) and (9), noise by noise. [√W]
+
+    Args:
+        link: What the echo depends on.
+        reflection: :math:`\psi`. [1]
+        angles: Elevation and azimuth of the target. [rad]
+        target_gain: :math:`\beta`. [1]
+        transmitted: :math:`S`. [√W]
+        neglect_reradiated: Leave out the surface's noise of the first pass, as the bounds do.
+        key: Of the noise; a trial's own.
+    """
+    elements, antennas = link.bs_to_irs.shape
+    snapshots = transmitted.shape[1]
+    first, second, own = jax.random.split(key, 3)
+
+    def drawn(key: PRNGKeyArray, rows: int) -> Array:
+        return jax.random.normal(key, (rows, snapshots), dtype=complex)
+
+    mean = echo_mean(link, reflection, angles, target_gain, transmitted)
+    # The surface amplifies its own noise in either pass; in the first it goes by way of the target.
+    back = reflection[:, None] * jnp.sqrt(link.surface_noise) * drawn(second, elements)
+    noise = link.bs_to_irs.T @ back + jnp.sqrt(link.noise) * drawn(own, antennas)
+    if neglect_reradiated:
+        return mean + noise
+    forth = reflection * target_steering(link.array, angles)
+    lit = jnp.sqrt(link.surface_noise) * (forth @ drawn(first, elements))
+    way = round_trip(link, reflection, angles)
+    return mean + noise + target_gain * way[:, None] * lit[None, :]

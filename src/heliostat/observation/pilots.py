@@ -9,8 +9,10 @@ in complex white noise of density :math:`N_0`: paper eqs. (3), (17), (19). The K
 share every pilot's duration :math:`T_s` equally, the F frequencies share its flat band.
 """
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 from heliostat.geometry.arrays import linear_steering
 from heliostat.geometry.codebooks import dft_codebook
@@ -38,6 +40,19 @@ def band_nodes(bandwidth: Scalar) -> Float[Array, "bin"]:
     the band exactly, so that the delay information is :math:`\pi^2B^2/3` (paper eq. (70)).
     """
     return bandwidth / jnp.sqrt(12.0) * jnp.array([-1.0, 1.0])
+
+
+def band_bins(bandwidth: Scalar, bins: int) -> Float[Array, "bin"]:
+    r"""Centres of equal parts of a flat band. [Hz]
+
+    Their delay information is :math:`\pi^2B^2/3\,(1 - 1/F^2)`, and delays that differ by a multiple
+    of :math:`F/B` look the same.
+
+    Args:
+        bandwidth: :math:`B`. [Hz]
+        bins: How many, :math:`F`.
+    """
+    return bandwidth * ((jnp.arange(bins) + 0.5) / bins - 0.5)
 
 
 def unknowns_at(scene: LocalizationScene) -> Float[Array, "unknown"]:
@@ -79,6 +94,51 @@ def channel_params(
     )
 
 
+class PilotFactors(eqx.Module):
+    """The mean of the pilots is the outer product of these, times the amplitude."""
+
+    response: Complex[Array, "config"]  # of the surface, s [1]
+    over_tx: Complex[Array, "tx"]  # over the transmit beams [1]
+    over_rx: Complex[Array, "rx"]  # over the receive beams [1]
+    over_band: Complex[Array, "bin"]  # the delay's turn of each frequency [1]
+    amplitude: Complex[Array, ""]  # [√J]
+
+
+def pilot_factors(
+    scene: LocalizationScene,
+    channel: Float[Array, "param"],
+    active_antennas: int,
+    frequency: Float[Array, "bin"],
+) -> PilotFactors:
+    """What `pilot_mean` is the product of, for whoever need not write out every beam pair.
+
+    Arguments as for `pilot_mean`.
+    """
+    delay, user_arrival, horizontal, vertical, gain_real, gain_imaginary = channel
+    user = scene.user
+    response, _ = surface_response(
+        scene.surface.array,
+        scene.surface.reflection,
+        scene.surface.alignment,
+        scene.arrival(),
+        jnp.stack([horizontal, vertical]),
+    )
+    transmitted = linear_steering(
+        active_antennas, scene.base_station.array.spacing, scene.bs_departure()
+    )
+    received = linear_steering(user.antennas, user.spacing, user_arrival)
+    _, nominal = travel(scene.surface.position, user.position)
+    energy = scene.base_station.power * scene.frame.pilot / (response.size * frequency.size)
+    gain = (gain_real + 1j * gain_imaginary) * scene.path_amplitude(nominal)
+    return PilotFactors(
+        response,
+        jnp.conj(transmitted) @ dft_codebook(active_antennas),
+        jnp.conj(dft_codebook(user.antennas)).T @ received,
+        jnp.exp(-2j * jnp.pi * frequency * delay / SPEED_OF_LIGHT),
+        jnp.sqrt(energy) * gain,
+    )
+
+
 def pilot_mean(
     scene: LocalizationScene,
     channel: Float[Array, "param"],
@@ -96,25 +156,30 @@ def pilot_mean(
     Returns:
         Energy-normalised samples [√J]; their noise has the variance :math:`N_0` [J].
     """
-    delay, user_arrival, horizontal, vertical, gain_real, gain_imaginary = channel
-    user = scene.user
-    response, _ = surface_response(
-        scene.surface.array,
-        scene.surface.reflection,
-        scene.surface.alignment,
-        scene.arrival(),
-        jnp.stack([horizontal, vertical]),
+    factors = pilot_factors(scene, channel, active_antennas, frequency)
+    return factors.amplitude * jnp.einsum(
+        "k,b,m,f->kbmf", factors.response, factors.over_tx, factors.over_rx, factors.over_band
     )
-    transmitted = linear_steering(
-        active_antennas, scene.base_station.array.spacing, scene.bs_departure()
-    )
-    received = linear_steering(user.antennas, user.spacing, user_arrival)
-    over_tx = jnp.conj(transmitted) @ dft_codebook(active_antennas)
-    over_rx = jnp.conj(dft_codebook(user.antennas)).T @ received
-    over_band = jnp.exp(-2j * jnp.pi * frequency * delay / SPEED_OF_LIGHT)
-    _, nominal = travel(scene.surface.position, user.position)
-    gain = (gain_real + 1j * gain_imaginary) * scene.path_amplitude(nominal)
-    energy = scene.base_station.power * scene.frame.pilot / (response.size * frequency.size)
-    return (
-        jnp.sqrt(energy) * gain * jnp.einsum("k,b,m,f->kbmf", response, over_tx, over_rx, over_band)
-    )
+
+
+def simulate_pilots(
+    scene: LocalizationScene,
+    active_antennas: int,
+    frequency: Float[Array, "bin"],
+    *,
+    clock: float | Scalar = 0.0,
+    key: PRNGKeyArray,
+) -> Complex[Array, "config tx rx bin"]:
+    r"""What the user receives in one alignment stage: mean and noise of density :math:`N_0`. [√J]
+
+    Args:
+        scene: The scene as it is.
+        active_antennas: :math:`N_B`.
+        frequency: Offsets from the carrier, see `band_bins`. [Hz]
+        clock: Offset of the user's clock, as a distance. [m]
+        key: Of the noise; a trial's own.
+    """
+    unknowns = unknowns_at(scene).at[5].set(clock)
+    mean = pilot_mean(scene, channel_params(scene, unknowns), active_antennas, frequency)
+    spread = jnp.sqrt(scene.link.noise_density)
+    return mean + spread * jax.random.normal(key, mean.shape, dtype=mean.dtype)

@@ -1,0 +1,1 @@
+"""Estimators: what a receiver makes of its observations, held against the bounds."""

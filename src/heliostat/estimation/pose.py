@@ -1,0 +1,369 @@
+r"""Maximum-likelihood position and heading of a user, from its pilots alone and from a cold start.
+
+In white noise the likeliest pose is that whose mean pilots lie closest to the samples. The mean is
+an outer product, :math:`u = A\,s \otimes t \otimes r \otimes e` over configurations, transmit
+beams, receive beams and frequencies, so that nothing is ever written out over all of them:
+
+1. The transmit beams' factor t is known: the samples are matched to it once.
+2. Matched to every arrival cosine and delay, they show the user's :math:`\psi_{rx}` and, with a
+   synchronized clock, the distance.
+3. What is left is one complex number a configuration and delay, to be compared with the surface's
+   response s over a grid of places around the surface, the gain concentrated out:
+   :math:`|s^Hc|^2/\|s\|^2`.
+4. The best few of these start a Levenberg-Marquardt descent over position, arrival cosine and
+   clock. The gain is concentrated out again (variable projection).
+
+The arrival cosine stands in for the heading, which follows from it in the end: a linear array
+cannot tell left from right, so two headings are equally likely.
+"""
+
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Complex, Float
+
+from heliostat.bounds.fisher import identify
+from heliostat.bounds.pose import pose_information
+from heliostat.estimation.search import (
+    CANDIDATES,
+    OVERSAMPLING,
+    detected,
+    follow,
+    peaks,
+    real_parts,
+)
+from heliostat.geometry.frames import Scalar, Vector, travel
+from heliostat.observation.pilots import pilot_factors
+from heliostat.scene import LocalizationScene
+from heliostat.units import SPEED_OF_LIGHT
+
+
+class PlaceGrid(eqx.Module):
+    """Where the coarse search looks: bearings around the surface, distances from it."""
+
+    bearing: Float[Array, "bearing"]  # from the x axis, anticlockwise [rad]
+    distance: Float[Array, "distance"]  # from the surface [m]
+
+
+class PoseEstimate(eqx.Module):
+    """What the pilots say about the user."""
+
+    position: Vector  # at the known height [m]
+    heading: Scalar  # [rad]
+    mirror_heading: Scalar  # as likely: the array's other side faces the surface [rad]
+    arrival: Scalar  # direction cosine along the user's array [1]
+    gain: Complex[Array, ""]  # h_1; the known one where it is known [1]
+    clock: Scalar
+    """Offset as a distance; of those that look the same, the nearest to 0. [m]"""
+    covariance: Float[Array, "pose pose"]
+    """Inverse of the information at the estimate; ``inf`` on the diagonal where it has none.
+    [m², m rad, rad²]"""
+    snr: Scalar  # energy of the fitted mean over the noise density [1]
+    misfit: Scalar
+    """Energy of what the model does not explain, over what noise would leave; one but for a
+    standard deviation of ``misfit_std`` if the model is right. [1]"""
+    misfit_std: Scalar  # [1]
+    detected: Bool[Array, ""]  # the fitted mean stands out of the noise
+    converged: Bool[Array, ""]
+
+    @property
+    def fits(self) -> Bool[Array, ""]:
+        """Whether the samples may come from the model: misfit within five standard deviations."""
+        return jnp.abs(self.misfit - 1) < 5 * self.misfit_std
+
+
+def place_grid(scene: LocalizationScene, bins: int, farthest: float | None = None) -> PlaceGrid:
+    """Bearings and distances fine enough for the surface's beams and the band.
+
+    Args:
+        scene: Surface, height of the user, bandwidth.
+        bins: Frequencies the pilots come with; they tell delays apart up to bins/bandwidth.
+        farthest: Distance from the surface up to which the user may be; by default as far as the
+            bins tell delays apart. [m]
+
+    Raises:
+        ValueError: The reach holds no place in front of the surface, or more than the bins tell
+            apart.
+    """
+    surface, array = scene.surface, scene.surface.array
+    nearest = abs(float(surface.position[2] - scene.user.position[2]))
+    resolution = SPEED_OF_LIGHT / float(scene.link.bandwidth)
+    reach = nearest + bins * resolution
+    if farthest is None:
+        farthest = reach
+    if not nearest < farthest <= reach * (1 + 1e-9):
+        raise ValueError(
+            f"farthest is {farthest:g} m; {bins} bins tell distances from {nearest:g} m to "
+            f"{reach:g} m apart, give one in between or more bins."
+        )
+    steps = max(2, math.ceil((farthest - nearest) / resolution * OVERSAMPLING))
+    sides = np.asarray(array.spacing) * np.array([array.columns, array.rows])
+    around = max(64, math.ceil(2 * math.pi * OVERSAMPLING * float(sides.max())))
+    return PlaceGrid(
+        jnp.linspace(-jnp.pi, jnp.pi, around, endpoint=False),
+        nearest + (farthest - nearest) * (jnp.arange(steps) + 0.5) / steps,
+    )
+
+
+class _Matched(eqx.Module):
+    """The samples, matched to the transmit beams."""
+
+    samples: Complex[Array, "config rx bin"]  # [√J]
+    level: Scalar  # norm of the transmit beams' factor [1]
+    unexplained: Scalar  # energy that no mean can explain [J]
+
+
+class _Unknowns(eqx.Module):
+    """What the descent moves."""
+
+    place: Float[Array, "*candidate 2"]  # x, y [m]
+    arrival: Float[Array, "*candidate"]  # [1]
+    clock: Float[Array, "*candidate"]  # [m]
+
+
+def _match(
+    scene: LocalizationScene,
+    pilots: Complex[Array, "config tx rx bin"],
+    frequency: Float[Array, "bin"],
+) -> _Matched:
+    factors = pilot_factors(scene, _channel(scene, _anywhere(scene)), pilots.shape[1], frequency)
+    level = jnp.linalg.norm(factors.over_tx)
+    samples = jnp.einsum("b,kbmf->kmf", jnp.conj(factors.over_tx) / level, pilots)
+    unexplained = jnp.maximum(_energy(pilots) - _energy(samples), 0.0)
+    return _Matched(samples, level, unexplained)
+
+
+def _energy(samples: Array) -> Scalar:
+    return jnp.sum(jnp.abs(samples) ** 2)
+
+
+def _anywhere(scene: LocalizationScene) -> _Unknowns:
+    """Some place in front, for what does not depend on the place."""
+    ahead = scene.surface.position + scene.surface.array.normal
+    return _Unknowns(ahead[:2], jnp.zeros(()), jnp.zeros(()))
+
+
+def _position(scene: LocalizationScene, place: Float[Array, "2"]) -> Vector:
+    return jnp.append(place, scene.user.position[2])
+
+
+def _channel(scene: LocalizationScene, at: _Unknowns) -> Float[Array, "param"]:
+    """`CHANNEL_PARAMS` for a gain of one, whichever heading gives this arrival cosine."""
+    direction, distance = travel(scene.surface.position, _position(scene, at.place))
+    _, bs_to_irs = travel(scene.base_station.position, scene.surface.position)
+    _, nominal = travel(scene.surface.position, scene.user.position)
+    return jnp.stack(
+        [
+            bs_to_irs + distance + at.clock,
+            at.arrival,
+            *scene.surface.array.direction_cosines(direction),
+            scene.path_amplitude(distance) / scene.path_amplitude(nominal),
+            jnp.zeros(()),
+        ]
+    )
+
+
+def _mean(
+    scene: LocalizationScene, at: _Unknowns, antennas: int, level: Scalar, frequency: Array
+) -> Complex[Array, "config rx bin"]:
+    """Mean of the matched samples for a gain of one. [√J]"""
+    factors = pilot_factors(scene, _channel(scene, at), antennas, frequency)
+    return (
+        factors.amplitude
+        * level
+        * jnp.einsum("k,m,f->kmf", factors.response, factors.over_rx, factors.over_band)
+    )
+
+
+def _gain(scene: LocalizationScene, mean: Array, samples: Array) -> Complex[Array, ""]:
+    """The known gain, or the one that fits best."""
+    if scene.link.gain_known:
+        return scene.link.gain
+    energy = _energy(mean)
+    return jnp.vdot(mean, samples) / jnp.where(energy > 0, energy, 1.0)
+
+
+def _coarse(
+    scene: LocalizationScene,
+    matched: _Matched,
+    antennas: int,
+    frequency: Float[Array, "bin"],
+    grid: PlaceGrid,
+) -> tuple[_Unknowns, Float[Array, "candidate"]]:
+    """The likeliest places of a grid that are no neighbours, and their log-likelihoods."""
+    user = scene.user
+    here = _anywhere(scene)
+
+    def factors(arrival: Scalar, delay: Scalar) -> tuple[Array, Array]:
+        channel = _channel(scene, here).at[1].set(arrival).at[0].set(delay)
+        found = pilot_factors(scene, channel, antennas, frequency)
+        return found.over_rx, found.over_band
+
+    _, bs_to_irs = travel(scene.base_station.position, scene.surface.position)
+    spread = jnp.minimum(1.0, 0.5 / user.spacing)
+    count = 2 * OVERSAMPLING * user.antennas
+    arrivals = spread * jnp.linspace(-1.0, 1.0, count)
+    over_rx = jax.vmap(lambda psi: factors(psi, bs_to_irs)[0])(arrivals)
+    delays = bs_to_irs + grid.distance
+    over_band = jax.vmap(lambda delay: factors(jnp.zeros(()), delay)[1])(delays)
+    shown = jnp.einsum(
+        "kmf,am,df->kad", matched.samples, jnp.conj(over_rx), jnp.conj(over_band), optimize=True
+    )
+    strength = jnp.sum(jnp.abs(shown) ** 2, axis=0)
+    best_arrival, best_delay = jnp.unravel_index(jnp.argmax(strength), strength.shape)
+    profile = shown[:, best_arrival]  # [config distance]
+    clock = jnp.zeros(())
+    if not scene.link.clock_known:
+        profile = jnp.broadcast_to(profile[:, best_delay][:, None], profile.shape)
+
+    length = user.antennas * frequency.size  # squared norm of over_rx and over_band together
+
+    def place(bearing: Scalar, distance: Scalar) -> Float[Array, "2"]:
+        height = scene.surface.position[2] - user.position[2]
+        radius = jnp.sqrt(jnp.maximum(distance**2 - height**2, 0.0))
+        return scene.surface.position[:2] + radius * jnp.stack([jnp.cos(bearing), jnp.sin(bearing)])
+
+    def likelihood(bearing: Scalar, distance: Scalar, seen: Complex[Array, "config"]) -> Scalar:
+        where = place(bearing, distance)
+        offset = _position(scene, where) - scene.surface.position
+        channel = _channel(scene, _Unknowns(where, jnp.zeros(()), clock))
+        found = pilot_factors(scene, channel, antennas, frequency)
+        unit = found.amplitude * matched.level * found.response
+        overlap, energy = jnp.vdot(unit, seen), length * _energy(unit)
+        if scene.link.gain_known:
+            gain = scene.link.gain
+            value = 2 * jnp.real(jnp.conj(gain) * overlap) - jnp.abs(gain) ** 2 * energy
+        else:
+            value = jnp.abs(overlap) ** 2 / jnp.where(energy > 0, energy, 1.0)
+        return jnp.where(jnp.dot(offset, scene.surface.array.normal) > 0, value, -jnp.inf)
+
+    at_distance = jax.vmap(likelihood, (0, None, None))
+    value = jax.lax.map(
+        lambda each: at_distance(grid.bearing, *each), (grid.distance, profile.T), batch_size=64
+    )  # [distance bearing]
+    row, column, best = peaks(value, wrap_columns=True)
+    places = jax.vmap(place)(grid.bearing[column], grid.distance[row])
+    lag = jnp.zeros(CANDIDATES)
+    if not scene.link.clock_known:
+        lag = grid.distance[best_delay] - grid.distance[row]
+    arrival = jnp.full(CANDIDATES, arrivals[best_arrival])
+    return _Unknowns(places, arrival, lag), best
+
+
+class _Moves(eqx.Module):
+    """`_Unknowns` in natural scales: length of the band, beamwidth of the user."""
+
+    place: Float[Array, "*candidate 2"]
+    arrival: Float[Array, "*candidate"]
+    clock: Float[Array, "*candidate"] | None  # None where it is synchronized
+
+
+def _scaled(scene: LocalizationScene, moves: _Moves) -> _Unknowns:
+    resolution = SPEED_OF_LIGHT / scene.link.bandwidth
+    beamwidth = 1 / (scene.user.antennas * scene.user.spacing)
+    clock = jnp.zeros(()) if moves.clock is None else resolution * moves.clock
+    return _Unknowns(resolution * moves.place, beamwidth * moves.arrival, clock)
+
+
+def _unscaled(scene: LocalizationScene, at: _Unknowns) -> _Moves:
+    one = _scaled(scene, _Moves(jnp.ones(2), jnp.ones(()), jnp.ones(())))
+    clock = None if scene.link.clock_known else at.clock / one.clock
+    return _Moves(at.place / one.place, at.arrival / one.arrival, clock)
+
+
+@eqx.filter_jit
+def estimate_pose(
+    scene: LocalizationScene,
+    pilots: Complex[Array, "config tx rx bin"],
+    frequency: Float[Array, "bin"],
+    grid: PlaceGrid,
+    believed_heading: Scalar | None = None,
+) -> PoseEstimate:
+    r"""Likeliest pose, :math:`\arg\min \|y - g\,u(x, y, \alpha)\|^2`, from a cold start.
+
+    Args:
+        scene: All that the receiver knows: base station, surface and how it is set, noise, the
+            user's array and height. Where the scene's user is has no influence.
+        pilots: Samples, see `simulate_pilots`. [√J]
+        frequency: Of the bins. [Hz]
+        grid: Where to look, see `place_grid`.
+        believed_heading: Of both headings that are equally likely the one nearer to this is
+            returned first; by default that in which the wave travels to the left of the array's
+            axis, seen from above. [rad]
+    """
+    antennas = pilots.shape[1]
+    matched = _match(scene, pilots, frequency)
+    starts, values = _coarse(scene, matched, antennas, frequency, grid)
+
+    spread = jnp.sqrt(scene.link.noise_density / 2)
+
+    def residual(moves: _Moves) -> Array:
+        mean = _mean(scene, _scaled(scene, moves), antennas, matched.level, frequency)
+        fitted = _gain(scene, mean, matched.samples) * mean
+        return real_parts((matched.samples - fitted) / spread)
+
+    begun = jax.vmap(lambda start: _unscaled(scene, start))(starts)
+    ended, left, settled = follow(residual, begun, values)
+    best = _scaled(scene, ended)
+    if frequency.size > 1:  # delays further apart than this look the same
+        period = SPEED_OF_LIGHT / (frequency[1] - frequency[0])
+        best = eqx.tree_at(
+            lambda b: b.clock, best, best.clock - period * jnp.round(best.clock / period)
+        )
+
+    mean = _mean(scene, best, antennas, matched.level, frequency)
+    gain = _gain(scene, mean, matched.samples)
+    noise = scene.link.noise_density
+    snr = _energy(gain * mean) / noise
+    unknown_count = 3 + 2 * (not scene.link.gain_known) + (not scene.link.clock_known)
+    freedom = pilots.size - unknown_count / 2
+    misfit = (left * noise + matched.unexplained) / (noise * freedom)
+    cells = grid.bearing.size * grid.distance.size * scene.user.antennas
+    explained = _energy(matched.samples) / noise - left
+
+    position = _position(scene, best.place)
+    direction, _ = travel(scene.surface.position, position)
+    level = jnp.hypot(direction[0], direction[1])
+    turn = jnp.arccos(jnp.clip(best.arrival / jnp.maximum(level, 1e-300), -1.0, 1.0))
+    bearing = jnp.arctan2(direction[1], direction[0])
+    headings = jnp.stack([_wrapped(turn - bearing), _wrapped(-turn - bearing)])
+    if believed_heading is not None:
+        apart = jnp.abs(_wrapped(headings - believed_heading))
+        headings = jnp.where(apart[0] <= apart[1], headings, headings[::-1])
+
+    at = eqx.tree_at(lambda s: s.link.gain, scene.with_user(position, headings[0]), gain + 0j)
+    information = pose_information(at, antennas)
+    return PoseEstimate(
+        position,
+        headings[0],
+        headings[1],
+        best.arrival,
+        gain + 0j,
+        best.clock,
+        _covariance(information.information, information.reference),
+        snr,
+        misfit,
+        1 / jnp.sqrt(jnp.asarray(freedom)),
+        detected(explained, cells),
+        settled,
+    )
+
+
+def _wrapped(angle: Array) -> Array:
+    """Into [-pi, pi). [rad]"""
+    return jnp.mod(angle + jnp.pi, 2 * jnp.pi) - jnp.pi
+
+
+def _covariance(
+    information: Float[Array, "pose pose"], reference: Float[Array, "pose"]
+) -> Float[Array, "pose pose"]:
+    """Inverse of the information where there is one."""
+    found = identify(information, jnp.diag(reference))
+    seen = jnp.all(jnp.isfinite(found.variance))
+    scale = jnp.sqrt(jnp.where(reference > 0, reference, 1.0))
+    scaled = jnp.where(seen, information / (scale[:, None] * scale[None, :]), jnp.eye(3))
+    inverse = jnp.linalg.inv(scaled) / (scale[:, None] * scale[None, :])
+    return jnp.where(seen, inverse, jnp.diag(found.variance))

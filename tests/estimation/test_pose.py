@@ -1,0 +1,170 @@
+"""Truths: the pose that made the samples, the Cramér-Rao bound by definition, turned scenes."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from heliostat.bounds.fisher import identify
+from heliostat.bounds.pose import pose_information_by_definition
+from heliostat.estimation.pose import estimate_pose, place_grid
+from heliostat.observation.pilots import (
+    band_bins,
+    channel_params,
+    pilot_mean,
+    simulate_pilots,
+    unknowns_at,
+)
+from tests.scenes import FOUR, localization_scene
+
+FOCUS = (20.0, 40.0, 0.0)
+BINS, ACTIVE = 16, 4
+MODELS = {
+    "gain known": {"gain_known": True},
+    "gain unknown": {"gain_known": False, "sweep": FOUR},
+    "clock unknown": {"gain_known": False, "clock_known": False, "sweep": FOUR},
+}
+
+
+def small(**changes):
+    """A surface of 8 x 8, few antennas."""
+    return localization_scene(
+        **({"user_antennas": 8, "antennas": 8, "focus": FOCUS, "gain": 0.6 - 0.8j} | changes)
+    )
+
+
+def bins_of(scene):
+    return band_bins(scene.link.bandwidth, BINS)
+
+
+def clean(scene, clock=0.0):
+    unknowns = unknowns_at(scene).at[5].set(clock)
+    return pilot_mean(scene, channel_params(scene, unknowns), ACTIVE, bins_of(scene))
+
+
+def hidden(scene):
+    """What the receiver gets: the same scene with the user anywhere else, the gain unknown."""
+    elsewhere = scene.with_user(jnp.array([3.0, 25.0, 0.0]), jnp.asarray(0.1))
+    if scene.link.gain_known:
+        return elsewhere
+    return eqx.tree_at(lambda s: s.link.gain, elsewhere, jnp.asarray(1.0 + 0j))
+
+
+def apart(first, second):
+    return abs((float(first) - second + np.pi) % (2 * np.pi) - np.pi)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@given(x=st.floats(5, 35), y=st.floats(25, 55), heading=st.floats(-3, 3), clock=st.floats(-20, 20))
+@settings(max_examples=12)
+def test_samples_without_noise_give_the_pose_from_a_cold_start(model, x, y, heading, clock):
+    scene = small(position=(x, y, 0.0), heading=heading, **MODELS[model])
+    clock = 0.0 if scene.link.clock_known else clock
+    known = hidden(scene)
+    found = estimate_pose(known, clean(scene, clock), bins_of(scene), place_grid(known, BINS))
+    np.testing.assert_allclose(found.position, [x, y, 0.0], rtol=1e-8, atol=1e-8)
+    assert min(apart(found.heading, heading), apart(found.mirror_heading, heading)) < 1e-7
+    np.testing.assert_allclose(found.clock, clock, atol=1e-7)
+    np.testing.assert_allclose(found.gain, 0.6 - 0.8j, rtol=1e-7)
+    assert found.detected
+    assert found.converged
+
+
+def test_the_believed_heading_picks_one_of_two():
+    scene = small(**MODELS["gain unknown"])
+    known, samples = hidden(scene), clean(scene)
+    grid = place_grid(known, BINS)
+    first = estimate_pose(known, samples, bins_of(scene), grid, jnp.asarray(np.pi / 4))
+    other = estimate_pose(known, samples, bins_of(scene), grid, first.mirror_heading + 0.1)
+    assert apart(first.heading, np.pi / 4) < 1e-7
+    np.testing.assert_allclose(other.heading, first.mirror_heading, atol=1e-9)
+    # Both give the same samples.
+    mirrored = scene.with_user(scene.user.position, first.mirror_heading)
+    np.testing.assert_allclose(clean(mirrored), samples, rtol=1e-6, atol=1e-9 * abs(samples).max())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("noise", [1e-8, 1e-9, 1e-10])
+def test_errors_reach_the_bound_of_the_definition(model, noise):
+    trials = 600
+    scene = small(noise=noise, position=(21.0, 38.0, 0.0), **MODELS[model])
+    known, frequency = hidden(scene), bins_of(scene)
+    grid = place_grid(known, BINS)
+
+    def errors(key):
+        samples = simulate_pilots(scene, ACTIVE, frequency, key=key)
+        found = estimate_pose(known, samples, frequency, grid, scene.user.heading)
+        turned = found.heading - scene.user.heading
+        return jnp.append((found.position - scene.user.position)[:2], turned), found.misfit
+
+    keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(3), i))(jnp.arange(trials))
+    error, misfit = jax.jit(lambda k: jax.lax.map(errors, k))(keys)
+    pose = pose_information_by_definition(scene, ACTIVE)
+    bound = np.asarray(identify(pose.information, jnp.diag(pose.reference)).variance)
+    squared = np.asarray(error) ** 2
+    # The bins hold 1 - 1/F^2 of the band's delay information: at most so much more variance.
+    spread = squared.std(axis=0) / np.sqrt(trials)
+    mean = squared.mean(axis=0)
+    assert (mean > bound - 4 * spread).all()
+    assert (mean < bound / (1 - 1 / BINS**2) + 4 * spread).all()
+    assert (4 * spread < 0.4 * bound).all()  # the comparison says something
+    samples = 4 * ACTIVE * 8 * BINS if "sweep" in MODELS[model] else ACTIVE * 8 * BINS
+    np.testing.assert_allclose(np.mean(misfit), 1, atol=4 / np.sqrt(samples * trials))
+
+
+def test_estimates_turn_and_move_with_the_scene():
+    angle, shift = 0.7, np.array([100.0, -40.0, 0.0])
+    c, s = np.cos(angle), np.sin(angle)
+    turn = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1.0]])
+    options = {"sweep": FOUR, "gain_known": False, "noise": 1e-9}
+    plain = small(position=(24.0, 37.0, 0.0), heading=0.4, **options)
+    moved = small(
+        base_station=turn @ [0, 0, 40.0] + shift,
+        axis=turn @ [1.0, 0, 0],
+        surface=turn @ [-20.0, 20, 30] + shift,
+        horizontal=turn @ [0, 1.0, 0],
+        normal=turn @ [1.0, 0, 0],
+        focus=turn @ np.array(FOCUS) + shift,
+        position=turn @ [24.0, 37, 0] + shift,
+        heading=0.4 - angle,  # headings turn clockwise
+        **options,
+    )
+    found = []
+    for scene in (plain, moved):
+        samples = simulate_pilots(scene, ACTIVE, bins_of(scene), key=jax.random.key(5))
+        grid = place_grid(scene, BINS)
+        found.append(estimate_pose(scene, samples, bins_of(scene), grid, scene.user.heading))
+    expected = turn @ np.asarray(found[0].position) + shift
+    np.testing.assert_allclose(found[1].position, expected, rtol=1e-6)
+    assert apart(found[1].heading, float(found[0].heading) - angle) < 1e-6
+    assert float(jnp.linalg.norm(found[0].position - plain.user.position)) > 1e-6  # noise is there
+
+
+def test_samples_of_another_model_show():
+    scene = small(noise=1e-10, **MODELS["gain unknown"])
+    frequency, grid = bins_of(scene), place_grid(scene, BINS)
+    samples = simulate_pilots(scene, ACTIVE, frequency, key=jax.random.key(0))
+    assert estimate_pose(scene, samples, frequency, grid).fits
+    # A second path that the model does not know, a tenth as strong.
+    second = clean(scene.with_user(jnp.array([8.0, 30.0, 0.0]), jnp.asarray(1.0)))
+    assert not estimate_pose(scene, samples + 0.1 * second, frequency, grid).fits
+
+
+def test_noise_alone_is_no_user():
+    scene = small(**MODELS["gain unknown"])
+    frequency, grid = bins_of(scene), place_grid(scene, BINS)
+    noise = jax.random.normal(jax.random.key(1), clean(scene).shape, dtype=complex)
+    noise *= jnp.sqrt(scene.link.noise_density)
+    found = estimate_pose(scene, noise, frequency, grid)
+    assert not found.detected
+    assert found.fits
+
+
+def test_a_reach_the_bins_cannot_tell_apart_is_refused():
+    scene = small()
+    with pytest.raises(ValueError, match="16 bins tell distances from 30 m to 77"):
+        place_grid(scene, 16, 80.0)
