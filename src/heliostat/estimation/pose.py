@@ -23,7 +23,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Complex, Float
+from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
 
 from heliostat.bounds.fisher import identify
 from heliostat.bounds.pose import pose_information
@@ -36,7 +36,12 @@ from heliostat.estimation.search import (
     real_parts,
 )
 from heliostat.geometry.frames import Scalar, Vector, travel
-from heliostat.observation.pilots import pilot_factors
+from heliostat.observation.pilots import (
+    PilotFactors,
+    channel_params,
+    pilot_factors,
+    unknowns_at,
+)
 from heliostat.scene import LocalizationScene
 from heliostat.units import SPEED_OF_LIGHT
 
@@ -108,12 +113,13 @@ def place_grid(scene: LocalizationScene, bins: int, farthest: float | None = Non
     )
 
 
-class _Matched(eqx.Module):
-    """The samples, matched to the transmit beams."""
+class MatchedPilots(eqx.Module):
+    """All that the pilots say about the pose: samples matched to the transmit beams' factor."""
 
     samples: Complex[Array, "config rx bin"]  # [√J]
-    level: Scalar  # norm of the transmit beams' factor [1]
-    unexplained: Scalar  # energy that no mean can explain [J]
+    level: Scalar  # norm of that factor, the root of the number of active antennas [1]
+    unexplained: Scalar  # energy of what was left out, which no mean can explain [J]
+    left_out: int = eqx.field(static=True)  # how many samples that was
 
 
 class _Unknowns(eqx.Module):
@@ -124,23 +130,57 @@ class _Unknowns(eqx.Module):
     clock: Float[Array, "*candidate"]  # [m]
 
 
-def _match(
+def match_pilots(
     scene: LocalizationScene,
     pilots: Complex[Array, "config tx rx bin"],
     frequency: Float[Array, "bin"],
-) -> _Matched:
-    factors = pilot_factors(scene, _channel(scene, _anywhere(scene)), pilots.shape[1], frequency)
-    level = jnp.linalg.norm(factors.over_tx)
-    samples = jnp.einsum("b,kbmf->kmf", jnp.conj(factors.over_tx) / level, pilots)
+) -> MatchedPilots:
+    """Match samples to the transmit beams, whose factor is known; nothing about the pose is lost.
+
+    Args:
+        scene: Base station and surface.
+        pilots: Samples, see `simulate_pilots`. [√J]
+        frequency: Of the bins. [Hz]
+    """
+    antennas = pilots.shape[1]
+    over_tx = pilot_factors(scene, _channel(scene, _ahead(scene)), antennas, frequency).over_tx
+    level = jnp.linalg.norm(over_tx)
+    samples = jnp.einsum("b,kbmf->kmf", jnp.conj(over_tx) / level, pilots)
     unexplained = jnp.maximum(_energy(pilots) - _energy(samples), 0.0)
-    return _Matched(samples, level, unexplained)
+    return MatchedPilots(samples, level, unexplained, pilots.size - samples.size)
+
+
+def simulate_matched(
+    scene: LocalizationScene,
+    active_antennas: int | Scalar,
+    frequency: Float[Array, "bin"],
+    *,
+    clock: float | Scalar = 0.0,
+    key: PRNGKeyArray,
+) -> MatchedPilots:
+    """`match_pilots` of `simulate_pilots` in one, without a sample for every transmit beam.
+
+    Args:
+        scene: The scene as it is.
+        active_antennas: :math:`N_B`; may be traced.
+        frequency: Of the bins. [Hz]
+        clock: Offset of the user's clock, as a distance. [m]
+        key: Of the noise.
+    """
+    unknowns = unknowns_at(scene).at[5].set(clock)
+    factors = pilot_factors(scene, channel_params(scene, unknowns), 1, frequency)
+    level = jnp.sqrt(jnp.asarray(active_antennas, dtype=float))
+    mean = _outer(factors, level)
+    noise = jnp.sqrt(scene.link.noise_density)
+    drawn = jax.random.normal(key, mean.shape, dtype=mean.dtype)
+    return MatchedPilots(mean + noise * drawn, level, jnp.zeros(()), 0)
 
 
 def _energy(samples: Array) -> Scalar:
     return jnp.sum(jnp.abs(samples) ** 2)
 
 
-def _anywhere(scene: LocalizationScene) -> _Unknowns:
+def _ahead(scene: LocalizationScene) -> _Unknowns:
     """Some place in front, for what does not depend on the place."""
     ahead = scene.surface.position + scene.surface.array.normal
     return _Unknowns(ahead[:2], jnp.zeros(()), jnp.zeros(()))
@@ -166,16 +206,18 @@ def _channel(scene: LocalizationScene, at: _Unknowns) -> Float[Array, "param"]:
     )
 
 
+def _outer(factors: PilotFactors, level: Scalar) -> Complex[Array, "config rx bin"]:
+    """Mean of the matched samples. [√J]"""
+    return (factors.amplitude * level) * jnp.einsum(
+        "k,m,f->kmf", factors.response, factors.over_rx, factors.over_band
+    )
+
+
 def _mean(
-    scene: LocalizationScene, at: _Unknowns, antennas: int, level: Scalar, frequency: Array
+    scene: LocalizationScene, at: _Unknowns, level: Scalar, frequency: Float[Array, "bin"]
 ) -> Complex[Array, "config rx bin"]:
     """Mean of the matched samples for a gain of one. [√J]"""
-    factors = pilot_factors(scene, _channel(scene, at), antennas, frequency)
-    return (
-        factors.amplitude
-        * level
-        * jnp.einsum("k,m,f->kmf", factors.response, factors.over_rx, factors.over_band)
-    )
+    return _outer(pilot_factors(scene, _channel(scene, at), 1, frequency), level)
 
 
 def _gain(scene: LocalizationScene, mean: Array, samples: Array) -> Complex[Array, ""]:
@@ -188,18 +230,17 @@ def _gain(scene: LocalizationScene, mean: Array, samples: Array) -> Complex[Arra
 
 def _coarse(
     scene: LocalizationScene,
-    matched: _Matched,
-    antennas: int,
+    matched: MatchedPilots,
     frequency: Float[Array, "bin"],
     grid: PlaceGrid,
 ) -> tuple[_Unknowns, Float[Array, "candidate"]]:
     """The likeliest places of a grid that are no neighbours, and their log-likelihoods."""
     user = scene.user
-    here = _anywhere(scene)
+    here = _ahead(scene)
 
     def factors(arrival: Scalar, delay: Scalar) -> tuple[Array, Array]:
         channel = _channel(scene, here).at[1].set(arrival).at[0].set(delay)
-        found = pilot_factors(scene, channel, antennas, frequency)
+        found = pilot_factors(scene, channel, 1, frequency)
         return found.over_rx, found.over_band
 
     _, bs_to_irs = travel(scene.base_station.position, scene.surface.position)
@@ -230,7 +271,7 @@ def _coarse(
         where = place(bearing, distance)
         offset = _position(scene, where) - scene.surface.position
         channel = _channel(scene, _Unknowns(where, jnp.zeros(()), clock))
-        found = pilot_factors(scene, channel, antennas, frequency)
+        found = pilot_factors(scene, channel, 1, frequency)
         unit = found.amplitude * matched.level * found.response
         overlap, energy = jnp.vdot(unit, seen), length * _energy(unit)
         if scene.link.gain_known:
@@ -294,14 +335,24 @@ def estimate_pose(
             returned first; by default that in which the wave travels to the left of the array's
             axis, seen from above. [rad]
     """
-    antennas = pilots.shape[1]
-    matched = _match(scene, pilots, frequency)
-    starts, values = _coarse(scene, matched, antennas, frequency, grid)
+    return locate(scene, match_pilots(scene, pilots, frequency), frequency, grid, believed_heading)
+
+
+@eqx.filter_jit
+def locate(
+    scene: LocalizationScene,
+    matched: MatchedPilots,
+    frequency: Float[Array, "bin"],
+    grid: PlaceGrid,
+    believed_heading: Scalar | None = None,
+) -> PoseEstimate:
+    """`estimate_pose` from matched pilots; arguments as there."""
+    starts, values = _coarse(scene, matched, frequency, grid)
 
     spread = jnp.sqrt(scene.link.noise_density / 2)
 
     def residual(moves: _Moves) -> Array:
-        mean = _mean(scene, _scaled(scene, moves), antennas, matched.level, frequency)
+        mean = _mean(scene, _scaled(scene, moves), matched.level, frequency)
         fitted = _gain(scene, mean, matched.samples) * mean
         return real_parts((matched.samples - fitted) / spread)
 
@@ -314,12 +365,12 @@ def estimate_pose(
             lambda b: b.clock, best, best.clock - period * jnp.round(best.clock / period)
         )
 
-    mean = _mean(scene, best, antennas, matched.level, frequency)
+    mean = _mean(scene, best, matched.level, frequency)
     gain = _gain(scene, mean, matched.samples)
     noise = scene.link.noise_density
     snr = _energy(gain * mean) / noise
     unknown_count = 3 + 2 * (not scene.link.gain_known) + (not scene.link.clock_known)
-    freedom = pilots.size - unknown_count / 2
+    freedom = matched.samples.size + matched.left_out - unknown_count / 2
     misfit = (left * noise + matched.unexplained) / (noise * freedom)
     cells = grid.bearing.size * grid.distance.size * scene.user.antennas
     explained = _energy(matched.samples) / noise - left
@@ -335,7 +386,7 @@ def estimate_pose(
         headings = jnp.where(apart[0] <= apart[1], headings, headings[::-1])
 
     at = eqx.tree_at(lambda s: s.link.gain, scene.with_user(position, headings[0]), gain + 0j)
-    information = pose_information(at, antennas)
+    information = pose_information(at, matched.level**2)
     return PoseEstimate(
         position,
         headings[0],
