@@ -21,6 +21,7 @@ install: $(READY) ## build .venv from requirements.lock (done by every other tar
 
 reproduce: $(READY) ## every figure of the papers and the verdict on every claim
 	$(BIN)/heliostat reproduce localization --out results/localization
+	$(BIN)/heliostat reproduce sensing --out results/sensing
 
 test: $(READY)   ## the tests, shapes and types checked at run time; long Monte Carlo apart
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope -m "not slow"

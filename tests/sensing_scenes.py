@@ -57,7 +57,7 @@ def sensing_scene(
         key = jax.random.fold_in(jax.random.key(seed), i)
         channels.append(rician(key, specular, real(rician_factor), amplitude))
         distance = jnp.linalg.norm(place(target) - surface.position)
-        gains.append(radar_equation(distance, real(1e-3), real(1.0)) * jnp.exp(0.7j + i))
+        gains.append(radar_equation(distance, real(1e-3), real(1.0)) * jnp.exp(1j * (0.7 + i)))
     return SensingScene(
         bs,
         tuple(placed),

@@ -6,15 +6,21 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
 
 import heliostat as hs
-from heliostat import plots, report, studies
+from heliostat import plots, report, sensing_report, studies
 from heliostat.__main__ import answer
+from heliostat.export import NAMES, patterned
+from heliostat.maps import Area
 from heliostat.scenario import load, scenario_names, scenario_schema, template_text
+from heliostat.sensing_maps import map_design
+from tests.sensing_designs import YARD, cheap_design
 
 HALL = """\
 system: localization
@@ -42,6 +48,7 @@ def hall(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "120")
     (tmp_path / "hall.yaml").write_text(HALL, encoding="utf-8")
+    (tmp_path / "yard.yaml").write_text(YARD, encoding="utf-8")
     (tmp_path / "file.txt").write_text("")
     return tmp_path
 
@@ -159,7 +166,7 @@ def test_map_writes_picture_and_data_and_prints_quantiles(hall, capsys):
         expected = report.map_scenario(
             load("hall.yaml"),
             "reb",
-            area=report.Area(0, 10, -5, 10),
+            area=Area(0, 10, -5, 10),
             points=600,
             active_antennas=3,
             follow=False,
@@ -167,6 +174,106 @@ def test_map_writes_picture_and_data_and_prints_quantiles(hall, capsys):
         np.testing.assert_array_equal(stored.reb, expected.value)
         assert stored.reb.attrs["units"] == "rad"
         assert stored.attrs["title"].startswith("hall: REB; active antennas: 3")
+
+
+# sensing
+
+SENSED = {
+    *(
+        f"{name}.{suffix}"
+        for name in ("scene", "beampattern", "crb", "convergence")
+        for suffix in ("png", "pdf")
+    ),
+    *("results.nc", "design.npz", "design.mat", "report.html"),
+}
+
+
+@pytest.fixture
+def sensed(hall, monkeypatch):
+    """The working folder, and designs that cost nothing."""
+    monkeypatch.setattr(sensing_report, "design_beamforming", cheap_design)
+    return hall
+
+
+def test_run_of_a_sensing_scenario_writes_all_and_its_json_equals_the_api(sensed, capsys):
+    assert answer(["run", "yard.yaml", "--json", "--set", "dwell.patterns=2"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    folder = sensed / "results" / "yard"
+    assert {path.name for path in folder.iterdir()} == SENSED
+    assert told["folder"] == str(folder.relative_to(sensed))
+    scenario = load("yard.yaml", {"dwell.patterns": 2})
+    design = np.load(folder / "design.npz")
+    assert set(design.files) == set(NAMES)
+    sizes = design["rows"] * design["columns"]
+    reflection = [psi[:, :n] for psi, n in zip(design["reflection"], sizes, strict=True)]
+    bounds = hs.direction_bounds(scenario, design["covariance"], reflection)
+    assert told["position_bound_m"] == pytest.approx(bounds.position_bound, rel=1e-9)
+    for i, surface in enumerate(told["surfaces"]):
+        assert surface["azimuth_std_rad"] == pytest.approx(bounds.direction_std[i, 1], rel=1e-9)
+        assert surface["snr_db"] == pytest.approx(10 * np.log10(bounds.snr[i]), rel=1e-9)
+    assert told["method"] == "direct"
+    assert told["provenance"]["overrides"] == {"dwell.patterns": "2"}
+    with xr.open_dataset(folder / "results.nc", engine="h5netcdf") as stored:
+        np.testing.assert_allclose(stored.crb, bounds.crb, rtol=1e-9)
+        assert stored.direction_std.attrs["units"] == "rad"
+
+
+def test_run_of_a_sensing_scenario_prints_bounds_powers_and_slack(sensed, capsys):
+    options = ["--set", "dwell.patterns=2", "--out", "out"]
+    assert answer(["run", "yard.yaml", *options]) == 0
+    printed = capsys.readouterr().out
+    words = (
+        "Position error bound",
+        "Gap",
+        "Status",
+        "elevation",
+        "own noise",
+        "noise echo",
+        "surface",
+        " deg",
+    )
+    assert all(word in printed for word in words)
+    assert "Note: Least SNR: none" in printed
+    assert "Powers by surface, in dBm, of the pattern" in printed
+    assert "Wrote out/report.html" in printed
+
+
+@pytest.mark.parametrize("use", ["fixed", "each"])
+def test_a_sensing_map_writes_picture_and_data(sensed, monkeypatch, capsys, use):
+    asked = []
+
+    def mapped(scene, x, y, *, patterns, min_snr, on_progress):
+        asked.append((len(x) * len(y), patterns, min_snr))
+        design = cheap_design(load("yard.yaml"))
+        sent, psi = patterned(design)
+        found = map_design(scene, tuple(map(jnp.array, sent)), tuple(map(jnp.array, psi)), x, y)
+        return replace(found, each=True)
+
+    monkeypatch.setattr(sensing_report, "map_each", mapped)
+    arguments = ["--points", "12", "--design", use, "--quantity", "direction", "--out", "a.svg"]
+    assert answer(["map", "yard.yaml", *arguments]) == 0
+    printed = capsys.readouterr().out
+    assert "worst surface's direction bound" in printed
+    assert ("a design for each place, the best of 2 starts" in printed) == (use == "each")
+    assert asked == ([(12, 1, 0.0)] if use == "each" else [])
+    assert (sensed / "a.svg").read_text().startswith("<?xml")
+    with xr.open_dataset(sensed / "a.nc", engine="h5netcdf") as stored:
+        assert stored.position_bound.shape == (4, 3)
+        std = np.sqrt((stored.direction_std.values**2).sum(axis=-1)).max(axis=-1)
+        np.testing.assert_array_equal(stored.direction_bound, std)
+        assert stored.attrs["scenario"] == "yard"
+
+
+def test_help_tells_which_system_an_option_is_for(capsys):
+    for command, ours, theirs in (
+        ("run", ["--method"], ["--antennas", "--weight", "--balance"]),
+        ("map", ["--design"], ["--antennas", "--focus"]),
+    ):
+        assert answer([command, "--help"]) == 0
+        _, after = capsys.readouterr().out.split("Options for localization scenarios", 1)
+        localization, sensing = after.split("Options for sensing scenarios", 1)
+        assert all(option in localization for option in theirs)
+        assert all(option in sensing for option in ours)
 
 
 # refusals
@@ -221,6 +328,22 @@ def test_a_bad_scenario_is_refused_in_one_sentence(hall, capsys, command, old, n
             ["map", "hall.yaml", "--focus", "user", "--set", "surface.bits=1", "--out", "q/m.png"],
             ["--focus user", "--focus fixed"],
         ),
+        (["run", "yard.yaml", "--antennas", "2"], ["--antennas 2", "yard describes sensing"]),
+        (["run", "yard.yaml", "--weight", "1"], ["--weight 1.0", "is for localization"]),
+        (["run", "yard.yaml", "--balance", "0"], ["--balance 0.0", "leave it out"]),
+        (["run", "hall.yaml", "--method", "sdr"], ["--method sdr", "is for sensing", "hall"]),
+        (
+            ["run", "yard.yaml", "--method", "sdr", "--set", "dwell.patterns=2"],
+            ["--method sdr", "designs 1 pattern", "dwell.patterns=1"],
+        ),
+        (["map", "yard.yaml", "--focus", "user"], ["--focus user", "yard describes sensing"]),
+        (["map", "yard.yaml", "--quantity", "peb"], ["--quantity peb", "position or direction"]),
+        (["map", "hall.yaml", "--quantity", "position"], ["--quantity position", "peb, reb"]),
+        (["map", "hall.yaml", "--design", "each"], ["--design each", "is for sensing"]),
+        (
+            ["run", "yard.yaml", "--set", "surfaces.0.power=1 pW"],
+            ["surfaces.0.power", "1 pW", "own noise", "write at least"],
+        ),
         (["new", "hall.yaml"], ["hall.yaml", "exists already", "another name"]),
         (["new", "file.txt/a.yaml"], ["file.txt/a.yaml", "cannot be written", "another name"]),
         (["reproduce", "localization", "fig3"], ["fig3", "fig4"]),
@@ -249,7 +372,10 @@ def test_a_wrong_number_of_antennas_is_refused(hall, capsys, value):
 def test_new_writes_a_scenario_that_runs(hall, capsys):
     assert answer(["new", "mine.yaml"]) == 0
     assert (hall / "mine.yaml").read_text() == template_text()
-    assert load("mine.yaml").name == "mine"
+    assert load("mine.yaml").system == "localization"
+    assert answer(["new", "--system", "sensing", "echo.yaml"]) == 0
+    assert (hall / "echo.yaml").read_text() == template_text("sensing")
+    assert load("echo.yaml").system == "sensing"
 
 
 def test_schema_list_cite_and_version(capsys):

@@ -12,6 +12,7 @@ import yaml
 import heliostat as hs
 from heliostat import report
 from heliostat.citation import citation
+from heliostat.maps import Area, AreaMap
 from heliostat.scenario import parse
 
 HALL = """\
@@ -62,7 +63,7 @@ class Page(HTMLParser):
 def page(deployment, tmp_path):
     picture = tmp_path / "a.png"
     picture.write_bytes(b"not quite a picture")
-    text = report.page(deployment, {"Caption & one": picture, "two": picture})
+    text = report.page(deployment).html({"Caption & one": picture, "two": picture})
     return Page(text), text
 
 
@@ -92,7 +93,7 @@ def test_the_default_weight_is_the_apis():
 
 
 def test_a_map_fills_its_area_and_is_the_bound_at_each_place():
-    area = report.Area(1.0, 9.0, -4.0, 8.0)
+    area = Area(1.0, 9.0, -4.0, 8.0)
     found = report.map_scenario(hall(), "peb", area=area, points=24, active_antennas=2)
     assert found.value.shape == (6, 4)
     np.testing.assert_allclose(found.x, [2, 4, 6, 8])
@@ -140,12 +141,12 @@ def test_a_map_steers_the_surface_only_where_nothing_sets_it(overrides, follows)
 def test_quantiles_of_a_map_are_those_of_the_places_in_front():
     value = np.array([[1.0, 2.0, 3.0, 4.0, np.inf], [9.0, 9.0, 9.0, 9.0, 9.0]])
     served = np.array([[True] * 5, [False] * 5])
-    area_map = report.AreaMap(np.arange(5.0), np.arange(2.0), value, "peb", served)
+    area_map = AreaMap(np.arange(5.0), np.arange(2.0), value, "peb", served)
     rows = {row.label: row for row in report.map_rows(area_map)}
     assert rows["minimum"].value == 1.0
     assert rows["median"].text == "3 m"
     assert rows["90 % quantile"].text == "no bound exists"
-    nowhere = report.AreaMap(np.arange(5.0), np.arange(2.0), value, "peb", ~served & False)
+    nowhere = AreaMap(np.arange(5.0), np.arange(2.0), value, "peb", ~served & False)
     assert report.map_rows(nowhere) == []
 
 

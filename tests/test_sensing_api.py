@@ -7,12 +7,14 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 import heliostat as hs
+from heliostat import sensing_api
 from heliostat.bounds.direction import (
     direction_bound,
     direction_information_by_definition,
     position_bound,
     scene_information,
 )
+from tests.sensing_designs import yard
 from tests.sensing_scenes import random_covariance, random_reflections
 
 PAPER = hs.load("sensing-two-surfaces")
@@ -203,3 +205,95 @@ def test_results_show_themselves_in_a_notebook():
     flat = SMALL.updated({"surfaces.1.rows": 1})
     _, covariance, reflection = setting(flat)
     assert "cannot tell" in hs.direction_bounds(flat, covariance, reflection)._repr_html_()
+
+
+# designs
+
+
+def isotropic(scenario, factor=1.0):
+    antennas, power = scenario.base_station.antennas, scenario.base_station.power
+    return np.broadcast_to(factor * power / antennas * np.eye(antennas), (2, antennas, antennas))
+
+
+@pytest.mark.parametrize("function", [hs.design_beamforming, hs.design_for_region])
+def test_a_design_is_asked_for_what_the_scenario_demands(monkeypatch, function):
+    scenario = SMALL.updated({"dwell.patterns": 2, "dwell.min_snr": "13 dB"})
+    asked = []
+
+    def designed(scenes, **options):
+        asked.append((scenes, options))
+        raise InterruptedError("enough is known")
+
+    monkeypatch.setattr(sensing_api, "design_both", designed)
+    monkeypatch.setattr(sensing_api, "design_everywhere", designed)
+    places = [[5.0, 15.0, 0.0], [3.0, 16.0, 1.0]]
+    key = jax.random.key(7)
+    if function is hs.design_beamforming:
+        with pytest.raises(InterruptedError):
+            function(scenario, key=key, seed=4)
+        ((scene, options),) = asked
+        assert options.pop("method") == "direct"
+    else:
+        with pytest.raises(InterruptedError):
+            function(scenario, places, "mean", key=key, seed=4)
+        (((scene, other), options),) = asked
+        assert options.pop("criterion") == "mean"
+        there = scenario.updated({"target.position": places[1]}).build(key)
+        np.testing.assert_allclose(other.target.position, places[1])
+        np.testing.assert_allclose(other.target_gain, there.target_gain, rtol=1e-12)
+    assert options == {"patterns": 2, "min_snr": pytest.approx(10**1.3), "seed": 4}
+    np.testing.assert_array_equal(scene.bs_to_irs[1], scenario.build(key).bs_to_irs[1])
+
+
+def test_a_reflective_design_beats_random_phases_and_keeps_every_constraint():
+    scenario = yard()
+    covariance = isotropic(scenario)
+    design = hs.design_reflection(scenario, covariance, seed=1)
+    bounds = hs.direction_bounds(scenario, covariance, design.reflection)
+    np.testing.assert_allclose(bounds.crb, design.crb, rtol=1e-9)
+    np.testing.assert_array_equal(design.covariance, covariance)
+    for left in (design.slack.transmit, design.slack.surface, design.slack.amplitude):
+        assert np.all(np.asarray(left) >= -1e-9)
+    others = [
+        hs.direction_bounds(scenario, covariance, random_reflections(scenario.build(), seed)).crb
+        for seed in range(20)
+    ]
+    assert np.all(design.crb < np.min(others, axis=0))
+
+
+@pytest.mark.slow
+def test_the_relaxation_does_not_beat_the_direct_reflective_design():
+    scenario = yard()
+    covariance = isotropic(scenario)
+    design = hs.design_reflection(scenario, covariance, seed=1)
+    relaxed = hs.design_reflection(scenario, covariance, "sdr", seed=1)
+    assert np.all(relaxed.crb >= design.crb * (1 - 1e-3))  # from several starts, not one
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (
+            lambda: hs.design_beamforming(SMALL.updated({"dwell.patterns": 2}), "sdr"),
+            "dwell.patterns of .* is 2, method 'sdr' designs 1 pattern",
+        ),
+        (
+            lambda: hs.design_reflection(SMALL, isotropic(SMALL, 2.0)),
+            r"sends 40 W .* base_station.power .* is 20 W; multiply it by at most 0\.5",
+        ),
+        (lambda: hs.design_reflection(SMALL, np.eye(6)), r"\(6, 6\); .* needs \(surface, tx, tx\)"),
+        (
+            lambda: hs.design_for_region(SMALL, [5, 15, 0]),
+            r"shape \(3,\); it needs \(position, 3\)",
+        ),
+        (lambda: hs.design_for_region(SMALL, np.zeros((0, 3))), r"shape \(0, 3\)"),
+        (lambda: hs.design_for_region(SMALL, [[5, 15, np.nan]]), "not finite"),
+        (
+            lambda: hs.design_for_region(SMALL, [[5, 15, 0], [-6, 15, 0]]),
+            r"positions\[1\] is \(-6, 15, 0\), behind surfaces\.0",
+        ),
+    ],
+)
+def test_designs_that_cannot_be_are_refused(ask, message):
+    with pytest.raises(ValueError, match=message):
+        ask()

@@ -14,6 +14,10 @@ from typing import TYPE_CHECKING, Any
 os.environ["JAX_ENABLE_X64"] = "1"
 if "jax" in sys.modules:
     sys.modules["jax"].config.update("jax_enable_x64", True)
+# XLA has as many threads as there are cores. With few of them, batched linear algebra can fill
+# them all with tasks that wait for tasks that find no thread, for ever.
+if (os.cpu_count() or 1) < 16:
+    os.environ.setdefault("NPROC", "16")
 
 __version__ = "0.1.0"
 
@@ -24,8 +28,22 @@ if TYPE_CHECKING:
         pose_bounds,
         under_errors,
     )
+    from heliostat.estimation_api import (
+        estimate_direction,
+        estimate_pose,
+        simulate_echoes,
+        simulate_pilots,
+        triangulate,
+    )
+    from heliostat.protocol_api import run_protocol
     from heliostat.scenario import ScenarioError, load
-    from heliostat.sensing_api import design_transmit, direction_bounds
+    from heliostat.sensing_api import (
+        design_beamforming,
+        design_for_region,
+        design_reflection,
+        design_transmit,
+        direction_bounds,
+    )
 
 _HOME = {
     "load": "scenario",
@@ -36,16 +54,34 @@ _HOME = {
     "under_errors": "api",
     "direction_bounds": "sensing_api",
     "design_transmit": "sensing_api",
+    "design_reflection": "sensing_api",
+    "design_beamforming": "sensing_api",
+    "design_for_region": "sensing_api",
+    "simulate_pilots": "estimation_api",
+    "estimate_pose": "estimation_api",
+    "simulate_echoes": "estimation_api",
+    "estimate_direction": "estimation_api",
+    "triangulate": "estimation_api",
+    "run_protocol": "protocol_api",
 }
 
 __all__ = [
     "ScenarioError",
     "allocate_time",
+    "design_beamforming",
+    "design_for_region",
+    "design_reflection",
     "design_transmit",
     "direction_bounds",
     "effective_rate",
+    "estimate_direction",
+    "estimate_pose",
     "load",
     "pose_bounds",
+    "run_protocol",
+    "simulate_echoes",
+    "simulate_pilots",
+    "triangulate",
     "under_errors",
 ]
 

@@ -24,7 +24,8 @@ def answer(arguments: list[str]) -> int:
     Args:
         arguments: What was typed after the command's name.
     """
-    from heliostat.cli import UserError, app
+    from heliostat.cli import app
+    from heliostat.console import UserError
 
     try:
         app(arguments, prog_name="heliostat")

@@ -250,7 +250,18 @@ def most_active_antennas(scenario: AnyScenario) -> int:
     return min(scenario.base_station.antennas, int(fitting + rounding + 1e-9))
 
 
-def _active(scenario: LocalizationScenario, active_antennas: int | None) -> Float[Array, ""]:
+def chosen_antennas(
+    scenario: LocalizationScenario, active_antennas: int | None
+) -> Float[Array, ""]:
+    """The antennas asked for, or as many as the period holds, checked.
+
+    Args:
+        scenario: A loaded localization scenario.
+        active_antennas: None for as many as fit.
+
+    Raises:
+        ValueError: There are not so many, or the period does not hold their pilots.
+    """
     most = most_active_antennas(scenario)
     chosen = most if active_antennas is None else active_antennas
     if isinstance(chosen, bool) or chosen != int(chosen) or not 1 <= chosen <= most:
@@ -281,7 +292,7 @@ def pose_bounds(
         ValueError: ``active_antennas`` is out of range.
     """
     scenario = of_system(scenario, LocalizationScenario, "pose_bounds")
-    antennas = _active(scenario, active_antennas)
+    antennas = chosen_antennas(scenario, active_antennas)
     peb, reb, information, rank, lost, directions = _bounds(
         scenario.model.as_printed, build(scenario, key), antennas
     )
@@ -312,7 +323,7 @@ def effective_rate(
         ValueError: ``active_antennas`` is out of range.
     """
     scenario = of_system(scenario, LocalizationScenario, "effective_rate")
-    antennas = _active(scenario, active_antennas)
+    antennas = chosen_antennas(scenario, active_antennas)
     return EffectiveRate(*(float(x) for x in _rates(build(scenario, key), antennas)))
 
 
@@ -425,7 +436,7 @@ def under_errors(
         ValueError: ``active_antennas`` is out of range.
     """
     scenario = of_system(scenario, LocalizationScenario, "under_errors")
-    antennas = _active(scenario, active_antennas)
+    antennas = chosen_antennas(scenario, active_antennas)
     if scenario.surface.phases != "designed" or not (
         scenario.errors.position or scenario.errors.mobility
     ):

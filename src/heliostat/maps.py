@@ -1,9 +1,11 @@
 """Bounds and rates over an area: what a user would get at each place."""
 
+import math
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +25,43 @@ from heliostat.scene import LocalizationScene
 
 Quantity = Literal["peb", "reb", "rate"]
 UNITS: dict[Quantity, str] = {"peb": "m", "reb": "rad", "rate": "bit/s"}
+
+
+class Area(NamedTuple):
+    """A rectangle at one height. [m]"""
+
+    x0: float
+    x1: float
+    y0: float
+    y1: float
+
+    def cells(self, points: int) -> tuple[np.ndarray, np.ndarray]:
+        """Centres of about so many nearly square cells that fill it: columns' x, rows' y. [m]
+
+        Args:
+            points: How many, about.
+        """
+        width, height = self.x1 - self.x0, self.y1 - self.y0
+        columns = min(max(round(math.sqrt(points * width / height)), 1), points)
+        rows = max(round(points / columns), 1)
+        x = self.x0 + width * (np.arange(columns) + 0.5) / columns
+        y = self.y0 + height * (np.arange(rows) + 0.5) / rows
+        return x, y
+
+
+def area_around(places: Iterable[Sequence[float]]) -> Area:
+    """A rectangle that holds all places, with a margin.
+
+    Args:
+        places: x, y and perhaps z of each. [m]
+    """
+    every = np.array([place[:2] for place in places])
+    low, high = every.min(axis=0), every.max(axis=0)
+    longest = max(float(np.max(high - low)), 1.0)
+    half = np.maximum((high - low) / 2 + 0.15 * longest, 0.4 * longest)
+    (x0, y0), (x1, y1) = (low + high) / 2 - half, (low + high) / 2 + half
+    return Area(float(x0), float(x1), float(y0), float(y1))
+
 
 CHUNK = 1 << 15
 """Positions computed at once: some 100 numbers each fit into a processor's cache and far below

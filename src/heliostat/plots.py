@@ -1,7 +1,7 @@
 """Pictures of scenes, maps and trade-offs: results in, figures out, no physics."""
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from mpl_toolkits.mplot3d import Axes3D  # type: ignore[import-untyped]
 
 from heliostat.api import TimeAllocation, TradeOff
+from heliostat.geometry.arrays import PlanarArray
 from heliostat.geometry.frames import user_axis
 from heliostat.maps import AreaMap, Quantity
 from heliostat.scene import LocalizationScene
@@ -60,46 +61,75 @@ def save_figure(figure: Figure, path: Path) -> None:
 # The scene ---------------------------------------------------------------------------------------
 
 
-class _Sketch(NamedTuple):
+class Sketch(NamedTuple):
     """What a scene looks like, in space."""
 
+    nodes: np.ndarray  # what stands in it, [node xyz] [m]
     lines: list[tuple[np.ndarray, dict[str, Any]]]  # [point xyz] in metres, and how it is drawn
     arrows: list[tuple[np.ndarray, np.ndarray, str]]  # start and extent in metres, and its colour
 
 
-def _sketch(scene: LocalizationScene) -> _Sketch:
+BLOCKED: dict[str, Any] = {
+    "color": GREY,
+    "linestyle": (0, (4, 3)),
+    "label": "line of sight, blocked",
+}
+THICK: dict[str, Any] = {"linewidth": 3.5, "solid_capstyle": "butt"}
+POINT: dict[str, Any] = {"linestyle": "none", "markeredgecolor": "white", "markersize": 8}
+BS_POINT: dict[str, Any] = {"marker": "^", "color": "black", "label": "base station and its array"}
+"""How the parts of every scene are drawn."""
+
+
+def symbol_size(nodes: np.ndarray) -> float:
+    """Half the side of arrays and panels, which are drawn larger than they are. [m]
+
+    Args:
+        nodes: What stands in the scene, [node xyz]. [m]
+    """
+    return 0.07 * float(np.ptp(nodes, axis=0).max())
+
+
+def outline(centre: np.ndarray, panel: PlanarArray, size: float) -> np.ndarray:
+    """The edge of a panel. [corner xyz] [m]
+
+    Args:
+        centre: Where it is. [m]
+        panel: How it lies.
+        size: Half its side. [m]
+    """
+    row, column = size * np.asarray(panel.horizontal), size * np.asarray(panel.vertical)
+    corners = [row + column, row - column, -row - column, column - row, row + column]
+    return np.asarray(centre + np.stack(corners))
+
+
+def _sketch(scene: LocalizationScene) -> Sketch:
     """Lines and arrows of a scene; the arrays and the panel are larger than they are."""
     panel = scene.surface.array
     base_station, surface, user = _nodes(scene)
-    size = 0.07 * float(np.ptp([base_station, surface, user], axis=0).max())
+    nodes = np.stack([base_station, surface, user])
+    size = symbol_size(nodes)
     bs_axis = size * np.asarray(scene.base_station.array.axis)
     axis = size * np.asarray(user_axis(scene.user.heading))
-    row, column = size * np.asarray(panel.horizontal), size * np.asarray(panel.vertical)
-    corners = [row + column, row - column, -row - column, column - row, row + column]
     hops = " and ".join(
         format_quantity(float(np.linalg.norm(end - start)), "length")
         for start, end in ((base_station, surface), (surface, user))
     )
     heading = format_quantity(float(scene.user.heading), "angle")
 
-    blocked = {"color": GREY, "linestyle": (0, (4, 3)), "label": "line of sight, blocked"}
-    thick = {"linewidth": 3.5, "solid_capstyle": "butt"}
-    point = {"linestyle": "none", "markeredgecolor": "white", "markersize": 8}
-    bs_point = {"marker": "^", "color": "black", "label": "base station and its array"}
     surface_point = {"marker": "s", "color": ORANGE, "label": "surface and its normal"}
     user_point = {"marker": "o", "color": GREEN, "label": f"user, its array turned by {heading}"}
     lines: list[tuple[np.ndarray, dict[str, Any]]] = [
-        (np.stack([base_station, user]), blocked),
+        (np.stack([base_station, user]), BLOCKED),
         (np.stack([base_station, surface, user]), {"color": BLUE, "label": f"path, {hops}"}),
-        (surface + np.stack(corners), {"color": ORANGE, "linewidth": 2.5}),
-        (np.stack([base_station - bs_axis, base_station + bs_axis]), thick | {"color": "black"}),
-        (np.stack([user - axis, user + axis]), thick | {"color": GREEN}),
-        (base_station[None], point | bs_point),
-        (surface[None], point | surface_point),
-        (user[None], point | user_point),
+        (outline(surface, panel, size), {"color": ORANGE, "linewidth": 2.5}),
+        (np.stack([base_station - bs_axis, base_station + bs_axis]), THICK | {"color": "black"}),
+        (np.stack([user - axis, user + axis]), THICK | {"color": GREEN}),
+        (base_station[None], POINT | BS_POINT),
+        (surface[None], POINT | surface_point),
+        (user[None], POINT | user_point),
     ]
     normal = 2.5 * size * np.asarray(panel.normal)
-    return _Sketch(lines, [(surface, normal, ORANGE), (user, 2.5 * axis, GREEN)])
+    return Sketch(nodes, lines, [(surface, normal, ORANGE), (user, 2.5 * axis, GREEN)])
 
 
 def _axes_of(space: Axes3D) -> tuple[Axis, Axis, Axis]:
@@ -118,7 +148,15 @@ def scene_figure(scene: LocalizationScene) -> Figure:
     Args:
         scene: The scene.
     """
-    sketch = _sketch(scene)
+    return draw_scene(_sketch(scene))
+
+
+def draw_scene(sketch: Sketch) -> Figure:
+    """A scene from above and in 3-D.
+
+    Args:
+        sketch: What it looks like.
+    """
     with styled():
         room = ConstrainedLayoutEngine(rect=(0, 0, 0.96, 1))  # it overlooks the label of z
         figure = Figure(figsize=(9.0, 4.8), layout=room)
@@ -134,7 +172,7 @@ def scene_figure(scene: LocalizationScene) -> Figure:
         above.margins(0.12)
 
         space = figure.add_subplot(1, 2, 2, projection="3d")
-        nodes = np.stack(_nodes(scene))
+        nodes = sketch.nodes
         floor = min(0.0, float(nodes[:, 2].min()))
         for node in nodes:
             stem = np.stack([node, [*node[:2], floor]])
@@ -167,6 +205,28 @@ def scene_figure(scene: LocalizationScene) -> Figure:
 _LOST: dict[str, Any] = {"facecolor": "#E4E4E4", "edgecolor": "#9A9A9A", "hatch": "////"}
 
 
+class Marks(NamedTuple):
+    """Things of one kind that stand in a map."""
+
+    label: str
+    marker: str
+    color: str
+    places: np.ndarray  # [thing xyz] [m]
+
+
+class Cells(NamedTuple):
+    """What a map shows."""
+
+    x: np.ndarray  # centres of the columns [m]
+    y: np.ndarray  # centres of the rows [m]
+    value: np.ndarray  # [row column], in the unit of the label
+    served: np.ndarray  # [row column]: whether a value can be there at all
+    label: str  # of the scale, with its unit
+    norm: Normalize | None  # of the finite values; None where there are none
+    infinite: str = "no bound exists"
+    unserved: str = "behind the surface"
+
+
 def map_figure(area_map: AreaMap, scene: LocalizationScene, title: str) -> Figure:
     """A map in colours, with what stands in it.
 
@@ -177,10 +237,33 @@ def map_figure(area_map: AreaMap, scene: LocalizationScene, title: str) -> Figur
         scene: Where base station, surface and user are.
         title: Of the picture; a semicolon ends a line.
     """
-    served = area_map.served
-    infinite = served & np.isinf(area_map.value)
-    finite = area_map.value[served & ~infinite]
-    extent = (*_edges(area_map.x), *_edges(area_map.y))
+    finite = area_map.value[area_map.served & np.isfinite(area_map.value)]
+    label, factor, norm = "", 1.0, None
+    if finite.size:
+        label, factor = _scale(area_map.quantity, finite)
+        logarithmic = area_map.quantity != "rate"
+        norm = map_norm(factor * finite, logarithmic=logarithmic)
+    value = factor * area_map.value
+    cells = Cells(area_map.x, area_map.y, value, area_map.served, label, norm)
+    base_station, surface, user = (node[None] for node in _nodes(scene))
+    marks = [
+        Marks("base station", "^", "black", base_station),
+        Marks("surface", "s", ORANGE, surface),
+        Marks("user", "o", "white", user),
+    ]
+    return draw_map(cells, marks, title)
+
+
+def draw_map(cells: Cells, marks: Sequence[Marks], title: str) -> Figure:
+    """A map in colours, with what stands in it.
+
+    Args:
+        cells: What to draw.
+        marks: What stands in it.
+        title: Of the picture; a semicolon ends a line.
+    """
+    infinite = cells.served & np.isinf(cells.value)
+    extent = (*_edges(cells.x), *_edges(cells.y))
     with styled():
         height = 4.6 * (extent[3] - extent[2]) / (extent[1] - extent[0])
         figure = Figure(figsize=(6.4, min(max(height, 1.8), 6.0) + 1.3))
@@ -190,22 +273,21 @@ def map_figure(area_map: AreaMap, scene: LocalizationScene, title: str) -> Figur
         axes.set(xlim=extent[:2], ylim=extent[2:])
         axes.grid(False)
         place: dict[str, Any] = {"origin": "lower", "extent": extent, "interpolation": "nearest"}
-        if finite.size:
-            label, factor = _scale(area_map.quantity, finite)
-            norm = _norm(area_map.quantity, factor * finite)
-            shown = np.where(served & ~infinite, factor * area_map.value, np.nan)
-            image = axes.imshow(shown, norm=norm, **place)
-            beyond = "max" if isinstance(norm, LogNorm) else "neither"
-            bar = figure.colorbar(image, ax=axes, label=label, extend=beyond)
-            if isinstance(norm, LogNorm):
-                _plain_ticks(bar.ax.yaxis, norm)
-        handles = _mark(axes, scene)
+        if cells.norm is not None:
+            shown = np.where(cells.served & ~infinite, cells.value, np.nan)
+            image = axes.imshow(shown, norm=cells.norm, **place)
+            logarithmic = isinstance(cells.norm, LogNorm)
+            beyond = "max" if logarithmic else "neither"
+            bar = figure.colorbar(image, ax=axes, label=cells.label, extend=beyond)
+            if logarithmic:
+                plain_ticks(bar.ax.yaxis, cells.norm)
+        handles = _mark(axes, marks)
         if infinite.any():
             axes.imshow(np.where(infinite, 0.0, np.nan), cmap=ListedColormap([RED]), **place)
-            handles.append(Patch(color=RED, label="no bound exists"))
-        if not served.all():
+            handles.append(Patch(color=RED, label=cells.infinite))
+        if not cells.served.all():
             axes.patch.set(**_LOST, linewidth=0)
-            handles.append(Patch(**_LOST, linewidth=0, label="behind the surface"))
+            handles.append(Patch(**_LOST, linewidth=0, label=cells.unserved))
         figure.legend(handles=handles, loc="outside lower center", ncols=5, columnspacing=1.2)
     return figure
 
@@ -216,14 +298,30 @@ def _scale(quantity: Quantity, values: np.ndarray) -> tuple[str, float]:
         return "effective rate [Mbit/s]", 1e-6
     if quantity == "reb":
         return "heading error bound [deg]", float(to_deg(1.0))
+    unit, factor = length_unit(values)
+    return f"position error bound [{unit}]", factor
+
+
+def length_unit(values: np.ndarray) -> tuple[str, float]:
+    """The unit of length that fits most of some finite values, and its factor from metres.
+
+    Args:
+        values: At least one. [m]
+    """
     high = float(np.quantile(values, 0.98))
     units = {"m": 1.0, "cm": 1e2, "mm": 1e3, "um": 1e6}
     unit = next((unit for unit, factor in units.items() if factor * high >= 0.8), "um")
-    return f"position error bound [{unit}]", units[unit]
+    return unit, units[unit]
 
 
-def _norm(quantity: Quantity, values: np.ndarray) -> Normalize:
-    if quantity == "rate":
+def map_norm(values: np.ndarray, *, logarithmic: bool) -> Normalize:
+    """The scale of a map; of a logarithmic one the worst places share the last colour.
+
+    Args:
+        values: All that are finite, at least one.
+        logarithmic: Whether ratios count.
+    """
+    if not logarithmic:
         return Normalize(float(values.min()), float(values.max()))
     low, high = float(values.min()), float(np.quantile(values, 0.98))
     return LogNorm(low, max(high, 1.1 * low))
@@ -235,8 +333,13 @@ def _edges(centres: np.ndarray) -> tuple[float, float]:
     return float(centres[0] - half), float(centres[-1] + half)
 
 
-def _plain_ticks(axis: Axis, norm: Normalize) -> None:
-    """Ticks of a logarithmic axis as plain numbers: decades, and between them if they are few."""
+def plain_ticks(axis: Axis, norm: Normalize) -> None:
+    """Ticks of a logarithmic axis as plain numbers: decades, and between them if they are few.
+
+    Args:
+        axis: The axis.
+        norm: Its range.
+    """
     decades = np.log10((norm.vmax or 1) / (norm.vmin or 1))
     steps = (1,) if decades > 2.5 else (1, 2, 5) if decades > 0.7 else range(1, 10)
     axis.set_major_locator(LogLocator(subs=tuple(steps)))
@@ -244,17 +347,18 @@ def _plain_ticks(axis: Axis, norm: Normalize) -> None:
     axis.set_minor_locator(NullLocator())
 
 
-def _mark(axes: Axes, scene: LocalizationScene) -> list[Any]:
-    """Mark base station, surface and user as far as they are in view, for the legend."""
-    marks = (("base station", "^", "black"), ("surface", "s", ORANGE), ("user", "o", "white"))
+def _mark(axes: Axes, marks: Sequence[Marks]) -> list[Any]:
+    """Mark what is in view, with one entry each for the legend."""
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     handles: list[Any] = []
-    for node, (label, marker, color) in zip(_nodes(scene), marks, strict=True):
-        if left <= node[0] <= right and bottom <= node[1] <= top:
+    for label, marker, color, places in marks:
+        x, y = places[:, 0], places[:, 1]
+        seen = (left <= x) & (x <= right) & (bottom <= y) & (y <= top)
+        if seen.any():
             edge = "white" if color == "black" else "black"
             look: dict[str, Any] = {"marker": marker, "color": color, "markeredgecolor": edge}
             look |= {"linestyle": "none", "markersize": 8, "label": label, "clip_on": False}
-            handles += axes.plot(node[0], node[1], **look)
+            handles += axes.plot(x[seen], y[seen], **look)
     return handles
 
 
@@ -301,7 +405,7 @@ def trade_off_figure(
         for axes in (plane, lower):
             if bounded.size:
                 axes.set_yscale("log")
-                _plain_ticks(axes.yaxis, Normalize(*axes.get_ylim()))
+                plain_ticks(axes.yaxis, Normalize(*axes.get_ylim()))
             else:
                 axes.set_yticks([])
                 told = "No PEB exists." if axes is lower else f"No PEB exists. {reason}"

@@ -1,19 +1,15 @@
 """What `heliostat run` finds out about a deployment, and how it is told: JSON, netCDF, one page."""
 
-import base64
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
-import jinja2
 import numpy as np
 import xarray as xr
 
-import heliostat
+from heliostat import plots
 from heliostat.api import (
     EffectiveRate,
     ErrorEffect,
@@ -29,30 +25,30 @@ from heliostat.api import (
     trade_off_of,
     under_errors,
 )
-from heliostat.citation import citation
-from heliostat.maps import UNITS, AreaMap, Quantity, map_area
+from heliostat.maps import UNITS, Area, AreaMap, Quantity, area_around, map_area
 from heliostat.scenario import LocalizationScenario
 from heliostat.scene import LocalizationScene
-from heliostat.studies.study import commit
 from heliostat.surface.passive import Phased
-from heliostat.units import format_quantity, to_db
+from heliostat.telling import (
+    Page,
+    Row,
+    Table,
+    angle,
+    length,
+    listed,
+    provenance,
+    rate,
+    share,
+    without_infinities,
+    write_page,
+)
+from heliostat.units import to_db
 
 WEIGHT = 1e-10
 """What a bit/s is worth where nobody says: the weight of the paper's figures. [(m + rad) s/bit]"""
 
-_FOLDER = files("heliostat")
-
 
 # What is found out -------------------------------------------------------------------------------
-
-
-class Area(NamedTuple):
-    """A rectangle at the user's height. [m]"""
-
-    x0: float
-    x1: float
-    y0: float
-    y1: float
 
 
 @dataclass(frozen=True)
@@ -144,16 +140,9 @@ def follows_user(scenario: LocalizationScenario) -> bool:
 
 def default_area(scenario: LocalizationScenario) -> Area:
     """A rectangle that holds base station, surface and user, with a margin."""
-    places = [
-        scenario.base_station.position,
-        scenario.surface.position,
-        scenario.user.position,
-    ]
-    low, high = np.min(places, axis=0)[:2], np.max(places, axis=0)[:2]
-    longest = max(float(np.max(high - low)), 1.0)
-    half = np.maximum((high - low) / 2 + 0.15 * longest, 0.4 * longest)
-    (x0, y0), (x1, y1) = (low + high) / 2 - half, (low + high) / 2 + half
-    return Area(float(x0), float(x1), float(y0), float(y1))
+    return area_around(
+        [scenario.base_station.position, scenario.surface.position, scenario.user.position]
+    )
 
 
 def map_title(
@@ -198,11 +187,8 @@ def map_scenario(
         on_progress: Called with the rows done and the rows in all.
     """
     area = default_area(scenario) if area is None else area
-    width, height = area.x1 - area.x0, area.y1 - area.y0
-    columns = min(max(round(math.sqrt(points * width / height)), 1), points)
-    rows = max(round(points / columns), 1)
-    x = area.x0 + width * (np.arange(columns) + 0.5) / columns
-    y = area.y0 + height * (np.arange(rows) + 0.5) / rows
+    x, y = area.cells(points)
+    columns, rows = len(x), len(y)
 
     scene = build(scenario)
     alignment = scene.surface.alignment
@@ -231,55 +217,20 @@ def map_scenario(
 
 # How it is told ----------------------------------------------------------------------------------
 
-_SUFFIX = {"1": "", "m": "_m", "rad": "_rad", "bit/s": "_bit_per_s", "dB": "_db"}
-
-
-class Row(NamedTuple):
-    """One number, as people and programs are told it."""
-
-    name: str
-    unit: str
-    label: str
-    text: str
-    value: float  # in that unit
-
-    @property
-    def key(self) -> str:
-        """Its name in JSON, with the unit."""
-        return self.name + _SUFFIX[self.unit]
-
-
-def _length(name: str, label: str, value: float) -> Row:
-    text = format_quantity(value, "length") if math.isfinite(value) else "no bound exists"
-    return Row(name, "m", label, text, value)
-
-
-def _angle(name: str, label: str, value: float) -> Row:
-    text = f"{format_quantity(value, 'angle')} = {value:.3g} rad"
-    return Row(name, "rad", label, text if math.isfinite(value) else "no bound exists", value)
-
-
-def _rate(name: str, label: str, value: float) -> Row:
-    return Row(name, "bit/s", label, f"{value / 1e6:.4g} Mbit/s", value)
-
-
-def _share(name: str, label: str, value: float) -> Row:
-    return Row(name, "1", label, f"{value:.3g}", value)
-
 
 def bounds_rows(deployment: Deployment) -> list[Row]:
     """Bounds and rate with the antennas asked for."""
-    bounds, rate = deployment.bounds, deployment.rate
-    antennas, snr_db = deployment.active_antennas, float(to_db(rate.snr))
+    bounds, effective = deployment.bounds, deployment.rate
+    antennas, snr_db = deployment.active_antennas, float(to_db(effective.snr))
     return [
         Row("active_antennas", "1", "Active antennas", str(antennas), antennas),
-        _length("peb", "Position error bound (PEB)", bounds.peb),
-        _angle("reb", "Heading error bound (REB)", bounds.reb),
+        length("peb", "Position error bound (PEB)", bounds.peb),
+        angle("reb", "Heading error bound (REB)", bounds.reb),
         Row("rank", "1", "Directions of the pose seen", f"{bounds.rank} of 3", bounds.rank),
-        _rate("eadr", "Effective rate, DFT beams", rate.eadr),
-        _rate("eadr_closed_form", "Effective rate, exact beams", rate.eadr_closed_form),
+        rate("eadr", "Effective rate, DFT beams", effective.eadr),
+        rate("eadr_closed_form", "Effective rate, exact beams", effective.eadr_closed_form),
         Row("snr", "dB", "SNR, DFT beams", f"{snr_db:.1f} dB", snr_db),
-        _share("time_ratio", "Pilots' share of the period", rate.time_ratio),
+        share("time_ratio", "Pilots' share of the period", effective.time_ratio),
     ]
 
 
@@ -293,12 +244,12 @@ def allocation_rows(deployment: Deployment) -> list[Row]:
     antennas = f"{best.active_antennas} of {count}"
     return [
         Row("active_antennas", "1", "Active antennas", antennas, best.active_antennas),
-        _length("peb", "PEB with them", float(choices.peb[at])),
-        _angle("reb", "REB with them", float(choices.reb[at])),
-        _rate("eadr", "Effective rate with them", float(choices.eadr[at])),
-        _share("time_ratio", "Pilots' share with them", float(choices.ratio[at])),
-        _share("ratio", "Best share, continuous", best.ratio),
-        _share("peak_rate_ratio", "Share at the rate's peak", best.peak_rate_ratio),
+        length("peb", "PEB with them", float(choices.peb[at])),
+        angle("reb", "REB with them", float(choices.reb[at])),
+        rate("eadr", "Effective rate with them", float(choices.eadr[at])),
+        share("time_ratio", "Pilots' share with them", float(choices.ratio[at])),
+        share("ratio", "Best share, continuous", best.ratio),
+        share("peak_rate_ratio", "Share at the rate's peak", best.peak_rate_ratio),
         Row("kkt_residual", "1", "KKT residual", f"{best.kkt_residual:.1e}", best.kkt_residual),
         Row("dominated_choices", "1", "Choices that another beats", f"{beaten} of {count}", beaten),
     ]
@@ -311,11 +262,20 @@ def error_rows(deployment: Deployment) -> list[Row]:
         return []
     return [
         Row("errors_trials", "1", "Trials", str(effect.trials), effect.trials),
-        _length("errors_peb_median", "PEB, median", effect.peb_median),
-        _length("errors_peb_90", "PEB, 90 % quantile", effect.peb_90),
-        _angle("errors_reb_median", "REB, median", effect.reb_median),
-        _rate("errors_eadr_mean", "Effective rate, mean", effect.eadr_mean),
-        _rate("errors_eadr_10", "Effective rate, 10 % quantile", effect.eadr_10),
+        length("errors_peb_median", "PEB, median", effect.peb_median),
+        length("errors_peb_90", "PEB, 90 % quantile", effect.peb_90),
+        angle("errors_reb_median", "REB, median", effect.reb_median),
+        rate("errors_eadr_mean", "Effective rate, mean", effect.eadr_mean),
+        rate("errors_eadr_10", "Effective rate, 10 % quantile", effect.eadr_10),
+    ]
+
+
+def tables(deployment: Deployment) -> list[Table]:
+    """All numbers that people are told; a table without lines where there is nothing to tell."""
+    return [
+        listed("Bounds and rate", bounds_rows(deployment)),
+        listed("Best allocation", allocation_rows(deployment), weighing(deployment), "best_"),
+        listed("Steered by estimates", error_rows(deployment), "errors of the scenario", "best_"),
     ]
 
 
@@ -331,29 +291,10 @@ def map_rows(area_map: AreaMap) -> list[Row]:
     served = area_map.value[area_map.served]
     if not served.size:
         return []
-    row = {"peb": _length, "reb": _angle, "rate": _rate}[area_map.quantity]
+    row = {"peb": length, "reb": angle, "rate": rate}[area_map.quantity]
     least, median, most = np.quantile(served, [0, 0.5, 0.9], method="inverted_cdf").tolist()
     labels = {"minimum": least, "median": median, "90 % quantile": most}
     return [row(area_map.quantity, label, value) for label, value in labels.items()]
-
-
-def provenance(
-    scenario: LocalizationScenario, overrides: Mapping[str, str] | None = None
-) -> dict[str, Any]:
-    """Where a result comes from: enough to compute it again.
-
-    Args:
-        scenario: What was evaluated.
-        overrides: What it was loaded with.
-    """
-    return {
-        "heliostat_version": heliostat.__version__,
-        "commit": commit(),
-        "scenario": scenario.name,
-        "overrides": dict(overrides or {}),
-        "seed": scenario.link.seed,
-        "scenario_text": scenario.dump(),
-    }
 
 
 def document(deployment: Deployment) -> dict[str, Any]:
@@ -382,15 +323,7 @@ def document(deployment: Deployment) -> dict[str, Any]:
         "warnings": deployment.scenario.warnings(),
         "provenance": provenance(deployment.scenario, deployment.overrides),
     }
-    return cast("dict[str, Any]", _without_infinities(told))
-
-
-def _without_infinities(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_infinities(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_without_infinities(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return cast("dict[str, Any]", without_infinities(told))
 
 
 def notes(deployment: Deployment) -> list[str]:
@@ -474,29 +407,44 @@ def dataset(deployment: Deployment) -> xr.Dataset:
     )
 
 
-def page(deployment: Deployment, pictures: Mapping[str, Path]) -> str:
-    """One page of HTML that needs nothing else: tables, pictures, warnings, provenance.
+def page(deployment: Deployment) -> Page:
+    """What the report tells: tables, warnings, provenance.
 
     Args:
         deployment: What was found out.
-        pictures: PNG files by caption.
     """
-    template = (_FOLDER / "templates" / "report.html.j2").read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(template).render(
-        scenario=deployment.scenario,
-        tables=[
-            ("Bounds and rate", "", bounds_rows(deployment)),
-            ("Best allocation", weighing(deployment), allocation_rows(deployment)),
-            ("Steered by estimates", "errors of the scenario", error_rows(deployment)),
-        ],
+    return Page(
+        lead="What the surface gives this deployment: how well the user can learn its position and "
+        "heading, and what is left for data.",
+        tables=tables(deployment),
         notes=notes(deployment),
-        pictures={
-            caption: base64.b64encode(path.read_bytes()).decode()
-            for caption, path in pictures.items()
-        },
+        files={"results.nc": "the numbers of this page and its pictures, with their units"},
         origin=provenance(deployment.scenario, deployment.overrides),
-        citation=citation(),
     )
+
+
+def write(deployment: Deployment, folder: Path) -> None:
+    """Write pictures, data and report.
+
+    Args:
+        deployment: What was found out.
+        folder: Where; it exists.
+    """
+    height = deployment.scenario.user.position[2]
+    trade_off = plots.trade_off_figure(
+        deployment.trade_off, deployment.allocation, deployment.bounds.reason
+    )
+    mapped = plots.map_figure(deployment.area_map, deployment.scene, deployment.map_title)
+    dataset(deployment).to_netcdf(folder / "results.nc", engine="h5netcdf")
+    figures = {
+        "scene": (
+            plots.scene_figure(deployment.scene),
+            "The scene from above and in space. Arrays and panel are drawn larger than they are.",
+        ),
+        "trade-off": (trade_off, "Error against rate for every number of active antennas."),
+        "peb-map": (
+            mapped,
+            f"Position error bound of a user at a height of {height:g} m with the same heading.",
+        ),
+    }
+    write_page(page(deployment), figures, folder)

@@ -1,8 +1,8 @@
 """The public functions on sensing scenarios: numbers in, frozen results out, units with each."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import jax
 import jax.numpy as jnp
@@ -17,13 +17,20 @@ from heliostat.bounds.direction import (
     scene_information,
 )
 from heliostat.bounds.fisher import Identifiability
+from heliostat.design.cooperative import RegionDesign, random_phases
+from heliostat.design.cooperative import design_beamforming as design_both
+from heliostat.design.cooperative import design_for_region as design_everywhere
+from heliostat.design.reflect import design_reflection as design_coefficients
 from heliostat.design.result import BeamformingDesign
 from heliostat.design.transmit import design_transmit as design_structured
 from heliostat.geometry.frames import Scalar
 from heliostat.scenario import AnyScenario, SensingScenario, of_system
+from heliostat.scenario.sensing_scene import moved_target
 from heliostat.sensing_scene import SensingScene
 
 TransmitMethod: TypeAlias = Literal["structured", "sdp"]
+Method: TypeAlias = Literal["direct", "sdr"]
+Criterion: TypeAlias = Literal["worst", "mean"]
 Patterns: TypeAlias = tuple[Complex[Array, "pattern _"], ...]
 Covariances: TypeAlias = tuple[Complex[Array, "pattern tx tx"], ...]
 
@@ -105,8 +112,8 @@ def direction_bounds(
             are not finite, or a covariance is none.
     """
     scenario = of_system(scenario, SensingScenario, "direction_bounds")
-    settings = _reflections(scenario, reflection)
-    sent = _covariances(scenario, covariance, settings)
+    settings = checked_reflections(scenario, reflection)
+    sent = checked_covariances(scenario, covariance, settings)
     bounds, (deviation, seen) = _bounds(scenario.build(key), sent, settings)
     return DirectionBounds(
         crb=np.asarray([bound.crb for bound in bounds]),
@@ -148,7 +155,7 @@ def design_transmit(
             or no covariance keeps every constraint.
     """
     scenario = of_system(scenario, SensingScenario, "design_transmit")
-    settings = _reflections(scenario, reflection)
+    settings = checked_reflections(scenario, reflection)
     for i, patterns in enumerate(settings):
         if len(patterns) != 1:
             raise ValueError(
@@ -164,6 +171,164 @@ def design_transmit(
 
         return design_transmit_sdp(scene, single, min_snr=min_snr)
     raise ValueError(f"method is {method!r}; it may be 'structured' or 'sdp'.")
+
+
+def design_reflection(
+    scenario: AnyScenario,
+    covariance: ArrayLike | Sequence[ArrayLike],
+    method: Method = "direct",
+    *,
+    key: PRNGKeyArray | None = None,
+    seed: int = 0,
+) -> BeamformingDesign:
+    r"""Coefficients of least worst CRB for covariances that are chosen, the paper's (P3), eq. (23).
+
+    Args:
+        scenario: A loaded sensing scenario; its ``dwell.patterns`` and ``dwell.min_snr`` are kept.
+        covariance: Of the transmitted signal, :math:`R_l`: [surface, tx, tx], or [surface,
+            pattern, tx, tx]. [W]
+        method: "direct" descends, "sdr" is the paper's semidefinite relaxation with Gaussian
+            randomisation, from random phases; it knows one pattern only.
+        key: For channels; default ``link.seed``.
+        seed: Of starts and random vectors.
+
+    Raises:
+        TypeError: The scenario is not one of sensing.
+        ValueError: The method is unknown or cannot do the scenario's patterns, an array has
+            another shape than the scenario asks for, the covariances send more than the base
+            station may, or no coefficients were found that keep every constraint.
+    """
+    scenario = of_system(scenario, SensingScenario, "design_reflection")
+    patterns, min_snr = _patterns_for(scenario, method), scenario.dwell.least_snr
+    each = checked_covariances(scenario, covariance, [range(patterns)] * len(scenario.surfaces))
+    sent = jnp.stack(each)
+    spent, allowed = float(jnp.real(jnp.einsum("...ii->...", sent)).mean()), scenario.base_station
+    if spent > allowed.power * (1 + 1e-9):
+        raise ValueError(
+            f"covariance sends {spent:.6g} W in the mean over the dwell, base_station.power of "
+            f"{scenario.name} is {allowed.power:.6g} W; multiply it by at most "
+            f"{allowed.power / spent:.6g}."
+        )
+    scene = scenario.build(key)
+    if method == "direct":
+        return design_coefficients(scene, sent, patterns=patterns, min_snr=min_snr, seed=seed)
+    from heliostat.design.reflect_sdr import design_reflection_sdr  # noqa: PLC0415
+
+    begun = tuple(psi[0] for psi in random_phases(scene, seed))
+    return design_reflection_sdr(scene, sent[:, 0], begun, min_snr=min_snr, seed=seed)
+
+
+def design_beamforming(
+    scenario: AnyScenario,
+    method: Method = "direct",
+    *,
+    key: PRNGKeyArray | None = None,
+    seed: int = 0,
+) -> BeamformingDesign:
+    r"""What the base station sends and how the surfaces are set, the paper's (P1), eq. (17).
+
+    Args:
+        scenario: A loaded sensing scenario; its ``dwell.patterns`` and ``dwell.min_snr`` are kept.
+            The design is for its ``target.position``.
+        method: "direct" designs covariances and coefficients together, "sdr" is the paper's
+            alternation with semidefinite programs; it knows one pattern only.
+        key: For channels; default ``link.seed``.
+        seed: Of all that is random in the design.
+
+    Returns:
+        ``covariance``, ``reflection``, their bounds, the slack of every constraint, and the gap to
+        a lower bound that no design passes. With several patterns, covariances are [surface,
+        pattern, tx, tx] and coefficients [pattern, element] for each surface.
+
+    Raises:
+        TypeError: The scenario is not one of sensing.
+        ValueError: The method is unknown or cannot do the scenario's patterns, or no design was
+            found that keeps every constraint.
+    """
+    scenario = of_system(scenario, SensingScenario, "design_beamforming")
+    return design_both(
+        scenario.build(key),
+        method=method,
+        patterns=_patterns_for(scenario, method),
+        min_snr=scenario.dwell.least_snr,
+        seed=seed,
+    )
+
+
+def design_for_region(
+    scenario: AnyScenario,
+    positions: ArrayLike,
+    criterion: Criterion = "worst",
+    *,
+    key: PRNGKeyArray | None = None,
+    seed: int = 0,
+) -> RegionDesign:
+    """One design for all positions where the target may be, rather than for one that is known.
+
+    The gains of a target elsewhere follow the scenario's law, see
+    `heliostat.scenario.sensing_scene.moved_target`.
+
+    Args:
+        scenario: A loaded sensing scenario; its ``dwell.patterns`` and ``dwell.min_snr`` are kept
+            at every position.
+        positions: Of the target: [position, 3]. [m]
+        criterion: Whether the worst or the mean CRB over the positions is made small.
+        key: For channels; default ``link.seed``.
+        seed: Of all that is random in the design.
+
+    Returns:
+        The one design as it is seen from each position, ``worst_crb``, ``mean_crb`` and ``gap``.
+
+    Raises:
+        TypeError: The scenario is not one of sensing.
+        ValueError: The criterion is unknown, the positions are none or not in front of every
+            surface, or no design was found that keeps every constraint everywhere.
+    """
+    scenario = of_system(scenario, SensingScenario, "design_for_region")
+    if criterion not in get_args(Criterion):
+        raise ValueError(f"criterion is {criterion!r}; it may be 'worst' or 'mean'.")
+    places = _positions(scenario, positions)
+    scene = scenario.build(key)
+    return design_everywhere(
+        [moved_target(scene, jnp.asarray(place)) for place in places],
+        criterion=criterion,
+        patterns=scenario.dwell.patterns,
+        min_snr=scenario.dwell.least_snr,
+        seed=seed,
+    )
+
+
+def _patterns_for(scenario: SensingScenario, method: str) -> int:
+    """How many patterns a design has; the paper's own methods have one."""
+    if method not in get_args(Method):
+        raise ValueError(f"method is {method!r}; it may be 'direct' or 'sdr'.")
+    patterns = scenario.dwell.patterns
+    if method == "sdr" and patterns != 1:
+        raise ValueError(
+            f"dwell.patterns of {scenario.name} is {patterns}, method 'sdr' designs 1 pattern "
+            "only; set dwell.patterns to 1, or take method 'direct'."
+        )
+    return patterns
+
+
+def _positions(scenario: SensingScenario, given: ArrayLike) -> np.ndarray:
+    """Where the target may be, [position xyz], in front of every surface. [m]"""
+    places = np.asarray(given, dtype=float)
+    if places.ndim != 2 or places.shape[1] != 3 or not len(places):
+        raise ValueError(
+            f"positions has the shape {places.shape}; it needs (position, 3), x, y, z in metres."
+        )
+    if not np.isfinite(places).all():
+        raise ValueError("positions holds numbers that are not finite.")
+    for i, surface in enumerate(scenario.surfaces):
+        ahead = (places - np.asarray(surface.position)) @ np.asarray(surface.facing)
+        if (behind := np.flatnonzero(ahead <= 0)).size:
+            place = ", ".join(f"{x:g}" for x in places[behind[0]])
+            raise ValueError(
+                f"positions[{behind[0]}] is ({place}), behind surfaces.{i} of {scenario.name}; "
+                "leave it out, or turn or move that surface."
+            )
+    return places
 
 
 def _entries(scenario: SensingScenario, given: Any, name: str, wanted: str) -> list[np.ndarray]:
@@ -183,8 +348,16 @@ def _entries(scenario: SensingScenario, given: Any, name: str, wanted: str) -> l
     return entries
 
 
-def _reflections(scenario: SensingScenario, given: Any) -> tuple[Array, ...]:
-    """Coefficients by surface, [pattern element] each."""
+def checked_reflections(scenario: SensingScenario, given: Any) -> tuple[Array, ...]:
+    """Coefficients by surface, [pattern element] each.
+
+    Args:
+        scenario: What they are for.
+        given: [surface, element] or [surface, pattern, element], or one array a surface. [1]
+
+    Raises:
+        ValueError: They have another shape than the scenario asks for, or are not finite.
+    """
     settings = []
     wanted = "(surface, element) or (surface, pattern, element)"
     for i, entry in enumerate(_entries(scenario, given, "reflection", wanted)):
@@ -199,12 +372,21 @@ def _reflections(scenario: SensingScenario, given: Any) -> tuple[Array, ...]:
     return tuple(settings)
 
 
-def _covariances(
+def checked_covariances(
     scenario: SensingScenario,
     given: Any,
-    settings: tuple[Array, ...],
+    settings: Sequence[Sized],
 ) -> tuple[Array, ...]:
-    """Covariances by surface, [pattern tx tx] each; one without patterns serves all of them."""
+    """Covariances by surface, [pattern tx tx] each; one without patterns serves all of them.
+
+    Args:
+        scenario: What they are for.
+        given: [surface, tx, tx] or [surface, pattern, tx, tx], or one array a surface. [W]
+        settings: As long, for each surface, as it has patterns, like its coefficients.
+
+    Raises:
+        ValueError: They have another shape than the scenario asks for, are not finite, or none.
+    """
     sent, antennas = [], scenario.base_station.antennas
     wanted = "(surface, tx, tx) or (surface, pattern, tx, tx)"
     for i, entry in enumerate(_entries(scenario, given, "covariance", wanted)):
@@ -212,7 +394,7 @@ def _covariances(
         if entry.shape not in (single, patterns):
             raise ValueError(
                 f"covariance[{i}] has the shape {entry.shape}; {scenario.name} needs {single}, or "
-                f"{patterns} with the patterns of its reflection: the base station's antennas."
+                f"{patterns} with an axis of patterns: the base station's antennas."
             )
         size = np.abs(entry).max()
         if np.abs(entry - np.conj(np.swapaxes(entry, -1, -2))).max() > 1e-9 * size:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from heliostat.bounds.direction import direction_bound, direction_information_by_definition
 from heliostat.channel.path_loss import radar_equation
+from heliostat.design import cooperative_bound
 from heliostat.design.baselines import (
     isotropic_random,
     matched_beams,
@@ -25,7 +26,7 @@ from heliostat.design.cooperative_bound import (
     cooperative_lower_bound,
     least_crb,
     pair_majorant,
-    panel_of,
+    panels_of,
     singular_value_majorants,
 )
 from heliostat.design.joint import joint_layout, joint_objective, joint_task, random_unknowns
@@ -165,7 +166,7 @@ def test_no_random_design_beats_a_majorant(seed, amplification, surface_power, s
         **SMALL, seed=seed, amplification=amplification, surface_power=surface_power
     )
     rng = np.random.default_rng(seed)
-    panel = panel_of(scene, 0)
+    panel = panels_of(scene)[0]
     majorants = [*singular_value_majorants(panel, 1), pair_majorant(panel)]
     psi = random_reflections(scene, seed)[0][0] * jnp.asarray(rng.uniform(share, 1, size=6))
     power = float(10 ** rng.uniform(-3, 2))
@@ -183,6 +184,24 @@ def test_no_random_design_beats_a_majorant(seed, amplification, surface_power, s
     spent = float(jnp.real(jnp.trace(covariance)))
     for m in majorants:
         assert 1 / float(crb) <= (m.slope * spent + m.rest) * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("side", [3, 5])
+def test_slope_of_the_relaxation_equals_finite_differences(side, monkeypatch):
+    # 36 pairs of elements with Z, 300 without.
+    caught = []
+
+    def catch(function, start, steps):
+        caught.append((function, start.size))
+        return start, 0.0
+
+    monkeypatch.setattr(cooperative_bound, "descend", catch)
+    scene = sensing_scene(rows=(side, side), columns=(side, side), antennas=4, seed=77)
+    assert pair_majorant(panels_of(scene)[0]) is not None
+    (function, size), rng = caught[0], np.random.default_rng(side)
+    at, toward = 0.01 * rng.normal(size=size), rng.normal(size=size)
+    differences = (function(at + 1e-6 * toward)[0] - function(at - 1e-6 * toward)[0]) / 2e-6
+    np.testing.assert_allclose(function(at)[1] @ toward, differences, rtol=1e-5)
 
 
 def test_split_of_the_power_on_paper():

@@ -13,7 +13,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from heliostat.bounds.direction import echo_derivatives, echo_matrices
-from heliostat.design.certificate import linear_information
+from heliostat.design.certificate import linear_information, transmit_lower_bound
+from heliostat.design.result import surface_bounds
 from heliostat.design.transmit import design_transmit, largest_snr
 from heliostat.design.transmit_sdp import design_transmit_sdp
 from heliostat.observation.echoes import target_steering
@@ -66,7 +67,7 @@ def test_design_is_feasible_and_certified(surface_power, target):
 @pytest.mark.parametrize(("antennas", "cases"), [(8, 42), (16, 8)])
 def test_optimum_is_that_of_the_semidefinite_program(antennas, cases):
     rng = np.random.default_rng(antennas)
-    compared = 0
+    gaps = []
     for case in range(cases):
         # From far below to far above the knee, on both sides of the switches of rank.
         surface_power = 10 ** rng.uniform(-3, 0.5)
@@ -76,17 +77,47 @@ def test_optimum_is_that_of_the_semidefinite_program(antennas, cases):
         )  # fmt: skip
         assert fast.status == "optimal"
         assert_feasible(scene, psi, fast)
-        try:
-            slow = design_transmit_sdp(scene, psi)
-        except ValueError:  # the interior-point solver gave up; never the structured one
-            continue
+        slow = design_transmit_sdp(scene, psi)
         assert_feasible(scene, psi, slow)
-        # No worse than the program's answer, and no better than its own bound allows.
-        assert fast.worst_crb <= slow.worst_crb * (1 + 1e-6)
+        # Two optima and two proofs, found apart from each other.
+        np.testing.assert_allclose(fast.worst_crb, slow.worst_crb, rtol=1e-6)
         assert fast.worst_crb >= slow.lower_bound * (1 - 1e-9)
         assert slow.worst_crb >= fast.lower_bound * (1 - 1e-9)
-        compared += 1
-    assert compared >= 0.85 * cases
+        gaps.append(float(slow.gap))
+    # Where a surface's power alone limits, the rounding of Clarabel's multipliers may cost its
+    # own proof some digits; its optimum above has them all the same.
+    assert np.median(gaps) < 1e-6
+    assert np.mean(np.array(gaps) < 1e-4) >= 0.9
+
+
+def test_no_covariance_beats_the_lower_bound_whatever_its_prices():
+    scene, psi, answer = design(surface_power=1e-2)
+    rng = np.random.default_rng(0)
+    factor = rng.normal(size=(2, 4, 4))
+    slopes = jnp.asarray(factor @ factor.transpose(0, 2, 1))
+    prices = jnp.asarray(rng.uniform(size=3))
+    nothing = jnp.zeros(2)
+    loose = transmit_lower_bound(
+        scene, psi, slopes, prices[0], prices[1:] * 1e3, nothing, jnp.zeros(())
+    )
+    assert 0 < loose < answer.lower_bound
+    for rank in (1, 2, 4, 16):
+        drawn = []
+        for i in range(2):
+            # Within the row space of what reaches the target: random ones would be far off.
+            ways = np.asarray(echo_derivatives(scene.link(i), psi[i], scene.angles()[i]))
+            mix = ways.conj().T @ (rng.normal(size=(3, rank)) + 1j * rng.normal(size=(3, rank)))
+            covariance = jnp.asarray(mix @ mix.conj().T)
+            covariance = covariance / jnp.real(jnp.trace(covariance)) * scene.base_station.power
+            steering = target_steering(scene.surfaces[i].array, scene.angles()[i])
+            power = reflected_power(
+                psi[i], scene.bs_to_irs[i], covariance, steering, scene.target_gain[i],
+                scene.surfaces[i].noise,
+            )  # fmt: skip
+            room = (scene.surfaces[i].power - power.own_noise) / (power.echo + power.signal)
+            drawn.append(covariance * jnp.minimum(1.0, room))
+        crb = surface_bounds(scene, psi, jnp.stack(drawn)).crb
+        assert np.max(crb) > answer.lower_bound
 
 
 def test_optimality_conditions_with_256_antennas():
@@ -160,8 +191,8 @@ def test_turning_the_whole_scene_changes_nothing():
 
 
 def test_least_snr_is_kept_and_costs_little():
-    _, _, free = design(surface_power=3e-2)
-    scene, psi, answer = design(min_snr=50.0, surface_power=3e-2)
+    _, _, free = design(surface_power=3e-2, seed=0)
+    scene, psi, answer = design(min_snr=50.0, surface_power=3e-2, seed=0)
     assert np.min(free.snr) < 1  # the paper's own criterion leaves the target in the dark
     assert answer.status == "optimal"
     assert_feasible(scene, psi, answer, 50.0)

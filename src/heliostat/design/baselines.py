@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex
 
-from heliostat.bounds.direction import DirectionBound
 from heliostat.design.cooperative import design_jointly, random_phases
+from heliostat.design.cooperative_bound import cooperative_lower_bound
 from heliostat.design.course import Reflections, transmit_half
 from heliostat.design.descent import FINAL_SHARPNESS
-from heliostat.design.dwell import dwell_bounds, dwell_design
+from heliostat.design.dwell import dwell_design
 from heliostat.design.reflect import design_reflection, reflection_task, within_power
-from heliostat.design.result import FEASIBLE, BeamformingDesign
+from heliostat.design.result import FEASIBLE, BeamformingDesign, surface_bounds
 from heliostat.observation.echoes import round_trip, target_steering
 from heliostat.sensing_scene import SensingScene
 from heliostat.surface.active import passive_surface
@@ -28,13 +28,12 @@ def _as_it_is(
     for i, psi in enumerate(reflection):
         task = reflection_task(scene, i, covariance[i][None], 0.0)
         fit.append(within_power(task, psi, jnp.asarray(FINAL_SHARPNESS)))
-    bounds: tuple[DirectionBound, ...] = dwell_bounds(scene, covariance[:, None], tuple(fit))
-    worst = float(max(float(b.crb) for b in bounds))
+    worst = float(jnp.max(surface_bounds(scene, tuple(fit), covariance[:, None]).crb))
     return dwell_design(
         scene,
         covariance[:, None],
         tuple(fit),
-        lower_bound=0.0,
+        lower_bound=cooperative_lower_bound(scene),
         history=[worst],
         min_snr=0.0,
         code=FEASIBLE,
@@ -70,7 +69,7 @@ def transmit_only(scene: SensingScene, *, seed: int = 0) -> BeamformingDesign:
         scene,
         covariance,
         reflection,
-        lower_bound=0.0,
+        lower_bound=cooperative_lower_bound(scene),
         history=[worst],
         min_snr=0.0,
         code=FEASIBLE,

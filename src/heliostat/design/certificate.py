@@ -10,15 +10,17 @@ is at least :math:`\sum_l h(Z_l)` over that. Nothing here depends on how the :ma
 prices were found; bad ones only make the bound loose.
 """
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
 from heliostat.bounds.direction import echo_matrices
+from heliostat.design.surfaces import each_surface
 from heliostat.geometry.frames import Scalar
 from heliostat.observation.echoes import target_steering
-from heliostat.sensing_scene import SensingScene
-from heliostat.surface.active import reflected_power
+from heliostat.sensing_scene import EchoLink, SensingScene
+from heliostat.surface.active import ActiveSurface, reflected_power
 
 # Derivatives of the echo to (ln gain, elevation, azimuth) as sums of products v_c v_d^T ...
 _PRODUCTS = jnp.array(
@@ -82,6 +84,7 @@ def priced_gram(
     return (gram + jnp.conj(gram).T) / 2
 
 
+@eqx.filter_jit
 def transmit_lower_bound(
     scene: SensingScene,
     reflection: tuple[Complex[Array, "_"], ...],
@@ -104,43 +107,58 @@ def transmit_lower_bound(
             scale of the slopes.
         min_snr: Least SNR of the matched filter. [1]
     """
-    angles = scene.angles()
-    value, price, worth = jnp.zeros(()), jnp.zeros(()), jnp.zeros(())
-    worst = jnp.zeros(())
-    antennas = scene.bs_to_irs[0].shape[1]
-    silent = jnp.zeros((antennas, antennas), dtype=complex)
-    for i, (surface, psi) in enumerate(zip(scene.surfaces, reflection, strict=True)):
-        link, gain = scene.link(i), scene.target_gain[i]
-        received, _ = echo_matrices(link, psi, silent, angles[i])
+
+    def own(
+        link: EchoLink,
+        surface: ActiveSurface,
+        angles: Array,
+        gain: Array,
+        psi: Array,
+        pricing: Array,
+        radiated_price: Scalar,
+        lit_price: Scalar,
+    ) -> tuple[Scalar, Scalar, Scalar, Scalar]:
+        """h(Z), largest tr(ZF) for a price of 1, price of the limit, worth of the least SNR."""
+        antennas = link.bs_to_irs.shape[1]
+        silent = jnp.zeros((antennas, antennas), dtype=complex)
+        received, _ = echo_matrices(link, psi, silent, angles)
         magnitude = jnp.abs(gain)
         linear = linear_information(received, 2 * link.symbols * magnitude**2)
-        size = jnp.concatenate([jnp.ones(2), jnp.full(2, magnitude)])
-        scaled = slopes[i] * size[:, None] * size[None, :]
+        size = jnp.concatenate([jnp.ones(2), jnp.stack([magnitude, magnitude])])
+        scaled = pricing * size[:, None] * size[None, :]
         roots = jnp.sqrt(jnp.maximum(jnp.linalg.eigvalsh(scaled), 0.0))
-        value += jnp.sum(roots) ** 2
-        linearised = jnp.einsum("pq,pqdf->df", slopes[i], linear)
+        linearised = jnp.einsum("pq,pqdf->df", pricing, linear)
         linearised = (linearised + jnp.conj(linearised).T) / 2
-        linearised = linearised.at[0, 0].add(snr_price[i])
+        linearised = linearised.at[0, 0].add(lit_price)
 
-        steering = target_steering(surface.array, angles[i])
-        slope = jax.jacfwd(lambda at, s=surface: target_steering(s.array, at))(angles[i])
+        steering = target_steering(surface.array, angles)
+        slope = jax.jacfwd(lambda at: target_steering(surface.array, at))(angles)
         power = reflected_power(psi, link.bs_to_irs, silent, steering, gain, surface.noise)
         limit = surface.power - power.own_noise
         unlimited = jnp.isinf(limit)
-        own_price = jnp.where(unlimited, 0.0, surface_price[i])
+        radiated_price = jnp.where(unlimited, 0.0, radiated_price)
         gram = priced_gram(
             jnp.concatenate([steering[None, :], slope.T]),
             psi[:, None] * link.bs_to_irs,
             magnitude**2 * jnp.sum(jnp.abs(psi) ** 2),
             total_price,
-            own_price,
+            radiated_price,
         )
         lengths, axes = jnp.linalg.eigh(gram)
         root = axes * jnp.sqrt(jnp.maximum(lengths, 0.0))[None, :]
-        worst = jnp.maximum(worst, jnp.linalg.eigvalsh(jnp.conj(root).T @ linearised @ root)[-1])
-        price += own_price * jnp.where(unlimited, 0.0, limit)
         watts = min_snr / (link.symbols * magnitude**2 * jnp.real(received[0, 0]))
-        worth += snr_price[i] * watts
+        return (
+            jnp.sum(roots) ** 2,
+            jnp.linalg.eigvalsh(jnp.conj(root).T @ linearised @ root)[-1],
+            radiated_price * jnp.where(unlimited, 0.0, limit),
+            lit_price * watts,
+        )
+
+    values, reaches, limits, worths = each_surface(
+        own, scene, reflection, slopes, surface_price, snr_price
+    )
+    value, worst = jnp.sum(values), jnp.maximum(jnp.max(reaches), 0.0)
+    price, worth = jnp.sum(limits), jnp.sum(worths)
     budget = scene.n_surfaces * scene.base_station.power
     reach = worst * (total_price * budget + price) - worth
     sound = (reach > 0) & jnp.isfinite(reach) & jnp.isfinite(value)

@@ -29,14 +29,17 @@ singular values remain, some 4 dB loose. Several patterns need no three modes, a
 by the largest singular value alone, is the loosest.
 """
 
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
+from scipy.linalg import eigh
 from scipy.optimize import brentq, minimize
+from scipy.special import logsumexp, softmax
 
 from heliostat.design.descent import descend
 from heliostat.observation.echoes import target_steering
@@ -45,9 +48,10 @@ from heliostat.sensing_scene import SensingScene
 LARGEST = 300  # matrix whose eigenvalues are wanted at every step of a descent
 MOST_PAIRS = 700
 PRICES = 21
-DESCENT = ((50.0, 70), (500.0, 40))
-"""Sharpness of the smooth largest eigenvalue, and steps; each step is worth a proof by itself."""
-DESCENT_WITHOUT_Z = ((50.0, 20),)
+SHARPNESS = 60.0  # of the smooth largest eigenvalue
+STEPS = 25  # of the descent; each is worth a proof by itself
+WATCHED = 24  # largest eigenvalues that the smooth one counts
+Z_UNIT = 30.0  # of Z's unknowns: they converge as fast as the others
 
 
 class Majorant(NamedTuple):
@@ -69,30 +73,42 @@ class Panel(NamedTuple):
     strength: float  # 2 T |beta|²
 
 
-def panel_of(scene: SensingScene, index: int) -> Panel:
-    """What the bounds need of one surface of a scene.
+@eqx.filter_jit
+def _phase_slopes(scene: SensingScene) -> tuple[Float[Array, "element 2"], ...]:
+    """Slope of the phase of each surface's elements to both angles. [1]"""
+    slopes = []
+    for i, angles in enumerate(scene.angles()):
+        array = scene.surfaces[i].array
+        response = target_steering(array, angles)
+        slope = jax.jacfwd(lambda at, a=array: target_steering(a, at))(angles)
+        slopes.append(jnp.imag(slope / response[:, None]))
+    return tuple(slopes)
+
+
+def panels_of(scene: SensingScene) -> list[Panel]:
+    """What the bounds need of each surface of a scene.
 
     Args:
         scene: The scene.
-        index: Which surface.
     """
-    surface, link, angles = scene.surfaces[index], scene.link(index), scene.angles()[index]
-    response = target_steering(link.array, angles)
-    slope = jax.jacfwd(lambda at: target_steering(link.array, at))(angles)
-    phase = np.imag(np.asarray(slope / response[:, None]))
-    return Panel(
-        np.asarray(link.bs_to_irs),
-        phase - phase.mean(axis=0),
-        float(surface.amplification),
-        float(surface.power),
-        float(surface.noise),
-        float(scene.noise),
-        float(2 * link.symbols * jnp.abs(scene.target_gain[index]) ** 2),
-    )
+    symbols = float(scene.symbols) / scene.n_surfaces
+    gain = np.abs(np.asarray(scene.target_gain))
+    return [
+        Panel(
+            np.asarray(scene.bs_to_irs[i]),
+            np.asarray(phase) - np.mean(np.asarray(phase), axis=0),
+            float(surface.amplification),
+            float(surface.power),
+            float(surface.noise),
+            float(scene.noise),
+            float(2 * symbols * gain[i] ** 2),
+        )
+        for i, (surface, phase) in enumerate(zip(scene.surfaces, _phase_slopes(scene), strict=True))
+    ]
 
 
 def _factor(unknown: np.ndarray) -> np.ndarray:
-    """Triangular C with X = C C^T of determinant 1."""
+    """Triangular C with X = C C^T of determinant 1, from the first two unknowns."""
     return np.array([[np.exp(unknown[0]), 0.0], [unknown[1], np.exp(-unknown[0])]])
 
 
@@ -150,52 +166,97 @@ def singular_value_majorants(panel: Panel, patterns: int) -> list[Majorant]:
 class _Pairs(NamedTuple):
     """The relaxation over pairs of elements, in units in which its entries are about 1."""
 
-    wedge: Complex[Array, "pair mode"]  # g_m wedge g_n
-    apart: Float[Array, "pair 2"]  # (zeta_n - zeta_m)
+    wedge: Complex[np.ndarray, "pair mode"]  # conjugate of g_m wedge g_n
+    overlap: Complex[np.ndarray, "pair pair"] | None  # of these; None where Z is left out
+    apart: Float[np.ndarray, "pair 2"]  # (zeta_n - zeta_m)
     rows: np.ndarray  # pairs (m, n) and ...
     columns: np.ndarray  # ... (m, q), as [n < q, m]
-    unit: Float[Array, "2"]  # of the angles
+    unit: Float[np.ndarray, "2"]  # of the angles
 
 
-def _relaxed(flat: Float[Array, "unknown"], pairs: _Pairs) -> tuple[Array, Array, Array]:
-    """Scaled matrix whose largest eigenvalue counts, sum of delta, (tr sqrt X)²."""
-    factor = jnp.array([[jnp.exp(flat[0]), 0.0], [flat[1], jnp.exp(-flat[0])]])
-    matrix = factor @ factor.T / (pairs.unit[:, None] * pairs.unit[None, :])
-    trace = jnp.trace(matrix) + 2 * jnp.sqrt(jnp.linalg.det(matrix))
-    count = pairs.apart.shape[0]
-    log_delta = flat[2 : 2 + count]
-    turned = pairs.apart @ factor
-    scale = jnp.exp(-log_delta / 2)
-    if pairs.rows.size:
-        kernel = (jnp.conj(pairs.wedge) @ pairs.wedge.T) * (turned @ turned.T)
-        shape = pairs.rows.shape
-        parts = flat[2 + count :].reshape(2, *shape)
-        parts = parts - jnp.mean(parts, axis=2, keepdims=True)  # sums to zero over m
-        free = jnp.zeros((count, count), dtype=complex)
-        free = free.at[pairs.rows, pairs.columns].add(parts[0] + 1j * parts[1])
-        kernel = kernel + free + jnp.conj(free).T
-        kernel = kernel * scale[:, None] * scale[None, :]
-    else:
+class _Scaled(NamedTuple):
+    """The scaled matrix at some unknowns, and what its slope needs."""
+
+    values: np.ndarray  # largest eigenvalues, ascending
+    vectors: np.ndarray  # their eigenvectors over pairs
+    scale: np.ndarray  # delta^-1/2 of each pair
+    turned: np.ndarray  # (zeta_n - zeta_m)^T C [pair 2]
+    tall: np.ndarray | None  # the matrix's factor, where Z is left out
+
+
+def _scaled(flat: np.ndarray, pairs: _Pairs) -> _Scaled:
+    """Eigenvalues of diag(delta)^-1/2 (K + Z) diag(delta)^-1/2."""
+    count = len(pairs.apart)
+    scale = np.exp(-flat[2 : 2 + count] / 2)
+    turned = pairs.apart @ _factor(flat)
+    tall = None
+    if pairs.overlap is None:
         tall = pairs.wedge[:, None, :] * (turned * scale[:, None])[:, :, None]
         tall = tall.reshape(count, -1)
-        kernel = jnp.conj(tall).T @ tall
-    return kernel, jnp.sum(jnp.exp(log_delta)), trace
+        kernel = np.conj(tall).T @ tall
+    else:
+        kernel = pairs.overlap * (turned @ turned.T)
+        parts = flat[2 + count :].reshape(2, *pairs.rows.shape)
+        free = Z_UNIT * (parts - np.mean(parts, axis=2, keepdims=True))  # zero sum over m
+        kernel[pairs.rows, pairs.columns] += free[0] + 1j * free[1]
+        kernel[pairs.columns, pairs.rows] += free[0] - 1j * free[1]
+        kernel *= scale[:, None] * scale[None, :]
+    size = len(kernel)
+    values, vectors = eigh(kernel, subset_by_index=[max(size - WATCHED, 0), size - 1])
+    if tall is not None:
+        values = np.maximum(values, 1e-12 * values[-1])
+        vectors = tall @ vectors / np.sqrt(values)
+    return _Scaled(values, vectors, scale, turned, tall)
 
 
-@jax.jit
-def _log_reach(flat: Array, pairs: _Pairs) -> Array:
-    kernel, total, trace = _relaxed(flat, pairs)
-    return jnp.log(jnp.linalg.eigvalsh(kernel)[-1]) + jnp.log(total) - jnp.log(trace)
+def _trace(flat: np.ndarray, pairs: _Pairs) -> tuple[float, np.ndarray]:
+    """(tr sqrt X)^2 = tr X + 2 sqrt(det X), and its slope to the two unknowns of C."""
+    (first, _), (below, second) = _factor(flat)
+    one, two = 1 / pairs.unit**2
+    slope = np.array([2 * first**2 * one - 2 * second**2 * two, 2 * below * two])
+    return first**2 * one + (below**2 + second**2) * two + 2 * np.sqrt(one * two), slope
 
 
-@jax.jit
-@partial(jax.value_and_grad, argnums=0)
-def _smooth_log_reach(flat: Array, pairs: _Pairs, sharpness: Array) -> Array:
-    kernel, total, trace = _relaxed(flat, pairs)
-    values = jnp.linalg.eigvalsh(kernel)
-    top = jax.lax.stop_gradient(values[-1])
-    smooth = jax.nn.logsumexp(sharpness * values / top) / sharpness
-    return jnp.log(smooth) + jnp.log(top) + jnp.log(total) - jnp.log(trace)
+def _log_reach(flat: np.ndarray, pairs: _Pairs) -> float:
+    """Log of the largest tr(XJ) over (tr sqrt X)^2, in the units of the pairs: a proof."""
+    delta = np.exp(flat[2 : 2 + len(pairs.apart)])
+    top = _scaled(flat, pairs).values[-1]
+    return float(np.log(top) + np.log(delta.sum()) - np.log(_trace(flat, pairs)[0]))
+
+
+def _smooth_log_reach(flat: np.ndarray, pairs: _Pairs) -> tuple[float, np.ndarray]:
+    """The same with a smooth largest eigenvalue, and its slope."""
+    count = len(pairs.apart)
+    at, delta = _scaled(flat, pairs), np.exp(flat[2 : 2 + count])
+    trace, trace_slope = _trace(flat, pairs)
+    top = at.values[-1]
+    smooth = top * logsumexp(SHARPNESS * at.values / top) / SHARPNESS
+    weight = softmax(SHARPNESS * at.values / top) / smooth
+    weight[-1] += (1 - weight @ at.values) / top  # the unit of the exponents moves too
+
+    slope = np.zeros_like(flat)
+    slope[2 : 2 + count] = delta / delta.sum() - np.abs(at.vectors) ** 2 @ (weight * at.values)
+    scaled = at.vectors * at.scale[:, None]
+    heavy = scaled * weight
+    if at.tall is None:
+        assert pairs.overlap is not None
+        moment = heavy @ np.conj(scaled).T
+        turned_slope = 2 * np.real(pairs.overlap * moment.T) @ at.turned
+        free = 2 * Z_UNIT * moment[pairs.columns, pairs.rows]
+        free -= np.mean(free, axis=1, keepdims=True)
+        slope[2 + count :] = np.concatenate([np.real(free).ravel(), -np.imag(free).ravel()])
+    else:
+        back = (np.conj(at.tall).T @ at.vectors).reshape(2, -1, weight.size)
+        turned_slope = np.stack(
+            [np.real(np.sum(np.conj(heavy) * (pairs.wedge @ part), axis=1)) for part in back],
+            axis=1,
+        )
+        turned_slope *= 2
+    (first, _), (_, second) = _factor(flat)
+    moved = pairs.apart.T @ turned_slope
+    slope[:2] = [moved[0, 0] * first - moved[1, 1] * second, moved[1, 0]]
+    slope[:2] -= trace_slope / trace
+    return float(np.log(smooth) + np.log(delta.sum()) - np.log(trace)), slope
 
 
 def pair_majorant(panel: Panel) -> Majorant | None:
@@ -204,9 +265,24 @@ def pair_majorant(panel: Panel) -> Majorant | None:
     Args:
         panel: The surface.
     """
-    left, values, _ = np.linalg.svd(panel.channel, full_matrices=False)
+    reach = _pair_reach(panel.channel.tobytes(), panel.spread.tobytes(), len(panel.spread))
+    if reach is None:
+        return None
+    factor = panel.amplification**4 / panel.noise
+    return Majorant(panel.strength * factor * reach, 0.0)
+
+
+@lru_cache(maxsize=256)
+def _pair_reach(channel: bytes, spread: bytes, elements: int) -> float | None:
+    """Largest tr(XJ) over (tr sqrt X)^2, for one watt and units elsewhere.
+
+    Kept for channels seen lately: neither powers nor amplification nor the rest of a design count.
+    """
+    left, values, _ = np.linalg.svd(
+        np.frombuffer(channel, dtype=complex).reshape(elements, -1), full_matrices=False
+    )
     modes = left * values  # v = G^T u up to a rotation
-    elements, rank = modes.shape
+    rank = modes.shape[1]
     first, second = np.triu_indices(elements, 1)
     if rank < 2 or first.size > MOST_PAIRS:
         return None
@@ -216,19 +292,16 @@ def pair_majorant(panel: Panel) -> Majorant | None:
         return None
     wedge = modes[first][:, i] * modes[second][:, j] - modes[first][:, j] * modes[second][:, i]
     size = np.linalg.norm(wedge) / np.sqrt(first.size)
-    apart = panel.spread[second] - panel.spread[first]
+    slopes = np.frombuffer(spread).reshape(elements, 2)
+    apart = slopes[second] - slopes[first]
     unit = np.sqrt(np.mean(apart**2, axis=0))
     rows, columns = _sharing_pairs(elements) if exact else (np.empty(0, int), np.empty(0, int))
-    pairs = _Pairs(
-        jnp.asarray(wedge / size), jnp.asarray(apart / unit), rows, columns, jnp.asarray(unit)
-    )
+    wedge = np.conj(wedge) / size
+    overlap = wedge @ np.conj(wedge).T if exact else None
+    pairs = _Pairs(wedge, overlap, apart / unit, rows, columns, unit)
     flat = np.zeros(2 + first.size + 2 * rows.size)
-    for sharpness, steps in DESCENT if exact else DESCENT_WITHOUT_Z:
-        smooth = partial(_smooth_log_reach, pairs=pairs, sharpness=jnp.asarray(sharpness))
-        flat, _ = descend(smooth, flat, steps=steps)
-    reach = float(np.exp(_log_reach(jnp.asarray(flat), pairs))) * (1 + 1e-9)
-    factor = panel.amplification**4 * size**2 / panel.noise
-    return Majorant(panel.strength * factor * reach, 0.0)
+    flat, _ = descend(partial(_smooth_log_reach, pairs=pairs), flat, steps=STEPS)
+    return float(np.exp(_log_reach(flat, pairs)) * size**2) * (1 + 1e-9)
 
 
 def _sharing_pairs(elements: int) -> tuple[np.ndarray, np.ndarray]:
@@ -243,15 +316,13 @@ def _sharing_pairs(elements: int) -> tuple[np.ndarray, np.ndarray]:
     return number[shared, first[:, None]], number[shared, second[:, None]]
 
 
-def surface_majorants(scene: SensingScene, index: int, patterns: int = 1) -> list[Majorant]:
+def surface_majorants(panel: Panel, patterns: int = 1) -> list[Majorant]:
     """All majorants of one surface.
 
     Args:
-        scene: The scene.
-        index: Which surface.
+        panel: The surface.
         patterns: How many patterns it goes through.
     """
-    panel = panel_of(scene, index)
     found = singular_value_majorants(panel, patterns)
     pairs = pair_majorant(panel) if patterns == 1 else None
     return found if pairs is None else [*found, pairs]
@@ -290,12 +361,6 @@ def least_crb(majorants: list[list[Majorant]], total: float) -> float:
     return float(np.exp(-brentq(short, bottom, top))) * (1 - 1e-9)
 
 
-def _identifiable(scene: SensingScene) -> bool:
-    return all(
-        np.linalg.matrix_rank(panel_of(scene, i).spread) == 2 for i in range(scene.n_surfaces)
-    )
-
-
 def cooperative_lower_bound(scene: SensingScene, patterns: int = 1) -> float:
     """No covariances and coefficients that keep paper eq. (17) have a worst CRB below this. [rad²]
 
@@ -317,11 +382,12 @@ def region_lower_bound(scenes: tuple[SensingScene, ...], patterns: int, mean: bo
         patterns: How many patterns each surface goes through.
         mean: Whether the mean over positions counts.
     """
-    if not all(_identifiable(scene) for scene in scenes):
+    seen = [panels_of(scene) for scene in scenes]
+    if not all(np.linalg.matrix_rank(p.spread) == 2 for panels in seen for p in panels):
         return float(np.inf)
     each = []
     for i in range(scenes[0].n_surfaces):
-        found = [surface_majorants(scene, i, patterns) for scene in scenes]
+        found = [surface_majorants(panels[i], patterns) for panels in seen]
         if mean:
             each.append([Majorant(*np.mean(same, axis=0)) for same in zip(*found, strict=True)])
         else:

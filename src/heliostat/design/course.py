@@ -6,8 +6,10 @@ equal. How a CRB answers to its power is the slope of the descent's objective, b
 theorem. For one pattern and one position the exact covariances of `transmit` are tried as well.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex
@@ -22,7 +24,7 @@ from heliostat.design.joint import (
     joint_layout,
     joint_task,
     random_unknowns,
-    value_and_slope,
+    value_and_slopes,
 )
 from heliostat.design.result import FEASIBLE, NOT_IDENTIFIABLE, BeamformingDesign
 from heliostat.design.transmit import solve_transmit
@@ -57,14 +59,22 @@ class Incumbent(NamedTuple):
     worst: float  # its worst CRB [rad²]
 
 
+def _evaluated(share: Share, sharpness: float) -> Callable[[np.ndarray], np.ndarray]:
+    """`value_and_slopes` of a surface as a function of its unknowns alone."""
+    leaves, structure = jax.tree.flatten(share.task)
+    fixed = jnp.asarray(share.power), jnp.asarray(sharpness)
+    return lambda x: np.asarray(value_and_slopes(tuple(leaves), x, *fixed, structure, share.layout))
+
+
 def _descend(share: Share, sharpness: float, steps: int) -> tuple[Share, float]:
     """A surface's unknowns, improved at its present power."""
-    weight, power = jnp.asarray(sharpness), jnp.asarray(share.power)
-    flat, value = descend(
-        lambda x: value_and_slope(share.task, x, power, weight, share.layout)[:2],
-        share.flat,
-        steps=steps,
-    )
+    evaluate = _evaluated(share, sharpness)
+
+    def value_and_slope(x: np.ndarray) -> tuple[float, np.ndarray]:
+        row = evaluate(x)
+        return float(row[0]), row[2:]
+
+    flat, value = descend(value_and_slope, share.flat, steps=steps)
     return share._replace(flat=flat), value
 
 
@@ -90,17 +100,21 @@ def shared_power(shares: list[Share], total: float, sharpness: float) -> list[Sh
         total: Sum of all powers. [W]
         sharpness: Of the objective they are optima of.
     """
-    weight = jnp.asarray(sharpness)
     before = np.log([s.power for s in shares])
     values, slopes = [], []
     for s in shares:
         _, crbs, _ = final_setting(s.task, jnp.asarray(s.flat), jnp.asarray(s.power), s.layout)
         values.append(_score(np.asarray(crbs), s.layout.mean))
-        at = jnp.asarray(s.flat), jnp.asarray(s.power)
-        slopes.append(value_and_slope(s.task, *at, weight, s.layout)[2])
+        slopes.append(_evaluated(s, sharpness)(s.flat)[1])
     # A surface at its own limit hardly answers to power; do not send it all there is.
     answer = np.clip(-np.asarray(slopes, dtype=float), 0.1, 2.0)
     value = np.asarray(values)
+    if not np.isfinite(value).all():
+        raise ValueError(
+            f"surface {int(np.argmin(np.isfinite(value)))} cannot tell both angles whatever is "
+            f"designed with {shares[0].layout.patterns} pattern(s): use more patterns, or "
+            "a channel of more than one path"
+        )
 
     def powers(level: float) -> np.ndarray:
         return np.exp(before + np.clip((value - level) / answer, -np.log(4), np.log(4)))
@@ -224,9 +238,8 @@ def descend_jointly(
         layout = joint_layout(task, patterns, mean)
         begin = Share(task, layout, np.zeros(layout.size), each)
         shares.append(explore(begin, starts, np.random.default_rng([seed, i])))
-    total = each * scene.n_surfaces
     for sharpness in ROUNDS:
-        shares = shared_power(shares, total, sharpness)
+        shares = shared_power(shares, each * scene.n_surfaces, sharpness)
         shares = [_descend(s, sharpness, STEPS)[0] for s in shares]
         course.offer_shares(shares)
         if sharpness > COARSE and course.gained() < SETTLED:

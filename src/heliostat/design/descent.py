@@ -11,6 +11,7 @@ amplitude that sits at zero has no way to turn; ``phase``: :math:`\psi = a_{max}
 surfaces.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
@@ -18,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 from scipy.optimize import minimize
+from threadpoolctl import ThreadpoolController
 
 from heliostat.bounds.direction import DirectionInformation
 from heliostat.geometry.frames import Scalar
@@ -124,8 +126,13 @@ def snr_shortfall(snr: Float[Array, "..."], least: Scalar) -> Scalar:
     return jnp.where(demanded, jnp.sum(jnp.maximum(short, 0.0) ** 2), 0.0)
 
 
+@functools.cache
+def _libraries() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
 def descend(
-    value_and_slope: Callable[[np.ndarray], tuple[Array, Array]],
+    value_and_slope: Callable[[np.ndarray], tuple[Array | float, Array | np.ndarray]],
     start: np.ndarray,
     *,
     steps: int,
@@ -151,14 +158,17 @@ def descend(
         return float(value), slope
 
     before = evaluate(start)[0]
-    found = minimize(
-        evaluate,
-        start,
-        jac=True,
-        method="L-BFGS-B",
-        bounds=bounds,
-        options={"maxiter": steps, "maxcor": 20, "ftol": 1e-8, "gtol": 1e-6},
-    )
+    # Thousands of small steps: BLAS threads that meet in each of them mostly wait for each other,
+    # on a busy machine for good parts of a second.
+    with _libraries().limit(limits=1, user_api="blas"):
+        found = minimize(
+            evaluate,
+            start,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=bounds,
+            options={"maxiter": steps, "maxcor": 20, "ftol": 1e-8, "gtol": 1e-6},
+        )
     if not np.isfinite(found.fun) or found.fun > before:
         return start, before
     return found.x, float(found.fun)

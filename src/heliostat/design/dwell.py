@@ -6,18 +6,13 @@ the power of paper eq. (7) alone, and every constraint is checked before anyone 
 
 from collections.abc import Sequence
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Complex
 
-from heliostat.bounds.direction import DirectionBound, direction_bound, direction_information
-from heliostat.design.result import BeamformingDesign, Slack
+from heliostat.design.result import BeamformingDesign, Slack, constraint_slack, surface_bounds
 from heliostat.geometry.frames import Scalar
-from heliostat.observation.echoes import target_steering
 from heliostat.sensing_scene import SensingScene
-from heliostat.surface.active import reflected_power
 
 TOLERANCE = 1e-9
 """Relative violation of a constraint that counts as rounding."""
@@ -28,67 +23,6 @@ class PatternDesign(BeamformingDesign):
 
     covariance: Complex[Array, "surface pattern tx tx"]  # R_lk [W]
     reflection: tuple[Complex[Array, "pattern _"], ...]  # psi_lk [1]
-
-
-@eqx.filter_jit
-def dwell_bounds(
-    scene: SensingScene,
-    covariance: Complex[Array, "surface pattern tx tx"],
-    reflection: tuple[Complex[Array, "pattern _"], ...],
-) -> tuple[DirectionBound, ...]:
-    """Bounds at each surface from all its patterns.
-
-    Args:
-        scene: The scene.
-        covariance: Of each surface and pattern. [W]
-        reflection: Of each surface and pattern. [1]
-    """
-    angles = scene.angles()
-    return tuple(
-        direction_bound(
-            direction_information(
-                scene.link(i), psi, covariance[i], angles[i], scene.target_gain[i]
-            )
-        )
-        for i, psi in enumerate(reflection)
-    )
-
-
-@eqx.filter_jit
-def dwell_slack(
-    scene: SensingScene,
-    covariance: Complex[Array, "surface pattern tx tx"],
-    reflection: tuple[Complex[Array, "pattern _"], ...],
-    snr: Float[Array, "surface"],
-    min_snr: float | Scalar,
-) -> Slack:
-    """What the constraints of paper eq. (17) leave, the worst pattern's for each surface.
-
-    Args:
-        scene: The scene.
-        covariance: Of each surface and pattern. The transmit power counts as its mean over the
-            dwell, a surface's power must hold in every pattern. [W]
-        reflection: Of each surface and pattern. [1]
-        snr: What each surface's echo has. [1]
-        min_snr: Least that is demanded of it. [1]
-    """
-    angles = scene.angles()
-    left, amplitude = [], []
-    for i, (surface, patterns) in enumerate(zip(scene.surfaces, reflection, strict=True)):
-        steering = target_steering(surface.array, angles[i])
-        gain, channel = scene.target_gain[i], scene.bs_to_irs[i]
-        radiated = jax.vmap(
-            lambda psi, covar, g=channel, a=steering, b=gain, s=surface.noise: (
-                reflected_power(psi, g, covar, a, b, s).total
-            )
-        )(patterns, covariance[i])
-        left.append(surface.power - jnp.max(radiated))
-        amplitude.append(surface.amplification - jnp.max(jnp.abs(patterns)))
-    spent = jnp.sum(jnp.real(jnp.trace(covariance, axis1=2, axis2=3)))
-    spent /= scene.n_surfaces * covariance.shape[1]
-    return Slack(
-        scene.base_station.power - spent, jnp.stack(left), jnp.stack(amplitude), snr - min_snr
-    )
 
 
 def violation(scene: SensingScene, slack: Slack, min_snr: float | Scalar) -> str | None:
@@ -136,22 +70,20 @@ def dwell_design(
         min_snr: Least SNR. [1]
         code: Index into `result.STATUS`.
     """
-    bounds = dwell_bounds(scene, covariance, reflection)
-    snr = jnp.stack([b.snr for b in bounds])
-    slack = dwell_slack(scene, covariance, reflection, snr, min_snr)
+    bounds = surface_bounds(scene, reflection, covariance)
+    slack = constraint_slack(scene, reflection, covariance, bounds.snr, min_snr)
     broken = violation(scene, slack, min_snr)
     if broken is not None:
         raise ValueError(f"no design that keeps every constraint was found: {broken}")
-    crb = jnp.stack([b.crb for b in bounds])
     single = covariance.shape[1] == 1
     kind = BeamformingDesign if single else PatternDesign
     return kind(
         covariance[:, 0] if single else covariance,
         tuple(psi[0] for psi in reflection) if single else reflection,
-        crb,
-        jnp.stack([b.direction_std for b in bounds]),
-        snr,
-        jnp.minimum(jnp.asarray(lower_bound, dtype=float), jnp.max(crb)),
+        bounds.crb,
+        bounds.direction_std,
+        bounds.snr,
+        jnp.asarray(min(float(lower_bound), float(jnp.max(bounds.crb)))),
         slack,
         jnp.asarray(np.asarray(history, dtype=float)),
         jnp.asarray(len(history)),

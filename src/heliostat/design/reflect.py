@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from heliostat.bounds.direction import direction_information
+from heliostat.design.cooperative_bound import cooperative_lower_bound
 from heliostat.design.descent import (
     FINAL_SHARPNESS,
     Form,
@@ -253,7 +254,7 @@ def design_reflection(
         scene,
         each,
         tuple(c.reflection for c in chosen),
-        lower_bound=0.0,
+        lower_bound=cooperative_lower_bound(scene, each.shape[1]),
         history=history,
         min_snr=min_snr,
         code=FEASIBLE,

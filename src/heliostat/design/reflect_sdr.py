@@ -13,6 +13,7 @@ divided by their largest entry; each is shrunk until (7) holds exactly, and its 
 one; the program is preconditioned and its status looked at.
 """
 
+import warnings
 from typing import NamedTuple
 
 import cvxpy as cp
@@ -24,6 +25,7 @@ from jaxtyping import Array, Complex, Float
 
 from heliostat.bounds.direction import direction_information
 from heliostat.design.certificate import linear_information
+from heliostat.design.cooperative_bound import cooperative_lower_bound
 from heliostat.design.descent import FINAL_SHARPNESS, log_crb
 from heliostat.design.dwell import dwell_design
 from heliostat.design.reflect import (
@@ -128,7 +130,9 @@ def relaxed_reflection(task: ReflectionTask, reflection: np.ndarray) -> np.ndarr
         constraints.append(used <= 1 + linear.power_rest / limit)
     problem = cp.Problem(cp.Minimize(cp.trace(inverse)), constraints)
     try:
-        problem.solve(solver=cp.CLARABEL)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # inaccurate: true values decide
+            problem.solve(solver=cp.CLARABEL)
     except cp.error.SolverError:
         return None
     if problem.status not in {cp.OPTIMAL, cp.OPTIMAL_INACCURATE} or theta.value is None:
@@ -264,7 +268,7 @@ def design_reflection_sdr(
         scene,
         each,
         tuple(c.reflection for c in chosen),
-        lower_bound=0.0,
+        lower_bound=cooperative_lower_bound(scene),
         history=[float(np.exp(max(c.log_crb for c in chosen)))],
         min_snr=min_snr,
         code=FEASIBLE,

@@ -6,10 +6,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int
 
 from heliostat.bounds.direction import DirectionBound, direction_bound, direction_information
+from heliostat.design.surfaces import each_surface
 from heliostat.geometry.frames import Scalar
 from heliostat.observation.echoes import target_steering
-from heliostat.sensing_scene import SensingScene
-from heliostat.surface.active import reflected_power
+from heliostat.sensing_scene import EchoLink, SensingScene
+from heliostat.surface.active import ActiveSurface, reflected_power
 
 STATUS = ("optimal", "feasible", "not converged", "not identifiable", "infeasible")
 """Certified to tolerance; every constraint holds but no proof of optimality; stopped early; an
@@ -59,55 +60,60 @@ class BeamformingDesign(eqx.Module):
         return STATUS[int(self.code)]
 
 
+@eqx.filter_jit
 def surface_bounds(
     scene: SensingScene,
-    reflection: tuple[Complex[Array, "_"], ...],
-    covariance: Complex[Array, "surface tx tx"],
-) -> tuple[DirectionBound, ...]:
-    """Bounds at each surface for one reflection pattern in each dwell.
+    reflection: tuple[Complex[Array, "*pattern _"], ...],
+    covariance: Complex[Array, "surface *pattern tx tx"],
+) -> DirectionBound:
+    """Bounds at each surface, stacked, from all its patterns or its only one.
 
     Args:
         scene: The scene.
-        reflection: One a surface. [1]
-        covariance: One a surface. [W]
+        reflection: Of each surface, and of each pattern if there are several. [1]
+        covariance: Likewise. [W]
     """
-    angles = scene.angles()
-    return tuple(
-        direction_bound(
-            direction_information(
-                scene.link(i), psi[None], covariance[i][None], angles[i], scene.target_gain[i]
-            )
-        )
-        for i, psi in enumerate(reflection)
-    )
+
+    def own(
+        link: EchoLink, _: ActiveSurface, angles: Array, gain: Array, psi: Array, covar: Array
+    ) -> DirectionBound:
+        patterns = covar.reshape(-1, *covar.shape[-2:])
+        direction = direction_information(link, jnp.atleast_2d(psi), patterns, angles, gain)
+        return direction_bound(direction)
+
+    return each_surface(own, scene, reflection, covariance)
 
 
+@eqx.filter_jit
 def constraint_slack(
     scene: SensingScene,
-    reflection: tuple[Complex[Array, "_"], ...],
-    covariance: Complex[Array, "surface tx tx"],
+    reflection: tuple[Complex[Array, "*pattern _"], ...],
+    covariance: Complex[Array, "surface *pattern tx tx"],
     snr: Float[Array, "surface"],
     min_snr: float | Scalar,
 ) -> Slack:
-    """What every constraint of paper eq. (17) leaves.
+    """What the constraints of paper eq. (17) leave, the worst pattern's for each surface.
 
     Args:
         scene: The scene.
-        reflection: One a surface. [1]
-        covariance: One a surface. [W]
+        reflection: Of each surface, and of each pattern if there are several. [1]
+        covariance: Likewise. The transmit power counts as its mean over the dwell, a surface's
+            power must hold in every pattern. [W]
         snr: What each surface's echo has. [1]
         min_snr: Least that is demanded of it. [1]
     """
-    angles = scene.angles()
-    radiated, amplitude = [], []
-    for i, (surface, psi) in enumerate(zip(scene.surfaces, reflection, strict=True)):
-        steering = target_steering(surface.array, angles[i])
-        power = reflected_power(
-            psi, scene.bs_to_irs[i], covariance[i], steering, scene.target_gain[i], surface.noise
-        )
-        radiated.append(surface.power - power.total)
-        amplitude.append(surface.amplification - jnp.max(jnp.abs(psi)))
-    spent = jnp.sum(jnp.real(jax.vmap(jnp.trace)(covariance))) / scene.n_surfaces
-    return Slack(
-        scene.base_station.power - spent, jnp.stack(radiated), jnp.stack(amplitude), snr - min_snr
-    )
+
+    def own(
+        link: EchoLink, surface: ActiveSurface, angles: Array, gain: Array, psi: Array, covar: Array
+    ) -> tuple[Scalar, Scalar, Scalar]:
+        patterns = covar.reshape(-1, *covar.shape[-2:])
+        steering = target_steering(surface.array, angles)
+        radiated = jax.vmap(
+            lambda p, r: reflected_power(p, link.bs_to_irs, r, steering, gain, surface.noise).total
+        )(jnp.atleast_2d(psi), patterns)
+        spent = jnp.mean(jnp.real(jnp.trace(patterns, axis1=1, axis2=2)))
+        amplitude = surface.amplification - jnp.max(jnp.abs(psi))
+        return surface.power - jnp.max(radiated), amplitude, spent
+
+    left, amplitude, spent = each_surface(own, scene, reflection, covariance)
+    return Slack(scene.base_station.power - jnp.mean(spent), left, amplitude, snr - min_snr)

@@ -1,13 +1,16 @@
 r"""The paper's (P2) as a semidefinite program: slower than `transmit`, and independent of it.
 
-As the paper writes it the program is badly scaled: the entries of :math:`F` span many decades and
-a solver may report an optimum that is 1e-3 off. Here the information is turned by a congruence
-into one that is the identity for a covariance half even, half matched to the target and within
-the surface's power; powers are in units of the budget and every surface's limit is one.
+As the paper writes it the program is badly scaled: the entries of :math:`F` and the eigenvalues of
+R span many decades, and a solver may report an optimum that is 1e-3 off, or give up. Two
+congruences mend that. The covariance becomes :math:`S = M^{1/2}RM^{1/2}` with
+:math:`M = I/(LP_t) + Q/q`, in which a step of length one uses up the powers whatever its
+direction; and the information is turned into the identity for an S half even, half matched to the
+target.
 """
 
 import warnings
-from typing import Any
+from itertools import product
+from typing import NamedTuple
 
 import cvxpy as cp
 import jax.numpy as jnp
@@ -29,7 +32,142 @@ from heliostat.sensing_scene import SensingScene
 from heliostat.surface.active import power_weight, reflected_power
 
 
-def design_transmit_sdp(  # noqa: PLR0912 - one program, written down in one place
+class _Block(NamedTuple):
+    """One surface's part of the program, over its own S."""
+
+    back: np.ndarray  # M^-1/2, so that R = M^-1/2 S M^-1/2 [tx tx]
+    information: np.ndarray  # matrices whose inner products with S are F' = root^T F root
+    root: np.ndarray  # [4 4]
+    cost: np.ndarray  # root of what each parameter's variance counts, tr F^-1 = |cost F'^-1/2|²
+    spent: np.ndarray  # share of the base station's power [tx tx]
+    radiated: np.ndarray | None  # share of the surface's limit; None for no limit [tx tx]
+    limit: float  # [W]
+    heard: np.ndarray  # SNR [tx tx]
+    snr_per_watt: float  # of light at the target [1/W]
+
+
+class _Program(NamedTuple):
+    """The program and those of its parts whose values and multipliers are wanted."""
+
+    problem: cp.Problem
+    shares: list[cp.Variable]  # S of each surface
+    information: list[cp.Constraint]
+    total: cp.Constraint
+    powers: list[cp.Constraint | None]
+    snrs: list[cp.Constraint | None]
+
+
+def _hermitian(matrix: np.ndarray) -> np.ndarray:
+    return (matrix + np.conj(np.swapaxes(matrix, -1, -2))) / 2
+
+
+def _block(scene: SensingScene, index: int, reflection: Array, budget: float) -> _Block:
+    """What one surface contributes.
+
+    Args:
+        scene: The scene.
+        index: Which surface.
+        reflection: How it is set. [1]
+        budget: Of the base station, over all surfaces. [W]
+    """
+    link, gain, surface = scene.link(index), scene.target_gain[index], scene.surfaces[index]
+    angles = scene.angles()[index]
+    antennas = link.bs_to_irs.shape[1]
+    eye = np.eye(antennas, dtype=complex)
+    steering = target_steering(surface.array, angles)
+    own = reflected_power(
+        reflection, link.bs_to_irs, jnp.asarray(0 * eye), steering, gain, surface.noise
+    ).own_noise
+    limit = float(surface.power - own)
+    limited = bool(np.isfinite(limit))
+    if limited and limit <= 0:
+        raise ValueError(f"Surface {index}: its own amplified noise exceeds its power.")
+    weight = np.asarray(power_weight(reflection, link.bs_to_irs, steering, gain))
+    size = eye / budget + (_hermitian(weight) / limit if limited else 0 * eye)
+    lengths, axes = np.linalg.eigh(size)
+    back = (axes / np.sqrt(lengths)) @ np.conj(axes).T
+
+    ways = np.asarray(echo_derivatives(link, reflection, angles)) @ back
+    received, _ = echo_matrices(link, reflection, jnp.asarray(0 * eye), angles)
+    gain_power = float(jnp.abs(gain) ** 2)
+    linear = np.asarray(linear_information(received, 2 * link.symbols * gain_power))
+    lit = np.conj(ways[0])[:, None] * ways[0][None, :]
+    begun = (eye / antennas + lit / np.real(np.trace(lit))) / 2
+    reference = np.real(np.einsum("pqdf,fd->pq", linear, ways @ begun @ np.conj(ways).T))
+    try:
+        root = np.linalg.cholesky(np.linalg.inv(reference))
+    except np.linalg.LinAlgError:
+        raise ValueError(
+            f"Surface {index}: no covariance makes both angles identifiable as it is set."
+        ) from None
+    turned = np.einsum("pa,pqdf,qb->abdf", root, linear, root)
+    turned = _hermitian((turned + np.swapaxes(turned, 0, 1)) / 2)
+    snr_per_watt = float(link.symbols) * gain_power * float(jnp.real(received[0, 0]))
+    return _Block(
+        back,
+        np.einsum("di,abdf,fj->abij", np.conj(ways), turned, ways),
+        root,
+        np.diag([1.0, 1.0, np.sqrt(gain_power), np.sqrt(gain_power)]) @ root,
+        back @ back / budget,
+        back @ weight @ back / limit if limited else None,
+        limit,
+        snr_per_watt * lit,
+        snr_per_watt,
+    )
+
+
+def _inner(matrix: np.ndarray, share: cp.Variable) -> cp.Expression:
+    return cp.real(cp.trace(_hermitian(matrix) @ share))
+
+
+def _program(blocks: list[_Block], min_snr: float) -> _Program:
+    """Paper eq. (18) over the turned covariances.
+
+    Args:
+        blocks: Of the surfaces.
+        min_snr: Least SNR at every surface. [1]
+    """
+    antennas = len(blocks[0].back)
+    unit = max(float(np.sum(b.cost**2)) for b in blocks)  # of the CRB
+    worst = cp.Variable()
+    shares, information, powers, snrs, others = [], [], [], [], []
+    for block in blocks:
+        share = cp.Variable((antennas, antennas), hermitian=True)
+        entries = [[_inner(x, share) for x in row] for row in block.information]
+        inverse = cp.Variable((4, 4), symmetric=True)
+        cost = block.cost / np.sqrt(unit)
+        information.append(cp.bmat([[cp.bmat(entries), cost.T], [cost, inverse]]) >> 0)
+        others += [share >> 0, cp.trace(inverse) <= worst]
+        used = None if block.radiated is None else _inner(block.radiated, share) <= 1
+        powers.append(used)
+        snrs.append(_inner(block.heard / min_snr, share) >= 1 if min_snr > 0 else None)
+        shares.append(share)
+    total = sum(_inner(b.spent, s) for b, s in zip(blocks, shares, strict=True)) <= 1
+    held = [c for c in (*powers, *snrs) if c is not None]
+    problem = cp.Problem(cp.Minimize(worst), [*others, *information, *held, total])
+    return _Program(problem, shares, information, total, powers, snrs)
+
+
+def _solve(program: _Program, solver: str) -> None:
+    """Solve, or say in a ValueError why there is no solution."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # inaccurate: the gap will tell
+            program.problem.solve(solver=solver)
+    except cp.SolverError as error:
+        raise ValueError(
+            f"{solver} gave up on the transmit design: {error} Try another solver, or "
+            "`design_transmit`."
+        ) from error
+    if program.problem.status not in {cp.OPTIMAL, cp.OPTIMAL_INACCURATE, cp.USER_LIMIT} or any(
+        s.value is None for s in program.shares
+    ):
+        raise ValueError(
+            f"{solver} finds no transmit covariances: the program is {program.problem.status}."
+        )
+
+
+def design_transmit_sdp(
     scene: SensingScene,
     reflection: tuple[Complex[Array, "_"], ...],
     *,
@@ -49,142 +187,88 @@ def design_transmit_sdp(  # noqa: PLR0912 - one program, written down in one pla
     Raises:
         ValueError: The solver found nothing, or what it found cannot be made feasible.
     """
-    antennas, count = scene.base_station.array.elements, scene.n_surfaces
-    angles = scene.angles()
-    budget = count * float(scene.base_station.power)
-    even = jnp.eye(antennas, dtype=complex) / antennas
-    shares, bounds_of_f, powers, snrs, constraints = [], [], [], [], []
-    worst = cp.Variable()
-    scale_of_crb = 0.0
-    blocks = []
-    for i, psi in enumerate(reflection):
-        link, gain, surface = scene.link(i), scene.target_gain[i], scene.surfaces[i]
-        ways = np.asarray(echo_derivatives(link, psi, angles[i]))
-        matched = np.conj(ways[0])[:, None] * ways[0][None, :] / np.sum(np.abs(ways[0]) ** 2)
-        mixed = budget * (even + matched) / 2
-        received, transmitted = echo_matrices(link, psi, mixed, angles[i])
-        gain_power = float(jnp.abs(gain) ** 2)
-        linear = np.asarray(linear_information(received, 2 * link.symbols * gain_power))
-        steering = target_steering(surface.array, angles[i])
-        own = float(
-            reflected_power(psi, link.bs_to_irs, 0 * even, steering, gain, surface.noise).own_noise
-        )
-        limit = float(surface.power) - own
-        weight = np.asarray(power_weight(psi, link.bs_to_irs, steering, gain)) * budget
-        reference = np.real(np.einsum("pqdf,fd->pq", linear, np.asarray(transmitted)))
-        if np.isfinite(limit):
-            reference *= min(1.0, limit / float(jnp.real(jnp.trace(weight @ mixed)) / budget))
-        root = np.linalg.cholesky(np.linalg.inv(reference))  # root^T F root = I there
-        wanted = np.diag([1.0, 1.0, np.sqrt(gain_power), np.sqrt(gain_power)])
-        blocks.append((ways, linear, limit, weight, root, wanted, gain_power, received))
-        scale_of_crb = max(scale_of_crb, float(np.sum((wanted @ root) ** 2)))
+    budget = scene.n_surfaces * float(scene.base_station.power)
+    blocks = [_block(scene, i, psi, budget) for i, psi in enumerate(reflection)]
+    program = _program(blocks, min_snr)
+    _solve(program, solver)
 
-    for i, (ways, linear, limit, weight, root, wanted, gain_power, received) in enumerate(blocks):
-        share = cp.Variable((antennas, antennas), hermitian=True)  # R_l / (L P_t)
-        turned = np.einsum("pa,pqdf,qb->abdf", root, linear, root)
-        # tr(X B) with B = V^T R V*: only Hermitian parts count.
-        entries = []
-        for a in range(4):
-            row = []
-            for b in range(4):
-                x = (turned[a, b] + turned[b, a]) / 2
-                matrix = np.conj(ways).T @ ((x + x.conj().T) / 2) @ ways * budget
-                row.append(cp.real(cp.trace(matrix @ share)))
-            entries.append(row)
-        information = cp.bmat(entries)
-        cost = wanted @ root / np.sqrt(scale_of_crb)  # tr(D F^-1) = |cost F'^-1/2|²
-        inverse = cp.Variable((4, 4), symmetric=True)
-        bounds_of_f.append(cp.bmat([[information, cost.T], [cost, inverse]]) >> 0)
-        constraints += [share >> 0, bounds_of_f[-1], cp.trace(inverse) <= worst]
-        if np.isfinite(limit):
-            unit = weight / limit
-            constraints.append(cp.real(cp.trace(unit @ share)) <= 1)
-            powers.append(constraints[-1])
-        else:
-            powers.append(None)
-        if min_snr > 0:
-            lit = np.conj(ways[0])[:, None] * ways[0][None, :]
-            per_watt = float(scene.link(i).symbols) * gain_power * np.real(received[0, 0])
-            unit = lit * (float(per_watt) * budget / min_snr)
-            constraints.append(cp.real(cp.trace(unit @ share)) >= 1)
-            snrs.append(constraints[-1])
-        shares.append(share)
-    total = sum(cp.real(cp.trace(s)) for s in shares) <= 1
-    constraints.append(total)
-    problem = cp.Problem(cp.Minimize(worst), constraints)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # inaccurate: the gap will tell
-            problem.solve(solver=solver)
-    except cp.SolverError as error:
-        raise ValueError(f"The semidefinite program was not solved: {error}") from error
-    if any(s.value is None for s in shares):
-        raise ValueError(f"The semidefinite program has no solution: {problem.status}.")
-
-    covariance = jnp.stack([_positive(s.value) for s in shares]) * budget
-    covariance, violation = _within(scene, reflection, covariance)
+    found = [
+        _positive(b.back @ s.value @ b.back) for b, s in zip(blocks, program.shares, strict=True)
+    ]
+    covariance, violation = _within(scene, reflection, jnp.stack(found))
     bounds = surface_bounds(scene, reflection, covariance)
-    crb, snr = (jnp.stack([getattr(b, name) for b in bounds]) for name in ("crb", "snr"))
-    if violation > 1e-4 or bool(jnp.any(snr < min_snr * (1 - 1e-6))):
-        raise ValueError(f"What the solver found is not feasible: {problem.status}.")
+    status = program.problem.status
+    if violation > 1e-4 or bool(jnp.any(bounds.snr < min_snr * (1 - 1e-6))):
+        raise ValueError(f"What {solver} found is not feasible: it says {status}.")
 
-    # Multipliers are those of shares of the budget: F' = root^T F root, limits are one.
-    slopes = []
-    for bound, block in zip(bounds_of_f, blocks, strict=True):
-        dual = np.asarray(bound.dual_value)[:4, :4]
-        slopes.append(block[4] @ (dual + dual.T) / 2 @ block[4].T)
-    lower = transmit_lower_bound(
-        scene,
-        reflection,
-        jnp.stack([_positive(z).real for z in slopes]),
-        jnp.asarray(max(float(total.dual_value), 1e-9 * float(worst.value)) / budget),
-        _prices(powers) / jnp.asarray([max(b[2], 1e-300) for b in blocks]),
-        _snr_prices(snrs, blocks, scene, min_snr),
-        jnp.asarray(min_snr, dtype=float),
-    )
-    lower = jnp.minimum(lower, jnp.max(crb))
-    certified = lower >= (1 - rtol) * jnp.max(crb)
-    code = OPTIMAL if bool(certified) else FEASIBLE
-    if problem.status not in {cp.OPTIMAL, cp.OPTIMAL_INACCURATE}:
+    worst = jnp.max(bounds.crb)
+    lower = jnp.minimum(_certificate(scene, reflection, blocks, program, min_snr), worst)
+    code = OPTIMAL if bool(lower >= (1 - rtol) * worst) else FEASIBLE
+    if status == cp.USER_LIMIT:
         code = NOT_CONVERGED
+    demanded = jnp.asarray(min_snr, dtype=float)
     return BeamformingDesign(
         covariance,
         reflection,
-        crb,
-        jnp.stack([b.direction_std for b in bounds]),
-        snr,
+        bounds.crb,
+        bounds.direction_std,
+        bounds.snr,
         lower,
-        constraint_slack(scene, reflection, covariance, snr, jnp.asarray(min_snr, dtype=float)),
-        jnp.max(crb)[None],
-        jnp.asarray(problem.solver_stats.num_iters or 0),
+        constraint_slack(scene, reflection, covariance, bounds.snr, demanded),
+        worst[None],
+        jnp.asarray(program.problem.solver_stats.num_iters or 0),
         jnp.asarray(code),
     )
 
 
-def _prices(constraints: list[cp.Constraint | None]) -> Array:
-    """Multipliers, none negative; zero where there is no constraint."""
-    return jnp.asarray([0.0 if c is None else max(float(c.dual_value), 0.0) for c in constraints])
-
-
-def _snr_prices(
-    constraints: list[cp.Constraint],
-    blocks: list[tuple[Any, ...]],
+def _certificate(
     scene: SensingScene,
+    reflection: tuple[Complex[Array, "_"], ...],
+    blocks: list[_Block],
+    program: _Program,
     min_snr: float,
 ) -> Array:
-    """Multipliers of the SNR, for a watt at the target."""
-    if not constraints:
-        return jnp.zeros(scene.n_surfaces)
-    watts = [
-        min_snr / (float(scene.link(i).symbols) * b[6] * float(np.real(b[7][0, 0])))
-        for i, b in enumerate(blocks)
-    ]
-    return _prices(list(constraints)) / jnp.asarray(watts)
+    """Lower bound by the program's multipliers, which are those of shares of the limits.
+
+    An interior-point solver leaves rounding in every multiplier. Of a surface that does not set
+    the worst CRB there is nothing else, and a price that should be zero must still pay for it. As
+    any prices prove something, several ways to round are tried.
+    """
+    duals = [np.asarray(c.dual_value)[:4, :4] for c in program.information]
+    largest = max(float(np.trace(d)) for d in duals)
+    slopes = [_positive(b.root @ d @ b.root.T).real for b, d in zip(blocks, duals, strict=True)]
+    budget = scene.n_surfaces * float(scene.base_station.power)
+    limits = np.array([b.limit for b in blocks])  # inf: no price
+    powers = np.array([_price(c) for c in program.powers])
+    watts = np.array([min_snr / b.snr_per_watt if min_snr > 0 else 1.0 for b in blocks])
+    snrs = jnp.asarray(np.array([_price(c) for c in program.snrs]) / watts)
+    value, bounds = float(program.problem.value), []
+    for least, floor in product((0.0, 1e-5, 1e-3), value * np.geomspace(1e-9, 1e-5, 9)):
+        kept = [
+            z * float(np.trace(d) > least * largest) for z, d in zip(slopes, duals, strict=True)
+        ]
+        bounds.append(
+            transmit_lower_bound(
+                scene,
+                reflection,
+                jnp.stack(kept),
+                jnp.asarray((_price(program.total) + floor) / budget),
+                jnp.asarray((powers + floor) / limits),
+                snrs,
+                jnp.asarray(min_snr, dtype=float),
+            )
+        )
+    return jnp.max(jnp.stack(bounds))
+
+
+def _price(constraint: cp.Constraint | None) -> float:
+    """Multiplier, never negative; zero where there is no constraint."""
+    return 0.0 if constraint is None else max(float(constraint.dual_value), 0.0)
 
 
 def _positive(matrix: np.ndarray) -> Array:
     """Nearest positive semidefinite matrix."""
-    values, vectors = np.linalg.eigh((matrix + matrix.conj().T) / 2)
+    values, vectors = np.linalg.eigh(_hermitian(matrix))
     return jnp.asarray((vectors * np.maximum(values, 0.0)) @ vectors.conj().T)
 
 

@@ -26,7 +26,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
 
 from heliostat.bounds.fisher import identify
-from heliostat.bounds.pose import pose_information
+from heliostat.bounds.pose import PoseInformation, pose_information
 from heliostat.estimation.search import (
     CANDIDATES,
     OVERSAMPLING,
@@ -386,7 +386,6 @@ def locate(
         headings = jnp.where(apart[0] <= apart[1], headings, headings[::-1])
 
     at = eqx.tree_at(lambda s: s.link.gain, scene.with_user(position, headings[0]), gain + 0j)
-    information = pose_information(at, matched.level**2)
     return PoseEstimate(
         position,
         headings[0],
@@ -394,7 +393,7 @@ def locate(
         best.arrival,
         gain + 0j,
         best.clock,
-        _covariance(information.information, information.reference),
+        pose_covariance(pose_information(at, matched.level**2)),
         snr,
         misfit,
         1 / jnp.sqrt(jnp.asarray(freedom)),
@@ -408,13 +407,15 @@ def _wrapped(angle: Array) -> Array:
     return jnp.mod(angle + jnp.pi, 2 * jnp.pi) - jnp.pi
 
 
-def _covariance(
-    information: Float[Array, "pose pose"], reference: Float[Array, "pose"]
-) -> Float[Array, "pose pose"]:
-    """Inverse of the information where there is one."""
-    found = identify(information, jnp.diag(reference))
+def pose_covariance(pose: PoseInformation) -> Float[Array, "pose pose"]:
+    """Inverse of the information where there is one, else ``inf`` on the diagonal.
+
+    Args:
+        pose: What is known of (x, y, heading).
+    """
+    found = identify(pose.information, jnp.diag(pose.reference))
     seen = jnp.all(jnp.isfinite(found.variance))
-    scale = jnp.sqrt(jnp.where(reference > 0, reference, 1.0))
-    scaled = jnp.where(seen, information / (scale[:, None] * scale[None, :]), jnp.eye(3))
-    inverse = jnp.linalg.inv(scaled) / (scale[:, None] * scale[None, :])
+    scale = jnp.sqrt(jnp.where(pose.reference > 0, pose.reference, 1.0))
+    units = scale[:, None] * scale[None, :]
+    inverse = jnp.linalg.inv(jnp.where(seen, pose.information / units, jnp.eye(3))) / units
     return jnp.where(seen, inverse, jnp.diag(found.variance))

@@ -24,11 +24,18 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from heliostat.bounds.pose import error_bounds, pose_information
 from heliostat.design.time_allocation import balanced_share
-from heliostat.estimation.pose import PlaceGrid, PoseEstimate, locate, simulate_matched
+from heliostat.estimation.pose import (
+    PlaceGrid,
+    PoseEstimate,
+    locate,
+    pose_covariance,
+    simulate_matched,
+)
 from heliostat.geometry.arrays import linear_steering
 from heliostat.geometry.codebooks import best_beam_gain, dft_codebook
 from heliostat.geometry.frames import Scalar, Vector, travel, user_axis
-from heliostat.protocol.errors import in_disc
+from heliostat.observation.pilots import channel_params, pilot_factors, unknowns_at
+from heliostat.protocol.errors import ErrorLevels, draw_errors, in_disc
 from heliostat.protocol.period import largest_ratio, next_share
 from heliostat.rates.effective import (
     available_ratio,
@@ -68,7 +75,8 @@ class PeriodRecord(eqx.Module):
     detected: Bool[Array, ""]  # and converged: data flow
     peb: Scalar  # bound with this period's antennas and sweep [m]
     reb: Scalar  # [rad]
-    pilot_snr: Scalar  # energy of the pilots over the noise density [1]
+    bound: Float[Array, "pose pose"]  # on the covariance of x, y and heading [m², m rad, rad²]
+    snr: Scalar  # energy of the fitted pilots over the noise density [1]
     eadr: Scalar  # what was really sent; 0 if the track was lost [bit/s]
     active_antennas: Int[Array, ""]
     time_ratio: Scalar  # [1]
@@ -147,12 +155,59 @@ def next_antennas(
     return jnp.clip(count, 1, most).astype(int)
 
 
+def pilot_snr(scene: LocalizationScene, active_antennas: Scalar) -> Scalar:
+    """Energy of the pilots' mean over the noise density: what an estimate's ``snr`` estimates. [1]
+
+    Args:
+        scene: As it is, the alignment stage included.
+        active_antennas: :math:`N_B`.
+    """
+    channel = channel_params(scene, unknowns_at(scene))
+    factors = pilot_factors(scene, channel, 1, jnp.zeros(1))
+    response = jnp.sum(jnp.abs(factors.response) ** 2)
+    beams = active_antennas * float(scene.user.antennas)
+    return beams * jnp.abs(factors.amplitude) ** 2 * response / scene.link.noise_density
+
+
+def invented_estimate(
+    scene: LocalizationScene, active_antennas: Scalar, levels: ErrorLevels, key: PRNGKeyArray
+) -> PoseEstimate:
+    """What the papers put in place of an estimate: the truth, and errors of given size.
+
+    Args:
+        scene: As it is.
+        active_antennas: :math:`N_B`.
+        levels: Of the errors; its mobility is not used.
+        key: Of the errors.
+    """
+    errors = draw_errors(levels, key)
+    user = scene.user
+    position = user.position + jnp.append(errors.position, 0.0)
+    direction, distance = travel(scene.surface.position, user.position)
+    gain = scene.link.gain + errors.gain / scene.path_amplitude(distance)
+    return PoseEstimate(
+        position,
+        user.heading + errors.heading,
+        user.heading + errors.heading,
+        jnp.dot(direction, user_axis(user.heading)),
+        gain,
+        jnp.zeros(()),
+        pose_covariance(pose_information(scene, active_antennas)),
+        pilot_snr(scene, active_antennas),
+        jnp.ones(()),
+        jnp.zeros(()),
+        jnp.asarray(True),
+        jnp.asarray(True),
+    )
+
+
 def run_period(
     scene: LocalizationScene,
     belief: Belief,
     frequency: Float[Array, "bin"],
     grid: PlaceGrid,
     weighing: Weighing,
+    invented: ErrorLevels | None,
     key: PRNGKeyArray,
 ) -> tuple[PeriodRecord, Belief]:
     """One period: align and localize, transmit, decide.
@@ -163,6 +218,7 @@ def run_period(
         frequency: Of the pilots' bins. [Hz]
         grid: Where the estimator looks.
         weighing: How the next period's time is shared.
+        invented: Errors of this size in place of an estimate, as in the papers; None to estimate.
         key: Of this period's noise.
     """
     scene = swept(scene, belief)
@@ -172,20 +228,23 @@ def run_period(
     known = scene.with_user(belief.position, belief.heading)
     if not scene.link.gain_known:
         known = eqx.tree_at(lambda s: s.link.gain, known, jnp.ones((), dtype=complex))
-    estimate = locate(known, pilots, frequency, grid, belief.heading)
+    if invented is None:
+        estimate = locate(known, pilots, frequency, grid, belief.heading)
+    else:
+        estimate = invented_estimate(scene, antennas, invented, key)
     found = estimate.detected & estimate.converged
 
     served = scene.focused(data=jnp.where(found, estimate.position, belief.position))
     strongest = jnp.argmax(jnp.sum(jnp.abs(pilots.samples) ** 2, axis=(0, 2)))
     rate = jnp.where(found, data_rate(served, antennas, strongest), 0.0)
-    peb, reb = error_bounds(pose_information(scene, antennas))
+    pose = pose_information(scene, antennas)
     record = PeriodRecord(
         scene.user.position,
         scene.user.heading,
         estimate,
         found,
-        peb,
-        reb,
+        *error_bounds(pose),
+        pose_covariance(pose),
         estimate.snr,
         rate,
         belief.active_antennas,
@@ -247,6 +306,7 @@ def run_loop(
     grid: PlaceGrid,
     weighing: Weighing,
     key: PRNGKeyArray,
+    invented: ErrorLevels | None = None,
 ) -> PeriodRecord:
     """Periods chained through what was estimated; one record a period.
 
@@ -259,11 +319,12 @@ def run_loop(
         grid: Where the estimator looks.
         weighing: How time is shared.
         key: Of all noise.
+        invented: See `run_period`.
     """
 
     def period(belief: Belief, now: _Place) -> tuple[Belief, PeriodRecord]:
         here = scene.with_user(now.position, now.heading)
-        record, after = run_period(here, belief, frequency, grid, weighing, now.key)
+        record, after = run_period(here, belief, frequency, grid, weighing, invented, now.key)
         return after, record
 
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(len(positions)))

@@ -27,14 +27,15 @@ SYSTEMS: dict[str, type[AnyScenario]] = {
 """The systems that a scenario may describe, by the value of its key ``system``."""
 
 _SHIPPED = files("heliostat") / "scenarios"
-_TEMPLATE = "template"
+_TEMPLATES = {"localization": "template", "sensing": "template-sensing"}
 _LARGEST = 2**20
 
 
 def scenario_names() -> list[str]:
     """Names of the scenarios that come with the package, for `load`."""
     names = [entry.name for entry in _SHIPPED.iterdir()]
-    return sorted(n[:-5] for n in names if n.endswith(".yaml") and n != f"{_TEMPLATE}.yaml")
+    shipped = {name[:-5] for name in names if name.endswith(".yaml")}
+    return sorted(shipped - set(_TEMPLATES.values()))
 
 
 def scenario_text(name: str) -> str:
@@ -51,9 +52,13 @@ def scenario_text(name: str) -> str:
     return (_SHIPPED / f"{name}.yaml").read_text(encoding="utf-8")
 
 
-def template_text() -> str:
-    """A scenario to start from: every key with its meaning, unit and default."""
-    return (_SHIPPED / f"{_TEMPLATE}.yaml").read_text(encoding="utf-8")
+def template_text(system: str = "localization") -> str:
+    """A scenario to start from: every key with its meaning, unit and default.
+
+    Args:
+        system: One of `SYSTEMS`.
+    """
+    return (_SHIPPED / f"{_TEMPLATES[system]}.yaml").read_text(encoding="utf-8")
 
 
 def scenario_schema() -> dict[str, Any]:

@@ -4,12 +4,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Complex, PRNGKeyArray
+from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 from heliostat.channel.fading import line_of_sight, rician
 from heliostat.channel.path_loss import exponent_law, radar_equation
 from heliostat.geometry.arrays import LinearArray, PlanarArray
-from heliostat.geometry.frames import travel
+from heliostat.geometry.frames import Vector, travel
 from heliostat.scenario.errors import Problem, ScenarioError
 from heliostat.scenario.sensing_sections import ActiveSurfaceSpec, SensingSections
 from heliostat.scene import BaseStation
@@ -129,3 +129,22 @@ def _target_gain(
     draw = jax.random.fold_in(key, _PHASES)
     phase = jax.random.uniform(draw, modulus.shape, minval=-jnp.pi, maxval=jnp.pi)
     return modulus * jnp.exp(1j * phase)
+
+
+def moved_target(scene: SensingScene, position: Vector) -> SensingScene:
+    r"""The same scene with the target elsewhere, its gains by the law of every scenario.
+
+    The radar equation falls with the square of the distance between surface and target, so
+    :math:`\beta_l' = \beta_l (d_l / d_l')^2`; the phases stay, and no bound depends on them. A
+    gain from a file counts as measured at the place where the scenario has the target.
+
+    Args:
+        scene: A scene that a scenario was built into.
+        position: Of the target. [m]
+    """
+
+    def distances(place: Vector) -> Float[Array, "surface"]:
+        return jnp.stack([travel(surface.position, place)[1] for surface in scene.surfaces])
+
+    nearer = distances(scene.target.position) / distances(position)
+    return scene.with_target(position, scene.target_gain * nearer**2)

@@ -8,7 +8,19 @@ if TYPE_CHECKING:
 
 NAMES = {
     "localization": ["fig4", "fig5", "fig6", "fig7", "fig8", "fig9"],
+    "sensing": ["fig2", "fig3", "fig4", "patterns", "scaling"],
 }
+BY_NAME = {"sensing": ["patterns", "scaling"]}
+"""Studies beyond a paper's figures, computed only if named."""
+
+
+def default_names(system: str) -> list[str]:
+    """The figures of a system's paper.
+
+    Args:
+        system: One of `NAMES`.
+    """
+    return [name for name in NAMES[system] if name not in BY_NAME.get(system, [])]
 
 
 def find(name: str) -> "Study":

@@ -41,6 +41,48 @@ def curve(
     axes.fill_between(x, mean - half, mean + half, color=colour, alpha=0.2, linewidth=0)
 
 
+def median_curve(
+    axes: Axes,
+    x: xr.DataArray | np.ndarray,
+    samples: xr.DataArray,
+    *,
+    color: str,
+    linestyle: LineStyle = "-",
+    marker: str = "",
+) -> None:
+    """The median over trials, with the band from quartile to quartile; a gap where it is infinite.
+
+    Args:
+        axes: Where to draw.
+        x: Abscissa.
+        samples: One dimension besides ``trial``.
+        color: Of line and band.
+        linestyle: As Matplotlib has it.
+        marker: At each point.
+    """
+    with np.errstate(invalid="ignore"):  # inf - inf, where most trials have no value
+        low, middle, high = samples.quantile([0.25, 0.5, 0.75], "trial").values
+    shown = np.where(np.isfinite(middle), middle, np.nan)
+    axes.plot(x, shown, color=color, linestyle=linestyle, marker=marker)
+    axes.fill_between(
+        x, low, high, where=np.isfinite(low + high), color=color, alpha=0.2, linewidth=0
+    )
+
+
+def log_axis(axes: Axes, values: np.ndarray, label: str) -> None:
+    """A logarithmic abscissa with a tick at each value.
+
+    Args:
+        axes: Where.
+        values: All that was computed.
+        label: With the unit.
+    """
+    axes.set_xscale("log")
+    axes.set_xticks(values, [f"{v:g}" for v in values])
+    axes.minorticks_off()
+    axes.set_xlabel(label)
+
+
 def legend_below(figure: Figure, *entries: tuple[str, dict[str, Any]], columns: int) -> None:
     """One legend under all panels, of looks and what they mean.
 

@@ -2,6 +2,9 @@
 
 Trials are drawn from ``fold_in(key(seed), trial)``, the same keys at every point of the grid, so
 that curves are compared trial by trial and no result depends on how the work is split.
+
+A point that JAX can trace runs over all trials at once. One that cannot, such as a design by a
+descent of SciPy's, runs trial by trial, wherever an engine puts it (`engines`).
 """
 
 import functools
@@ -9,10 +12,11 @@ import itertools
 import json
 import math
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +28,7 @@ from scipy.stats import t as student
 
 import heliostat
 from heliostat.plots import save_figure
+from heliostat.studies.engines import Engine
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,37 @@ class Quantity:
     description: str = ""
 
 
+class Task(NamedTuple):
+    """One trial at one point that JAX cannot trace."""
+
+    sample: Callable[[PRNGKeyArray], Any]
+    point: Callable[..., Mapping[str, Any]]
+    seed: int
+    trial: int
+    at: Mapping[str, Any]
+
+
+@functools.lru_cache(maxsize=256)
+def _drawn(sample: Callable[[PRNGKeyArray], Any], seed: int, trial: int) -> Any:
+    return sample(jax.random.fold_in(jax.random.key(seed), trial))
+
+
+def evaluate(task: Task) -> dict[str, np.ndarray] | str:
+    """The outputs of one trial at one point, or the reason why there are none.
+
+    Args:
+        task: What to compute.
+    """
+    try:
+        found = task.point(_drawn(task.sample, task.seed, task.trial), **task.at)
+    except (ValueError, ArithmeticError) as error:
+        return str(error)
+    outputs = {name: np.asarray(value) for name, value in found.items()}
+    if any(np.isnan(value).any() for value in outputs.values()):
+        return "a result is not a number"
+    return outputs
+
+
 @dataclass(frozen=True)
 class Study:
     """A named computation whose result is a labelled dataset."""
@@ -56,15 +92,18 @@ class Study:
     title: str
     sample: Callable[[PRNGKeyArray], Any]
     """What is random in one trial, from its key; drawn once and the same at every point."""
-    point: Callable[..., Mapping[str, Array]]
+    point: Callable[..., Mapping[str, Any]]
     """``point(sample, **axes)`` for one trial at one point of the grid."""
-    axes: Mapping[str, Sequence[float] | Sequence[int]]
+    axes: Mapping[str, Sequence[float] | Sequence[int] | Sequence[str]]
     outputs: Mapping[str, Quantity]
     trials: int
     verdicts: Callable[[xr.Dataset], list[Verdict]]
     draw: Callable[[xr.Dataset], Figure]
     static: tuple[str, ...] = ()
     """Axes whose values set shapes or choose a branch: compiled anew for each value."""
+    traced: bool = True
+    """Whether JAX can trace the point. If not, it is a plain function of plain numbers, importable
+    by name like ``sample``, and a ``ValueError`` of it is a result: inf, and the reason is kept."""
     inner: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Coordinates of the dimensions a point returns at once."""
     axis_units: Mapping[str, str] = field(default_factory=dict)
@@ -76,6 +115,7 @@ class Study:
         trials: int | None = None,
         seed: int = 0,
         on_progress: Callable[[str, int, int], None] | None = None,
+        engine: Engine = map,
     ) -> xr.Dataset:
         """Compute every point.
 
@@ -83,6 +123,7 @@ class Study:
             trials: Trials at each point; default the paper's.
             seed: Of the trials' key.
             on_progress: Called with the name, the points done and the points in all.
+            engine: Where points run that JAX cannot trace; default here, one after the other.
 
         Raises:
             ValueError: ``trials`` is less than 1.
@@ -90,25 +131,62 @@ class Study:
         count = self.trials if trials is None else trials
         if count < 1:
             raise ValueError(f"trials is {count}; at least 1 is needed.")
+        tell = functools.partial(on_progress or (lambda *_: None), self.name)
+        if self.traced:
+            return self._dataset(self._all_at_once(count, seed, tell), count, seed)
+        columns, reasons = self._one_by_one(count, seed, tell, engine)
+        failures = {"failures": reasons.total(), "failure_reasons": json.dumps(reasons)}
+        return self._dataset(columns, count, seed).assign_attrs(failures)
+
+    def _grid(self) -> list[dict[str, Any]]:
+        """Every point, the last axis fastest."""
+        points = itertools.product(*self.axes.values())
+        return [dict(zip(self.axes, values, strict=True)) for values in points]
+
+    def _all_at_once(
+        self, count: int, seed: int, tell: Callable[[int, int], None]
+    ) -> dict[str, list[np.ndarray]]:
+        """Outputs at every point, over all trials."""
         root = jax.random.key(seed)
         samples = jax.jit(jax.vmap(lambda i: self.sample(jax.random.fold_in(root, i))))(
             jnp.arange(count)
         )
         compiled = functools.cache(self._compiled)
-        grid = list(itertools.product(*self.axes.values()))
+        grid = self._grid()
         columns: dict[str, list[np.ndarray]] = {name: [] for name in self.outputs}
-        for done, values in enumerate(grid):
-            if on_progress is not None:
-                on_progress(self.name, done, len(grid))
-            at = dict(zip(self.axes, values, strict=True))
+        for done, at in enumerate(grid):
+            tell(done, len(grid))
             static = tuple((name, int(at[name])) for name in self.static)
             traced = {name: jnp.asarray(v) for name, v in at.items() if name not in self.static}
             result = compiled(static)(samples, traced)
             for name in self.outputs:
                 columns[name].append(np.asarray(result[name]))
-        if on_progress is not None:
-            on_progress(self.name, len(grid), len(grid))
-        return self._dataset(columns, count, seed)
+        tell(len(grid), len(grid))
+        return columns
+
+    def _one_by_one(
+        self, count: int, seed: int, tell: Callable[[int, int], None], engine: Engine
+    ) -> tuple[dict[str, list[np.ndarray]], Counter[str]]:
+        """Outputs at every point, and how often there were none for each reason."""
+        tasks = [
+            Task(self.sample, self.point, seed, trial, at)
+            for at in self._grid()
+            for trial in range(count)
+        ]
+        reasons: Counter[str] = Counter()
+        columns: dict[str, list[np.ndarray]] = {name: [] for name in self.outputs}
+        tell(0, len(tasks))
+        for done, found in enumerate(engine(evaluate, tasks), start=1):
+            if isinstance(found, str):
+                reasons[found] += 1
+            for name, quantity in self.outputs.items():
+                shape = tuple(len(self.inner[d]) for d in quantity.dims)
+                value = np.full(shape, np.inf) if isinstance(found, str) else found[name]
+                columns[name].append(value)
+            tell(done, len(tasks))
+        each = range(0, len(tasks), count)
+        stacked = {n: [np.stack(c[i : i + count]) for i in each] for n, c in columns.items()}
+        return stacked, reasons
 
     def _compiled(
         self, static: tuple[tuple[str, int], ...]
@@ -210,8 +288,8 @@ def paired_change(changed: xr.DataArray, base: xr.DataArray) -> tuple[float, flo
     per_trial = difference.mean([d for d in difference.dims if d != "trial"]).values
     per_trial = per_trial[np.isfinite(per_trial)]
     count = len(per_trial)
-    if count < 2:
-        return float(np.mean(per_trial)), math.inf  # one trial says nothing of the spread
+    if count < 2:  # one trial says nothing of the spread, none says nothing at all
+        return float(np.sum(per_trial)), math.inf
     half = student.ppf(0.975, count - 1) * np.std(per_trial, ddof=1) / math.sqrt(count)
     return float(np.mean(per_trial)), float(half)
 

@@ -1,0 +1,468 @@
+r"""The reduced dual of the paper's (P2), in five unknowns a surface, and Newton's method on it.
+
+.. math:: \min_{R_1..R_L \succeq 0}\ \max_l\ \mathrm{tr}\,F_l^{-1}(R_l)\quad\text{s.t.}\quad
+          \tfrac1L\textstyle\sum_l\mathrm{tr}\,R_l \le P_t,\quad \mathrm{tr}(Q_lR_l) \le q_l,
+          \quad \mathrm{SNR}_l \ge \gamma.
+
+Whatever M, one surface's problem has five real unknowns. Let :math:`W = \mu I + \nu Q` price a
+covariance. The information needs only :math:`B = V^TRV^*`, and the cheapest R with a given B
+costs :math:`\mathrm{tr}(CB)`, :math:`C = (V^TW^{-1}V^*)^{-1}`. Of B only
+:math:`r = B_{00}` and :math:`D = \mathrm{Re}[B/B_{00}]` count, and the cheapest B with these has
+rank two. The Lagrangian dual is then, with a symmetric 2x2 matrix X for each surface,
+
+.. math:: \max\ \sum_l \frac{1}{\tau A_{00}}\Big(\sqrt{\mathrm{tr}(NX)+2\sqrt{\det N\det X}}
+          + |\beta|\sqrt{2z}\Big)^2,\quad X \preceq C_{22}(\mu,\nu_l),\quad
+          z = s(\mu,\nu_l) - \mathrm{tr}(XS_A)/A_{00} - \xi_l \ge 0,
+
+over prices with :math:`\mu LP_t + \sum\nu_lq_l - \sum\xi_lr_l = 1`, where :math:`\tau =
+2T|\beta|^2`, :math:`S_A = \mathrm{Re}[A/A_{00}]`, :math:`s` the cost of one watt at the target,
+:math:`r_l` the least of these that gives the SNR, and
+:math:`N = I + |\beta|^2\mathrm{Re}(m^*m^T)` the part that the gain's variance adds. The dual is
+concave and smooth, so Newton's method on a log barrier solves it in some thirty steps whatever
+is active; at a switch of rank the slacks on both sides of :math:`X \preceq C_{22}` just vanish
+together. One decomposition of :math:`\Psi G` makes every step cost O(min(M, N)).
+"""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Complex, Float
+
+from heliostat.bounds.direction import echo_derivatives, echo_matrices
+from heliostat.bounds.fisher import SINGULAR
+from heliostat.geometry.frames import Scalar
+from heliostat.observation.echoes import target_steering
+from heliostat.sensing_scene import EchoLink
+from heliostat.surface.active import ActiveSurface, reflected_power
+
+SHARPNESS = 3e8
+"""Final weight of the objective over the barrier: a relative gap of some 1e-8. More would only
+bring the rounding of slacks into the multipliers."""
+CENTRED = 1e-6  # Newton decrement at which the last point is good enough
+GROWTH = 40.0  # of that weight from one centred point to the next
+MAX_STEPS = 80
+FLOOR = 1e-9  # added to a Schur complement, relative to its trace
+STEP_SIZES = 10  # halvings tried at once in a line search
+
+
+class SurfaceProblem(eqx.Module):
+    """One surface's part of the problem, in the coordinates of its own channel."""
+
+    shape: Float[Array, "2 2"]  # S_A / A_00 [rad⁻²]
+    mean_slope: Complex[Array, "2"]  # A_0i / A_00 [rad⁻¹]
+    price: Float[Array, "mode"]  # eigenvalues of K [1]
+    pairs: Float[Array, "mode 9"]  # of each mode in V^T (mu + nu K)^-1 V*, as `_gram` reads it
+    ways: Complex[Array, "3 mode"]  # v, its slopes, in the modes
+    basis: Complex[Array, "tx mode"]  # from modes to antennas
+    echo_gain: Scalar  # |beta|² |psi|² [1]
+    gain: Scalar  # |beta| [1]
+    strength: Scalar  # tau A_00 = 2 T |beta|² A_00 [1/W]
+    limit: Scalar  # q, what P_s leaves to the signal [W]
+    identifiable: Bool[Array, ""]
+
+
+class Prices(NamedTuple):
+    """Unknowns of the dual; the shares are parts of the budget of prices, which is 1."""
+
+    matrix: Float[Array, "surface 3"]  # X: its (0, 0), (0, 1), (1, 1)
+    surface: Float[Array, "surface"]  # nu q
+    snr: Float[Array, "surface"]  # xi
+    total: Scalar  # mu L P_t
+
+
+class _Local(NamedTuple):
+    """What one surface's prices imply."""
+
+    bound: Scalar  # h, this surface's part of the dual objective
+    barrier: Scalar
+    slack: Scalar  # z
+    spread: Complex[Array, "2 2"]  # a root of C_22 (C_22 - X)^-1 C_22, what the beams mix by
+
+
+def surface_problem(
+    link: EchoLink,
+    surface: ActiveSurface,
+    angles: Float[Array, "2"],
+    target_gain: Complex[Array, ""],
+    reflection: Complex[Array, "element"],
+    modes: int,
+) -> SurfaceProblem:
+    r"""Reduce one surface's problem to its channel's modes.
+
+    Args:
+        link: What its echo depends on.
+        surface: The surface.
+        angles: Of the target. [rad]
+        target_gain: :math:`\beta`. [1]
+        reflection: How it is set. [1]
+        modes: To how many modes to pad.
+    """
+    elements, antennas = link.bs_to_irs.shape
+    silent = jnp.zeros((antennas, antennas), dtype=complex)
+    ways = echo_derivatives(link, reflection, angles)
+    received, _ = echo_matrices(link, reflection, silent, angles)
+    corner = jnp.real(received[0, 0])
+    lit = corner > 0
+    corner = jnp.where(lit, corner, 1.0)
+    mean_slope = received[0, 1:] / corner
+    shape = jnp.real(
+        received[1:, 1:] / corner - jnp.conj(mean_slope)[:, None] * mean_slope[None, :]
+    )
+    scale = 1 / jnp.sqrt(jnp.maximum(jnp.real(jnp.diagonal(received))[1:] / corner, 1.0))
+    one, two = jnp.diagonal(shape) * scale**2
+    across = shape[0, 1] * scale[0] * scale[1]
+    least = (one + two) / 2 - jnp.hypot((one - two) / 2, across)  # eigenvalue
+    identifiable = lit & (least > SINGULAR)
+
+    weighted = reflection[:, None] * link.bs_to_irs
+    steering = target_steering(link.array, angles)
+    if elements < antennas:
+        # V* = (Psi G)^H D^H with few elements: the same modes, found in the smaller space.
+        price, vectors = jnp.linalg.eigh(weighted @ jnp.conj(weighted).T)
+        slope = jax.jacfwd(lambda at: target_steering(link.array, at))(angles)
+        coordinates = jnp.concatenate([steering[None, :], slope.T]) @ vectors
+        basis = jnp.conj(weighted).T @ vectors
+        price = jnp.maximum(price, 0.0)
+        weight = price
+    else:
+        price, basis = jnp.linalg.eigh(jnp.conj(weighted).T @ weighted)
+        coordinates = ways @ basis
+        price = jnp.maximum(price, 0.0)
+        weight = jnp.ones_like(price)
+    own = reflected_power(
+        reflection, link.bs_to_irs, silent, steering, target_gain, surface.noise
+    ).own_noise
+    pad = modes - price.size
+    magnitude = jnp.abs(target_gain)
+    return SurfaceProblem(
+        jnp.where(identifiable, shape, jnp.eye(2)),
+        mean_slope,
+        jnp.pad(price, (0, pad)),
+        jnp.pad(_pairs(coordinates, weight), ((0, pad), (0, 0))),
+        jnp.pad(coordinates, ((0, 0), (0, pad))),
+        jnp.pad(basis, ((0, 0), (0, pad))),
+        magnitude**2 * jnp.sum(jnp.abs(reflection) ** 2),
+        magnitude,
+        2 * link.symbols * magnitude**2 * corner,
+        surface.power - own,
+        identifiable,
+    )
+
+
+def _pairs(ways: Complex[Array, "3 mode"], weight: Float[Array, "mode"]) -> Array:
+    """Products of the ways in each mode: three powers, then real and imaginary parts."""
+    first, second, third = ways
+    crossed = jnp.stack([first, first, second]) * jnp.conj(jnp.stack([second, third, third]))
+    products = [jnp.abs(ways) ** 2, jnp.real(crossed), jnp.imag(crossed)]
+    return (jnp.concatenate(products) * weight[None, :]).T
+
+
+class _Gram(NamedTuple):
+    """V^T (mu + nu K)^-1 V*, its first entry eliminated."""
+
+    corner: Scalar
+    column: Complex[Array, "2"]  # first column over the corner
+    one: Scalar  # Schur complement, kept invertible: its diagonal ...
+    two: Scalar
+    across: Complex[Array, ""]  # ... and the entry above it
+
+
+def _gram(sums: Float[Array, "9"]) -> _Gram:
+    """From powers, real and imaginary parts, as `_pairs` has them."""
+    corner, one, two, re_1, re_2, re_12, im_1, im_2, im_12 = sums
+    one = one - (re_1**2 + im_1**2) / corner
+    two = two - (re_2**2 + im_2**2) / corner
+    across = jax.lax.complex(
+        re_12 - (re_1 * re_2 + im_1 * im_2) / corner, im_12 - (re_1 * im_2 - im_1 * re_2) / corner
+    )
+    column = jax.lax.complex(jnp.stack([re_1, re_2]), -jnp.stack([im_1, im_2])) / corner
+    # Two antennas leave a Schur complement of rank one.
+    floor = FLOOR * (one + two)
+    return _Gram(corner, column, one + floor, two + floor, across)
+
+
+def _local(
+    problem: SurfaceProblem,
+    gram: _Gram,
+    weighting: Float[Array, "2 2"],
+    matrix: Float[Array, "3"],
+    share: Scalar,
+    snr: Scalar,
+) -> _Local:
+    """One surface's share of the dual objective and its barrier.
+
+    Args:
+        problem: The surface's problem.
+        gram: V^T (mu + nu K)^-1 V*.
+        weighting: N.
+        matrix: X.
+        share: nu q.
+        snr: xi.
+    """
+    a, b, d = matrix
+    determinant = a * d - b * b
+    shape = problem.shape
+    slack = 1 / gram.corner + share / problem.limit * problem.echo_gain - snr
+    slack -= a * shape[0, 0] + 2 * b * shape[0, 1] + d * shape[1, 1]
+    # C - X = L^-H (I - L^H X L) L^-1 with L L^H = C^-1: no digits are lost where C is huge, nor
+    # where X comes close to C in every direction.
+    root_one = jnp.sqrt(gram.one)
+    below = jnp.conj(gram.across) / root_one
+    real, imag = jnp.real(below), jnp.imag(below)
+    root_two = jnp.sqrt(gram.two - real**2 - imag**2)
+    left_one = 1 - (gram.one * a + 2 * root_one * real * b + (real**2 + imag**2) * d)
+    left_two = 1 - root_two**2 * d
+    side, turned = root_two * (root_one * b + real * d), -root_two * imag * d
+    left_det = left_one * left_two - side**2 - turned**2
+    weighting_det = weighting[0, 0] * weighting[1, 1] - weighting[0, 1] ** 2
+    trace = weighting[0, 0] * a + 2 * weighting[0, 1] * b + weighting[1, 1] * d
+    root = jnp.sqrt(trace + 2 * jnp.sqrt(weighting_det * determinant))
+    bound = (root + problem.gain * jnp.sqrt(2 * slack)) ** 2 / problem.strength
+    barrier = jnp.log(left_det) + jnp.log(determinant / (root_one * root_two) ** 2)
+    barrier += jnp.log(slack) + jnp.log(share * snr)
+    inside = (left_one > 0) & (left_det > 0) & (a > 0) & (determinant > 0)
+    inside &= (slack > 0) & (share > 0) & (snr > 0)
+    # L^-H times a root of (I - L^H X L)^-1.
+    cross = -jax.lax.complex(side, turned)
+    unlike = jnp.conj(below) / (root_one * root_two)
+    first, second = jnp.sqrt(left_one), jnp.sqrt(left_det / left_one)
+    outer = jnp.array([[1 / root_one + 0j, -unlike], [0, 1 / root_two]])
+    spread = outer @ jnp.array([[1 / first + 0j, -cross / (left_one * second)], [0, 1 / second]])
+    return _Local(bound, jnp.where(inside, barrier, jnp.nan), slack, spread)
+
+
+def _gain_weighting(problem: SurfaceProblem, coupling: Complex[Array, "2"]) -> Array:
+    """N: identity, and what an error of the angles does to the gain's estimate."""
+    slope = problem.gain * (problem.mean_slope + coupling)
+    return jnp.eye(2) + jnp.real(jnp.conj(slope)[:, None] * slope[None, :])
+
+
+class TransmitProblem(NamedTuple):
+    """All surfaces, and what ties them together."""
+
+    surfaces: SurfaceProblem  # stacked
+    budget: Scalar  # L P_t [W]
+    least: Float[Array, "surface"]  # watts at the target that give the least SNR [W]
+
+
+def _gram_at(problem: SurfaceProblem, share: Scalar, total: Scalar, budget: Scalar) -> _Gram:
+    price = total / budget + share / problem.limit * problem.price
+    return _gram((1 / price) @ problem.pairs)
+
+
+def _cheapest(problem: TransmitProblem, prices: Prices) -> Float[Array, "surface 2 2"]:
+    """N at the k that costs least, k_0 = G_i0 / G_00."""
+
+    def one(surface: SurfaceProblem, share: Scalar) -> Array:
+        gram = _gram_at(surface, share, prices.total, problem.budget)
+        return _gain_weighting(surface, gram.column)
+
+    return jax.vmap(one)(problem.surfaces, prices.surface)
+
+
+def _locals(
+    problem: TransmitProblem, prices: Prices, weighting: Float[Array, "surface 2 2"]
+) -> _Local:
+    """`_local` of every surface."""
+
+    def one(surface: SurfaceProblem, n: Array, matrix: Array, share: Scalar, snr: Scalar) -> _Local:
+        gram = _gram_at(surface, share, prices.total, problem.budget)
+        return _local(surface, gram, n, matrix, share, snr)
+
+    return jax.vmap(one)(problem.surfaces, weighting, prices.matrix, prices.surface, prices.snr)
+
+
+def _merit(problem: TransmitProblem, prices: Prices, weighting: Array, sharpness: Scalar) -> Scalar:
+    """Barrier function; -inf outside."""
+    local = _locals(problem, prices, weighting)
+    merit = sharpness * jnp.log(jnp.sum(local.bound)) + jnp.sum(local.barrier)
+    merit += jnp.log(prices.total)
+    return jnp.where(jnp.isfinite(merit), merit, -jnp.inf)
+
+
+def _newton_step(
+    problem: TransmitProblem, prices: Prices, weighting: Array, sharpness: Scalar
+) -> tuple[Prices, Scalar]:
+    """Newton direction of the barrier function on the budget of prices, and its decrement."""
+    surfaces = problem.surfaces
+    count = problem.least.size
+
+    def expand(
+        surface: SurfaceProblem, n: Array, matrix: Array, share: Scalar, snr: Scalar
+    ) -> tuple[Array, Array, Array]:
+        """Value, gradient, Hessian of bound and barrier over (X, nu q, xi, mu L P_t)."""
+        per_share, per_total = 1 / surface.limit, 1 / problem.budget
+        inverse = 1 / (prices.total * per_total + share * per_share * surface.price)
+        along = jnp.stack([per_share * surface.price, jnp.full_like(inverse, per_total)])
+        first = -(inverse**2)[None, :] * along
+        second = 2 * (inverse**3)[None, None, :] * along[:, None, :] * along[None, :, :]
+        moments = jnp.concatenate([inverse[None, :], first, second.reshape(4, -1)])
+        # The sums over modes are taken once; only their three moments are differentiated.
+        sums = moments @ surface.pairs
+
+        def terms(move: Float[Array, "6"]) -> Array:
+            change = move[jnp.array([3, 5])]
+            square = jnp.outer(change, change).ravel()
+            gram = _gram(sums[0] + change @ sums[1:3] + square @ sums[3:] / 2)
+            local = _local(surface, gram, n, matrix + move[:3], share + move[3], snr + move[4])
+            return jnp.stack([local.bound, local.barrier])
+
+        def slopes(move: Float[Array, "6"]) -> tuple[Array, tuple[Array, Array]]:
+            slope, value = jax.jacfwd(lambda at: (terms(at),) * 2, has_aux=True)(move)
+            return slope, (value, slope)
+
+        hessian, (value, gradient) = jax.jacfwd(slopes, has_aux=True)(jnp.zeros(6))
+        return value, gradient, hessian
+
+    value, gradient, hessian = jax.vmap(expand)(
+        surfaces, weighting, prices.matrix, prices.surface, prices.snr
+    )
+    total = jnp.sum(value[:, 0])
+    share = sharpness / total
+    size = 5 * count + 1
+    own = jnp.arange(5 * count).reshape(count, 5)
+    index = jnp.concatenate([own, jnp.full((count, 1), size - 1)], axis=1)
+    bound_gradient = jnp.zeros(size).at[index].add(gradient[:, 0])
+    slope = share * bound_gradient + jnp.zeros(size).at[index].add(gradient[:, 1])
+    curvature = (
+        jnp.zeros((size, size))
+        .at[index[:, :, None], index[:, None, :]]
+        .add(share * hessian[:, 0] + hessian[:, 1])
+    )
+    slope = slope.at[-1].add(1 / prices.total)
+    curvature = curvature.at[-1, -1].add(-1 / prices.total**2)
+    curvature -= share / total * bound_gradient[:, None] * bound_gradient[None, :]
+    normal = jnp.ones(size).at[own[:, :3]].set(0.0).at[own[:, 4]].set(-problem.least)
+    scale = 1 / jnp.sqrt(jnp.maximum(-jnp.diagonal(curvature), 1e-300))
+    scaled = -curvature * scale[:, None] * scale[None, :]
+    border = normal * scale
+    # Near the end rounding may leave an eigenvalue below zero: then the next shift is taken.
+    shifts = jnp.array([1e-15, 1e-12, 1e-9])
+    factors = jnp.linalg.cholesky(scaled[None] + shifts[:, None, None] * jnp.eye(size)[None])
+    sound = jnp.all(jnp.isfinite(factors), axis=(1, 2))
+    factor = factors[jnp.argmax(sound)]
+    both = jax.scipy.linalg.cho_solve((factor, True), jnp.stack([slope * scale, border], axis=1))
+    multiplier = (border @ both[:, 0]) / (border @ both[:, 1])
+    step = (both[:, 0] - multiplier * both[:, 1]) * scale
+    decrement = jnp.abs(step @ slope)
+    blocks = step[: 5 * count].reshape(count, 5)
+    return Prices(blocks[:, :3], blocks[:, 3], blocks[:, 4], step[-1]), decrement
+
+
+def _start(problem: TransmitProblem) -> Prices:
+    """A point well inside: equal shares of the price, half of what X may be."""
+    count = problem.least.size
+    share = jnp.full(count, 1.0 / (count + 1))
+
+    def own(surface: SurfaceProblem, share: Scalar) -> tuple[Scalar, Array]:
+        gram = _gram_at(surface, share, jnp.asarray(1.0 / (count + 1)), problem.budget)
+        cost = 1 / gram.corner + share / surface.limit * surface.echo_gain
+        # A Hermitian matrix is at most twice its real part, so half the inverse of that is inside.
+        across = jnp.real(gram.across)
+        x = jnp.stack([gram.two, -across, gram.one]) / (gram.one * gram.two - across**2) / 4
+        shape = surface.shape
+        used = x[0] * shape[0, 0] + 2 * x[1] * shape[0, 1] + x[2] * shape[1, 1]
+        return cost, x * jnp.minimum(1.0, cost / 2 / used)
+
+    cost, matrix = jax.vmap(own)(problem.surfaces, share)
+    snr = jnp.minimum(cost / 4, 0.25 / (count * jnp.maximum(problem.least, 1e-300)))
+    grown = 1 + jnp.sum(snr * problem.least)  # prices are homogeneous: all others grow with it
+    return Prices(matrix, share * grown, snr, jnp.asarray(grown / (count + 1)))
+
+
+class DualPoint(NamedTuple):
+    """Where the dual's centre has been followed to."""
+
+    prices: Prices
+    sharpness: Scalar
+    steps: Array
+    done: Array
+
+
+def _illumination(surface: SurfaceProblem, at: _Local, total: Scalar, sharpness: Scalar) -> Scalar:
+    """Multiplier of z >= 0: watts at the target, r."""
+    root = jnp.sqrt(surface.strength * at.bound)
+    slope = root * surface.gain * jnp.sqrt(2 / at.slack) / surface.strength
+    return slope / total + 1 / (sharpness * at.slack)
+
+
+def solve_dual(problem: TransmitProblem) -> DualPoint:
+    """Follow the centre of the dual until the barrier weighs nothing."""
+
+    def advance(state: DualPoint) -> DualPoint:
+        prices = state.prices
+        weighting = _cheapest(problem, prices)
+        step, decrement = _newton_step(problem, prices, weighting, state.sharpness)
+        sizes = 0.5 ** jnp.arange(STEP_SIZES)
+        candidates = jax.vmap(lambda size: jax.tree.map(lambda at, d: at + size * d, prices, step))(
+            sizes
+        )
+        merits = jax.vmap(lambda p: _merit(problem, p, weighting, state.sharpness))(candidates)
+        # Close to the centre a full step is right and merits differ by rounding only.
+        near = (decrement < 0.1) & jnp.isfinite(merits[0])
+        best = jnp.where(near, 0, jnp.argmax(merits))
+        usable = jnp.isfinite(merits[best]) & jnp.all(jnp.isfinite(step.matrix))
+        moved = jax.tree.map(lambda at, c: jnp.where(usable, c[best], at), prices, candidates)
+        centred = decrement < 0.5
+        last = state.sharpness >= SHARPNESS
+        done = state.done | ~usable | (last & (decrement < CENTRED))
+        sharpness = jnp.where(
+            centred, jnp.minimum(state.sharpness * GROWTH, SHARPNESS), state.sharpness
+        )
+        moved = jax.tree.map(lambda new, old: jnp.where(state.done, old, new), moved, state.prices)
+        return DualPoint(moved, sharpness, state.steps + 1, done)
+
+    start = DualPoint(_start(problem), jnp.asarray(10.0), jnp.asarray(0), jnp.asarray(False))
+    return jax.lax.while_loop(lambda state: ~state.done & (state.steps < MAX_STEPS), advance, start)
+
+
+def dual_covariances(problem: TransmitProblem, point: DualPoint) -> Complex[Array, "surface tx tx"]:
+    r"""Covariances: multipliers of :math:`X \preceq C_{22}` and of :math:`z \ge 0` are B's parts.
+
+    Args:
+        problem: The problem.
+        point: A centre of its dual.
+    """
+    prices, sharpness = point.prices, point.sharpness
+    local = _locals(problem, prices, _cheapest(problem, prices))
+    total = jnp.sum(local.bound)
+
+    def covariance(surface: SurfaceProblem, at: _Local, share: Scalar) -> Complex[Array, "tx tx"]:
+        gram = _gram_at(surface, share, prices.total, problem.budget)
+        inverse = 1 / (prices.total / problem.budget + share / surface.limit * surface.price)
+        beams = surface.basis @ (inverse[:, None] * jnp.conj(surface.ways).T)
+        main = beams[:, 0] / gram.corner
+        others = beams[:, 1:] - beams[:, :1] * jnp.conj(gram.column)[None, :]
+        others = others @ at.spread / jnp.sqrt(sharpness)
+        illumination = _illumination(surface, at, total, sharpness)
+        first = illumination * main[:, None] * jnp.conj(main)[None, :]
+        return first + others @ jnp.conj(others).T
+
+    return jax.vmap(covariance)(problem.surfaces, local, prices.surface)
+
+
+def dual_slopes(problem: TransmitProblem, prices: Prices) -> Float[Array, "surface 4 4"]:
+    r"""The :math:`Z_l` of `certificate` that the prices stand for.
+
+    X prices the information J that is left when the gain is eliminated. For the best K,
+    :math:`J = [I, -K]F[I, -K]^T`, and for any other it is less; z prices that of the gain.
+
+    Args:
+        problem: The problem.
+        prices: Its dual's unknowns.
+    """
+    local = _locals(problem, prices, _cheapest(problem, prices))
+
+    def one(surface: SurfaceProblem, at: _Local, matrix: Array, share: Scalar) -> Array:
+        a, b, d = matrix
+        slope = surface.mean_slope
+        slope += _gram_at(surface, share, prices.total, problem.budget).column
+        apart = jnp.concatenate(
+            [jnp.eye(2), -jnp.stack([jnp.real(slope), jnp.imag(slope)], axis=1)], axis=1
+        )
+        gain = jnp.diag(jnp.array([0.0, 0.0, 1.0, 1.0])) * at.slack / 2
+        return (apart.T @ jnp.array([[a, b], [b, d]]) @ apart + gain) / surface.strength
+
+    return jax.vmap(one)(problem.surfaces, local, prices.matrix, prices.surface)
