@@ -6,7 +6,13 @@ from importlib import import_module
 from rich.console import Console
 from rich.table import Table
 
-SUBJECTS = ("pose_map", "command_line", "transmit_design", "cooperative_design")
+SUBJECTS = (
+    "pose_map",
+    "command_line",
+    "transmit_design",
+    "cooperative_design",
+    "pose_estimate",
+)
 
 
 def main(names: list[str]) -> int:

@@ -6,7 +6,10 @@ import tests.typechecker  # noqa: F401  (the hook below finds it by name)
 
 install_import_hook("heliostat", "tests.typechecker.check")
 
+from collections.abc import Iterator  # noqa: E402
+
 import jax  # noqa: E402
+import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
 import heliostat  # noqa: E402, F401  (sets double precision before JAX starts)
@@ -21,3 +24,10 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("heliostat")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs() -> Iterator[None]:
+    """Drop what a module has compiled: over the whole suite it would come to gigabytes."""
+    yield
+    jax.clear_caches()

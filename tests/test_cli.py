@@ -50,6 +50,7 @@ def hall(tmp_path, monkeypatch):
     (tmp_path / "hall.yaml").write_text(HALL, encoding="utf-8")
     (tmp_path / "yard.yaml").write_text(YARD, encoding="utf-8")
     (tmp_path / "file.txt").write_text("")
+    (tmp_path / "back.csv").write_text("x,y\n1,2\n-1,2\n", encoding="utf-8")
     return tmp_path
 
 
@@ -174,6 +175,54 @@ def test_map_writes_picture_and_data_and_prints_quantiles(hall, capsys):
         np.testing.assert_array_equal(stored.reb, expected.value)
         assert stored.reb.attrs["units"] == "rad"
         assert stored.attrs["title"].startswith("hall: REB; active antennas: 3")
+
+
+# track
+
+
+def test_track_writes_all_and_its_json_equals_the_api(hall, capsys):
+    lines = ["x,y,heading_deg", "8,6,30", "8.5,6.2,35", "9,6.4,"]
+    (hall / "walk.csv").write_text("\n".join(lines), encoding="utf-8")
+    sets = ["--set", "link.noise=-120 dBm", "--set", "user.antennas=4", "--set", "link.seed=4"]
+    options = ["--track", "walk.csv", "--balance", "0.5", *sets]
+    assert answer(["track", "hall.yaml", "--json", *options]) == 0
+    told = json.loads(capsys.readouterr().out)
+    folder = hall / "results" / "hall-track"
+    assert told["folder"] == str(folder.relative_to(hall))
+    pictures = {f"{name}.{suffix}" for name in ("path", "periods") for suffix in ("png", "pdf")}
+    assert {path.name for path in folder.iterdir()} == {"track.nc", "track.csv", *pictures}
+    overrides = {"link.noise": "-120 dBm", "user.antennas": 4, "link.seed": 4}
+    scenario = load("hall.yaml", overrides)
+    walk = np.array([[8, 6, np.radians(30)], [8.5, 6.2, np.radians(35)], [9, 6.4, np.nan]])
+    run = hs.run_protocol(scenario, 3, track=walk, balance=0.5)
+    each = told["each_period"]
+    assert each["x_estimate_m"] == run.x_estimate.values.tolist()
+    assert each["eadr_bit_per_s"] == run.eadr.values.tolist()
+    assert told["periods"] == 3
+    assert told["lost_periods"] == run.attrs["lost_periods"] == 0
+    assert told["position_error_median_m"] == float(np.median(run.position_error))
+    assert told["eadr_mean_bit_per_s"] == float(run.eadr.mean())
+    ratio = run.position_error / run.peb
+    assert told["position_error_to_bound_90"] == float(ratio.max())  # of three
+    assert told["gross_errors"] == 0
+    assert told["provenance"]["seed"] == 4
+    assert told["provenance"]["overrides"] == {k: str(v) for k, v in overrides.items()}
+    with xr.open_dataset(folder / "track.nc", engine="h5netcdf") as stored:
+        np.testing.assert_array_equal(stored.x_estimate, run.x_estimate)
+        assert stored.peb.attrs["units"] == "m"
+        assert stored.attrs["scenario_text"] == scenario.dump()
+    # What it wrote is a walk again, and the table for people says the same.
+    again = [*options, "--out", "b"]
+    again[1] = str(folder / "track.csv")
+    assert answer(["track", "hall.yaml", *again]) == 0
+    printed = capsys.readouterr().out
+    assert "Lost periods" in printed
+    assert "0 of 3" in printed
+    assert "Position error, 90 % quantile" in printed
+    assert "balance 0.5" in printed
+    with xr.open_dataset(hall / "b" / "track.nc", engine="h5netcdf") as stored:
+        np.testing.assert_allclose(stored.heading, run.heading, rtol=1e-12)
+        np.testing.assert_allclose(stored.x, run.x, rtol=1e-15)
 
 
 # sensing
@@ -344,6 +393,21 @@ def test_a_bad_scenario_is_refused_in_one_sentence(hall, capsys, command, old, n
             ["run", "yard.yaml", "--set", "surfaces.0.power=1 pW"],
             ["surfaces.0.power", "1 pW", "own noise", "write at least"],
         ),
+        (["track", "yard.yaml"], ["yard", "describes sensing", "localization"]),
+        (["track", "hall.yaml", "--mobility", "7"], ["--mobility", "'7' has no unit", "7 m"]),
+        (["track", "hall.yaml", "--mobility", "-1 m"], ["--mobility", "-1 m is negative"]),
+        (["track", "hall.yaml", "--mobility", "7 s"], ["--mobility", "'7 s' is a time"]),
+        (["track", "hall.yaml", "--weight", "1", "--balance", "0"], ["--weight", "leave one out"]),
+        (["track", "hall.yaml", "--balance", "1"], ["--balance", "1", "0.5"]),
+        (["track", "hall.yaml", "--track", "none.csv"], ["none.csv", "cannot be read"]),
+        (["track", "hall.yaml", "--track", "hall.yaml"], ["hall.yaml", "no columns x and y"]),
+        (["track", "hall.yaml", "--track", "back.csv"], ["place 2, (-1, 2)", "behind the surface"]),
+        (
+            ["track", "hall.yaml", "--track", "back.csv", "--mobility", "1 m"],
+            ["--track and --mobility", "leave one out"],
+        ),
+        (["track", "hall.yaml", "--set", "surface.bits=1"], ["surface.bits", "leave phases"]),
+        (["track", "hall.yaml", "--out", "file.txt"], ["file.txt is a file"]),
         (["new", "hall.yaml"], ["hall.yaml", "exists already", "another name"]),
         (["new", "file.txt/a.yaml"], ["file.txt/a.yaml", "cannot be written", "another name"]),
         (["reproduce", "localization", "fig3"], ["fig3", "fig4"]),

@@ -89,6 +89,7 @@ def test_directions_and_their_crossing_are_found_within_what_they_say(loaded):
     # Much less noise: the round trip over small panels is faint.
     nodes = ("base_station", "surfaces.0", "surfaces.1")
     quiet = {f"{node}.noise": "-160 dBm" for node in nodes}
+    quiet["surfaces.1.columns"] = 2  # one size of panel: compiled once
     scenario = loaded("yard", quiet)
     covariance, reflection = patterned(cheap_design(scenario))
     echoes = hs.simulate_echoes(scenario, covariance, reflection, key=jax.random.key(1))

@@ -61,6 +61,15 @@ def test_lost_periods_are_counted_and_carry_no_data(room):
     assert (run.eadr == 0).all()
 
 
+def test_where_pilots_cannot_tell_the_place_no_bound_exists_and_nothing_is_nan(room):
+    # One configuration and an unknown gain.
+    blind = room(surface__sweep="[[0, 0]]", model__gain="unknown")
+    run = hs.run_protocol(blind, 4, mobility=1.0)
+    assert np.isinf(run.peb).all()
+    assert not any(np.isnan(values).any() for values in run.data_vars.values())
+    assert (run.active_antennas >= 1).all()
+
+
 def test_invented_errors_of_nothing_are_the_truth_along_the_track(room):
     run = hs.run_protocol(room(), 10, track=WALK, invented_errors=True)
     np.testing.assert_allclose(np.stack([run.x, run.y], 1), WALK[:, :2], rtol=1e-15)
@@ -123,7 +132,7 @@ def test_a_walk_is_read_back_as_it_was_written(tmp_path_factory, places, columns
     track = read_track(file)
     headings = [np.nan if heading is None else heading for *_, heading in places]
     np.testing.assert_array_equal(track[:, :2], [place[:2] for place in places])
-    np.testing.assert_allclose(np.degrees(track[:, 2]), headings, rtol=1e-12)
+    np.testing.assert_allclose(np.degrees(track[:, 2]), headings, rtol=1e-12, atol=1e-300)
 
 
 HEAD = st.sampled_from([b"", b"x,y\n", b"\xef\xbb\xbfx,y,heading_deg\n", b"x\n", b"y,x,x\n"])

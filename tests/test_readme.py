@@ -17,11 +17,16 @@ BLOCKS = {
 
 def test_the_minute_in_python_runs(capsys):
     exec(compile(BLOCKS["python"], "README.md", "exec"), {})
-    peb, blind, best = capsys.readouterr().out.splitlines()
+    peb, blind, best, crb, position = capsys.readouterr().out.splitlines()
     assert " m " in peb
     assert peb.endswith("rad")
     assert "leave the pilots as they are" in blind
     assert best.endswith("Mbit/s")
+    assert 0 < float(crb.split()[0]) < 1e-3
+    assert 0 < float(crb.split("at most ")[1].split()[0]) < 1
+    # The scenario's target; the design's bound is a few centimetres.
+    found = [float(x) for x in position.removesuffix(" m").strip("[]").split()]
+    assert all(abs(a - b) < 1 for a, b in zip(found, (5, 15, 0), strict=True))
 
 
 @pytest.mark.parametrize("command", ["list", "cite", "schema"])

@@ -484,7 +484,7 @@ def list_command() -> None:
     from heliostat.scenario import scenario_names, scenario_text
 
     scenarios = {name: first_sentence(scenario_text(name)) for name in scenario_names()}
-    print_table("Scenarios, for heliostat run and map", [], scenarios.items())
+    print_table("Scenarios, for heliostat run, map and track", [], scenarios.items())
     for system, figures in studies.NAMES.items():
         titles = [studies.find(f"{system}/{figure}").title for figure in figures]
         title = f"Studies, for heliostat reproduce {system}"
@@ -509,13 +509,14 @@ WORDS = {True: "yes", False: "no", None: "undecided"}
 @app.command()
 def reproduce(
     system: Annotated[
-        Literal["localization", "sensing"], typer.Argument(help="The paper's system.")
+        Literal["localization", "sensing", "estimators"],
+        typer.Argument(help="The paper's system, or the estimators of both."),
     ],
     names: Annotated[
         list[str] | None,
         typer.Argument(
             help="Figures, e.g. fig4, or for sensing also patterns and scaling; default every "
-            "figure of the paper."
+            "figure of the paper, or of the estimators."
         ),
     ] = None,
     trials: Annotated[

@@ -8,7 +8,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.patches import Ellipse
+from matplotlib.patches import Ellipse, Patch
 from matplotlib.ticker import MaxNLocator
 
 from heliostat.plots import (
@@ -58,7 +58,8 @@ def path_figure(track: xr.Dataset, surface: tuple[float, float], title: str) -> 
     found = track.detected.values.astype(bool)
     error = np.stack([track.x_estimate.values, track.y_estimate.values], axis=1) - place
     shown = np.flatnonzero(found)
-    shown = shown[np.unique(np.linspace(0, len(shown) - 1, ELLIPSES).round().astype(int))]
+    if len(shown) > ELLIPSES:
+        shown = shown[np.linspace(0, len(shown) - 1, ELLIPSES).round().astype(int)]
     covariance = track.bound_covariance.values
     bounded = [i for i in shown if np.isfinite(covariance[i]).all()]
     axes_of = {i: _half_axes(covariance[i]) for i in bounded}
@@ -172,6 +173,7 @@ def periods_figure(track: xr.Dataset, title: str) -> Figure:
                 period,
                 factor * track[bound].values,
                 color=BLUE,
+                marker="_" if len(period) == 1 else None,
                 label="bound on their root mean square",
             )
             _dots(
@@ -179,7 +181,7 @@ def periods_figure(track: xr.Dataset, title: str) -> Figure:
             )
             _logarithmic(axes, label)
         rate = track.eadr.values / 1e6
-        _dots(rows[2], period[~lost], rate[~lost], "_")
+        _dots(rows[2], period[~lost], rate[~lost], "_dots")
         rows[2].plot(period, rate, color=GREY, linewidth=0.8, zorder=1)
         low, high = float(rate[~lost].min(initial=math.inf)), float(rate.max())
         if not lost.any() and low < high:
@@ -199,7 +201,7 @@ def periods_figure(track: xr.Dataset, title: str) -> Figure:
         figure.align_ylabels(rows)
         handles, labels = rows[0].get_legend_handles_labels()
         if lost.any():
-            handles.append(rows[0].fill([], [], color=RED, alpha=0.2, linewidth=0)[0])
+            handles.append(Patch(color=RED, alpha=0.2, linewidth=0))
             labels.append("lost: no data")
         figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return figure

@@ -28,6 +28,9 @@ from heliostat.telling import (
 )
 from heliostat.units import format_quantity, to_deg
 
+GROSS = 5.0
+"""Errors that are more than so many times their bound are no matter of noise alone."""
+
 
 @dataclass(frozen=True)
 class Track:
@@ -158,7 +161,11 @@ def _relative(error: np.ndarray, bound: np.ndarray) -> list[Row]:
         ),
     }
     text = "{:.3g}" if bounded else "no bound exists"
-    return [Row(name, "1", label, text.format(v), v) for name, (label, v) in told.items()]
+    rows = [Row(name, "1", label, text.format(v), v) for name, (label, v) in told.items()]
+    gross = int(np.sum(error > GROSS * bound))
+    label = f"Errors over {GROSS:g} times their bound"
+    told_gross = f"{gross} of {error.size}" if bounded else "no bound exists"
+    return [*rows, Row("gross_errors", "1", label, told_gross, gross if bounded else math.inf)]
 
 
 def table(track: Track) -> Table:

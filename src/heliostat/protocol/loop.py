@@ -11,8 +11,9 @@ In every period
 5. the user moves on.
 
 Nothing is told to the receiver but the scene's fixed parts. Where the pilots do not stand out of
-the noise the track is lost: no data, and the next sweep is twice as wide, until it is found again.
-Lost periods are counted, not hidden.
+the noise, or the data that follow fall far short of what the estimate promised, the track is lost:
+the next sweep searches around where it was last seen, wider and wider, until it is found again.
+Lost periods are counted, not hidden, and carry no data.
 """
 
 from typing import NamedTuple
@@ -47,7 +48,11 @@ from heliostat.scene import LocalizationScene
 from heliostat.surface.passive import Steered
 
 WIDEST = 4
-"""Doublings of the sweep after which it grows no further."""
+"""Doublings of the search for a lost user, after which it starts anew."""
+
+
+CONFIRMED = 0.5
+"""Part of the rate hoped for below which an estimate is given up: the user is somewhere else."""
 
 
 class Weighing(eqx.Module):
@@ -72,7 +77,7 @@ class PeriodRecord(eqx.Module):
     position: Vector  # true [m]
     heading: Scalar  # true [rad]
     estimate: PoseEstimate
-    detected: Bool[Array, ""]  # and converged: data flow
+    detected: Bool[Array, ""]  # and converged, and confirmed by the rate: data flow
     peb: Scalar  # bound with this period's antennas and sweep [m]
     reb: Scalar  # [rad]
     bound: Float[Array, "pose pose"]  # on the covariance of x, y and heading [m², m rad, rad²]
@@ -93,17 +98,25 @@ def believed(position: Vector, heading: Scalar, active_antennas: int) -> Belief:
     return Belief(position, heading, jnp.asarray(active_antennas), jnp.asarray(0))
 
 
-def swept(scene: LocalizationScene, belief: Belief) -> LocalizationScene:
-    """The alignment stage steered at where the user is expected, wider where the track is lost.
+def swept(scene: LocalizationScene, belief: Belief, key: PRNGKeyArray) -> LocalizationScene:
+    """The alignment stage steered at where the user is expected, or around it if it is lost.
+
+    The few beams of a sweep cannot cover a wide region. Those of a search are drawn at random from
+    a region that doubles with every lost period, and starts anew after `WIDEST` of them.
 
     Args:
         scene: With a steered surface.
         belief: Of the last period.
+        key: Of the search.
     """
-    wider = 2.0 ** jnp.minimum(belief.lost, WIDEST)
-    steered = scene.surface.alignment
+    steered, array = scene.surface.alignment, scene.surface.array
     assert isinstance(steered, Steered)
-    aimed = Steered(scene.departure(belief.position), steered.offset * wider)
+    beamwidth = 1 / (2 * array.spacing * jnp.array([array.columns, array.rows], dtype=float))
+    reach = jnp.maximum(jnp.max(jnp.abs(steered.offset), axis=0), beamwidth)
+    reach = reach * 2.0 ** (1 + (belief.lost - 1) % WIDEST)
+    drawn = jax.random.uniform(key, steered.offset.shape, minval=-1.0, maxval=1.0)
+    offset = jnp.where(belief.lost > 0, drawn * reach[None, :], steered.offset)
+    aimed = Steered(scene.departure(belief.position), offset)
     return eqx.tree_at(lambda s: s.surface.alignment, scene, aimed)
 
 
@@ -130,6 +143,17 @@ def data_rate(
     return left * scene.link.bandwidth * jnp.log1p(snr) / jnp.log(2.0)
 
 
+def as_estimated(scene: LocalizationScene, estimate: PoseEstimate) -> LocalizationScene:
+    """The scene as the receiver believes it to be, the surface focused on the estimate for data.
+
+    Args:
+        scene: Its fixed parts.
+        estimate: Of this period.
+    """
+    at = scene.with_user(estimate.position, estimate.heading).focused(data=estimate.position)
+    return eqx.tree_at(lambda s: s.link.gain, at, estimate.gain)
+
+
 def next_antennas(
     scene: LocalizationScene, estimate: PoseEstimate, weighing: Weighing
 ) -> Int[Array, ""]:
@@ -140,9 +164,7 @@ def next_antennas(
         estimate: Of this period.
         weighing: What counts how much.
     """
-    at = scene.with_user(estimate.position, estimate.heading)
-    at = at.focused(alignment=estimate.position, data=estimate.position)
-    at = eqx.tree_at(lambda s: s.link.gain, at, estimate.gain)
+    at = as_estimated(scene, estimate).focused(alignment=estimate.position)
     if weighing.balanced:
         ratio = balanced_share(
             snr_slope(at), available_ratio(at), weighing.value, largest_ratio(at)
@@ -219,11 +241,12 @@ def run_period(
         grid: Where the estimator looks.
         weighing: How the next period's time is shared.
         invented: Errors of this size in place of an estimate, as in the papers; None to estimate.
-        key: Of this period's noise.
+        key: Of this period's noise and search.
     """
-    scene = swept(scene, belief)
+    hearing, searching = jax.random.split(key)
+    scene = swept(scene, belief, searching)
     antennas = belief.active_antennas.astype(float)
-    pilots = simulate_matched(scene, antennas, frequency, key=key)
+    pilots = simulate_matched(scene, antennas, frequency, key=hearing)
     # The gain is the receiver's business where it is unknown: it sees a scene without it.
     known = scene.with_user(belief.position, belief.heading)
     if not scene.link.gain_known:
@@ -234,9 +257,13 @@ def run_period(
         estimate = invented_estimate(scene, antennas, invented, key)
     found = estimate.detected & estimate.converged
 
-    served = scene.focused(data=jnp.where(found, estimate.position, belief.position))
+    served = scene.focused(data=estimate.position)
     strongest = jnp.argmax(jnp.sum(jnp.abs(pilots.samples) ** 2, axis=(0, 2)))
-    rate = jnp.where(found, data_rate(served, antennas, strongest), 0.0)
+    sent = data_rate(served, antennas, strongest)
+    if invented is None:
+        hoped = data_rate(as_estimated(known, estimate), antennas, strongest)
+        found = found & (sent >= CONFIRMED * hoped)
+    rate = jnp.where(found, sent, 0.0)
     pose = pose_information(scene, antennas)
     record = PeriodRecord(
         scene.user.position,

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 NAMES = {
     "localization": ["fig4", "fig5", "fig6", "fig7", "fig8", "fig9"],
     "sensing": ["fig2", "fig3", "fig4", "patterns", "scaling"],
+    "estimators": ["pose", "direction", "position", "protocol"],
 }
 BY_NAME = {"sensing": ["patterns", "scaling"]}
 """Studies beyond a paper's figures, computed only if named."""

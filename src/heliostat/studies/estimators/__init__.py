@@ -1,0 +1,1 @@
+"""Estimators against their bounds, and the closed loop: beyond both papers."""

@@ -1,0 +1,128 @@
+"""A target's position from directions with errors: both methods against the bound."""
+
+import functools
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+import xarray as xr
+from jaxtyping import Array, PRNGKeyArray
+from matplotlib.figure import Figure
+
+from heliostat.estimation.triangulation import iterated_least_squares, stansfield
+from heliostat.plots import styled
+from heliostat.scenario import SensingScenario, load, of_system
+from heliostat.sensing_scene import SensingScene
+from heliostat.studies.estimators.attainment import attainment, error_curve
+from heliostat.studies.figures import COLOURS, MARKS, legend_below, log_axis
+from heliostat.studies.study import Quantity, Study, Verdict
+
+ERRORS = [0.1, 0.3, 1.0, 3.0, 10.0]
+"""Standard deviation of each angle. [deg]"""
+METHODS = {"stansfield": "Stansfield", "least_squares": "iterated least squares"}
+
+
+@functools.cache
+def _scene() -> SensingScene:
+    return of_system(load("sensing-two-surfaces"), SensingScenario, "this study").build()
+
+
+def sample(key: PRNGKeyArray) -> Array:
+    """Errors of unit variance of both angles at both surfaces.
+
+    Args:
+        key: The trial's own.
+    """
+    return jax.random.normal(key, (2, 2))
+
+
+def point(errors: Array, *, error_deg: Array) -> Mapping[str, Array]:
+    """One position by each method, from the same directions."""
+    scene = _scene()
+    std = error_deg * jnp.pi / 180
+    covariance = jnp.broadcast_to(std**2 * jnp.eye(2), (2, 2, 2))
+    angles = scene.angles() + std * errors
+    truth = scene.target.position
+    found = {}
+    for name, method in (("stansfield", stansfield), ("least_squares", iterated_least_squares)):
+        off = method(scene, angles, covariance).position - truth
+        found[name], found[f"{name}_offset"] = jnp.sum(off**2), off
+    bound = iterated_least_squares(scene, scene.angles(), covariance).covariance
+    return found | {"bound": jnp.sqrt(jnp.trace(bound))}
+
+
+def verdicts(dataset: xr.Dataset) -> list[Verdict]:
+    """What the facts say about both methods, against the data."""
+    level = dataset.error_deg.values
+    ratio = {name: attainment(dataset[name], dataset.bound) for name in METHODS}
+    small, large = level <= 3, level == 10
+    close = all(bool((r.low[small] <= 1.02).all()) for r in ratio.values())
+    far = any(bool((r.low[large] > 1.02).all()) for r in ratio.values())
+
+    def told(where: np.ndarray) -> str:
+        return ", ".join(
+            f"{label} {ratio[name].ratio[where].max():.3f}" for name, label in METHODS.items()
+        )
+
+    bias = {
+        label: np.linalg.norm(dataset[f"{name}_offset"].mean("trial").values, axis=-1)
+        for name, label in METHODS.items()
+    }
+    return [
+        Verdict(
+            "Position",
+            "up to 3 degrees both methods come within 2 % of the bound",
+            close,
+            f"error over bound at most {told(small)}",
+        ),
+        Verdict(
+            "Position",
+            "at 10 degrees they do not",
+            far,
+            f"error over bound {told(large)}; bias "
+            + ", ".join(f"{label} {b[large][0]:.2f} m" for label, b in bias.items()),
+        ),
+    ]
+
+
+def draw(dataset: xr.Dataset) -> Figure:
+    """Errors over the directions' errors."""
+    level = dataset.error_deg.values
+    with styled():
+        figure, axes = plt.subplots(figsize=(7.5, 5.4))
+        for name, colour, mark in zip(METHODS, COLOURS, MARKS, strict=False):
+            look = {"color": colour, "marker": mark}
+            error_curve(axes, level, dataset[name], factor=1.0, **look)
+        axes.plot(level, dataset.bound.values.min(axis=-1), color="black", linestyle="--")
+        log_axis(axes, level, "standard deviation of each angle [deg]")
+        axes.set_ylabel("root mean square error of the position [m]")
+        entries = [
+            (label, {"color": colour, "marker": mark})
+            for label, colour, mark in zip(METHODS.values(), COLOURS, MARKS, strict=False)
+        ]
+        legend_below(figure, *entries, ("bound", {"color": "black", "linestyle": "--"}), columns=3)
+    return figure
+
+
+STUDY = Study(
+    name="estimators/position",
+    title="Errors of a target's position against their bound",
+    sample=sample,
+    point=point,
+    axes={"error_deg": ERRORS},
+    outputs={
+        "stansfield": Quantity("m2", (), "squared error, Stansfield"),
+        "least_squares": Quantity("m2", (), "squared error, iterated least squares"),
+        "stansfield_offset": Quantity("m", ("xyz",), "error, Stansfield"),
+        "least_squares_offset": Quantity("m", ("xyz",), "error, iterated least squares"),
+        "bound": Quantity("m", (), "bound of the root mean square error"),
+    },
+    inner={"xyz": np.arange(3)},
+    axis_units={"error_deg": "deg"},
+    trials=2000,
+    provenance={"scenario": "sensing-two-surfaces"},
+    verdicts=verdicts,
+    draw=draw,
+)
