@@ -46,6 +46,11 @@ from heliostat.scene import LocalizationScene
 from heliostat.units import SPEED_OF_LIGHT
 
 
+def _oversampling(scene: LocalizationScene) -> int:
+    """Of the coarse search: where the gain is known its phase counts, which turns faster."""
+    return 2 * OVERSAMPLING if scene.link.gain_known else OVERSAMPLING
+
+
 class PlaceGrid(eqx.Module):
     """Where the coarse search looks: bearings around the surface, distances from it."""
 
@@ -104,9 +109,9 @@ def place_grid(scene: LocalizationScene, bins: int, farthest: float | None = Non
             f"farthest is {farthest:g} m; {bins} bins tell distances from {nearest:g} m to "
             f"{reach:g} m apart, give one in between or more bins."
         )
-    steps = max(2, math.ceil((farthest - nearest) / resolution * OVERSAMPLING))
+    steps = max(2, math.ceil((farthest - nearest) / resolution * _oversampling(scene)))
     sides = np.asarray(array.spacing) * np.array([array.columns, array.rows])
-    around = max(64, math.ceil(2 * math.pi * OVERSAMPLING * float(sides.max())))
+    around = max(64, math.ceil(2 * math.pi * _oversampling(scene) * float(sides.max())))
     return PlaceGrid(
         jnp.linspace(-jnp.pi, jnp.pi, around, endpoint=False),
         nearest + (farthest - nearest) * (jnp.arange(steps) + 0.5) / steps,
@@ -245,7 +250,7 @@ def _coarse(
 
     _, bs_to_irs = travel(scene.base_station.position, scene.surface.position)
     spread = jnp.minimum(1.0, 0.5 / user.spacing)
-    count = 2 * OVERSAMPLING * user.antennas
+    count = 2 * _oversampling(scene) * user.antennas
     arrivals = spread * jnp.linspace(-1.0, 1.0, count)
     over_rx = jax.vmap(lambda psi: factors(psi, bs_to_irs)[0])(arrivals)
     delays = bs_to_irs + grid.distance

@@ -17,7 +17,7 @@ CONTENDER = 0.3
 looks that much lower than it is."""
 OVERSAMPLING = 4
 """Of a search's grid over the resolution of what it searches with."""
-MAX_STEPS = 60
+MAX_STEPS = 40
 TOLERANCE = 1e-10
 FALSE_ALARM = 1e-6
 """How often noise alone is taken for a signal."""

@@ -36,7 +36,7 @@ MODELS = {
         "model.gain": "unknown", "model.clock": "unknown", "surface.sweep": SWEEP,
     },
 }  # fmt: skip
-SNRS = np.arange(0.0, 61.0, 6.0)
+SNRS = np.arange(0.0, 73.0, 6.0)
 """Energy of all pilots over the noise density. [dB]"""
 
 
@@ -98,7 +98,8 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
                 knees.append(f"{model} {threshold(dataset.snr_db.values, ratio):g} dB")
     low = [float(dataset.detected.sel(model=m).isel(snr_db=0).mean()) for m in MODELS]
     loose = [
-        attainment(dataset.position.sel(model=m), dataset.peb.sel(model=m)).ratio[0] for m in MODELS
+        float(attainment(dataset.position.sel(model=m), dataset.peb.sel(model=m)).ratio.max())
+        for m in MODELS
     ]
     return [
         Verdict(
@@ -111,14 +112,17 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
         Verdict(
             "Pose",
             "there is a threshold below which they do not",
-            min(loose) > 2,
-            "position within a tenth of the bound from " + ", ".join(knees) + "; at "
-            f"{dataset.snr_db.values[0]:g} dB {min(loose):.0f} to {max(loose):.0f} times the bound",
+            bool(min(loose) > 2),
+            "position within a tenth of the bound from "
+            + ", ".join(knees)
+            + "; below that up to "
+            + ", ".join(f"{v:.0f}" for v in loose)
+            + " times the bound. With an unknown clock a second place looks nearly like the first",
         ),
         Verdict(
             "Pose",
             "pilots that tell nothing are not taken for a user",
-            max(low) < 0.05,
+            bool(max(low) < 0.05),
             f"detected at {dataset.snr_db.values[0]:g} dB: "
             + ", ".join(f"{m} {v:.0%}" for m, v in zip(MODELS, low, strict=True)),
         ),
@@ -165,7 +169,7 @@ STUDY = Study(
         "detected": Quantity("1", (), "the pilots stand out of the noise"),
     },
     axis_units={"snr_db": "dB"},
-    trials=100,
+    trials=60,
     provenance={
         "scenario": "localization-table-1, 8 x 8 elements, 16 user antennas, 4 active antennas",
         "bins": str(BINS),
