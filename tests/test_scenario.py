@@ -29,6 +29,7 @@ from heliostat.scenario import (
 )
 from heliostat.scenario.examination import dotted_keys, example
 from heliostat.surface.passive import Phased, Steered, quantised, steered_phases
+from tests.refusals import loads_or_is_refused, plain_data
 
 TABLE_1 = "localization-table-1"
 BARE = """\
@@ -715,27 +716,6 @@ def test_the_far_field_begins_at_fraunhofers_distance():
 # Whatever is read, it loads or is refused
 
 
-def loads_or_is_refused(text, overrides=None):
-    try:
-        scenario = parse(text, overrides)
-    except ScenarioError as error:
-        refusal = error
-    else:
-        refusal = None
-    if refusal is not None:
-        assert refusal.problems
-        assert all(problem.where and problem.sentence for problem in refusal.problems)
-        str(refusal).encode()
-        return
-    assert parse(scenario.dump()).dump() == scenario.dump()
-    assert all(isinstance(warning, str) for warning in scenario.warnings())
-
-
-plain_data = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-    max_leaves=10,
-)
 fields = st.sampled_from(sorted(dotted_keys(LocalizationScenario)))
 quantities = st.builds(
     "{}{}{}".format,

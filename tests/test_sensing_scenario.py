@@ -27,6 +27,7 @@ from heliostat.scenario import (
 )
 from heliostat.scenario.examination import dotted_keys, example
 from heliostat.surface.active import reflected_power
+from tests.refusals import loads_or_is_refused, plain_data
 from tests.sensing_scenes import sensing_scene
 
 PAPER = "sensing-two-surfaces"
@@ -483,27 +484,6 @@ def test_a_function_of_one_system_says_so():
 # Whatever is read, it loads or is refused
 
 
-def loads_or_is_refused(text, overrides=None):
-    try:
-        scenario = parse(text, overrides)
-    except ScenarioError as error:
-        refusal = error
-    else:
-        refusal = None
-    if refusal is not None:
-        assert refusal.problems
-        assert all(problem.where and problem.sentence for problem in refusal.problems)
-        str(refusal).encode()
-        return
-    assert parse(scenario.dump()).dump() == scenario.dump()
-    assert all(isinstance(warning, str) for warning in scenario.warnings())
-
-
-plain_data = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-    max_leaves=10,
-)
 bare_fields = sorted(dotted_keys(SensingScenario))
 fields = st.sampled_from(bare_fields) | st.sampled_from(bare_fields).map(
     lambda name: name.replace("surfaces.", "surfaces.1.")

@@ -93,3 +93,23 @@ def identify(
     directions = (vectors * scale[:, None]).T
     directions = directions / jnp.linalg.norm(directions, axis=1, keepdims=True)
     return Identifiability(variance, jnp.sum(~lost), lost, directions)
+
+
+def covariance_bound(
+    information: Float[Array, "param param"], reference: Float[Array, "param param"]
+) -> Float[Array, "param param"]:
+    """Inverse of an information matrix where there is one, else ``inf`` on the diagonal of what is
+    lost and zeros beside it.
+
+    Args:
+        information: What is left when nuisances are eliminated.
+        reference: See `identify`.
+    """
+    found = identify(information, reference)
+    seen = jnp.all(jnp.isfinite(found.variance))
+    diagonal = jnp.diagonal(reference)
+    scale = jnp.sqrt(jnp.where(diagonal > 0, diagonal, 1.0))
+    units = scale[:, None] * scale[None, :]
+    one = jnp.eye(scale.size)
+    inverse = jnp.linalg.inv(jnp.where(seen, information / units, one)) / units
+    return jnp.where(seen, inverse, jnp.diag(found.variance))

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Complex, Float
 
 from heliostat.bounds.direction import direction_information
-from heliostat.bounds.fisher import identify
+from heliostat.bounds.fisher import covariance_bound
 from heliostat.estimation.search import OVERSAMPLING, detected, follow, peaks, real_parts
 from heliostat.geometry.arrays import PlanarArray
 from heliostat.geometry.frames import Scalar
@@ -211,20 +211,13 @@ def likeliest_direction(
     return DirectionEstimate(
         angles,
         gain,
-        _inverse(told.information, told.reference),
+        covariance_bound(told.information, jnp.diag(told.reference)),
         jnp.sum(jnp.abs(mean) ** 2),
         (left + jnp.sum(whitened.unexplained)) / freedom,
         1 / jnp.sqrt(jnp.asarray(float(freedom))),
         detected(whole - left, grid.horizontal.size * grid.vertical.size),
         settled,
     )
-
-
-def _inverse(information: Float[Array, "2 2"], reference: Float[Array, "2"]) -> Array:
-    found = identify(information, jnp.diag(reference))
-    seen = jnp.all(jnp.isfinite(found.variance))
-    safe = jnp.linalg.inv(jnp.where(seen, information, jnp.eye(2)))
-    return jnp.where(seen, safe, jnp.diag(found.variance))
 
 
 @eqx.filter_jit

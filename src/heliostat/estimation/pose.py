@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
 
-from heliostat.bounds.fisher import identify
+from heliostat.bounds.fisher import covariance_bound
 from heliostat.bounds.pose import PoseInformation, pose_information
 from heliostat.estimation.search import (
     CANDIDATES,
@@ -35,7 +35,7 @@ from heliostat.estimation.search import (
     peaks,
     real_parts,
 )
-from heliostat.geometry.frames import Scalar, Vector, travel
+from heliostat.geometry.frames import Scalar, Vector, travel, wrapped_angle
 from heliostat.observation.pilots import (
     PilotFactors,
     channel_params,
@@ -385,9 +385,9 @@ def locate(
     level = jnp.hypot(direction[0], direction[1])
     turn = jnp.arccos(jnp.clip(best.arrival / jnp.maximum(level, 1e-300), -1.0, 1.0))
     bearing = jnp.arctan2(direction[1], direction[0])
-    headings = jnp.stack([_wrapped(turn - bearing), _wrapped(-turn - bearing)])
+    headings = jnp.stack([wrapped_angle(turn - bearing), wrapped_angle(-turn - bearing)])
     if believed_heading is not None:
-        apart = jnp.abs(_wrapped(headings - believed_heading))
+        apart = jnp.abs(wrapped_angle(headings - believed_heading))
         headings = jnp.where(apart[0] <= apart[1], headings, headings[::-1])
 
     at = eqx.tree_at(lambda s: s.link.gain, scene.with_user(position, headings[0]), gain + 0j)
@@ -407,20 +407,10 @@ def locate(
     )
 
 
-def _wrapped(angle: Array) -> Array:
-    """Into [-pi, pi). [rad]"""
-    return jnp.mod(angle + jnp.pi, 2 * jnp.pi) - jnp.pi
-
-
 def pose_covariance(pose: PoseInformation) -> Float[Array, "pose pose"]:
     """Inverse of the information where there is one, else ``inf`` on the diagonal.
 
     Args:
         pose: What is known of (x, y, heading).
     """
-    found = identify(pose.information, jnp.diag(pose.reference))
-    seen = jnp.all(jnp.isfinite(found.variance))
-    scale = jnp.sqrt(jnp.where(pose.reference > 0, pose.reference, 1.0))
-    units = scale[:, None] * scale[None, :]
-    inverse = jnp.linalg.inv(jnp.where(seen, pose.information / units, jnp.eye(3))) / units
-    return jnp.where(seen, inverse, jnp.diag(found.variance))
+    return covariance_bound(pose.information, jnp.diag(pose.reference))

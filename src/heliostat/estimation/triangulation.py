@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import optimistix as optx
 from jaxtyping import Array, Bool, Float
 
-from heliostat.bounds.fisher import identify
+from heliostat.bounds.fisher import covariance_bound
 from heliostat.estimation.search import MAX_STEPS, TOLERANCE
-from heliostat.geometry.frames import Scalar, Vector
+from heliostat.geometry.frames import Scalar, Vector, wrapped_angle
 from heliostat.sensing_scene import SensingScene, target_angles
 
 PASSES = 3
@@ -129,8 +129,7 @@ def iterated_least_squares(
 
     def residual(moved: Vector, _: None) -> Float[Array, "angle"]:
         position = start + reach * moved
-        error = scene.angles(position) - angles
-        error = jnp.mod(error + jnp.pi, 2 * jnp.pi) - jnp.pi
+        error = wrapped_angle(scene.angles(position) - angles)
         white = jax.vmap(partial(jax.scipy.linalg.solve_triangular, lower=True))(lower, error)
         return jnp.ravel(white)
 
@@ -154,12 +153,6 @@ def _told(
         slope = jax.jacfwd(lambda at, s=surface: target_angles(at, s.position, s.array))(position)
         information += slope.T @ jnp.linalg.inv(own) @ slope
         behind.append(jnp.dot(position - surface.position, surface.array.normal) <= 0)
-    found = identify(information, jnp.trace(information) * jnp.eye(3))
-    seen = jnp.all(jnp.isfinite(found.variance))
-    safe = jnp.linalg.inv(jnp.where(seen, information, jnp.eye(3)))
-    return PositionEstimate(
-        position,
-        jnp.where(seen, safe, jnp.diag(found.variance)),
-        jnp.stack(behind),
-        converged & seen,
-    )
+    bound = covariance_bound(information, jnp.trace(information) * jnp.eye(3))
+    seen = jnp.all(jnp.isfinite(bound))
+    return PositionEstimate(position, bound, jnp.stack(behind), converged & seen)

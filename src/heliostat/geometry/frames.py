@@ -41,6 +41,15 @@ def user_axis(heading: Scalar) -> Vector:
     return jnp.stack([jnp.cos(heading), -jnp.sin(heading), jnp.zeros_like(heading)])
 
 
+def wrapped_angle(angle: Float[Array, "*any"]) -> Float[Array, "*any"]:
+    """The same angle in [-pi, pi). [rad]
+
+    Args:
+        angle: [rad]
+    """
+    return jnp.mod(angle + jnp.pi, 2 * jnp.pi) - jnp.pi
+
+
 def azimuth_elevation(
     direction: Vector, normal: Vector, horizontal: Vector, vertical: Vector
 ) -> tuple[Scalar, Scalar]:

@@ -40,6 +40,7 @@ from heliostat.protocol.errors import ErrorLevels, draw_errors, in_disc
 from heliostat.protocol.period import largest_ratio, next_share
 from heliostat.rates.effective import (
     available_ratio,
+    rate_left,
     single_antenna_snr,
     snr_slope,
     time_ratio,
@@ -139,8 +140,7 @@ def data_rate(
     receive = jnp.abs(jnp.vdot(beam, linear_steering(user.antennas, user.spacing, arrival))) ** 2
     step = 2 * jnp.pi * scene.base_station.array.spacing * scene.bs_departure()
     snr = single_antenna_snr(scene) * best_beam_gain(active_antennas, step) * receive
-    left = jnp.maximum(available_ratio(scene) - time_ratio(scene, active_antennas), 0.0)
-    return left * scene.link.bandwidth * jnp.log1p(snr) / jnp.log(2.0)
+    return rate_left(scene, time_ratio(scene, active_antennas), snr)
 
 
 def as_estimated(scene: LocalizationScene, estimate: PoseEstimate) -> LocalizationScene:

@@ -60,6 +60,19 @@ def codebook_snr(scene: LocalizationScene, active_antennas: int | Scalar) -> Sca
     return single_antenna_snr(scene) * transmit_gain * receive_gain
 
 
+def rate_left(scene: LocalizationScene, ratio: Scalar, snr: Scalar) -> Scalar:
+    r"""Rate in the time that pilots leave, :math:`(c - \varpi)B\log_2(1 + \mathrm{SNR})`. [bit/s]
+
+    Args:
+        scene: Bandwidth and period.
+        ratio: :math:`\varpi`; none is left beyond :math:`c`. [1]
+        snr: While data flow. [1]
+    """
+    left = jnp.maximum(available_ratio(scene) - ratio, 0.0)
+    # log1p: a weak link's rate must not vanish in 1 + SNR.
+    return left * scene.link.bandwidth * jnp.log1p(snr) / jnp.log(2.0)
+
+
 def eadr(scene: LocalizationScene, active_antennas: int | Scalar) -> Scalar:
     r"""Effective rate with codebook beams, paper eq. (39). [bit/s]
 
@@ -71,10 +84,9 @@ def eadr(scene: LocalizationScene, active_antennas: int | Scalar) -> Scalar:
         scene: The scene.
         active_antennas: :math:`N_B`; may be traced.
     """
-    left = jnp.maximum(available_ratio(scene) - time_ratio(scene, active_antennas), 0.0)
-    # log1p: a weak link's rate must not vanish in 1 + SNR.
-    bits = jnp.log1p(codebook_snr(scene, active_antennas)) / jnp.log(2.0)
-    return left * scene.link.bandwidth * bits
+    return rate_left(
+        scene, time_ratio(scene, active_antennas), codebook_snr(scene, active_antennas)
+    )
 
 
 def eadr_closed_form(scene: LocalizationScene, ratio: Scalar) -> Scalar:
@@ -86,6 +98,4 @@ def eadr_closed_form(scene: LocalizationScene, ratio: Scalar) -> Scalar:
         scene: The scene.
         ratio: :math:`\varpi`. [1]
     """
-    left = jnp.maximum(available_ratio(scene) - ratio, 0.0)
-    bits = jnp.log1p(snr_slope(scene) * ratio) / jnp.log(2.0)
-    return left * scene.link.bandwidth * bits
+    return rate_left(scene, ratio, snr_slope(scene) * ratio)

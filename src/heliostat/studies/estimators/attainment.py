@@ -5,12 +5,16 @@ threshold is the least SNR from which on that is so, but for the one point in tw
 takes out.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from scipy.stats import t as student
+from matplotlib.figure import Figure
+
+from heliostat.studies.figures import COLOURS, MARKS, legend_below
+from heliostat.studies.study import mean_and_band
 
 
 class Attainment(NamedTuple):
@@ -28,10 +32,8 @@ def attainment(squared: xr.DataArray, bound: xr.DataArray) -> Attainment:
         squared: Squared errors, with the dimension ``trial`` last.
         bound: Of the root mean square error, the same in every trial.
     """
-    values, limit = squared.values, bound.values.min(axis=-1)
-    count = values.shape[-1]
-    mean = values.mean(axis=-1)
-    half = student.ppf(0.975, count - 1) * values.std(axis=-1, ddof=1) / np.sqrt(count)
+    mean, half = (part.values for part in mean_and_band(squared))
+    limit = bound.values.min(axis=-1)
     low = np.sqrt(np.maximum(mean - half, 0.0))
     return Attainment(np.sqrt(mean) / limit, low / limit, np.sqrt(mean + half) / limit)
 
@@ -69,10 +71,7 @@ def error_curve(
         factor: From SI to the axis's unit.
         look: Of the line.
     """
-    values = squared.values
-    count = values.shape[-1]
-    mean = values.mean(axis=-1)
-    half = student.ppf(0.975, count - 1) * values.std(axis=-1, ddof=1) / np.sqrt(count)
+    mean, half = (part.values for part in mean_and_band(squared))
     low = np.sqrt(np.maximum(mean - half, mean / 100))
     axes.plot(level, factor * np.sqrt(mean), markersize=5, **look)  # type: ignore[arg-type]
     axes.fill_between(
@@ -80,3 +79,30 @@ def error_curve(
         color=look.get("color"),
     )  # fmt: skip
     axes.set_yscale("log")
+
+
+def methods_against_bound(
+    figure: Figure,
+    level: np.ndarray,
+    dataset: xr.Dataset,
+    methods: Mapping[str, str],
+    *,
+    factor: float,
+) -> Axes:
+    """Errors of several methods and their common bound in one panel, with the legend.
+
+    Args:
+        figure: Where.
+        level: Abscissa.
+        dataset: Squared errors by method, and ``bound``.
+        methods: Labels by the names of the variables.
+        factor: From SI to the axis's unit.
+    """
+    axes, entries = figure.add_subplot(), []
+    for (name, label), colour, mark in zip(methods.items(), COLOURS, MARKS, strict=False):
+        look = {"color": colour, "marker": mark}
+        error_curve(axes, level, dataset[name], factor=factor, **look)
+        entries.append((label, look))
+    axes.plot(level, factor * dataset.bound.values.min(axis=-1), color="black", linestyle="--")
+    legend_below(figure, *entries, ("bound", {"color": "black", "linestyle": "--"}), columns=3)
+    return axes

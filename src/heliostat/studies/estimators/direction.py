@@ -26,11 +26,10 @@ from heliostat.scenario import SensingScenario, load, of_system
 from heliostat.sensing_scene import EchoLink
 from heliostat.studies.estimators.attainment import (
     attainment,
-    error_curve,
+    methods_against_bound,
     reached,
     threshold,
 )
-from heliostat.studies.figures import COLOURS, MARKS, legend_below
 from heliostat.studies.study import Quantity, Study, Verdict
 
 SNRS = np.arange(0.0, 46.0, 5.0)
@@ -125,19 +124,10 @@ def draw(dataset: xr.Dataset) -> Figure:
     """Errors over the SNR."""
     level = dataset.snr_db.values
     with styled():
-        figure, axes = plt.subplots(figsize=(7.5, 5.4))
-        for name, colour, mark in zip(METHODS, COLOURS, MARKS, strict=False):
-            look = {"color": colour, "marker": mark}
-            error_curve(axes, level, dataset[name], factor=180 / np.pi, **look)
-        bound = dataset.bound.values.min(axis=-1) * 180 / np.pi
-        axes.plot(level, bound, color="black", linestyle="--")
+        figure = plt.figure(figsize=(7.5, 5.4))
+        axes = methods_against_bound(figure, level, dataset, METHODS, factor=180 / np.pi)
         axes.set_xlabel("SNR of the matched filter's output [dB]")
         axes.set_ylabel("root mean square error of both angles [deg]")
-        entries = [
-            (label, {"color": colour, "marker": mark})
-            for label, colour, mark in zip(METHODS.values(), COLOURS, MARKS, strict=False)
-        ]
-        legend_below(figure, *entries, ("bound", {"color": "black", "linestyle": "--"}), columns=3)
     return figure
 
 

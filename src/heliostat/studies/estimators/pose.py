@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from heliostat.bounds.pose import error_bounds, pose_information
 from heliostat.estimation.pose import PlaceGrid, locate, place_grid, simulate_matched
+from heliostat.geometry.frames import wrapped_angle
 from heliostat.observation.pilots import band_bins
 from heliostat.plots import styled
 from heliostat.scenario import LocalizationScenario, load, of_system
@@ -59,8 +60,7 @@ def _estimated(
 ) -> tuple[Array, ...]:
     pilots = simulate_matched(scene, ANTENNAS, frequency, key=key)
     found = locate(scene, pilots, frequency, grid, scene.user.heading)
-    turned = found.heading - scene.user.heading
-    turned = jnp.mod(turned + jnp.pi, 2 * jnp.pi) - jnp.pi
+    turned = wrapped_angle(found.heading - scene.user.heading)
     squared = jnp.sum((found.position - scene.user.position) ** 2)
     peb, reb = error_bounds(pose_information(scene, ANTENNAS))
     return squared, turned**2, peb, reb, found.detected

@@ -15,8 +15,8 @@ from heliostat.estimation.triangulation import iterated_least_squares, stansfiel
 from heliostat.plots import styled
 from heliostat.scenario import SensingScenario, load, of_system
 from heliostat.sensing_scene import SensingScene
-from heliostat.studies.estimators.attainment import attainment, error_curve
-from heliostat.studies.figures import COLOURS, MARKS, legend_below, log_axis
+from heliostat.studies.estimators.attainment import attainment, methods_against_bound
+from heliostat.studies.figures import log_axis
 from heliostat.studies.study import Quantity, Study, Verdict
 
 ERRORS = [0.1, 0.3, 1.0, 3.0, 10.0]
@@ -91,18 +91,10 @@ def draw(dataset: xr.Dataset) -> Figure:
     """Errors over the directions' errors."""
     level = dataset.error_deg.values
     with styled():
-        figure, axes = plt.subplots(figsize=(7.5, 5.4))
-        for name, colour, mark in zip(METHODS, COLOURS, MARKS, strict=False):
-            look = {"color": colour, "marker": mark}
-            error_curve(axes, level, dataset[name], factor=1.0, **look)
-        axes.plot(level, dataset.bound.values.min(axis=-1), color="black", linestyle="--")
+        figure = plt.figure(figsize=(7.5, 5.4))
+        axes = methods_against_bound(figure, level, dataset, METHODS, factor=1.0)
         log_axis(axes, level, "standard deviation of each angle [deg]")
         axes.set_ylabel("root mean square error of the position [m]")
-        entries = [
-            (label, {"color": colour, "marker": mark})
-            for label, colour, mark in zip(METHODS.values(), COLOURS, MARKS, strict=False)
-        ]
-        legend_below(figure, *entries, ("bound", {"color": "black", "linestyle": "--"}), columns=3)
     return figure
 
 
