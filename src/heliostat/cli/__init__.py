@@ -1,0 +1,55 @@
+"""The command line: parse, call one library function, show; no physics.
+
+Whatever is slow to import, JAX and Matplotlib above all, is imported by the command that needs it.
+"""
+
+import os
+from typing import Annotated
+
+import typer
+
+from heliostat.cli.following import track
+from heliostat.cli.scenarios import map_command, run
+from heliostat.cli.studies import reproduce
+from heliostat.cli.texts import cite, list_command, new, schema
+
+app = typer.Typer(
+    help="What an intelligent reflecting surface can do for localization, communication and "
+    "sensing.\n\n"
+    "Example: heliostat run factory-hall",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+
+def _show_version(wanted: bool) -> bool:
+    if wanted:
+        import heliostat
+
+        typer.echo(f"heliostat {heliostat.__version__}")
+        raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Take the options that belong to no command."""
+    # A design takes thousands of small steps, in which OpenBLAS's threads would but wait for turns.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+app.command()(run)
+app.command("map")(map_command)
+app.command()(track)
+app.command()(new)
+app.command()(schema)
+app.command("list")(list_command)
+app.command()(cite)
+app.command()(reproduce)
