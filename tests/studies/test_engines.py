@@ -1,7 +1,9 @@
-"""Truths: the built-in map, numbers known beforehand, the environment a worker was given."""
+"""Truths: what is computed here, numbers known beforehand, the environment of a worker."""
 
 import json
 import os
+import pathlib
+import signal
 import time
 
 import jax
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from heliostat.studies.engines import all_cores
+from heliostat.studies.engines import ATTEMPTS, Lost, all_cores
 from heliostat.studies.study import Quantity, Study
 
 
@@ -62,8 +64,25 @@ def whereabouts(_):
     return os.getpid()
 
 
-def wait_for_ever(_):
-    time.sleep(600)
+def wait_or_tell(what):
+    if what == "wait":
+        time.sleep(600)
+    return "told"
+
+
+def die_at_first(folder):
+    """Take the process with it, but only once for each folder."""
+    mark = pathlib.Path(folder) / "was-here"
+    if not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "survived"
+
+
+def die_or_double(number):
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return 2 * number
 
 
 @pytest.fixture(scope="module", params=[1, 2])
@@ -111,9 +130,9 @@ def test_progress_counts_trials():
 
 def test_workers_are_processes_with_one_thread_and_one_cache(engine):
     before = dict(os.environ)
-    assert os.getpid() not in set(engine(whereabouts, range(2)))
+    assert os.getpid() not in dict(engine(whereabouts, range(2))).values()
     names = ["OMP_NUM_THREADS", "XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR"] * 4
-    found = list(engine(environment, names))
+    found = [value for _, value in sorted(engine(environment, names))]
     assert set(found[::3]) == {"1"}
     assert all("--xla_cpu_multi_thread_eigen=false" in flags for flags in found[1::3])
     assert len(set(found[2::3])) == 1
@@ -123,6 +142,22 @@ def test_workers_are_processes_with_one_thread_and_one_cache(engine):
 def test_leaving_ends_workers_at_once():
     begun = time.monotonic()
     with all_cores(1) as engine:
-        engine(wait_for_ever, [0, 1])
-        time.sleep(1.0)
+        results = engine(wait_or_tell, ["tell", "wait"])
+        assert next(results) == (0, "told")
     assert time.monotonic() - begun < 60
+
+
+def test_a_task_whose_process_is_killed_is_computed_by_another(engine, tmp_path):
+    folders = [tmp_path / name for name in "abc"]
+    for folder in folders:
+        folder.mkdir()
+    found = dict(engine(die_at_first, [str(folder) for folder in folders]))
+    assert found == {0: "survived", 1: "survived", 2: "survived"}
+
+
+def test_a_task_that_kills_every_process_is_given_up_and_no_other_is(engine):
+    found = dict(engine(die_or_double, range(6)))
+    lost = found.pop(3)
+    assert isinstance(lost, Lost)
+    assert f"died {ATTEMPTS} times" in lost.reason
+    assert found == {0: 0, 1: 2, 2: 4, 4: 8, 5: 10}

@@ -11,6 +11,7 @@ import typer
 from heliostat.cli.following import track
 from heliostat.cli.scenarios import map_command, run
 from heliostat.cli.studies import reproduce
+from heliostat.cli.sweeping import sweep
 from heliostat.cli.texts import cite, list_command, new, schema
 
 app = typer.Typer(
@@ -53,3 +54,4 @@ app.command()(schema)
 app.command("list")(list_command)
 app.command()(cite)
 app.command()(reproduce)
+app.command()(sweep)

@@ -1,21 +1,13 @@
-"""Commands that run studies."""
+"""The command that reproduces figures."""
 
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from heliostat.console import (
-    UserError,
-    print_table,
-    progress,
-    staged,
-)
-
-if TYPE_CHECKING:
-    pass
+from heliostat.console import UserError, print_table, progress, staged
 
 WORDS = {True: "yes", False: "no", None: "undecided"}
 """Whether a claim holds, in words."""

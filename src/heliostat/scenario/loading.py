@@ -88,22 +88,30 @@ def load(name_or_path: str | os.PathLike[str], overrides: Overrides | None = Non
     if given in scenario_names():
         file, text, folder = f"{given}.yaml", scenario_text(given), Path(str(_SHIPPED))
     else:
-        file, text, folder = given, _file_text(given), Path(given).absolute().parent
+        file, folder = given, Path(given).absolute().parent
+        text = file_text(given, "scenario file", _not_shipped(given))
     return _read(text, overrides, printable(file), folder, Path(file).stem)
 
 
-def parse(text: str, overrides: Overrides | None = None, *, name: str = "scenario") -> AnyScenario:
+def parse(
+    text: str,
+    overrides: Overrides | None = None,
+    *,
+    name: str = "scenario",
+    folder: Path | None = None,
+) -> AnyScenario:
     """Read a scenario from text, as `load` does from a file.
 
     Args:
         text: YAML.
         overrides: See `load`.
         name: What to call the scenario, also in messages.
+        folder: Where files that it names are looked for first; default the working folder.
 
     Raises:
         ScenarioError: The text is no sound scenario; all problems are told.
     """
-    return _read(text, overrides, name, Path().absolute(), name)
+    return _read(text, overrides, name, folder or Path().absolute(), name)
 
 
 def of_system(scenario: AnyScenario, system: type[System], wanted_by: str) -> System:
@@ -133,16 +141,26 @@ def _read(
     return examine(data, overrides or {}, report, SYSTEMS, {"folder": folder, "name": name})
 
 
-def _file_text(path: str) -> str:
+def file_text(path: str, kind: str, absent: str) -> str:
+    """Text of a file that a person names.
+
+    Args:
+        path: As it was given.
+        kind: What the file should be, e.g. "scenario file", for messages.
+        absent: What to say where there is no such file.
+
+    Raises:
+        ScenarioError: It is no text file of at most 1 MiB that can be read.
+    """
     try:
         found = os.stat(path)
         if stat.S_ISDIR(found.st_mode):
-            raise _refused(path, "is a folder; give a scenario file in it")
+            raise _refused(path, f"is a folder; give a {kind} in it")
         if not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST:
-            raise _refused(path, "is not a scenario file; give a text file of at most 1 MiB")
+            raise _refused(path, f"is not a {kind}; give a text file of at most 1 MiB")
         return Path(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise _refused(path, _not_shipped(path)) from None
+        raise _refused(path, absent) from None
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise _refused(f"{path}:{line}", "is not UTF-8 text; save it as UTF-8") from None

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from heliostat.studies import default_names, find
-from heliostat.studies.engines import Engine
+from heliostat.studies.engines import Engine, here
 from heliostat.studies.study import Verdict, save
 
 
@@ -16,7 +16,7 @@ def reproduce(
     trials: int | None = None,
     seed: int = 0,
     on_progress: Callable[[str, int, int], None] | None = None,
-    engine: Engine = map,
+    engine: Engine = here,
 ) -> list[Verdict]:
     """Run a paper's studies, each written as soon as it is done.
 

@@ -28,7 +28,7 @@ from scipy.stats import t as student
 
 import heliostat
 from heliostat.plots import save_figure
-from heliostat.studies.engines import Engine
+from heliostat.studies.engines import Engine, Lost, here
 
 
 @dataclass(frozen=True)
@@ -53,35 +53,48 @@ class Quantity:
     description: str = ""
 
 
-class Task(NamedTuple):
-    """One trial at one point that JAX cannot trace."""
+class Block(NamedTuple):
+    """Some trials at one point: what is computed in one go, and stored as one chunk."""
 
-    sample: Callable[[PRNGKeyArray], Any]
-    point: Callable[..., Mapping[str, Any]]
-    seed: int
-    trial: int
-    at: Mapping[str, Any]
+    point: int
+    """Its number in the grid, the last axis fastest."""
+    first: int
+    """First trial."""
+    size: int
+    """How many trials."""
+
+
+class Remark(NamedTuple):
+    """What is to be said of one trial."""
+
+    failed: bool
+    text: str
+    """Why there is no result, or how the solver ended; empty where nothing is to be said."""
+
+
+FINE = Remark(False, "")
+
+
+class Outcome(NamedTuple):
+    """What came of a block."""
+
+    values: np.ndarray
+    """Every output side by side, [trial, column]; inf where there is none."""
+    remarks: tuple[Remark, ...]
+    """One a trial."""
+
+
+class NoResultError(ValueError):
+    """A point has not all of its outputs; the message says why, ``outputs`` are those it has."""
+
+    def __init__(self, reason: str, outputs: Mapping[str, Any] | None = None) -> None:
+        super().__init__(reason)
+        self.outputs = dict(outputs or {})
 
 
 @functools.lru_cache(maxsize=256)
 def _drawn(sample: Callable[[PRNGKeyArray], Any], seed: int, trial: int) -> Any:
     return sample(jax.random.fold_in(jax.random.key(seed), trial))
-
-
-def evaluate(task: Task) -> dict[str, np.ndarray] | str:
-    """The outputs of one trial at one point, or the reason why there are none.
-
-    Args:
-        task: What to compute.
-    """
-    try:
-        found = task.point(_drawn(task.sample, task.seed, task.trial), **task.at)
-    except (ValueError, ArithmeticError) as error:
-        return str(error)
-    outputs = {name: np.asarray(value) for name, value in found.items()}
-    if any(np.isnan(value).any() for value in outputs.values()):
-        return "a result is not a number"
-    return outputs
 
 
 @dataclass(frozen=True)
@@ -103,10 +116,13 @@ class Study:
     """Axes whose values set shapes or choose a branch: compiled anew for each value."""
     traced: bool = True
     """Whether JAX can trace the point. If not, it is a plain function of plain numbers, importable
-    by name like ``sample``, and a ``ValueError`` of it is a result: inf, and the reason is kept."""
+    by name like ``sample``, and a ``ValueError`` of it is a result: inf, and the reason is kept.
+    Besides its outputs it may return a ``status``, how a solver ended in words."""
     inner: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Coordinates of the dimensions a point returns at once."""
     axis_units: Mapping[str, str] = field(default_factory=dict)
+    axis_labels: Mapping[str, str] = field(default_factory=dict)
+    """What axes are called in pictures, if not by their names."""
     provenance: Mapping[str, str] = field(default_factory=dict)
 
     def run(
@@ -115,7 +131,7 @@ class Study:
         trials: int | None = None,
         seed: int = 0,
         on_progress: Callable[[str, int, int], None] | None = None,
-        engine: Engine = map,
+        engine: Engine = here,
     ) -> xr.Dataset:
         """Compute every point.
 
@@ -131,84 +147,146 @@ class Study:
         count = self.trials if trials is None else trials
         if count < 1:
             raise ValueError(f"trials is {count}; at least 1 is needed.")
+        blocks = self.blocks(count, count if self.traced else 1)
+        values = np.full((len(self.grid), count, self.n_columns), np.inf)
+        failures: Counter[str] = Counter()
         tell = functools.partial(on_progress or (lambda *_: None), self.name)
-        if self.traced:
-            return self._dataset(self._all_at_once(count, seed, tell), count, seed)
-        columns, reasons = self._one_by_one(count, seed, tell, engine)
-        failures = {"failures": reasons.total(), "failure_reasons": json.dumps(reasons)}
-        return self._dataset(columns, count, seed).assign_attrs(failures)
+        tell(0, len(blocks))
+        compute = functools.partial(self.compute, seed=seed)
+        found = (here if self.traced else engine)(compute, blocks)
+        for done, (i, outcome) in enumerate(found, start=1):
+            at = blocks[i]
+            if isinstance(outcome, Lost):
+                failures[outcome.reason] += at.size
+            else:
+                values[at.point, at.first : at.first + at.size] = outcome.values
+                failures.update(remark.text for remark in outcome.remarks if remark.failed)
+            tell(done, len(blocks))
+        dataset = self.dataset(values, seed)
+        if not self.traced:
+            dataset.attrs["failures"] = failures.total()
+            dataset.attrs["failure_reasons"] = json.dumps(dict(sorted(failures.items())))
+        return dataset
 
-    def _grid(self) -> list[dict[str, Any]]:
+    @functools.cached_property
+    def grid(self) -> list[dict[str, Any]]:
         """Every point, the last axis fastest."""
         points = itertools.product(*self.axes.values())
         return [dict(zip(self.axes, values, strict=True)) for values in points]
 
-    def _all_at_once(
-        self, count: int, seed: int, tell: Callable[[int, int], None]
-    ) -> dict[str, list[np.ndarray]]:
-        """Outputs at every point, over all trials."""
-        root = jax.random.key(seed)
-        samples = jax.jit(jax.vmap(lambda i: self.sample(jax.random.fold_in(root, i))))(
-            jnp.arange(count)
-        )
-        compiled = functools.cache(self._compiled)
-        grid = self._grid()
-        columns: dict[str, list[np.ndarray]] = {name: [] for name in self.outputs}
-        for done, at in enumerate(grid):
-            tell(done, len(grid))
-            static = tuple((name, int(at[name])) for name in self.static)
-            traced = {name: jnp.asarray(v) for name, v in at.items() if name not in self.static}
-            result = compiled(static)(samples, traced)
-            for name in self.outputs:
-                columns[name].append(np.asarray(result[name]))
-        tell(len(grid), len(grid))
-        return columns
+    def output_shape(self, name: str) -> tuple[int, ...]:
+        """What a point returns at once under a name.
 
-    def _one_by_one(
-        self, count: int, seed: int, tell: Callable[[int, int], None], engine: Engine
-    ) -> tuple[dict[str, list[np.ndarray]], Counter[str]]:
-        """Outputs at every point, and how often there were none for each reason."""
-        tasks = [
-            Task(self.sample, self.point, seed, trial, at)
-            for at in self._grid()
-            for trial in range(count)
+        Args:
+            name: Of the output.
+        """
+        return tuple(len(self.inner[dim]) for dim in self.outputs[name].dims)
+
+    @property
+    def n_columns(self) -> int:
+        """How many numbers a trial has, all outputs together."""
+        return sum(math.prod(self.output_shape(name)) for name in self.outputs)
+
+    def blocks(self, trials: int, size: int) -> list[Block]:
+        """All that is to be computed, point by point.
+
+        Args:
+            trials: At each point.
+            size: Trials in a block, the last of a point may have less.
+        """
+        return [
+            Block(point, first, min(size, trials - first))
+            for point in range(len(self.grid))
+            for first in range(0, trials, size)
         ]
-        reasons: Counter[str] = Counter()
-        columns: dict[str, list[np.ndarray]] = {name: [] for name in self.outputs}
-        tell(0, len(tasks))
-        for done, found in enumerate(engine(evaluate, tasks), start=1):
-            if isinstance(found, str):
-                reasons[found] += 1
-            for name, quantity in self.outputs.items():
-                shape = tuple(len(self.inner[d]) for d in quantity.dims)
-                value = np.full(shape, np.inf) if isinstance(found, str) else found[name]
-                columns[name].append(value)
-            tell(done, len(tasks))
-        each = range(0, len(tasks), count)
-        stacked = {n: [np.stack(c[i : i + count]) for i in each] for n, c in columns.items()}
-        return stacked, reasons
 
-    def _compiled(
-        self, static: tuple[tuple[str, int], ...]
-    ) -> Callable[[Any, dict[str, Array]], Mapping[str, Array]]:
-        def trials(samples: Any, traced: dict[str, Array]) -> Mapping[str, Array]:
-            return jax.vmap(lambda sample: self.point(sample, **dict(static), **traced))(samples)
+    def compute(self, block: Block, seed: int) -> Outcome:
+        """The outputs of some trials at one point, or why there are none.
 
-        return jax.jit(trials)
+        Args:
+            block: Which.
+            seed: Of the trials' key.
+        """
+        if self.traced:
+            return self._all_at_once(block, seed)
+        trials = range(block.first, block.first + block.size)
+        each = [self._one(self.grid[block.point], seed, trial) for trial in trials]
+        return Outcome(np.stack([row for row, _ in each]), tuple(remark for _, remark in each))
 
-    def _dataset(self, columns: dict[str, list[np.ndarray]], trials: int, seed: int) -> xr.Dataset:
-        shape = tuple(len(v) for v in self.axes.values())
-        variables = {}
+    def _one(self, at: Mapping[str, Any], seed: int, trial: int) -> tuple[np.ndarray, Remark]:
+        try:
+            found = dict(self.point(_drawn(self.sample, seed, trial), **at))
+            remark = Remark(False, str(found.get("status", "")))
+        except NoResultError as missing:
+            found, remark = missing.outputs, Remark(True, str(missing))
+        except (ValueError, ArithmeticError, RuntimeError, MemoryError) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            found, remark = {}, Remark(True, reason)
+        row = np.concatenate(
+            [
+                np.broadcast_to(
+                    np.asarray(found.get(name, np.inf), dtype=float), self.output_shape(name)
+                ).ravel()
+                for name in self.outputs
+            ]
+        )
+        if np.isnan(row).any():
+            return np.full_like(row, np.inf), Remark(True, "a result is not a number")
+        return row, remark
+
+    def _all_at_once(self, block: Block, seed: int) -> Outcome:
+        at, keys = self.grid[block.point], jax.random.key(seed)
+        static = tuple((name, int(at[name])) for name in self.static)
+        traced = {name: jnp.asarray(v) for name, v in at.items() if name not in self.static}
+        trials = jnp.arange(block.first, block.first + block.size)
+        found = self._programs[1](static)(self._programs[0](keys, trials), traced)
+        columns = [np.asarray(found[name]).reshape(block.size, -1) for name in self.outputs]
+        values = np.concatenate(columns, axis=1).astype(float)
+        lost = np.isnan(values).any(axis=1)
+        values[lost] = np.inf
+        failed = Remark(True, "a result is not a number")
+        return Outcome(values, tuple(failed if is_lost else FINE for is_lost in lost))
+
+    @functools.cached_property
+    def _programs(self) -> tuple[Callable[..., Any], Callable[..., Callable[..., Any]]]:
+        """What draws trials, and for each choice of the static axes what computes them."""
+
+        def sampled(root: PRNGKeyArray, trials: Array) -> Any:
+            return jax.vmap(lambda i: self.sample(jax.random.fold_in(root, i)))(trials)
+
+        def compiled(static: tuple[tuple[str, int], ...]) -> Callable[..., Any]:
+            def outputs(samples: Any, traced: dict[str, Array]) -> Mapping[str, Array]:
+                at = functools.partial(self.point, **dict(static), **traced)
+                return jax.vmap(at)(samples)
+
+            return jax.jit(outputs)
+
+        return jax.jit(sampled), functools.cache(compiled)
+
+    def dataset(self, values: np.ndarray, seed: int) -> xr.Dataset:
+        """All outputs with their names, units and coordinates.
+
+        Args:
+            values: [point, trial, column], as `compute` gives them.
+            seed: Of the trials' key.
+        """
+        axes = tuple(len(v) for v in self.axes.values())
+        trials, variables, column = values.shape[1], {}, 0
         for name, quantity in self.outputs.items():
-            stacked = np.stack(columns[name])
+            inner = self.output_shape(name)
+            own = values[..., column : column + math.prod(inner)]
+            column += math.prod(inner)
             variables[name] = xr.DataArray(
-                stacked.reshape(shape + stacked.shape[1:]),
+                own.reshape(*axes, trials, *inner),
                 dims=(*self.axes, "trial", *quantity.dims),
                 attrs={"units": quantity.unit, "long_name": quantity.description},
             )
         coordinates: dict[str, Any] = {
             name: xr.DataArray(
-                np.asarray(values), dims=name, attrs={"units": self.axis_units.get(name, "1")}
+                np.asarray(values),
+                dims=name,
+                attrs={"units": self.axis_units.get(name, "1")}
+                | ({"long_name": self.axis_labels[name]} if name in self.axis_labels else {}),
             )
             for name, values in {**self.axes, **self.inner, "trial": range(trials)}.items()
         }
