@@ -1,12 +1,15 @@
-"""The command that follows a user over many periods."""
+"""The command that follows a user over many periods, or looks for a target over many dwells."""
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from heliostat.cli.options import (
+    LOCALIZATION,
+    SENSING,
     BalanceOption,
     ScenarioArgument,
     SetOption,
@@ -14,6 +17,7 @@ from heliostat.cli.options import (
     check_weighing,
     length_of,
     overrides_of,
+    refuse_of_other_system,
 )
 from heliostat.console import (
     UserError,
@@ -23,7 +27,12 @@ from heliostat.console import (
 )
 
 if TYPE_CHECKING:
-    pass
+    from heliostat.dwell_report import Search
+    from heliostat.protocol_report import Track
+    from heliostat.scenario import LocalizationScenario, SensingScenario
+
+MOST_DWELLS = 12
+"""Where nobody says."""
 
 
 def track(
@@ -35,11 +44,17 @@ def track(
             metavar="FILE.csv",
             help="Where the user is in each period: columns x and y in metres and, if it turns, "
             "heading_deg.",
+            rich_help_panel=LOCALIZATION,
         ),
     ] = None,
     periods: Annotated[
         int | None,
-        typer.Option(min=1, max=100_000, help="How many; default 50, or all of the track."),
+        typer.Option(
+            min=1,
+            max=100_000,
+            help="How many; default 50, or all of the track.",
+            rich_help_panel=LOCALIZATION,
+        ),
     ] = None,
     mobility: Annotated[
         str | None,
@@ -47,6 +62,7 @@ def track(
             metavar="LENGTH",
             help='Without a track the user jumps up to so far in each period, e.g. "7 m"; default '
             "the scenario's errors.mobility.",
+            rich_help_panel=LOCALIZATION,
         ),
     ] = None,
     weight: WeightOption = None,
@@ -56,8 +72,36 @@ def track(
         typer.Option(
             "--invented-errors",
             help="Put the paper's uniform errors, the scenario's own, in place of estimates.",
+            rich_help_panel=LOCALIZATION,
         ),
     ] = False,
+    dwells: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=1000,
+            help=f"At most so many; default {MOST_DWELLS}.",
+            rich_help_panel=SENSING,
+        ),
+    ] = None,
+    accuracy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LENGTH",
+            help='End when the position is known so well, e.g. "0.2 m"; 0 m for all dwells. '
+            "Default what one dwell reaches that is designed for the target's true place.",
+            rich_help_panel=SENSING,
+        ),
+    ] = None,
+    region: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X0,X1,Y0,Y1,Z0,Z1",
+            help="Where the target may be, in metres; default a box before the surfaces as large "
+            "as their distance to the base station.",
+            rich_help_panel=SENSING,
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder to write; default results/, the scenario's name and -track."),
@@ -65,44 +109,84 @@ def track(
     settings: SetOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Follow a user over many periods: pilots, estimate, data, next allocation.
+    """Follow a user over many periods, or look for a target over many dwells.
 
-    For localization scenarios. The surface is steered by what is really estimated from noisy
-    pilots; periods in which the user is lost are counted.
+    A user: pilots, estimate, data, next allocation; the surface is steered by what is really
+    estimated, and periods in which the user is lost are counted. A target: scan, estimate, design
+    for what is believed, until it is known well enough; what not knowing it costs is told.
 
     Example: heliostat track localization-table-1 --periods 50 --mobility "7 m"
+
+    Example: heliostat track sensing-two-surfaces --region 0,14,8,22,-2,4
     """
     from heliostat.scenario import load
 
     overrides = overrides_of(settings)
     loaded = load(scenario, overrides)
-    if loaded.system != "localization":
-        raise UserError(
-            f"{loaded.name}: describes {loaded.system}; track is for localization scenarios."
-        )
-    check_weighing(weight, balance)
-    if walk is not None and mobility is not None:
-        raise UserError("--track and --mobility: both are given; leave one out.")
-    radius = None if mobility is None else length_of("--mobility", mobility)
     folder = out or Path("results") / f"{loaded.name}-track"
-    with staged(folder) as stage, waiting("Following the user"):
-        from heliostat import protocol_report
-        from heliostat.protocol_api import TrackError
-
-        try:
-            found = protocol_report.follow(
-                loaded,
-                periods,
-                file=walk,
-                mobility=radius,
-                weight=weight,
-                balance=balance,
-                invented_errors=invented_errors,
-                overrides=overrides,
+    if loaded.system == "localization":
+        refuse_of_other_system(loaded, dwells=dwells, accuracy=accuracy, region=region)
+        check_weighing(weight, balance)
+        if walk is not None and mobility is not None:
+            raise UserError("--track and --mobility: both are given; leave one out.")
+        radius = None if mobility is None else length_of("--mobility", mobility)
+        with staged(folder) as stage, waiting("Following the user"):
+            followed = _follow(
+                loaded, periods, walk, radius, weight, balance, invented_errors, overrides, stage
             )
-        except TrackError as error:
-            raise UserError(str(error)) from None
-        protocol_report.write(found, stage)
+        _tell_track(followed, folder, as_json)
+        return
+    refuse_of_other_system(
+        loaded,
+        track=walk,
+        periods=periods,
+        mobility=mobility,
+        weight=weight,
+        balance=balance,
+        **({"invented-errors": invented_errors} if invented_errors else {}),
+    )
+    goal = None if accuracy is None else length_of("--accuracy", accuracy)
+    box = _box_of(region)
+    with staged(folder) as stage, waiting("Looking for the target"):
+        found = _search(loaded, dwells or MOST_DWELLS, goal, box, overrides, stage)
+    _tell_search(found, folder, as_json)
+
+
+def _follow(
+    scenario: "LocalizationScenario",
+    periods: int | None,
+    walk: Path | None,
+    mobility: float | None,
+    weight: float | None,
+    balance: float | None,
+    invented_errors: bool,
+    overrides: dict[str, str],
+    stage: Path,
+) -> "Track":
+    """Run the working process and write what came of it."""
+    from heliostat import protocol_report
+    from heliostat.protocol_api import TrackError
+
+    try:
+        found = protocol_report.follow(
+            scenario,
+            periods,
+            file=walk,
+            mobility=mobility,
+            weight=weight,
+            balance=balance,
+            invented_errors=invented_errors,
+            overrides=overrides,
+        )
+    except TrackError as error:
+        raise UserError(str(error)) from None
+    protocol_report.write(found, stage)
+    return found
+
+
+def _tell_track(found: "Track", folder: Path, as_json: bool) -> None:
+    from heliostat import protocol_report
+
     if as_json:
         document = protocol_report.document(found) | {"folder": str(folder)}
         typer.echo(json.dumps(document, indent=2, allow_nan=False))
@@ -111,3 +195,62 @@ def track(
     for note in protocol_report.notes(found):
         typer.echo(f"Note: {note}")
     typer.echo(f"Wrote {folder}: path.png, periods.png, track.csv and track.nc.")
+
+
+def _search(
+    scenario: "SensingScenario",
+    dwells: int,
+    accuracy: float | None,
+    region: list[list[float]] | None,
+    overrides: dict[str, str],
+    stage: Path,
+) -> "Search":
+    """Look for the target and write what came of it."""
+    from heliostat import dwell_report
+    from heliostat.dwell_api import SearchError
+
+    try:
+        found = dwell_report.search(
+            scenario, dwells, accuracy=accuracy, region=region, overrides=overrides
+        )
+    except SearchError as error:
+        raise UserError(str(error)) from None
+    dwell_report.write(found, stage)
+    return found
+
+
+def _tell_search(found: "Search", folder: Path, as_json: bool) -> None:
+    from heliostat import dwell_report
+
+    if as_json:
+        document = dwell_report.document(found) | {"folder": str(folder)}
+        typer.echo(json.dumps(document, indent=2, allow_nan=False))
+        return
+    for table in dwell_report.tables(found):
+        show(table)
+    for note in dwell_report.notes(found):
+        typer.echo(f"Note: {note}")
+    typer.echo(f"Wrote {folder}: search.png, dwells.png, dwells.csv and dwells.nc.")
+
+
+def _box_of(text: str | None) -> list[list[float]] | None:
+    """Lowest and highest x, y and z, from six numbers; None where there are none.
+
+    Raises:
+        UserError: They are no box.
+    """
+    if text is None:
+        return None
+    remedy = "give x0,x1,y0,y1,z0,z1 in metres, e.g. 0,14,8,22,-2,4."
+    try:
+        ends = [float(part) for part in text.split(",")]
+    except ValueError:
+        ends = []
+    if len(ends) != 6:
+        raise UserError(f"--region: {text} is not six numbers; {remedy}")
+    if not all(math.isfinite(end) and abs(end) <= 1e8 for end in ends):
+        raise UserError(f"--region: {text} reaches too far; {remedy}")
+    box = [ends[0:2], ends[2:4], ends[4:6]]
+    if not all(low < high for low, high in box):
+        raise UserError(f"--region: {text} has an end before its beginning; {remedy}")
+    return box

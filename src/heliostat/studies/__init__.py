@@ -9,10 +9,10 @@ if TYPE_CHECKING:
 NAMES = {
     "localization": ["fig4", "fig5", "fig6", "fig7", "fig8", "fig9"],
     "sensing": ["fig2", "fig3", "fig4", "patterns", "scaling"],
-    "estimators": ["pose", "direction", "position", "protocol"],
+    "estimators": ["pose", "direction", "position", "protocol", "dwells"],
 }
-BY_NAME = {"sensing": ["patterns", "scaling"]}
-"""Studies beyond a paper's figures, computed only if named."""
+BY_NAME = {"sensing": ["patterns", "scaling"], "estimators": ["dwells"]}
+"""Studies beyond a paper's figures, or long ones, computed only if named."""
 
 
 def default_names(system: str) -> list[str]:

@@ -24,12 +24,26 @@ AHEAD = 3
 PATIENCE = 60.0
 """How long to wait for a scheduler's first worker. [s]"""
 
+ANSWER = 15.0
+"""How long to wait for the scheduler itself. [s]"""
+
 _SETTINGS = {
     "distributed.scheduler.allowed-failures": ATTEMPTS - 1,
     "distributed.nanny.pre-spawn-environ": SINGLE_THREAD,
     "distributed.comm.timeouts.connect": "10s",
     "distributed.client.scheduler-info-interval": "2s",
 }
+
+
+_LEAVE_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+"""What workers begin with: Ctrl-C, which a terminal sends to all, is for the process that waits."""
+
+
+def _silence() -> None:
+    """Let Dask say nothing of what is told here in words."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0] == "distributed":
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
 @contextmanager
@@ -39,7 +53,7 @@ def own_cluster(workers: int | None = None) -> Iterator["DaskEngine"]:
     Args:
         workers: How many; default one a core.
     """
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # of what is told here in words
+    _silence()
     with (
         dask.config.set(_SETTINGS),
         LocalCluster(
@@ -47,6 +61,7 @@ def own_cluster(workers: int | None = None) -> Iterator["DaskEngine"]:
             threads_per_worker=1,
             dashboard_address=None,
             silence_logs=logging.CRITICAL,
+            preload=[_LEAVE_INTERRUPTS],
         ) as cluster,
         Client(cluster) as client,
     ):
@@ -64,10 +79,10 @@ def existing_cluster(scheduler: str, security: Security | None = None) -> Iterat
     Raises:
         EngineError: There is no scheduler, it has no workers, or they have another heliostat.
     """
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    _silence()
     with dask.config.set(_SETTINGS):
         try:
-            client = Client(scheduler, security=security, timeout=15)
+            client = Client(scheduler, security=security, timeout=ANSWER)
         except (OSError, ValueError, TypeError) as error:
             raise EngineError(
                 f"--scheduler {scheduler}: does not answer ({str(error) or type(error).__name__}); "

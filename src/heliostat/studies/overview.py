@@ -48,7 +48,7 @@ def overview(dataset: xr.Dataset) -> Figure:
             figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 4))
         left_out = len(combinations) - MOST_CURVES
         aside = f" (first {MOST_CURVES} of {len(combinations)} curves)" if left_out > 0 else ""
-        figure.suptitle(f"{dataset.attrs.get('title', '')}{aside}")
+        figure.suptitle(_plain(f"{dataset.attrs.get('title', '')}{aside}"))
     return figure
 
 
@@ -67,7 +67,7 @@ def _told(dataset: xr.Dataset, dims: list[str], values: tuple[object, ...]) -> s
         name, unit = _name(dataset[dim], dim), dataset[dim].attrs.get("units", "1")
         number = f"{value:g}" if isinstance(value, int | float | np.number) else str(value)
         words.append(f"{name}: {number}" if unit == "1" else f"{name}: {number} {unit}")
-    return "; ".join(words)
+    return _plain("; ".join(words))
 
 
 def _curve(
@@ -107,6 +107,11 @@ def _scales(panel: Axes, dataset: xr.Dataset, across: str) -> None:
     if drawn.size and drawn.min() > 0 and drawn.max() > 10 * drawn.min():
         panel.set_yscale("log")
     panel.set_xlabel(_label(place, across))
+
+
+def _plain(text: str) -> str:
+    """Text in which Matplotlib sees no formula."""
+    return text.replace("$", r"\$")
 
 
 def _name(array: xr.DataArray, name: str) -> str:

@@ -98,7 +98,20 @@ def read_study(path: str | os.PathLike[str]) -> Asked:
     """
     given = os.fspath(path)
     text = file_text(given, "study file", "no such file, and no study that comes with heliostat")
-    report = Report(printable(given))
+    return parse_study(text, given)
+
+
+def parse_study(text: str, file: str) -> Asked:
+    """Read a study from text, as `read_study` does from a file.
+
+    Args:
+        text: YAML.
+        file: Path it stands for: its name is the study's, beside it scenarios are looked for.
+
+    Raises:
+        ScenarioError: As for `read_study`.
+    """
+    report = Report(printable(file))
     data = Reader(text, report).read()
     if not isinstance(data, dict):
         report.refuse((), "is not a list of keys; write scenario, axes and outputs")
@@ -111,12 +124,12 @@ def read_study(path: str | os.PathLike[str]) -> Asked:
             report.refuse((key,), f"missing; a study needs {key}")
     trials = _whole(report, data, "trials", 1, MOST_TRIALS)
     seed = _whole(report, data, "seed", 0, 2**63 - 1)
-    title = data.get("title") or Path(given).stem
+    title = data.get("title") or Path(file).stem
     if not isinstance(title, str):
         report.refuse(("title",), f"{quote(title)} is no text; write a few words", quote(title))
     if report.found:
         raise report.error()
-    scenario = _scenario(report, data, Path(given).absolute().parent)
+    scenario = _scenario(report, data, Path(file).absolute().parent)
     layout = _layout(report, data, scenario)
     if report.found:
         raise report.error()
@@ -127,7 +140,7 @@ def read_study(path: str | os.PathLike[str]) -> Asked:
         "options": data.get("options") or {},
     }
     source = StudyText(
-        Path(given).stem,
+        Path(file).stem,
         str(title),
         yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=100),
         scenario.name,

@@ -171,17 +171,12 @@ class Tally:
     """Trials without a result, for a reason that is stored."""
     damaged: int = 0
     """Blocks that were there but could not be read back."""
-    seconds: float = 0.0
-    """Since this run began."""
+    rate: float = 0.0
+    """Trials per second, since the first block was there: starting and compiling apart."""
     lost: tuple[str, ...] = ()
     """Why blocks are missing that should have been computed."""
     stopped: str = ""
     """Reason of the failure that ended a strict run."""
-
-    @property
-    def rate(self) -> float:
-        """Trials per second of this run."""
-        return self.computed / self.seconds if self.seconds > 0 else 0.0
 
     @property
     def seconds_left(self) -> float:
@@ -216,7 +211,6 @@ def carry_out(
         StoreError: A block cannot be written.
         EngineError: Nothing more can be computed.
     """
-    begun = time.monotonic()
     blocks = plan.study.blocks(plan.trials, store.chunk)
     stock = store.take_stock(blocks)
     todo, remarks = sorted(stock.missing + stock.damaged), stock.remarks
@@ -231,6 +225,7 @@ def carry_out(
     )
     on_progress(tally)
     lost: list[str] = []
+    begun, before = math.inf, 0
     for number, outcome in engine(functools.partial(computed, plan.source, plan.seed), todo):
         block = todo[number]
         if isinstance(outcome, Lost):
@@ -244,7 +239,10 @@ def carry_out(
         tally.trials_done += block.size
         tally.computed += block.size
         tally.failures += len(failed)
-        tally.seconds = time.monotonic() - begun
+        if tally.computed == block.size:
+            begun, before = time.monotonic(), tally.computed
+        elif (seconds := time.monotonic() - begun) > 0:
+            tally.rate = (tally.computed - before) / seconds
         on_progress(tally)
         if strict and failed:
             tally.stopped = failed[0]

@@ -26,7 +26,9 @@ METHODS = {"stansfield": "Stansfield", "least_squares": "iterated least squares"
 
 @functools.cache
 def _scene() -> SensingScene:
-    return of_system(load("sensing-two-surfaces"), SensingScenario, "this study").build()
+    scenario = of_system(load("sensing-two-surfaces"), SensingScenario, "this study")
+    with jax.ensure_compile_time_eval():  # kept beyond the trace that happens to ask first
+        return scenario.build()
 
 
 def sample(key: PRNGKeyArray) -> Array:

@@ -1,0 +1,288 @@
+"""A target that is looked for: how many dwells it takes, and what not knowing its place costs."""
+
+import functools
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+import xarray as xr
+from jaxtyping import PRNGKeyArray
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from heliostat.design.cooperative import random_phases
+from heliostat.dwell_api import snapshots_of, whole_dwell
+from heliostat.observation.echoes import target_steering
+from heliostat.plots import styled
+from heliostat.protocol.dwells import find
+from heliostat.protocol.region import Region, Scans, Setting, places_in
+from heliostat.scenario import SensingScenario, load, of_system
+from heliostat.scenario.sensing_scene import moved_target
+from heliostat.studies.figures import COLOURS, LINES, legend_below, median_curve
+from heliostat.studies.study import Quantity, Study, Verdict
+from heliostat.surface.active import reflected_power
+
+DWELLS = 10
+LEVELS = [0.0, -10.0, -20.0]
+"""Radar cross-section of the target. [dBsm]"""
+DESIGNED, RANDOM = "designed", "random"
+SCANS = [DESIGNED, RANDOM]
+REGION = Region(jnp.array([0.0, 8.0, -2.0]), jnp.array([14.0, 22.0, 4.0]))
+GROSS = 5.0
+"""Errors of more than so many times their bound are no matter of noise."""
+
+
+class RandomScans(Scans):
+    """What needs no design: isotropic signals, and random phases at full gain."""
+
+    def make(self, number: int) -> Setting:
+        """Of that number.
+
+        Args:
+            number: Of the scan.
+        """
+        scene = self.scene
+        each = [random_phases(scene, number * self.patterns + k) for k in range(self.patterns)]
+        reflection = tuple(jnp.concatenate(psi) for psi in zip(*each, strict=True))
+        antennas = scene.base_station.array.elements
+        isotropic = scene.base_station.power / antennas * jnp.eye(antennas, dtype=complex)
+        covariance = []
+        for i, surface in enumerate(scene.surfaces):
+            sent = []
+            for psi in reflection[i]:
+                told = reflected_power(
+                    psi,
+                    scene.bs_to_irs[i],
+                    isotropic,
+                    target_steering(surface.array, scene.angles()[i]),
+                    scene.target_gain[i],
+                    surface.noise,
+                )
+                room = (surface.power - told.own_noise) / (told.echo + told.signal)
+                sent.append(isotropic * jnp.minimum(room, 1.0))
+            covariance.append(jnp.stack(sent))
+        return Setting(tuple(covariance), reflection)
+
+
+class Trial(NamedTuple):
+    """What is random in one trial."""
+
+    place: np.ndarray  # of the target [m]
+    key: PRNGKeyArray  # of all noise
+
+
+@functools.cache
+def _scenario(level: float) -> SensingScenario:
+    changes = {
+        "target.cross_section": f"{level} dBsm",
+        "dwell.patterns": 2,
+        "dwell.min_snr": "20 dB",
+    }
+    return of_system(load("sensing-two-surfaces", changes), SensingScenario, "this study")
+
+
+@functools.cache
+def _scans(kind: str) -> Scans:
+    scenario = _scenario(LEVELS[0])
+    made = Scans if kind == DESIGNED else RandomScans
+    scene = whole_dwell(scenario, scenario.build())
+    return made(scene, REGION, scenario.dwell.patterns)
+
+
+def sample(key: PRNGKeyArray) -> Trial:
+    """A place in the region, and the key of the noise.
+
+    Args:
+        key: The trial's own.
+    """
+    number = int(jax.random.randint(key, (), 0, 2**31 - 1))
+    return Trial(places_in(REGION, _scans(RANDOM).scene, 1, number)[0], key)
+
+
+def point(trial: Trial, *, cross_section_db: float, scan: str) -> Mapping[str, np.ndarray]:
+    """One target looked for, all dwells."""
+    scenario = _scenario(cross_section_db)
+    scene = moved_target(whole_dwell(scenario, scenario.build()), jnp.asarray(trial.place))
+    course = find(
+        scene,
+        _scans(scan),
+        DWELLS,
+        snapshots_of(scenario),
+        scenario.dwell.least_snr,
+        0.0,
+        trial.key,
+    )
+    error = np.array(
+        [float(jnp.linalg.norm(r.fix.position - scene.target.position)) for r in course.records]
+    )
+    return {
+        "error": error,
+        "believed": np.array([float(r.fix.std) for r in course.records]),
+        "bound": np.array([r.bound for r in course.records]),
+        "known": course.known_bound / np.sqrt(1.0 + np.arange(DWELLS)),
+        "found": np.array([float(r.found) for r in course.records]),
+        "confirmed": np.array([float(r.confirmed) for r in course.records]),
+        "broken": np.array([float(r.aimed and not r.found) for r in course.records]),
+    }
+
+
+def needed(dataset: xr.Dataset) -> xr.DataArray:
+    """Dwells until the place is confirmed, and known as one dwell designed for it would tell it.
+
+    Args:
+        dataset: The study's.
+
+    Returns:
+        ``inf`` where all dwells were not enough.
+    """
+    goal = dataset.known.isel(dwell=0)
+    met = (dataset.confirmed > 0) & (dataset.believed <= goal)
+    reached: xr.DataArray = dataset.dwell.where(met, np.inf).min("dwell")
+    return reached
+
+
+def cost(dataset: xr.Dataset) -> xr.DataArray:
+    """Of ignorance, after each dwell. [dB]
+
+    Args:
+        dataset: The study's.
+    """
+    ratio: xr.DataArray = 20 * np.log10(dataset.bound / dataset.known)
+    return ratio
+
+
+def verdicts(dataset: xr.Dataset) -> list[Verdict]:
+    """How many dwells, what ignorance costs, and whether what is believed is true."""
+    designed, blind = (dataset.sel(scan=s) for s in SCANS)
+    levels = dataset.cross_section_db.values
+    count, trials = needed(dataset), dataset.sizes["trial"]
+
+    def each(values: xr.DataArray, text: str) -> str:
+        return ", ".join(
+            f"{level:g} dBsm: " + text.format(float(v))
+            for level, v in zip(levels, values.values, strict=True)
+        )
+
+    own, other = count.sel(scan=DESIGNED), count.sel(scan=RANDOM)
+    strong = own.sel(cross_section_db=LEVELS[0])
+    fewer = (own <= other).all() & (own.mean("trial") < other.mean("trial")).any()
+    last = cost(designed).isel(dwell=DWELLS - 1)
+    paid = cost(designed).sel(cross_section_db=LEVELS[0]).median("trial")
+    right = dataset.confirmed > 0
+    ratio = (dataset.error / dataset.bound).where(right)
+    gross = int((ratio > GROSS).sum())
+    rms = float(np.sqrt((ratio**2).mean()))
+    some = int(right.sum())
+    wrong = int(dataset.broken.sum())
+    return [
+        Verdict(
+            "Dwells",
+            "a target of 1 m2 is known, to what one dwell designed for its place would tell, "
+            "within three dwells",
+            bool((strong <= 3).all()),
+            f"met within {DWELLS} dwells in, of {trials} trials, "
+            + each((own < np.inf).sum("trial"), "{:.0f}")
+            + "; median of the dwells, "
+            + each(own.median("trial"), "{:g}"),
+        ),
+        Verdict(
+            "Cost of ignorance",
+            f"after {DWELLS} dwells it is below 3 dB for a target of 1 m2",
+            bool((last.sel(cross_section_db=LEVELS[0]) < 3).all()),
+            "medians for 1 m2: "
+            + ", ".join(f"{float(paid.sel(dwell=n)):.1f} dB after {n}" for n in (1, 2, 3, DWELLS))
+            + f"; after {DWELLS}, "
+            + each(last.median("trial"), "{:.1f} dB"),
+        ),
+        Verdict(
+            "Scan",
+            "designed for the region it takes no more dwells than isotropic signals and random "
+            "phases, trial by trial",
+            bool(fewer),
+            f"random: met in, of {trials}, "
+            + each((other < np.inf).sum("trial"), "{:.0f}")
+            + "; median of the first dwell's cost, "
+            + each(cost(blind).isel(dwell=0).median("trial"), "{:.1f} dB")
+            + " against "
+            + each(cost(designed).isel(dwell=0).median("trial"), "{:.1f} dB"),
+        ),
+        Verdict(
+            "Belief",
+            "a confirmed place is no ghost",
+            gross == 0,
+            f"{gross} of {some} confirmed estimates err by more than {GROSS:g} times the bound; "
+            f"error over bound, root mean square {rms:.2f}; {wrong} beliefs broke their promise "
+            "and were given up",
+        ),
+    ]
+
+
+def draw(dataset: xr.Dataset) -> Figure:
+    """Cost of ignorance over dwells, and how soon the place is known."""
+    number, count = dataset.dwell.values, needed(dataset)
+    levels = dataset.cross_section_db.values
+    with styled():
+        figure, (left, right) = plt.subplots(1, 2, figsize=(11.0, 5.2))
+        for level, colour in zip(levels, COLOURS, strict=False):
+            for scan, line in zip(SCANS, LINES, strict=False):
+                at = dataset.sel(cross_section_db=level, scan=scan)
+                if scan == DESIGNED:
+                    median_curve(left, number, cost(at), color=colour, linestyle=line)
+                else:
+                    left.plot(number, cost(at).median("trial"), color=colour, linestyle=line)
+                met = count.sel(cross_section_db=level, scan=scan).values
+                share = (met[None, :] <= number[:, None]).mean(axis=1)
+                right.plot(number, 100 * share, color=colour, linestyle=line, drawstyle="steps-mid")
+        left.set(xlabel="dwell", ylabel="cost of ignorance, median and quartiles [dB]")
+        left.set_yscale("symlog", linthresh=1, linscale=0.5)
+        left.yaxis.set_major_locator(FixedLocator([0, 1, 2, 5, 10, 20, 30]))
+        left.yaxis.set_major_formatter(FuncFormatter(lambda tick, _: f"{tick:g}"))
+        left.yaxis.set_minor_locator(NullLocator())
+        right.set(xlabel="dwell", ylabel="known as by one dwell for the true place [% of trials]")
+        right.set_ylim(-3, 103)
+        for axes in (left, right):
+            axes.set_xticks(number)
+        legend_below(
+            figure,
+            *(
+                (f"{level:g} dBsm", {"color": colour, "linewidth": 4})
+                for level, colour in zip(levels, COLOURS, strict=False)
+            ),
+            *(
+                (f"scans {scan}", {"color": "black", "linestyle": line})
+                for scan, line in zip(SCANS, LINES, strict=False)
+            ),
+            columns=5,
+        )
+    return figure
+
+
+STUDY = Study(
+    name="estimators/dwells",
+    title="A target looked for, dwell after dwell, against designs for its true place",
+    sample=sample,
+    point=point,
+    axes={"cross_section_db": LEVELS, "scan": SCANS},
+    traced=False,
+    outputs={
+        "error": Quantity("m", ("dwell",), "error of the position"),
+        "believed": Quantity("m", ("dwell",), "its standard deviation, as believed"),
+        "bound": Quantity("m", ("dwell",), "its bound by all that was sent"),
+        "known": Quantity("m", ("dwell",), "the bound of designs for the true place"),
+        "found": Quantity("1", ("dwell",), "whether the estimate is believed"),
+        "confirmed": Quantity("1", ("dwell",), "whether an aim at it kept its promise"),
+        "broken": Quantity("1", ("dwell",), "whether a belief was given up"),
+    },
+    inner={"dwell": np.arange(1, DWELLS + 1)},
+    axis_units={"cross_section_db": "dBsm"},
+    trials=12,
+    provenance={
+        "scenario": "sensing-two-surfaces, two patterns, least SNR 20 dB",
+        "region": "x 0 to 14 m, y 8 to 22 m, z -2 to 4 m; the target anywhere in it",
+    },
+    verdicts=verdicts,
+    draw=draw,
+)
