@@ -12,6 +12,7 @@ SUBJECTS = (
     "transmit_design",
     "cooperative_design",
     "pose_estimate",
+    "studies",
 )
 
 

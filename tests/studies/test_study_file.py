@@ -1,5 +1,8 @@
 """Study files: what they mean, by the public functions called by hand, and how they are refused."""
 
+import pathlib
+import re
+
 import jax
 import numpy as np
 import pytest
@@ -170,6 +173,17 @@ outputs: [design_beamforming.worst_crb, design_beamforming.crb, direction_bounds
     off = dataset["estimate_direction.angle_error"].values / bounds.direction_std
     assert (off < 5).all()
     assert dataset["triangulate.position_error"] < 5 * bounds.position_bound
+
+
+def test_studies_that_are_shown_can_be_read():
+    root = pathlib.Path(__file__).parents[2]
+    page = (root / "docs" / "studies.md").read_text(encoding="utf-8")
+    shown = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
+    shipped = [file.read_text(encoding="utf-8") for file in (root / "examples").glob("*.yaml")]
+    assert shown
+    assert shipped
+    for text in shown + shipped:
+        assert len(study_from(parse_study(text, "mine.yaml").source).grid) == 21
 
 
 # How they are refused

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import shutil
 import signal
 import subprocess
@@ -133,20 +134,33 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def certified(folder: pathlib.Path) -> tuple[str, list[str]]:
+    """How to address a scheduler, and options for everyone, with TLS where there is openssl."""
+    if not shutil.which("openssl"):
+        return "tcp", []
+    words = "openssl req -x509 -nodes -newkey rsa:2048 -days 1 -subj /CN=heliostat -keyout key.pem"
+    subprocess.run(
+        [*words.split(), "-out", "cert.pem"], cwd=folder, capture_output=True, check=True
+    )
+    return "tls", ["--tls-cert", str(folder / "cert.pem"), "--tls-key", str(folder / "key.pem")]
+
+
 def test_when_the_scheduler_dies_the_run_says_so_and_goes_on_without_it(
     file, out, reference, tmp_path
 ):
-    address = f"tcp://127.0.0.1:{free_port()}"
-    dask = [sys.executable, "-m", "dask"]
+    protocol, tls = certified(tmp_path)
+    authority = str(tmp_path / "cert.pem")
+    address = f"{protocol}://127.0.0.1:{free_port()}"
+    (host, _, port), dask = address.rpartition(":"), [sys.executable, "-m", "dask"]
+    options = ["--no-dashboard", *tls, *(["--tls-ca-file", authority] if tls else [])]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
     scheduler = subprocess.Popen(
-        [*dask, "scheduler", "--port", address.rpartition(":")[2], "--no-dashboard"], **quiet
+        [*dask, "scheduler", "--host", host, "--port", port, *options], **quiet
     )
-    worker = subprocess.Popen(
-        [*dask, "worker", address, "--nthreads", "1", "--no-dashboard"], **quiet
-    )
+    worker = subprocess.Popen([*dask, "worker", address, "--nthreads", "1", *options], **quiet)
     try:
-        run = start(file, out, "--scheduler", address)
+        ours = [*tls, *(["--tls-ca", authority] if tls else [])]
+        run = start(file, out, "--scheduler", address, *ours)
         wait_for_chunks(run, out, 20)
         scheduler.kill()
         code, printed = finish(run)

@@ -1,0 +1,114 @@
+"""Studies: trials per second on one and two processes, and what a task costs beside its work."""
+
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.timing import Row
+from heliostat.studies.cluster import own_cluster
+from heliostat.studies.engines import Engine, all_cores, here, usable_cores
+from heliostat.studies.store import opened
+from heliostat.studies.study import FINE, Block, Outcome
+from heliostat.studies.study_file import parse_study
+from heliostat.studies.sweep import CHUNK_SECONDS, Plan, carry_out
+
+STUDY = """
+scenario: localization-table-1
+set: {model.gain: unknown, surface.sweep: null}
+axes: {base_station.power: 10..40 dBm in 20}
+random: {user.heading: 0..90 deg}
+outputs: [pose_bounds.peb, effective_rate.eadr]
+options: {pose_bounds: {active_antennas: 8}, effective_rate: {active_antennas: 8}}
+trials: 200
+"""
+TASKS, CORES = 400, 1000
+
+
+def plan_of(trials: int) -> Plan:
+    source = parse_study(STUDY, "benchmark.yaml").source
+    return Plan(source, trials, 0)
+
+
+def trials_per_second(engine: Engine, folder: Path, warm: Path) -> float:
+    """By the wall clock, store included, once every process has compiled."""
+    for out, trials in ((warm, 4), (folder, 200)):
+        plan = plan_of(trials)
+        with opened(out, plan.study, plan.asked(), trials=trials, chunk=lambda: 50) as store:
+            begun = time.perf_counter()
+            carry_out(store, plan, engine)
+            elapsed = time.perf_counter() - begun
+    return plan.total / elapsed
+
+
+def idle(duration: float) -> Outcome:
+    """Work that takes a known time, and a result of the size of fifty trials."""
+    end = time.perf_counter() + duration
+    while time.perf_counter() < end:
+        pass
+    return Outcome(np.ones((50, 2)), (FINE,) * 50)
+
+
+def cost_of_a_task(engine: Engine, folder: Path, work: float, tasks: int) -> float:
+    """Time a task takes beside its work, from the first to the last result, with the store. [s]"""
+    plan = plan_of(50 * tasks // 20)
+    with opened(folder, plan.study, plan.asked(), trials=plan.trials, chunk=lambda: 50) as store:
+        blocks: list[Block] = plan.study.blocks(plan.trials, 50)[:tasks]
+        results = engine(idle, [work] * len(blocks))
+        store.write(blocks[0], next(results)[1])
+        begun = time.perf_counter()
+        for number, outcome in results:
+            store.write(blocks[number], outcome)
+        return (time.perf_counter() - begun) / (len(blocks) - 1) - work
+
+
+def run() -> list[Row]:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        one = stack.enter_context(all_cores(1))
+        two = stack.enter_context(all_cores(2))
+        rates = [
+            trials_per_second(engine, folder / name, folder / f"{name}-warm")
+            for name, engine in (("here", here), ("one", one), ("two", two))
+        ]
+        dask = stack.enter_context(own_cluster(1))
+        costs = [
+            cost_of_a_task(engine, folder / name, 0.0, TASKS)
+            for name, engine in (("tasks-one", one), ("tasks-dask", dask))
+        ]
+        shares = [
+            cost_of_a_task(engine, folder / name, CHUNK_SECONDS, 6) / CHUNK_SECONDS
+            for name, engine in (("long-one", one), ("long-dask", dask))
+        ]
+    cores = usable_cores()
+    # One process hands out, takes in and writes: shorter blocks keep it busy all the time.
+    shortest, per_hour = CORES * costs[1], CORES * rates[1] * 3600
+    return [
+        Row(
+            "study: trials/s in this process, in 1, in 2 processes",
+            f"{rates[0]:.0f}, {rates[1]:.0f}, {rates[2]:.0f}; {rates[2] / rates[1]:.2f}x",
+            "1.7x on 2 cores",
+            cores < 2 or rates[2] >= 1.7 * rates[1],
+        ),
+        Row(
+            "study: what a task costs, stored: processes, Dask",
+            f"{costs[0] * 1e3:.2f} ms, {costs[1] * 1e3:.2f} ms; under 5 % from "
+            f"{19 * costs[0] * 1e3:.0f} ms, {19 * costs[1] * 1e3:.0f} ms of work",
+            "told",
+            True,
+        ),
+        Row(
+            f"study: share of that in blocks of {CHUNK_SECONDS:g} s: processes, Dask",
+            f"{shares[0]:.2%}, {shares[1]:.2%}",
+            "5 %",
+            max(shares) < 0.05,
+        ),
+        Row(
+            f"study: {CORES} cores for an hour, calculated",
+            f"{per_hour:.2g} trials of this study in blocks of {shortest:.2g} s or more",
+            "told",
+            True,
+        ),
+    ]
