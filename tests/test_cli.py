@@ -14,12 +14,13 @@ import pytest
 import xarray as xr
 
 import heliostat as hs
-from heliostat import plots, report, sensing_report, studies
+from heliostat import dwell_api, plots, report, sensing_report, studies
 from heliostat.__main__ import answer
 from heliostat.export import NAMES, patterned
 from heliostat.maps import Area
 from heliostat.scenario import load, scenario_names, scenario_schema, template_text
 from heliostat.sensing_maps import map_design
+from tests.dwell_courses import cheap_course
 from tests.sensing_designs import YARD, cheap_design
 
 HALL = """\
@@ -225,6 +226,45 @@ def test_track_writes_all_and_its_json_equals_the_api(hall, capsys):
         np.testing.assert_allclose(stored.x, run.x, rtol=1e-15)
 
 
+def test_track_looks_for_a_target_and_its_json_equals_the_api(hall, capsys, monkeypatch):
+    monkeypatch.setattr(dwell_api, "find", cheap_course)
+    sets = ["--set", "base_station.noise=-110 dBm"]
+    options = ["--region", "0,10,10,20,-1,3", "--dwells", "3", "--accuracy", "0 m", *sets]
+    assert answer(["track", "yard.yaml", "--json", *options]) == 0
+    told = json.loads(capsys.readouterr().out)
+    folder = hall / "results" / "yard-track"
+    pictures = {f"{name}.{suffix}" for name in ("search", "dwells") for suffix in ("png", "pdf")}
+    assert {path.name for path in folder.iterdir()} == {"dwells.nc", "dwells.csv", *pictures}
+    scenario = load("yard.yaml", {"base_station.noise": "-110 dBm"})
+    box = [[0, 10], [10, 20], [-1, 3]]
+    run = hs.find_target(scenario, 3, accuracy=0.0, region=box)
+    assert told["region_m"] == box
+    assert told["dwells"] == 3
+    assert told["dwells_needed"] == 0
+    assert told["each_dwell"]["bound_m"] == run.bound.values.tolist()
+    assert told["each_dwell"]["kind"] == run.kind.values.tolist()
+    assert told["position_error_m"] == float(run.position_error[-1])
+    assert told["cost_of_ignorance_db"] == float(run.cost_of_ignorance[-1])
+    assert told["provenance"]["overrides"] == {"base_station.noise": "-110 dBm"}
+    with xr.open_dataset(folder / "dwells.nc", engine="h5netcdf") as stored:
+        np.testing.assert_array_equal(stored.x_estimate, run.x_estimate)
+        assert stored.kind.values.tolist() == run.kind.values.tolist()
+        assert stored.attrs["scenario_text"] == scenario.dump()
+    lines = (folder / "dwells.csv").read_text().splitlines()
+    assert len(lines) == 4
+    first = dict(zip(lines[0].split(","), lines[1].split(","), strict=True))
+    assert first["kind"] == "scan"
+    assert float(first["bound_m"]) == float(run.bound[0])
+    assert float(first["snr_1"]) == float(run.snr[0, 1])
+    # The table for people says the same, and when it was not enough.
+    options[5] = "1 um"
+    assert answer(["track", "yard.yaml", "--out", "b", *options]) == 0
+    printed = capsys.readouterr().out
+    assert "not within 3" in printed
+    assert "Accuracy: not reached within 3 dwells" in printed
+    assert "scan" in printed
+
+
 # sensing
 
 SENSED = {
@@ -393,7 +433,15 @@ def test_a_bad_scenario_is_refused_in_one_sentence(hall, capsys, command, old, n
             ["run", "yard.yaml", "--set", "surfaces.0.power=1 pW"],
             ["surfaces.0.power", "1 pW", "own noise", "write at least"],
         ),
-        (["track", "yard.yaml"], ["yard", "describes sensing", "localization"]),
+        (["track", "yard.yaml", "--periods", "3"], ["--periods 3", "is for localization"]),
+        (["track", "yard.yaml", "--balance", "0"], ["--balance 0.0", "yard describes sensing"]),
+        (["track", "yard.yaml", "--invented-errors"], ["--invented-errors", "is for localization"]),
+        (["track", "hall.yaml", "--dwells", "3"], ["--dwells 3", "is for sensing", "hall"]),
+        (["track", "hall.yaml", "--region", "0,1,0,1,0,1"], ["--region", "is for sensing"]),
+        (["track", "yard.yaml", "--accuracy", "2"], ["--accuracy", "'2' has no unit"]),
+        (["track", "yard.yaml", "--region", "0,1"], ["--region", "0,1 is not six numbers"]),
+        (["track", "yard.yaml", "--region", "0,1,2,1,0,1"], ["--region", "before its beginning"]),
+        (["track", "yard.yaml", "--region", "-9,-6,8,20,0,3"], ["yard", "behind a surface"]),
         (["track", "hall.yaml", "--mobility", "7"], ["--mobility", "'7' has no unit", "7 m"]),
         (["track", "hall.yaml", "--mobility", "-1 m"], ["--mobility", "-1 m is negative"]),
         (["track", "hall.yaml", "--mobility", "7 s"], ["--mobility", "'7 s' is a time"]),

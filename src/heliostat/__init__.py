@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         pose_bounds,
         under_errors,
     )
+    from heliostat.dwell_api import find_target
     from heliostat.estimation_api import (
         estimate_direction,
         estimate_pose,
@@ -63,6 +64,7 @@ _HOME = {
     "estimate_direction": "estimation_api",
     "triangulate": "estimation_api",
     "run_protocol": "protocol_api",
+    "find_target": "dwell_api",
 }
 
 __all__ = [
@@ -76,6 +78,7 @@ __all__ = [
     "effective_rate",
     "estimate_direction",
     "estimate_pose",
+    "find_target",
     "load",
     "pose_bounds",
     "run_protocol",

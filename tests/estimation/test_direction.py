@@ -116,6 +116,27 @@ def test_echoes_of_another_model_show():
     assert not likeliest_direction(link, psi, signal, echoes + second, grid).fits
 
 
+@pytest.mark.parametrize("rank", [1, 2, 4])
+def test_the_right_model_fits_whatever_rank_the_signal_has(rank):
+    # Truth: residual energy over noise is a chi-square over its mean, from the count of samples.
+    # Few snapshots: rounding that passes for a beam would be heard as loud as all of them.
+    (link, psi, _, _, angles, gain), snapshots = observed(), 4
+    rng = np.random.default_rng(rank)
+    beams = rng.normal(size=(8, rank)) + 1j * rng.normal(size=(8, rank))
+    covariance = jnp.asarray(20 * beams @ beams.conj().T / rank)
+    signal = jnp.broadcast_to(transmitted_signal(covariance, snapshots), (2, 8, snapshots))
+    grid = cosine_grid(link.array)
+
+    def misfit(key):
+        draw = lambda p, s, k: simulate_echo(link, p, angles, gain, s, key=k)
+        echo = jax.vmap(draw)(psi, signal, jax.random.split(key, 2))
+        return likeliest_direction(link, psi, signal, echo, grid).misfit
+
+    found = np.asarray(jax.vmap(misfit)(jax.random.split(jax.random.key(3), 30)))
+    samples = 2 * 8 * snapshots
+    assert abs(found.mean() - 1) < 5 / np.sqrt(30 * samples)
+
+
 def test_noise_alone_is_no_target():
     link, psi, _, signal, angles, gain = observed()
     keys = jax.random.split(jax.random.key(4), 2)

@@ -62,7 +62,7 @@ def list_command() -> None:
     print_table("Scenarios, for heliostat run, map and track", [], scenarios.items())
     for system, figures in studies.NAMES.items():
         titles = [studies.find(f"{system}/{figure}").title for figure in figures]
-        title = f"Studies, for heliostat reproduce {system}"
+        title = f"Studies, for heliostat reproduce {system} and sweep {system}/NAME"
         print_table(title, [], zip(figures, titles, strict=True))
 
 

@@ -107,7 +107,7 @@ def _whiten(link: EchoLink, reflection: Array, transmitted: Array, echo: Array) 
     white = jax.scipy.linalg.solve_triangular(factor, echo, lower=True)
     power, beams = jnp.linalg.eigh(transmitted @ jnp.conj(transmitted).T)
     amplitude = jnp.sqrt(jnp.maximum(power, 0.0))
-    lit = amplitude > 1e-9 * amplitude[-1]
+    lit = power > 1e-13 * power[-1]  # below, an eigenvalue is rounding and its row no unit vector
     inverse = jnp.where(lit, 1 / jnp.where(lit, amplitude, 1.0), 0.0)
     rows = inverse[:, None] * (jnp.conj(beams).T @ transmitted)
     received = white @ jnp.conj(rows).T
