@@ -6,15 +6,13 @@ from scipy.optimize import minimize
 
 import heliostat as hs
 from benchmarks.timing import Row, seconds
-from heliostat.estimation.pose import (
-    estimate_pose,
-    locate,
-    place_grid,
-    simulate_matched,
-)
+from heliostat.bounds.pose import error_bounds, pose_information
+from heliostat.estimation.pose import estimate_pose, locate, place_grid, simulate_matched
 from heliostat.observation.pilots import band_bins, simulate_pilots
 
 ACTIVE, BINS, TRIALS = 32, 16, 500
+TOGETHER = 50
+"""Trials computed at once; more do not make it faster."""
 CHANGES = {
     "surface.rows": 8,
     "surface.columns": 8,
@@ -111,11 +109,15 @@ def run() -> list[Row]:
         matched = simulate_matched(scene, ACTIVE, frequency, key=key)
         return locate(scene, matched, frequency, grid, scene.user.heading).position
 
-    many = jax.jit(lambda keys: jax.lax.map(trial, keys))
+    many = jax.jit(lambda keys: jax.lax.map(trial, keys, batch_size=TOGETHER))
     keys = jax.random.split(jax.random.key(1), TRIALS)
-    jax.block_until_ready(many(keys))
-    spent = seconds(lambda: jax.block_until_ready(many(keys)))
-    ratio = slow / fast
+    places = np.asarray(many(keys))
+    spent = min(seconds(lambda: jax.block_until_ready(many(keys))) for _ in range(3))
+    # They are real estimates: their errors are those that the bound allows, within a fifth.
+    peb, _ = error_bounds(pose_information(scene, ACTIVE))
+    off = np.sqrt(np.mean(np.sum((places - np.asarray(scene.user.position)) ** 2, axis=1)))
+    assert abs(off / float(peb) - 1) < 0.2
+    ratio, vectorised = slow / fast, slow * TRIALS / spent
     return [
         Row(
             "pose from a cold start, N = 64, 1024 beam pairs, 16 bins: over SciPy on dense means",
@@ -125,9 +127,9 @@ def run() -> list[Row]:
             ratio >= 50,
         ),
         Row(
-            "500 simulated trials of it, in one program",
-            f"{TRIALS / spent:,.0f} a second",
-            "told",
-            True,
+            f"{TRIALS} simulated and estimated trials of it, vectorised: each over SciPy likewise",
+            f"{vectorised:,.0f}x ({TRIALS / spent:,.0f} trials a second)",
+            "50x",
+            vectorised >= 50,
         ),
     ]

@@ -120,8 +120,9 @@ def run_protocol(
 
     In each period the surface sweeps around where the user is expected, the user estimates its pose
     from noisy pilots, data flow with the surface focused on the estimate, and the next period's
-    time is shared by what is believed. Where the pilots do not stand out of the noise, or the rate
-    falls far short of what the estimate promised, the user is lost and searched for.
+    time is shared by what is believed. Where the pilots do not stand out of the noise, do not tell
+    one place from another, or the data have another SNR than the estimate promised, the user is
+    lost and searched for.
 
     Args:
         scenario: A loaded localization scenario with designed phases. Its user is where the walk

@@ -18,7 +18,7 @@ from heliostat.observation.pilots import (
     simulate_pilots,
     unknowns_at,
 )
-from tests.scenes import FOUR, localization_scene
+from tests.scenes import FOUR, localization_scene, real
 
 FOCUS = (20.0, 40.0, 0.0)
 BINS, ACTIVE = 16, 4
@@ -47,10 +47,10 @@ def clean(scene, clock=0.0):
 
 def hidden(scene):
     """What the receiver gets: the same scene with the user anywhere else, the gain unknown."""
-    elsewhere = scene.with_user(jnp.array([3.0, 25.0, 0.0]), jnp.asarray(0.1))
+    elsewhere = scene.with_user(jnp.array([3.0, 25.0, 0.0]), real(0.1))
     if scene.link.gain_known:
         return elsewhere
-    return eqx.tree_at(lambda s: s.link.gain, elsewhere, jnp.asarray(1.0 + 0j))
+    return eqx.tree_at(lambda s: s.link.gain, elsewhere, jnp.asarray(1.0, dtype=complex))
 
 
 def apart(first, second):
@@ -80,7 +80,7 @@ def test_the_believed_heading_picks_one_of_two():
     scene = small(**MODELS["gain unknown"])
     known, samples = hidden(scene), clean(scene)
     grid = place_grid(known, BINS)
-    first = estimate_pose(known, samples, bins_of(scene), grid, jnp.asarray(np.pi / 4))
+    first = estimate_pose(known, samples, bins_of(scene), grid, real(np.pi / 4))
     other = estimate_pose(known, samples, bins_of(scene), grid, first.mirror_heading + 0.1)
     assert apart(first.heading, np.pi / 4) < 1e-7
     np.testing.assert_allclose(other.heading, first.mirror_heading, atol=1e-9)

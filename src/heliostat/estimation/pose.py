@@ -10,8 +10,8 @@ beams, receive beams and frequencies, so that nothing is ever written out over a
 3. What is left is one complex number a configuration and delay, to be compared with the surface's
    response s over a grid of places around the surface, the gain concentrated out:
    :math:`|s^Hc|^2/\|s\|^2`.
-4. The best few of these start a Levenberg-Marquardt descent over position, arrival cosine and
-   clock. The gain is concentrated out again (variable projection).
+4. The best few of these start a Levenberg-Marquardt climb over position, arrival cosine and clock,
+   the gain concentrated out again. It too works on the factors (`estimation.ascent`).
 
 The arrival cosine stands in for the heading, which follows from it in the end: a linear array
 cannot tell left from right, so two headings are equally likely.
@@ -27,14 +27,10 @@ from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
 
 from heliostat.bounds.fisher import covariance_bound
 from heliostat.bounds.pose import PoseInformation, pose_information
-from heliostat.estimation.search import (
-    CANDIDATES,
-    OVERSAMPLING,
-    detected,
-    follow,
-    peaks,
-    real_parts,
-)
+from heliostat.estimation.ascent import Factors, Moves, climb, likelihood
+from heliostat.estimation.search import CANDIDATES, CONTENDER, OVERSAMPLING, detected, peaks
+from heliostat.geometry.arrays import linear_steering
+from heliostat.geometry.codebooks import dft_codebook
 from heliostat.geometry.frames import Scalar, Vector, travel, wrapped_angle
 from heliostat.observation.pilots import (
     PilotFactors,
@@ -76,6 +72,9 @@ class PoseEstimate(eqx.Module):
     """Energy of what the model does not explain, over what noise would leave; one but for a
     standard deviation of ``misfit_std`` if the model is right. [1]"""
     misfit_std: Scalar  # [1]
+    lead: Scalar
+    """Log-likelihood by which the likeliest place in another beam of the surface is behind; ``inf``
+    where the search saw no other. [1]"""
     detected: Bool[Array, ""]  # the fitted mean stands out of the noise
     converged: Bool[Array, ""]
 
@@ -128,7 +127,7 @@ class MatchedPilots(eqx.Module):
 
 
 class _Unknowns(eqx.Module):
-    """What the descent moves."""
+    """What the climb moves."""
 
     place: Float[Array, "*candidate 2"]  # x, y [m]
     arrival: Float[Array, "*candidate"]  # [1]
@@ -225,6 +224,13 @@ def _mean(
     return _outer(pilot_factors(scene, _channel(scene, at), 1, frequency), level)
 
 
+def _beams(scene: LocalizationScene, moves: Moves) -> Float[Array, "2"]:
+    """Direction cosines of a place seen from the surface, in its beams' widths."""
+    array = scene.surface.array
+    widths = array.spacing * jnp.array([array.columns, array.rows], dtype=float)
+    return scene.departure(_position(scene, _scaled(scene, moves).place)) * widths
+
+
 def _gain(scene: LocalizationScene, mean: Array, samples: Array) -> Complex[Array, ""]:
     """The known gain, or the one that fits best."""
     if scene.link.gain_known:
@@ -250,8 +256,7 @@ def _coarse(
 
     _, bs_to_irs = travel(scene.base_station.position, scene.surface.position)
     spread = jnp.minimum(1.0, 0.5 / user.spacing)
-    count = 2 * _oversampling(scene) * user.antennas
-    arrivals = spread * jnp.linspace(-1.0, 1.0, count)
+    arrivals = spread * jnp.linspace(-1.0, 1.0, _oversampling(scene) * user.antennas + 1)
     over_rx = jax.vmap(lambda psi: factors(psi, bs_to_irs)[0])(arrivals)
     delays = bs_to_irs + grid.distance
     over_band = jax.vmap(lambda delay: factors(jnp.zeros(()), delay)[1])(delays)
@@ -299,25 +304,22 @@ def _coarse(
     return _Unknowns(places, arrival, lag), best
 
 
-class _Moves(eqx.Module):
-    """`_Unknowns` in natural scales: length of the band, beamwidth of the user."""
-
-    place: Float[Array, "*candidate 2"]
-    arrival: Float[Array, "*candidate"]
-    clock: Float[Array, "*candidate"] | None  # None where it is synchronized
-
-
-def _scaled(scene: LocalizationScene, moves: _Moves) -> _Unknowns:
+def _scale(scene: LocalizationScene) -> Moves:
+    """Natural scales of x, y, arrival cosine and clock: length of the band, user's beamwidth."""
     resolution = SPEED_OF_LIGHT / scene.link.bandwidth
     beamwidth = 1 / (scene.user.antennas * scene.user.spacing)
-    clock = jnp.zeros(()) if moves.clock is None else resolution * moves.clock
-    return _Unknowns(resolution * moves.place, beamwidth * moves.arrival, clock)
+    return jnp.stack([resolution, resolution, beamwidth, resolution])
 
 
-def _unscaled(scene: LocalizationScene, at: _Unknowns) -> _Moves:
-    one = _scaled(scene, _Moves(jnp.ones(2), jnp.ones(()), jnp.ones(())))
-    clock = None if scene.link.clock_known else at.clock / one.clock
-    return _Moves(at.place / one.place, at.arrival / one.arrival, clock)
+def _scaled(scene: LocalizationScene, moves: Moves) -> _Unknowns:
+    x, y, arrival, clock = jnp.append(moves, jnp.zeros(4 - moves.size)) * _scale(scene)
+    return _Unknowns(jnp.stack([x, y]), arrival, clock)
+
+
+def _unscaled(scene: LocalizationScene, at: _Unknowns) -> Moves:
+    """As many as are unknown: the clock is left out where it is synchronized."""
+    moves = jnp.stack([*at.place, at.arrival, at.clock]) / _scale(scene)
+    return moves[:3] if scene.link.clock_known else moves
 
 
 @eqx.filter_jit
@@ -353,17 +355,29 @@ def locate(
 ) -> PoseEstimate:
     """`estimate_pose` from matched pilots; arguments as there."""
     starts, values = _coarse(scene, matched, frequency, grid)
+    # At the antennas the receive factor is a steering vector; the beams are a rotation of it.
+    heard = jnp.einsum("am,kmf->kaf", dft_codebook(scene.user.antennas), matched.samples)
+    known_gain = scene.link.gain if scene.link.gain_known else None
 
-    spread = jnp.sqrt(scene.link.noise_density / 2)
+    def factors(moves: Moves) -> Factors:
+        channel = _channel(scene, _scaled(scene, moves))
+        found = pilot_factors(scene, channel, 1, frequency)
+        received = linear_steering(scene.user.antennas, scene.user.spacing, channel[1])
+        return found.amplitude * matched.level * found.response, received, found.over_band
 
-    def residual(moves: _Moves) -> Array:
-        mean = _mean(scene, _scaled(scene, moves), matched.level, frequency)
-        fitted = _gain(scene, mean, matched.samples) * mean
-        return real_parts((matched.samples - fitted) / spread)
+    def contend(start: _Unknowns, value: Scalar) -> tuple[Moves, Scalar, Array]:
+        return climb(
+            lambda moves: likelihood(heard, factors, moves, scene.link.noise_density, known_gain),
+            _unscaled(scene, start),
+            value >= CONTENDER * values[0],
+        )
 
-    begun = jax.vmap(lambda start: _unscaled(scene, start))(starts)
-    ended, left, settled = follow(residual, begun, values)
-    best = _scaled(scene, ended)
+    ended, height, settled = jax.vmap(contend)(starts, values)
+    winner = jnp.argmax(height)
+    best = _scaled(scene, ended[winner])
+    beams = jax.vmap(lambda moves: _beams(scene, moves))(ended)
+    elsewhere = jnp.max(jnp.abs(beams - beams[winner][None, :]), axis=1) > 0.5
+    lead = height[winner] - jnp.max(jnp.where(elsewhere, height, -jnp.inf))
     if frequency.size > 1:  # delays further apart than this look the same
         period = SPEED_OF_LIGHT / (frequency[1] - frequency[0])
         best = eqx.tree_at(
@@ -374,6 +388,7 @@ def locate(
     gain = _gain(scene, mean, matched.samples)
     noise = scene.link.noise_density
     snr = _energy(gain * mean) / noise
+    left = _energy(matched.samples - gain * mean) / noise
     unknown_count = 3 + 2 * (not scene.link.gain_known) + (not scene.link.clock_known)
     freedom = matched.samples.size + matched.left_out - unknown_count / 2
     misfit = (left * noise + matched.unexplained) / (noise * freedom)
@@ -402,8 +417,9 @@ def locate(
         snr,
         misfit,
         1 / jnp.sqrt(jnp.asarray(freedom)),
+        lead,
         detected(explained, cells),
-        settled,
+        settled[winner],
     )
 
 

@@ -10,9 +10,14 @@ In every period
 4. the next period's time is shared by what is believed;
 5. the user moves on.
 
-Nothing is told to the receiver but the scene's fixed parts. Where the pilots do not stand out of
-the noise, or the data that follow fall far short of what the estimate promised, the track is lost:
-the next sweep searches around where it was last seen, wider and wider, until it is found again.
+Nothing is told to the receiver but the scene's fixed parts. The track is lost where the pilots do
+not stand out of the noise, do not fit the model, or point to an unexpected place when another beam
+of the surface holds one nearly as likely; and where the data that follow have another SNR than the
+estimate promised. Then all antennas send pilots, and
+
+- if something was heard, the next sweep is steered there, once;
+- else its beams look everywhere in turn, beginning next to where the user was last seen.
+
 Lost periods are counted, not hidden, and carry no data.
 """
 
@@ -48,12 +53,12 @@ from heliostat.rates.effective import (
 from heliostat.scene import LocalizationScene
 from heliostat.surface.passive import Steered
 
-WIDEST = 4
-"""Doublings of the search for a lost user, after which it starts anew."""
-
-
-CONFIRMED = 0.5
-"""Part of the rate hoped for below which an estimate is given up: the user is somewhere else."""
+CONFIRMED = 2.0
+"""The data's SNR must be what the estimate promises to within this factor, either way: in a wrong
+place the surface is steered off the user."""
+LEAD = 10.0
+"""Log-likelihood by which an unexpected place must be ahead of any in another beam of the surface;
+a wrong one is ahead so far once in exp(LEAD) times."""
 
 
 class Weighing(eqx.Module):
@@ -66,10 +71,13 @@ class Weighing(eqx.Module):
 class Belief(eqx.Module):
     """What one period hands to the next."""
 
-    position: Vector  # where the user is expected [m]
+    position: Vector  # where the user was last seen [m]
     heading: Scalar  # [rad]
     active_antennas: Int[Array, ""]
     lost: Int[Array, ""]  # periods since the last detection
+    suspect: Vector  # where the pilots of a lost period came from, it seems [m]
+    suspected: Bool[Array, ""]  # the next sweep looks there
+    searched: Int[Array, ""]  # sweeps spent on a search since the last detection
 
 
 class PeriodRecord(eqx.Module):
@@ -78,7 +86,7 @@ class PeriodRecord(eqx.Module):
     position: Vector  # true [m]
     heading: Scalar  # true [rad]
     estimate: PoseEstimate
-    detected: Bool[Array, ""]  # and converged, and confirmed by the rate: data flow
+    detected: Bool[Array, ""]  # converged, unambiguous, and confirmed by the data that flow
     peb: Scalar  # bound with this period's antennas and sweep [m]
     reb: Scalar  # [rad]
     bound: Float[Array, "pose pose"]  # on the covariance of x, y and heading [m², m rad, rad²]
@@ -96,37 +104,85 @@ def believed(position: Vector, heading: Scalar, active_antennas: int) -> Belief:
         heading: [rad]
         active_antennas: To begin with.
     """
-    return Belief(position, heading, jnp.asarray(active_antennas), jnp.asarray(0))
+    none = jnp.asarray(0)
+    return Belief(
+        position, heading, jnp.asarray(active_antennas), none, position, jnp.asarray(False), none
+    )
 
 
-def swept(scene: LocalizationScene, belief: Belief, key: PRNGKeyArray) -> LocalizationScene:
-    """The alignment stage steered at where the user is expected, or around it if it is lost.
+def search_beams(
+    scene: LocalizationScene, belief: Belief, farthest: Scalar
+) -> Float[Array, "config 2"]:
+    """Direction cosines of the beams of the next sweep of a search. [1]
 
-    The few beams of a sweep cannot cover a wide region. Those of a search are drawn at random from
-    a region that doubles with every lost period, and starts anew after `WIDEST` of them.
+    A beamwidth apart they cover all directions in which a user of this height may be, those next
+    to where it was last seen first, in widening rings; then all over again, half a beam aside.
 
     Args:
         scene: With a steered surface.
         belief: Of the last period.
-        key: Of the search.
+        farthest: Distance from the surface up to which the user may be. [m]
     """
-    steered, array = scene.surface.alignment, scene.surface.array
+    array, steered = scene.surface.array, scene.surface.alignment
     assert isinstance(steered, Steered)
-    beamwidth = 1 / (2 * array.spacing * jnp.array([array.columns, array.rows], dtype=float))
-    reach = jnp.maximum(jnp.max(jnp.abs(steered.offset), axis=0), beamwidth)
-    reach = reach * 2.0 ** (1 + (belief.lost - 1) % WIDEST)
-    drawn = jax.random.uniform(key, steered.offset.shape, minval=-1.0, maxval=1.0)
-    offset = jnp.where(belief.lost > 0, drawn * reach[None, :], steered.offset)
-    aimed = Steered(scene.departure(belief.position), offset)
+    count = len(steered.offset)
+    width = 1 / (array.spacing * jnp.array([array.columns, array.rows], dtype=float))
+    here = scene.departure(belief.position)
+    across, up = jnp.meshgrid(
+        jnp.arange(-2 * array.columns, 2 * array.columns) + 0.5,
+        jnp.arange(-2 * array.rows, 2 * array.rows) + 0.5,
+    )
+    cell = jnp.stack([across.ravel(), up.ravel()], axis=1)  # the last place is a common corner
+    beam = here[None, :] + width[None, :] * cell
+
+    height = scene.user.position[2] - scene.surface.position[2]
+    ahead = jnp.sqrt(jnp.maximum(1 - jnp.sum(beam**2, axis=1), 0.0))
+    rise = beam[:, 0] * array.horizontal[2] + beam[:, 1] * array.vertical[2]
+    rise = (rise + ahead * array.normal[2]) * jnp.sign(height)
+    half = jnp.linalg.norm(width) / 2
+    visible = jnp.linalg.norm(beam, axis=1) < 1 + half
+    visible = visible & (rise > jnp.abs(height) / farthest - half)
+    ring = jnp.ceil(jnp.max(jnp.abs(cell), axis=1))
+    turn = (jnp.arctan2(cell[:, 1], cell[:, 0]) + jnp.pi) / 7  # below one
+    order = jnp.argsort(jnp.where(visible, ring + turn, jnp.inf))
+    number = belief.searched * count + jnp.arange(count)
+    lap, rank = jnp.divmod(number, jnp.maximum(jnp.sum(visible), 1))
+    return beam[order[rank]] + (lap % 2)[:, None] * width[None, :] / 2
+
+
+def swept(scene: LocalizationScene, belief: Belief, farthest: Scalar) -> LocalizationScene:
+    """The alignment stage steered at where the user is expected, or in search of it.
+
+    Args:
+        scene: With a steered surface.
+        belief: Of the last period.
+        farthest: Distance from the surface up to which the user may be. [m]
+    """
+    steered = scene.surface.alignment
+    assert isinstance(steered, Steered)
+    expected = scene.departure(jnp.where(belief.suspected, belief.suspect, belief.position))
+    beams = search_beams(scene, belief, farthest) - expected[None, :]
+    searching = (belief.lost > 0) & ~belief.suspected
+    aimed = Steered(expected, jnp.where(searching, beams, steered.offset))
     return eqx.tree_at(lambda s: s.surface.alignment, scene, aimed)
 
 
-def data_rate(
+def _expected(scene: LocalizationScene, belief: Belief, estimate: PoseEstimate) -> Bool[Array, ""]:
+    """Whether a user that is not lost is found where the sweep looked, or a beamwidth beside."""
+    steered, array = scene.surface.alignment, scene.surface.array
+    assert isinstance(steered, Steered)
+    width = 1 / (array.spacing * jnp.array([array.columns, array.rows], dtype=float))
+    aside = jnp.abs(scene.departure(estimate.position) - steered.focus)
+    near = aside <= jnp.max(jnp.abs(steered.offset), axis=0) + width
+    return (belief.lost == 0) & jnp.all(near)
+
+
+def data_snr(
     scene: LocalizationScene, active_antennas: Scalar, strongest: Int[Array, ""]
 ) -> Scalar:
-    """Effective rate over the receive beam that was strongest. [bit/s]
+    """SNR of the data over the receive beam that was strongest. [1]
 
-    As `rates.effective.eadr`, whose receive beam is the best for the true pose instead.
+    As `rates.effective.codebook_snr`, whose receive beam is the best for the true pose instead.
 
     Args:
         scene: As it is, the surface as it is set for data.
@@ -139,8 +195,7 @@ def data_rate(
     beam = dft_codebook(user.antennas)[:, strongest]
     receive = jnp.abs(jnp.vdot(beam, linear_steering(user.antennas, user.spacing, arrival))) ** 2
     step = 2 * jnp.pi * scene.base_station.array.spacing * scene.bs_departure()
-    snr = single_antenna_snr(scene) * best_beam_gain(active_antennas, step) * receive
-    return rate_left(scene, time_ratio(scene, active_antennas), snr)
+    return single_antenna_snr(scene) * best_beam_gain(active_antennas, step) * receive
 
 
 def as_estimated(scene: LocalizationScene, estimate: PoseEstimate) -> LocalizationScene:
@@ -172,9 +227,23 @@ def next_antennas(
     else:
         ratio = next_share(at, weighing.value).ratio
     count = jnp.round(ratio / time_ratio(at, 1))
-    most = jnp.floor(available_ratio(at) / time_ratio(at, 1) * (1 + 1e-12))
-    most = jnp.minimum(most, float(scene.base_station.array.elements))
-    return jnp.clip(count, 1, most).astype(int)
+    return jnp.clip(count, 1, _most_antennas(at)).astype(int)
+
+
+def _most_antennas(scene: LocalizationScene) -> Scalar:
+    """As many as there are, and as the period has time for."""
+    most = jnp.floor(available_ratio(scene) / time_ratio(scene, 1) * (1 + 1e-12))
+    return jnp.minimum(most, float(scene.base_station.array.elements))
+
+
+def search_antennas(scene: LocalizationScene) -> Int[Array, ""]:
+    """How many antennas a lost user's pilots get: all, but for time that proves it found.
+
+    Args:
+        scene: Its fixed parts.
+    """
+    left = available_ratio(scene) / time_ratio(scene, 1) - 1
+    return jnp.clip(jnp.floor(left), 1, _most_antennas(scene)).astype(int)
 
 
 def pilot_snr(scene: LocalizationScene, active_antennas: Scalar) -> Scalar:
@@ -218,6 +287,7 @@ def invented_estimate(
         pilot_snr(scene, active_antennas),
         jnp.ones(()),
         jnp.zeros(()),
+        jnp.asarray(jnp.inf),
         jnp.asarray(True),
         jnp.asarray(True),
     )
@@ -241,12 +311,11 @@ def run_period(
         grid: Where the estimator looks.
         weighing: How the next period's time is shared.
         invented: Errors of this size in place of an estimate, as in the papers; None to estimate.
-        key: Of this period's noise and search.
+        key: Of this period's noise.
     """
-    hearing, searching = jax.random.split(key)
-    scene = swept(scene, belief, searching)
+    scene = swept(scene, belief, grid.distance[-1])
     antennas = belief.active_antennas.astype(float)
-    pilots = simulate_matched(scene, antennas, frequency, key=hearing)
+    pilots = simulate_matched(scene, antennas, frequency, key=key)
     # The gain is the receiver's business where it is unknown: it sees a scene without it.
     known = scene.with_user(belief.position, belief.heading)
     if not scene.link.gain_known:
@@ -255,15 +324,18 @@ def run_period(
         estimate = locate(known, pilots, frequency, grid, belief.heading)
     else:
         estimate = invented_estimate(scene, antennas, invented, key)
-    found = estimate.detected & estimate.converged
+    heard = estimate.detected & estimate.converged
 
-    served = scene.focused(data=estimate.position)
     strongest = jnp.argmax(jnp.sum(jnp.abs(pilots.samples) ** 2, axis=(0, 2)))
-    sent = data_rate(served, antennas, strongest)
+    snr = data_snr(scene.focused(data=estimate.position), antennas, strongest)
+    found = heard
     if invented is None:
-        hoped = data_rate(as_estimated(known, estimate), antennas, strongest)
-        found = found & (sent >= CONFIRMED * hoped)
-    rate = jnp.where(found, sent, 0.0)
+        hoped = data_snr(as_estimated(known, estimate), antennas, strongest)
+        confirmed = (snr < CONFIRMED * hoped) & (snr * CONFIRMED > hoped)
+        clear = (estimate.lead > LEAD) | _expected(scene, belief, estimate)
+        found = heard & estimate.fits & clear & confirmed
+    ratio = time_ratio(scene, antennas)
+    rate = jnp.where(found, rate_left(scene, ratio, snr), 0.0)
     pose = pose_information(scene, antennas)
     record = PeriodRecord(
         scene.user.position,
@@ -275,13 +347,18 @@ def run_period(
         estimate.snr,
         rate,
         belief.active_antennas,
-        time_ratio(scene, antennas),
+        ratio,
     )
+    searching = (belief.lost > 0) & ~belief.suspected
     after = Belief(
         jnp.where(found, estimate.position, belief.position),
         jnp.where(found, estimate.heading, belief.heading),
-        jnp.where(found, next_antennas(known, estimate, weighing), belief.active_antennas),
+        jnp.where(found, next_antennas(known, estimate, weighing), search_antennas(known)),
         jnp.where(found, 0, belief.lost + 1),
+        estimate.position,
+        # Look closer at what was heard; if that was in vain, search on.
+        ~found & heard & ~belief.suspected,
+        jnp.where(found, 0, belief.searched + searching),
     )
     return record, after
 

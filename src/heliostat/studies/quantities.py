@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from heliostat import api, estimation_api, protocol_api, sensing_api
+from heliostat import api, dwell_api, estimation_api, protocol_api, sensing_api
 from heliostat.design.result import BeamformingDesign
 from heliostat.geometry.frames import wrapped_angle
 from heliostat.scenario import AnyScenario, LocalizationScenario, SensingScenario, of_system
@@ -144,6 +144,18 @@ def _triangulate(case: Case) -> Found:
     return Found(values, status="converged" if place.converged else "not converged")
 
 
+def _find_target(case: Case) -> Found:
+    search = dwell_api.find_target(case.scenario, key=case.key, **case.given("find_target"))
+    needed = search.attrs["dwells_needed"]
+    values = {
+        "dwells_needed": needed or np.inf,
+        "position_error": search.position_error.values[-1],
+        "bound": search.bound.values[-1],
+        "cost_of_ignorance_db": search.cost_of_ignorance.values[-1],
+    }
+    return Found(values, "" if needed else "the accuracy was not reached in so many dwells")
+
+
 @dataclass(frozen=True)
 class Function:
     """A public function, as a study sees it."""
@@ -259,6 +271,17 @@ FUNCTIONS: Mapping[str, Function] = {
         _triangulate,
         {"position_error": Quantity("m", (), "error of the estimated position")},
         {"method": "least_squares|stansfield"},
+    ),
+    "find_target": Function(
+        "sensing",
+        _find_target,
+        {
+            "dwells_needed": Quantity("1", (), "dwells until the accuracy is reached"),
+            "position_error": Quantity("m", (), "error of the position after the last dwell"),
+            "bound": Quantity("m", (), "bound of the position by all that was sent"),
+            "cost_of_ignorance_db": Quantity("dB", (), "bound over that of a known target"),
+        },
+        {"dwells": "whole", "accuracy": "length"},
     ),
 }
 """All that a study can ask for."""
