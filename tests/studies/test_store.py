@@ -122,6 +122,9 @@ def test_a_strict_run_stops_at_the_first_failure(tmp_path, plan):
     tally, _ = carried_out(tmp_path, plan, strict=True)
     assert "active_antennas is 40" in tally.stopped
     assert tally.trials_done == 5 + 5 + 2
+    again, _ = carried_out(tmp_path, plan, strict=True)
+    assert again.stopped == tally.stopped
+    assert again.computed == 0
 
 
 def test_a_damaged_file_of_remarks_costs_what_points_to_it(tmp_path, plan, undisturbed):
@@ -132,16 +135,17 @@ def test_a_damaged_file_of_remarks_costs_what_points_to_it(tmp_path, plan, undis
     assert (tally.damaged, tally.computed) == (6, 10)
     xr.testing.assert_identical(dataset["pose_bounds.peb"], undisturbed["pose_bounds.peb"])
     assert int(dataset.failed.sum()) == 10
-    remarks.write_text("[1, 2, 3]\n" + remarks.read_text())
-    with pytest.raises(StoreError, match=r"remarks.jsonl is damaged; give another folder"):
-        carried_out(tmp_path, plan)
+    remarks.write_bytes(b"\xff" + remarks.read_bytes())
+    tally, dataset = carried_out(tmp_path, plan)
+    assert (tally.damaged, tally.computed) == (6, 10)
+    assert int(dataset.failed.sum()) == dataset.attrs["failures"] == 10
 
 
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
         ("[10 dBm, 30 dBm]", "[10 dBm, 20 dBm]", "in the study, .* became .*20 dBm"),
-        ("trials: 5", "trials: 6", "trials was 5 and is 6"),
+        ("trials: 5", "trials: 4", "trials was 5 and is 4"),
         ("trials: 5", "trials: 5\nseed: 3", "seed was 0 and is 3"),
         ("surface.rows: 4", "surface.rows: 8", "in the scenario, .*rows: 4.* became .*rows: 8"),
         (".reb", ".rank", "reb.* became .*rank"),
@@ -159,6 +163,19 @@ def test_another_study_is_refused_with_what_differs(tmp_path, plan, old, new, to
         assert len(store.take_stock(other.study.blocks(other.trials, 2)).missing) == len(
             other.study.blocks(other.trials, 2)
         )
+
+
+def test_more_trials_are_added_to_those_that_are_there(tmp_path, plan):
+    carried_out(tmp_path, plan)
+    more = Plan(plan.source, 8, plan.seed)
+    tally, dataset = carried_out(tmp_path, more)
+    # Of five trials in chunks of two the last has one; it is the only one to be computed again.
+    assert (tally.computed, tally.damaged) == (6 * 4, 0)
+    reference = plan.study.run(trials=8, seed=plan.seed)
+    xr.testing.assert_identical(dataset["pose_bounds.peb"], reference["pose_bounds.peb"])
+    assert carried_out(tmp_path, more)[0].computed == 0
+    with pytest.raises(StoreError, match="trials was 8 and is 5"):
+        carried_out(tmp_path, plan)
 
 
 def test_a_comment_or_another_title_is_no_other_study(tmp_path, plan):
@@ -190,6 +207,14 @@ def test_a_changed_file_that_the_scenario_names_is_another_study(tmp_path, monke
     np.save("mine.npy", np.ones(16))
     assert plan.asked()["files"] != before["files"]
     assert plan.asked()["scenario"] == before["scenario"]
+    axis = text.replace("surface.phases: mine.npy, ", "").replace(
+        "axes:", "axes:\n  surface.phases: [my file.npy]"
+    )
+    np.save("my file.npy", np.zeros(16))
+    plan = Plan(parse_study(axis, "mine.yaml").source, 1, 0)
+    before = plan.asked()
+    np.save("my file.npy", np.ones(16))
+    assert plan.asked()["files"] != before["files"]
 
 
 def test_a_store_that_is_in_use_is_refused(tmp_path, plan):

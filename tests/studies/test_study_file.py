@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 import heliostat as hs
 from heliostat.scenario import ScenarioError
-from heliostat.studies.study_file import axis_of, parse_study, study_from
+from heliostat.studies.study import Block
+from heliostat.studies.study_file import axis_of, parse_study, read_study, study_from
 from tests.refusals import plain_data
 
 SMALL = """
@@ -108,6 +109,32 @@ def test_random_values_are_uniform_over_their_range():
         off = abs(values.mean() - (low + high) / 2)
         assert off < 4 * (high - low) / np.sqrt(12 * len(draws))
     assert len({draw["link.seed"] for draw in draws}) == len(draws)
+
+
+def test_a_seed_that_is_set_holds_for_all_trials():
+    text = SMALL.replace("surface.sweep: null", "surface.sweep: null, link.seed: 3") + "trials: 2\n"
+    study = study_from(parse_study(text, "mine.yaml").source)
+    assert "link.seed" not in study.sample(jax.random.key(0)).overrides
+
+
+def test_files_that_set_names_are_beside_the_study(tmp_path):
+    np.save(tmp_path / "p.npy", np.zeros(16))
+    changes = "model.gain: known, surface.phases: p.npy, surface.rows"
+    text = SMALL.replace("model.gain: unknown, surface.sweep: null, surface.rows", changes)
+    (tmp_path / "mine.yaml").write_text(text)
+    study = study_from(read_study(tmp_path / "mine.yaml").source)
+    assert study.compute(Block(0, 0, 1), 0).values.shape == (1, 1)
+
+
+def test_an_undetected_user_has_no_error_to_tell():
+    text = SMALL.replace("10..40 dBm in 4", "[-90 dBm, 30 dBm]").replace(
+        "pose_bounds", "estimate_pose"
+    )
+    dataset = run(text.replace("estimate_pose.peb", "estimate_pose.position_error"))
+    error = dataset["estimate_pose.position_error"].values.ravel()
+    assert np.isinf(error[0])
+    assert error[1] < 1.0
+    assert "do not stand out of the noise" in dataset.attrs["failure_reasons"]
 
 
 def test_an_axis_may_be_an_option_of_a_function():
@@ -219,6 +246,13 @@ REFUSED = [
     ("set: {", "random: {link.seed: 0..9}\nset: {", "is drawn anew in every trial"),
     ("set: {", "random: {base_station.power: 1..2 W}\nset: {", "given more than once"),
     ("set: {", "random: {user.height: 1..2 m}\nset: {", "random.user.height"),
+    ("set: {", "random: {surface.rows: 4..16}\nset: {", "is not a whole number"),
+    ("set: {", "random: {user: 4..16}\nset: {", "random.user: 4.0 cannot be"),
+    ("set: {", "random: {base_station: 1..2}\nset: {", "base_station.power, and again as base"),
+    ("surface.rows: 4", "surface.row: 4", "mine.yaml:3: set.surface.row: no such key"),
+    ("  base_station.power: 10..40 dBm in 4\n", "  {}\n", "axes: is no list of keys"),
+    ("{pose_bounds: {", "{effective_rate: {", "options.effective_rate: no output needs it"),
+    ("base_station.power: 10..40 dBm in 4", "allocate_time.balance: [0.5]", "no output needs it"),
 ]
 
 

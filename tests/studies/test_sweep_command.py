@@ -63,7 +63,7 @@ def test_failures_are_told_and_a_second_run_has_nothing_to_do(study, capsys):
     assert answer(["sweep", "mine.yaml", "--engine", "serial", "--out", "here"]) == 0
     printed = capsys.readouterr().out
     assert "4 of 4 points, 8 of 8 trials" in printed
-    assert "4 trials have no result" in printed
+    assert "4 trials lack at least one result" in printed
     assert answer(["sweep", "mine.yaml", "--engine", "serial", "--out", "here"]) == 0
     assert "Nothing to do" in capsys.readouterr().out
 
@@ -97,13 +97,61 @@ def test_a_built_in_study_can_be_swept(study, capsys):
     # Truth: the same study run in memory.
     from heliostat.studies import find
 
-    assert answer(["sweep", "estimators/position", "--trials", "30", "--engine", "serial"]) == 0
-    reference = find("estimators/position").run(trials=30)
+    arguments = ["--trials", "50", "--engine", "serial", "--chunk", "7"]
+    assert answer(["sweep", "estimators/position", *arguments]) == 0
+    reference = find("estimators/position").run(trials=50)
     file = study / "results" / "estimators" / "position" / "position.nc"
     with xr.open_dataset(file, engine="h5netcdf") as dataset:
         for name in reference.data_vars:
             np.testing.assert_allclose(dataset[name], reference[name], rtol=1e-12)
     assert json.loads(file.with_suffix("").with_suffix(".verdicts.json").read_text())
+
+
+def test_what_is_stored_can_be_had_without_computing(study, monkeypatch, capsys):
+    def stops(function, tasks):
+        yield 0, function(tasks[0])
+        raise SystemExit(130)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("heliostat.studies.engines.here", stops)
+        assert answer(["sweep", "mine.yaml", "--engine", "serial", "--chunk", "1"]) == 130
+    assert "1 of 8 trials are stored" in capsys.readouterr().err
+    assert answer(["sweep", "mine.yaml", "--stored", "--csv"]) == 1
+    printed = capsys.readouterr()
+    assert "1 of 8 trials" in printed.out
+    folder = study / "results" / "mine"
+    with xr.open_dataset(folder / "mine.nc", engine="h5netcdf") as dataset:
+        assert int(np.isnan(dataset["pose_bounds.peb"]).sum()) == 7
+    assert not (folder / "mine.png").exists()
+    assert answer(["sweep", "mine.yaml", "--engine", "serial"]) == 0
+    assert (folder / "mine.png").exists()
+
+
+def test_a_run_stopped_while_files_are_written_is_made_good_by_the_next(study, monkeypatch):
+    def interrupted(*_, **__):
+        raise SystemExit(130)
+
+    assert answer(["sweep", "mine.yaml", "--engine", "serial", "--strict", "--chunk", "1"]) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr("heliostat.studies.sweep.put_out", interrupted)
+        assert answer(["sweep", "mine.yaml", "--engine", "serial"]) == 130
+    assert answer(["sweep", "mine.yaml", "--engine", "serial"]) == 0
+    with xr.open_dataset(study / "results/mine/mine.nc", engine="h5netcdf") as dataset:
+        assert not np.isnan(dataset["pose_bounds.peb"]).any()
+        assert dataset.attrs["trials_missing"] == 0
+        assert dataset.attrs["failures"] == 4
+
+
+def test_a_study_without_any_result_ends_with_exit_code_1(study, capsys):
+    (study / "mine.yaml").write_text(STUDY.replace("[8, 40]", "[40, 50]"))
+    assert answer(["sweep", "mine.yaml", "--engine", "serial"]) == 1
+    assert "No trial has all results" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("title", [r'"a\0b"', r'"\ud800"', '"$x"', r'"\U0001F600"'])
+def test_any_title_can_be_drawn_and_kept(study, title):
+    (study / "mine.yaml").write_text(STUDY + f"title: {title}\n")
+    assert answer(["sweep", "mine.yaml", "--engine", "serial"]) == 0
 
 
 @pytest.mark.parametrize(

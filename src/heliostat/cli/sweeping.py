@@ -1,5 +1,7 @@
 """The command that carries out studies of any size."""
 
+import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,7 +31,12 @@ def sweep(
         Path | None, typer.Option(help="Folder of the study; default results/ and its name.")
     ] = None,
     trials: Annotated[
-        int | None, typer.Option(min=1, help="At each point; default what the study says.")
+        int | None,
+        typer.Option(
+            min=1,
+            max=10**7,
+            help="At each point; default what the study says. More than are stored are added.",
+        ),
     ] = None,
     seed: Annotated[
         int | None,
@@ -49,6 +56,10 @@ def sweep(
         int | None,
         typer.Option(min=1, help="Trials computed and stored at once; default a second's worth."),
     ] = None,
+    stored: Annotated[
+        bool,
+        typer.Option("--stored", help="Compute nothing: tell how far it is, write what is stored."),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Tell how much it is, and how long it would take.")
     ] = False,
@@ -83,29 +94,34 @@ def sweep(
     with waiting("Reading the study"):
         from heliostat.studies.engines import EngineError, usable_cores
         from heliostat.studies.store import StoreError
-        from heliostat.studies.sweep import put_out, result
+        from heliostat.studies.sweep import is_put_out, put_out, result
 
         plan = _plan(study, trials, seed)
     kind = engine or ("dask" if scheduler else "processes")
     _check_engine(kind, workers, scheduler, (tls_ca, tls_cert, tls_key))
     count = 1 if kind == "serial" else workers or usable_cores()
     if dry_run:
-        _tell_size(plan, count)
+        _tell_size(plan, count, chunk)
         return
     folder = out or Path("results") / plan.study.name
     try:
         with (
             _opened(folder, plan, chunk, count, fresh) as store,
-            _engine(kind, workers, scheduler, (tls_ca, tls_cert, tls_key)) as compute,
+            _engine(
+                "none" if stored else kind, workers, scheduler, (tls_ca, tls_cert, tls_key)
+            ) as compute,
         ):
+            _tell_versions(store)
             tally = _carried_out(store, plan, compute, folder, strict, as_json)
-            if tally.computed or not (folder / f"{_file_name(plan)}.nc").exists() or csv or mat:
+            if csv or mat or not is_put_out(store, plan, folder):
                 dataset = result(store, plan)
                 with staged(folder) as stage:
                     put_out(dataset, plan, stage, csv=csv, mat=mat)
-    except StoreError as error:
-        raise UserError(str(error)) from None
-    except EngineError as error:
+    except (StoreError, EngineError) as error:
+        if as_json:
+            typer.echo(json.dumps({"event": "error", "message": str(error)}))
+        if isinstance(error, StoreError):
+            raise UserError(str(error)) from None
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
     _tell_end(tally, plan, folder, as_json)
@@ -121,10 +137,6 @@ def _plan(name: str, trials: int | None, seed: int | None) -> "Plan":
         return Plan(name, trials or studies.find(name).trials, seed or 0)
     asked = read_study(name)
     return Plan(asked.source, trials or asked.trials, asked.seed if seed is None else seed)
-
-
-def _file_name(plan: "Plan") -> str:
-    return plan.study.name.rpartition("/")[2]
 
 
 def _check_engine(
@@ -151,7 +163,9 @@ def _engine(
     """Where points run, as long as the body does."""
     from heliostat.studies.engines import all_cores, here
 
-    if kind == "serial":
+    if kind == "none":
+        yield lambda function, tasks: iter(())
+    elif kind == "serial":
         yield here
     elif kind == "processes":
         with all_cores(workers) as engine:
@@ -243,7 +257,18 @@ def _carried_out(
             raise
 
 
-def _tell_size(plan: "Plan", workers: int) -> None:
+def _tell_versions(store: "Store") -> None:
+    """Say so if not all runs were of the same heliostat."""
+    runs = store.facts["runs"]
+    versions = {f"{run['heliostat_version']} ({run['commit']})": None for run in runs}
+    if len(versions) > 1:
+        typer.echo(
+            f"Note: computed by heliostat {' and '.join(versions)}; --fresh computes all anew.",
+            err=True,
+        )
+
+
+def _tell_size(plan: "Plan", workers: int, chunk: int | None) -> None:
     """What a study would take."""
     from heliostat.studies.sweep import good_chunk, timing
 
@@ -251,16 +276,17 @@ def _tell_size(plan: "Plan", workers: int) -> None:
         timed = timing(plan)
     study = plan.study
     seconds = plan.total * timed.trial / workers
-    chunk = good_chunk(plan, timed.trial, workers)
+    chunk = min(chunk or good_chunk(plan, timed.trial, workers), plan.trials)
+    blocks = len(study.grid) * math.ceil(plan.trials / chunk)
     rows = [
         ("axes", ", ".join(f"{name} ({len(values)})" for name, values in study.axes.items())),
         ("points", str(len(study.grid))),
         ("trials at each", str(plan.trials)),
         ("outputs", ", ".join(f"{n} [{q.unit}]" for n, q in study.outputs.items())),
-        ("one trial", f"{duration(timed.trial)}, by the mean of {timed.points} points"),
-        ("first one in a process", f"{duration(timed.first)} more, to compile"),
-        ("in all", f"about {duration(seconds)} with {workers} at once, compilation apart"),
-        ("chunks", f"{len(study.blocks(plan.trials, chunk))} of up to {chunk} trials"),
+        ("one trial", f"{duration(timed.trial)}, the mean at points tried: {timed.points}"),
+        ("compilation", f"{duration(timed.first)} at these points, in each process"),
+        ("in all", f"about {duration(seconds + timed.first)} with {workers} at once"),
+        ("chunks", f"{blocks} of up to {chunk} trials"),
         ("size", f"{plan.bytes_stored / 1e6:.3g} MB before compression"),
     ]
     print_table(f"{study.title}: nothing was computed", [], rows)
@@ -271,12 +297,15 @@ def _tell_end(tally: "Tally", plan: "Plan", folder: Path, as_json: bool) -> None
     if as_json:
         event("end", tally, lost=list(tally.lost), stopped=tally.stopped, folder=str(folder))
     else:
-        typer.echo(told(tally) if tally.computed else "Nothing to do: every point is stored.")
+        done = not tally.computed and not tally.missing
+        typer.echo("Nothing to do: every point is stored." if done else told(tally))
         if tally.failures:
-            typer.echo(f"{tally.failures} trials have no result; the variable remark says why.")
+            typer.echo(
+                f"{tally.failures} trials lack at least one result; the variable remark says why."
+            )
         for reason in tally.lost:
             typer.echo(f"Missing: {reason}.")
-        typer.echo(f"Data, picture and store are in {folder}.")
+        typer.echo(f"{'Data and store' if tally.missing else 'Data, picture, store'}: {folder}.")
     if tally.stopped:
         typer.echo(f"--strict: stopped at the first failure: {tally.stopped}", err=True)
     if tally.missing and not tally.stopped:
@@ -285,5 +314,7 @@ def _tell_end(tally: "Tally", plan: "Plan", folder: Path, as_json: bool) -> None
             "again.",
             err=True,
         )
-    if tally.missing or tally.stopped:
+    if tally.trials_done and tally.failures == tally.trials_done:
+        typer.echo("No trial has all results.", err=True)
+    if tally.missing or tally.stopped or tally.failures == tally.trials:
         raise typer.Exit(1)

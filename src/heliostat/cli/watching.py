@@ -46,11 +46,12 @@ def told(tally: "Tally") -> str:
     Args:
         tally: So far.
     """
-    left = "" if not tally.missing else f", {duration(tally.seconds_left)} left"
+    pace = f", {tally.rate:.3g} trials/s" if tally.rate else ""
+    left = f", {duration(tally.seconds_left)} left" if tally.rate and tally.missing else ""
     failures = f", {tally.failures} failed" if tally.failures else ""
     return (
         f"{tally.points_done} of {tally.points} points, {tally.trials_done} of {tally.trials} "
-        f"trials, {tally.rate:.3g} trials/s{left}{failures}"
+        f"trials{pace}{left}{failures}"
     )
 
 

@@ -17,7 +17,9 @@ MOST_PANELS, MOST_CURVES = 6, 7
 
 
 def overview(dataset: xr.Dataset) -> Figure:
-    """Means over the trials with their 95 % bands; gaps where there is no result.
+    """Means over the trials with their 95 % bands; gaps where there is no result at all.
+
+    Where only some trials of a point have one, its mark is hollow: the mean is of those.
 
     The longest axis of numbers runs to the right, other axes make curves, the first `MOST_CURVES`
     of them; of outputs with dimensions of their own the largest is drawn.
@@ -27,10 +29,10 @@ def overview(dataset: xr.Dataset) -> Figure:
     """
     outputs = dataset[[name for name in dataset.data_vars if dataset[name].dtype.kind == "f"]]
     names = [str(name) for name in outputs.data_vars][:MOST_PANELS]
-    axes = [str(dim) for dim in dataset[names[0]].dims if dim in dataset[names[0]].coords]
-    axes = [dim for dim in axes if dim != "trial" and _is_axis(outputs, dim)]
+    dims = [str(dim) for dim in dataset[names[0]].dims]
+    axes = dims[: dims.index("trial")]
     across = max(axes, key=lambda dim: (_is_numeric(dataset, dim), dataset.sizes[dim]))
-    apart = [dim for dim in axes if dim != across]
+    apart = [dim for dim in axes if dim != across and dataset.sizes[dim] > 1]
     combinations = list(itertools.product(*(dataset[dim].values for dim in apart)))
     rows = math.ceil(len(names) / 2)
     width = 1 if len(names) == 1 else 2
@@ -39,22 +41,23 @@ def overview(dataset: xr.Dataset) -> Figure:
         for number, name in enumerate(names, start=1):
             panel = figure.add_subplot(rows, width, number)
             for i, values in enumerate(combinations[:MOST_CURVES]):
-                own = dataset[name].sel(dict(zip(apart, values, strict=True)))
+                single = {dim: 0 for dim in axes if dataset.sizes[dim] == 1 and dim != across}
+                own = dataset[name].isel(single).sel(dict(zip(apart, values, strict=True)))
                 _curve(panel, dataset, across, own, i, _told(dataset, apart, values))
             _scales(panel, dataset, across)
-            panel.set_ylabel(_label(dataset[name], name))
+            largest = "largest " if dims.index("trial") + 1 < dataset[name].ndim else ""
+            panel.set_ylabel(largest + _label(dataset[name], name))
         handles, labels = panel.get_legend_handles_labels()
         if any(labels):
-            figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 4))
+            across_page = int(13 * (5.0 * width + 1.0) / (max(map(len, labels)) + 6))
+            columns = max(1, min(len(labels), across_page, 4))
+            figure.legend(handles, labels, loc="outside lower center", ncols=columns)
         left_out = len(combinations) - MOST_CURVES
         aside = f" (first {MOST_CURVES} of {len(combinations)} curves)" if left_out > 0 else ""
-        figure.suptitle(_plain(f"{dataset.attrs.get('title', '')}{aside}"))
+        lost = int(dataset["failed"].sum()) if "failed" in dataset else 0
+        told = f"\n{lost} of {dataset['failed'].size} trials lack results" if lost else ""
+        figure.suptitle(_plain(f"{dataset.attrs.get('title', '')}{aside}{told}"))
     return figure
-
-
-def _is_axis(dataset: xr.Dataset, dim: str) -> bool:
-    """Whether all outputs have it, as outputs' own dimensions do not."""
-    return all(dim in dataset[name].dims for name in dataset.data_vars)
 
 
 def _is_numeric(dataset: xr.Dataset, dim: str) -> bool:
@@ -75,7 +78,8 @@ def _curve(
 ) -> None:
     """One curve with its band."""
     own = [dim for dim in output.dims if dim not in (across, "trial")]
-    mean, half = (found.values for found in mean_and_band(output.max(own) if own else output))
+    samples = output.max(own) if own else output
+    mean, half = (found.values for found in mean_and_band(samples))
     place = dataset[across].values if _is_numeric(dataset, across) else np.arange(mean.size)
     colour = COLOURS[i % len(COLOURS)]
     panel.plot(
@@ -86,7 +90,11 @@ def _curve(
         marker=MARKS[i % len(MARKS)],
         label=told,
     )
-    panel.fill_between(place, mean - half, mean + half, color=colour, alpha=0.2, linewidth=0)
+    below = mean - half if (samples < 0).any() else np.maximum(mean - half, 0.0)
+    panel.fill_between(place, below, mean + half, color=colour, alpha=0.2, linewidth=0)
+    some = samples.where(np.isfinite(samples)).isnull().any("trial").values
+    mark = MARKS[i % len(MARKS)]
+    panel.plot(place[some], mean[some], mark, color=colour, markerfacecolor="white")
 
 
 def _scales(panel: Axes, dataset: xr.Dataset, across: str) -> None:

@@ -47,12 +47,8 @@ class Layout:
     spreads: tuple[Spread, ...]
     outputs: tuple[str, ...]
     options: Mapping[str, Mapping[str, Any]]
-
-    @property
-    def seeded(self) -> bool:
-        """Whether trials draw the seed of the scenario's own randomness."""
-        keys = [key for axis in self.axes for key in axis.keys]
-        return "link.seed" not in keys
+    draws_seed: bool
+    """Whether trials draw the seed of the scenario's own randomness."""
 
 
 class Draw(NamedTuple):
@@ -71,7 +67,7 @@ def draw_trial(layout: Layout, key: PRNGKeyArray) -> Draw:
     """
     noise, seeding, *spreading = jax.random.split(key, 2 + len(layout.spreads))
     overrides: dict[str, Any] = {}
-    if layout.seeded:
+    if layout.draws_seed:
         overrides["link.seed"] = int(jax.random.randint(seeding, (), 0, 2**31 - 1))
     for spread, own in zip(layout.spreads, spreading, strict=True):
         place = float(jax.random.uniform(own))

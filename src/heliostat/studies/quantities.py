@@ -94,9 +94,11 @@ def _estimate_pose(case: Case) -> Found:
     pilots = estimation_api.simulate_pilots(scenario, key=case.key, **given)
     heading = float(scenario.user.heading)
     pose = estimation_api.estimate_pose(scenario, pilots, believed_heading=heading)
+    off = np.linalg.norm(pose.position - np.asarray(scenario.user.position))
+    turned = abs(float(wrapped_angle(jnp.asarray(pose.heading - heading))))
     values = {
-        "position_error": np.linalg.norm(pose.position - np.asarray(scenario.user.position)),
-        "heading_error": abs(wrapped_angle(jnp.asarray(pose.heading - heading))),
+        "position_error": off if pose.detected else np.inf,
+        "heading_error": turned if pose.detected else np.inf,
         "snr": pose.snr,
         "misfit": pose.misfit,
     }
@@ -132,7 +134,8 @@ def _estimate_direction(case: Case) -> Found:
     off = wrapped_angle(jnp.asarray(seen.angles) - scenario.build().angles())
     unseen = np.flatnonzero(~seen.detected)
     reason = "".join(f"the echo through surface {i} is lost in the noise; " for i in unseen)
-    return Found({"angle_error": abs(off), "snr": seen.snr}, reason.removesuffix("; "))
+    errors = np.where(seen.detected[:, None], abs(off), np.inf)
+    return Found({"angle_error": errors, "snr": seen.snr}, reason.removesuffix("; "))
 
 
 def _triangulate(case: Case) -> Found:
@@ -167,6 +170,8 @@ class Function:
     options: Mapping[str, str]
     """What may be given to it by name, and the kind of its value: whole, number, flag, a dimension
     of `heliostat.units`, or words to choose from, with | between."""
+    needs: tuple[str, ...] = ()
+    """Functions whose results it works on."""
 
 
 _ANTENNAS = {"active_antennas": "whole"}
@@ -256,6 +261,7 @@ FUNCTIONS: Mapping[str, Function] = {
             "position_bound": Quantity("m", (), "bound of the position's root mean square error"),
         },
         {},
+        ("design_beamforming",),
     ),
     "estimate_direction": Function(
         "sensing",
@@ -265,12 +271,14 @@ FUNCTIONS: Mapping[str, Function] = {
             "snr": Quantity("1", (SURFACE,), "estimated SNR of the matched filter's output"),
         },
         {"neglect_reradiated": "flag"},
+        ("design_beamforming",),
     ),
     "triangulate": Function(
         "sensing",
         _triangulate,
         {"position_error": Quantity("m", (), "error of the estimated position")},
         {"method": "least_squares|stansfield"},
+        ("design_beamforming", "estimate_direction"),
     ),
     "find_target": Function(
         "sensing",

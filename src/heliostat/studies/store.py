@@ -53,7 +53,8 @@ class Store:
     def __init__(self, folder: Path, array: zarr.Array[Any]) -> None:
         self._folder = folder
         self._array = array
-        self._remarks = _read_remarks(folder / REMARKS)
+        self._said = [FINE, *_read_remarks(folder / REMARKS)]
+        self._codes = {remark: code for code, remark in enumerate(self._said) if remark}
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -72,15 +73,33 @@ class Store:
             blocks: Of the study, of `chunk` trials each.
         """
         stock = Stock([], [], Counter())
-        said = [FINE, *self._remarks]
         for block in blocks:
             if not self._file(block).exists():
                 stock.missing.append(block)
-            elif (rows := self._read(block)) is None:
+                continue
+            try:
+                rows = np.asarray(self._array[self._place(block)])
+            except (ValueError, RuntimeError):  # its checksum does not fit
+                stock.damaged.append(block)
+                continue
+            said = self._remarks_of(rows[:, -1])
+            if np.isnan(rows).any():  # it was the last one of fewer trials
+                stock.missing.append(block)
+            elif None in said:
                 stock.damaged.append(block)
             else:
-                stock.remarks.update(said[int(code)] for code in rows[:, -1])
+                stock.remarks.update(remark for remark in said if remark)
         return stock
+
+    def grow(self, trials: int) -> None:
+        """Make room for more trials at every point.
+
+        Args:
+            trials: At each, as many as there are or more.
+        """
+        *axes, there, columns = self._array.shape
+        if trials > there:
+            self._array.resize((*axes, trials, columns))
 
     def write(self, block: Block, outcome: Outcome) -> None:
         """Put a block in place.
@@ -118,9 +137,15 @@ class Store:
 
     def remarks(self) -> list[list[Remark | None]]:
         """What is to be said of every trial, [point][trial]; None where it was not computed yet."""
-        codes = self._all()[..., -1]
-        said = [FINE, *self._remarks]
-        return [[None if np.isnan(code) else said[int(code)] for code in row] for row in codes]
+        return [self._remarks_of(row) for row in self._all()[..., -1]]
+
+    def _remarks_of(self, codes: np.ndarray) -> list[Remark | None]:
+        """What codes stand for; None where they stand for nothing."""
+        known = np.isin(codes, np.arange(len(self._said)))
+        return [
+            self._said[int(code)] if is_known else None
+            for code, is_known in zip(codes, known, strict=True)
+        ]
 
     def _all(self) -> np.ndarray:
         *axes, trials, columns = self._array.shape
@@ -135,47 +160,39 @@ class Store:
         place = (*map(int, point), block.first // self.chunk, 0)
         return self._folder / ARRAY / self._array.metadata.encode_chunk_key(place)
 
-    def _read(self, block: Block) -> np.ndarray | None:
-        """A block's row of numbers; None if the chunk is not what was written."""
-        try:
-            found = np.asarray(self._array[self._place(block)])
-        except (ValueError, RuntimeError):
-            return None
-        codes = found[:, -1]
-        known = np.isin(codes, np.arange(len(self._remarks) + 1)).all()
-        return found if known and not np.isnan(found).any() else None
-
     def _code(self, remark: Remark) -> int:
         """The remark's line, counted from 1; 0 for none."""
-        if remark == FINE:
-            return 0
-        if remark not in self._remarks:
+        if remark not in self._codes:
             with (self._folder / REMARKS).open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps(remark) + "\n")
                 lines.flush()
                 os.fsync(lines.fileno())
-            self._remarks[remark] = len(self._remarks) + 1
-        return self._remarks[remark]
+            self._codes[remark] = len(self._said)
+            self._said.append(remark)
+        return self._codes[remark]
 
 
-def _read_remarks(file: Path) -> dict[Remark, int]:
-    """Remarks and their lines; a last line that a killed process left unfinished is cut off."""
+def _read_remarks(file: Path) -> list[Remark | None]:
+    """Remarks line by line, None for one that cannot be read.
+
+    A last line that a killed process left unfinished is cut off.
+    """
     try:
-        text = file.read_text(encoding="utf-8")
+        data = file.read_bytes()
     except FileNotFoundError:
-        return {}
-    whole, _, torn = text.rpartition("\n")
+        return []
+    whole, end, torn = data.rpartition(b"\n")
     if torn:
-        with file.open("r+", encoding="utf-8") as lines:
-            lines.truncate(len(text.encode()) - len(torn.encode()))
-    try:
-        each = [Remark(*json.loads(line)) for line in whole.splitlines()]
-    except (ValueError, TypeError):
-        raise StoreError(
-            f"--out {file.parent}: {file.name} is damaged; give another folder, or --fresh to "
-            "throw away what is there."
-        ) from None
-    return {remark: number for number, remark in enumerate(each, start=1)}
+        with file.open("r+b") as lines:
+            lines.truncate(len(whole) + len(end))
+    remarks: list[Remark | None] = []
+    for line in whole.split(b"\n") if end else []:
+        try:
+            failed, text = json.loads(line)
+            remarks.append(Remark(bool(failed), str(text)))
+        except (ValueError, TypeError):
+            remarks.append(None)
+    return remarks
 
 
 def _unwritable(folder: Path, error: OSError) -> StoreError:
@@ -258,7 +275,10 @@ def _store(
             f"--out {folder}: its format is {facts.get('format')}, this heliostat writes {FORMAT}; "
             "give another folder, or --fresh to throw away what is there."
         )
-    if told := _differences(facts["asked"], asked):
+    there = dict(facts["asked"])
+    if there.get("trials", "").isdigit() and int(there["trials"]) < trials:
+        there["trials"] = asked["trials"]  # trial by trial the same: what is there stays
+    if told := _differences(there, asked):
         raise StoreError(
             f"--out {folder}: holds results of something else; {told}. Give another folder, or "
             "--fresh to throw away what is there."
@@ -268,7 +288,8 @@ def _store(
         "heliostat_version": heliostat.__version__,
         "commit": commit(),
     }
-    store.note({"runs": [*facts["runs"], run]})
+    store.note({"asked": dict(asked), "hash": _hash(asked), "runs": [*facts["runs"], run]})
+    store.grow(trials)  # after the note: what is noted there is room for, now or in the next run
     return store
 
 
@@ -299,7 +320,7 @@ def _make(folder: Path, study: Study, asked: Mapping[str, str], trials: int, chu
         ]
         + [f"line of {REMARKS}, 0 for none"],
         "asked": dict(asked),
-        "hash": hashlib.sha256(json.dumps(dict(asked), sort_keys=True).encode()).hexdigest(),
+        "hash": _hash(asked),
         "runs": [],
     }
     stage = folder / f".{ARRAY}-{os.urandom(4).hex()}"
@@ -317,6 +338,10 @@ def _make(folder: Path, study: Study, asked: Mapping[str, str], trials: int, chu
         stage.rename(folder / ARRAY)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+
+
+def _hash(asked: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(dict(asked), sort_keys=True).encode()).hexdigest()
 
 
 def _throw_away(folder: Path) -> None:

@@ -74,6 +74,10 @@ class Remark(NamedTuple):
 
 FINE = Remark(False, "")
 
+BATCH = 32
+"""Trials that JAX computes at once. Batches are filled up to it, so that a trial is computed by the
+same program, and comes out the same, however trials are split into blocks."""
+
 
 class Outcome(NamedTuple):
     """What came of a block."""
@@ -238,10 +242,14 @@ class Study:
         at, keys = self.grid[block.point], jax.random.key(seed)
         static = tuple((name, int(at[name])) for name in self.static)
         traced = {name: jnp.asarray(v) for name, v in at.items() if name not in self.static}
-        trials = jnp.arange(block.first, block.first + block.size)
-        found = self._programs[1](static)(self._programs[0](keys, trials), traced)
-        columns = [np.asarray(found[name]).reshape(block.size, -1) for name in self.outputs]
-        values = np.concatenate(columns, axis=1).astype(float)
+        draw, compute = self._programs[0], self._programs[1](static)
+        last, rows = block.first + block.size - 1, []
+        for first in range(block.first, last + 1, BATCH):
+            batch = np.minimum(np.arange(first, first + BATCH), last)
+            found = compute(draw(keys, jnp.asarray(batch)), traced)
+            columns = [np.asarray(found[name]).reshape(BATCH, -1) for name in self.outputs]
+            rows.append(np.concatenate(columns, axis=1).astype(float))
+        values = np.concatenate(rows)[: block.size]
         lost = np.isnan(values).any(axis=1)
         values[lost] = np.inf
         failed = Remark(True, "a result is not a number")

@@ -31,7 +31,14 @@ import jax
 import numpy as np
 import yaml
 
-from heliostat.scenario import AnyScenario, load, parse, scenario_names
+from heliostat.scenario import (
+    AnyScenario,
+    ScenarioError,
+    load,
+    parse,
+    scenario_names,
+    scenario_text,
+)
 from heliostat.scenario.errors import Report, printable
 from heliostat.scenario.loading import file_text
 from heliostat.scenario.reading import Reader
@@ -125,12 +132,16 @@ def parse_study(text: str, file: str) -> Asked:
     trials = _whole(report, data, "trials", 1, MOST_TRIALS)
     seed = _whole(report, data, "seed", 0, 2**63 - 1)
     title = data.get("title") or Path(file).stem
-    if not isinstance(title, str):
+    if isinstance(title, str):
+        title = printable(title)
+    else:
         report.refuse(("title",), f"{quote(title)} is no text; write a few words", quote(title))
     if report.found:
         raise report.error()
     scenario = _scenario(report, data, Path(file).absolute().parent)
     layout = _layout(report, data, scenario)
+    if not report.found:
+        _try_values(report, layout, data)
     if report.found:
         raise report.error()
     body = {
@@ -139,6 +150,8 @@ def parse_study(text: str, file: str) -> Asked:
         "outputs": list(layout.outputs),
         "options": data.get("options") or {},
     }
+    if not layout.draws_seed:
+        body["draws_seed"] = False
     source = StudyText(
         Path(file).stem,
         str(title),
@@ -169,7 +182,17 @@ def _scenario(report: Report, data: Mapping[str, Any], folder: Path) -> AnyScena
         report.refuse(("set",), "is no list of keys; write e.g. {model.gain: unknown}")
     if report.found:
         raise report.error()
-    return load(name if name in scenario_names() else folder / name, changes)
+    try:
+        if name in scenario_names():  # files that `set` names are beside the study
+            return parse(scenario_text(name), changes, name=name, folder=folder)
+        return load(folder / name, changes)
+    except ScenarioError as error:
+        for problem in error.problems:
+            if problem.where.startswith("--set "):
+                report.refuse(("set", problem.field), problem.sentence, problem.value)
+            else:
+                report.refuse(("scenario",), str(problem), problem.value)
+        raise report.error() from None
 
 
 def _layout(report: Report, data: Mapping[str, Any], scenario: AnyScenario) -> Layout:
@@ -178,21 +201,29 @@ def _layout(report: Report, data: Mapping[str, Any], scenario: AnyScenario) -> L
     spreads = _spreads(report, data.get("random") or {})
     outputs = _outputs(report, data["outputs"], scenario.system)
     options = _options(report, data.get("options") or {}, scenario.system)
-    layout = Layout(scenario, axes, spreads, outputs, options)
+    needed = {name.partition(".")[0] for name in outputs}
+    needed |= {other for name in needed if name in FUNCTIONS for other in FUNCTIONS[name].needs}
+    for name in options:
+        if outputs and name not in needed:
+            report.refuse(("options", name), "no output needs it; leave it out")
     owners = [key for axis in axes for key in axis.keys] + [spread.key for spread in spreads]
-    for key in dict.fromkeys(owners):
-        if owners.count(key) > 1:
-            report.refuse(("axes",), f"{key} is given more than once; keep one of them")
-    if not report.found:
-        _try_values(report, layout, data)
+    for i, key in enumerate(owners):
+        if outputs and (name := key.partition(".")[0]) in FUNCTIONS and name not in needed:
+            report.refuse(("axes",), f"{key}: no output needs it; leave it out")
+        for other in owners[:i]:
+            if f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}."):
+                both = key if key == other else f"{other}, and again as {key},"
+                report.refuse(("axes",), f"{both} is given more than once; keep one of them")
     points = math.prod(len(axis.written) for axis in axes)
     if points > MOST_POINTS:
         report.refuse(("axes",), f"make {points} points; at most {MOST_POINTS} are possible")
-    return layout
+    given = [*owners, *(data.get("set") or {})]
+    draws_seed = bool(data.get("draws_seed", "link.seed" not in given))
+    return Layout(scenario, axes, spreads, outputs, options, draws_seed)
 
 
 def _axes(report: Report, given: Any) -> tuple[Axis, ...]:
-    if not isinstance(given, dict):
+    if not isinstance(given, dict) or not given:
         report.refuse(("axes",), "is no list of keys; write e.g. base_station.power: [20 dBm]")
         return ()
     axes = []
@@ -346,8 +377,9 @@ def _try_values(report: Report, layout: Layout, data: Mapping[str, Any]) -> None
         for coordinate, written in axis.written.items():
             tried.append((("axes", key), first | {axis.name: coordinate}, {}, written))
     for spread in layout.spreads:
-        for end in (spread.low, spread.high):
-            written = spread.written(end)
+        between = spread.low + (spread.high - spread.low) * (math.sqrt(5) - 1) / 2
+        for value in (spread.low, spread.high, between):  # the last no whole number by chance
+            written = spread.written(value)
             tried.append((("random", spread.key), first, {spread.key: written}, written))
     refused: set[tuple[str, ...]] = set()
     for path, at, drawn, written in tried:

@@ -8,7 +8,7 @@ import math
 import re
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -22,7 +22,7 @@ import yaml
 from heliostat.studies import find
 from heliostat.studies.engines import Engine, Lost
 from heliostat.studies.store import Store
-from heliostat.studies.study import Block, Outcome, Study, save
+from heliostat.studies.study import BATCH, Block, Outcome, Study, save
 from heliostat.studies.study_file import StudyText, study_from
 
 Source: TypeAlias = str | StudyText
@@ -95,16 +95,24 @@ def computed(source: Source, seed: int, block: Block) -> Outcome:
 
 
 def _digests(source: StudyText) -> str:
-    """Files that the scenario names, with hashes of what is in them."""
+    """Files that the scenario or an axis names, with hashes of what is in them."""
     lines = []
-    for name in sorted(
-        set(re.findall(r"[^\s:,'\"\[\]{}]+\.(?:npy|npz|mat)\b", source.scenario_text))
-    ):
+    texts = (source.scenario_text, source.body)
+    for name in sorted({name for text in texts for name in _files(yaml.safe_load(text))}):
         for path in (Path(source.folder) / name, Path(name)):
             if path.is_file():
                 lines.append(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}")
                 break
     return "\n".join(lines)
+
+
+def _files(data: Any) -> Iterator[str]:
+    """Names of files of numbers in plain data."""
+    if isinstance(data, str) and data.endswith((".npy", ".npz", ".mat")):
+        yield data
+    elif isinstance(data, dict | list):
+        for entry in data.values() if isinstance(data, dict) else data:
+            yield from _files(entry)
 
 
 # Planning ----------------------------------------------------------------------------------------
@@ -117,27 +125,29 @@ class Timing(NamedTuple):
     trial: float
     """Mean of one trial, compiled. [s]"""
     first: float
-    """What the first trial of a process takes longer, compilation above all. [s]"""
+    """What the first trials at these points took longer, compilation above all. [s]"""
 
 
 def timing(plan: Plan, points: int = 3) -> Timing:
-    """Time single trials at points spread over the grid, each twice.
+    """Time a few trials at points spread over the grid, each twice.
 
     Args:
         plan: Of what.
         points: At most so many.
     """
     grid = len(plan.study.grid)
-    places = sorted({round(i * (grid - 1) / max(points - 1, 1)) for i in range(min(points, grid))})
+    places = sorted(set(np.linspace(0, grid - 1, points).round().astype(int).tolist()))
+    size = min(plan.trials, BATCH) if plan.study.traced else 1
     first: list[float] = []
     again: list[float] = []
     for place in places:
         for times in (first, again):
             begun = time.perf_counter()
-            computed(plan.source, plan.seed, Block(place, 0, 1))
-            times.append(time.perf_counter() - begun)
+            computed(plan.source, plan.seed, Block(place, 0, size))
+            times.append((time.perf_counter() - begun) / size)
     trial = float(np.mean(again))
-    return Timing(len(places), trial, max(float(np.sum(first)) - float(np.sum(again)), 0.0))
+    compiling = size * max(float(np.sum(first)) - float(np.sum(again)), 0.0)
+    return Timing(len(places), trial, compiling)
 
 
 def good_chunk(plan: Plan, trial: float, workers: int) -> int:
@@ -224,6 +234,9 @@ def carry_out(
         damaged=len(stock.damaged),
     )
     on_progress(tally)
+    if strict and tally.failures:
+        tally.stopped = next(remark.text for remark in remarks if remark.failed)
+        return tally
     lost: list[str] = []
     begun, before = math.inf, 0
     for number, outcome in engine(functools.partial(computed, plan.source, plan.seed), todo):
@@ -287,6 +300,24 @@ def result(store: Store, plan: Plan) -> xr.Dataset:
         failed=(dims, np.reshape(failed, shape).astype(np.int8), {"units": "1"}),
         remark=(dims, np.reshape(np.asarray(texts, dtype=object), shape), told),
     )
+
+
+def is_put_out(store: Store, plan: Plan, folder: Path) -> bool:
+    """Whether all that is stored is in the data file already, and its picture beside it.
+
+    Args:
+        store: What is stored.
+        plan: Of the study.
+        folder: Where the files would be.
+    """
+    name = plan.study.name.rpartition("/")[2]
+    try:
+        with xr.open_dataset(folder / f"{name}.nc", engine="h5netcdf") as dataset:
+            same = dataset.attrs.get("hash") == store.facts["hash"]
+            whole = dataset.attrs.get("trials_missing") == 0
+    except (OSError, ValueError):
+        return False
+    return bool(same and whole) and (folder / f"{name}.png").exists()
 
 
 def put_out(
