@@ -27,6 +27,14 @@ def test_errors_at_the_bound_reach_it_and_larger_ones_do_not():
     assert threshold(LEVEL, attainment(*drawn([1.0, 1.0, 1.0, 5.0]))) == np.inf
 
 
+def test_one_error_far_off_is_above_the_threshold():
+    # Its interval reaches down to the bound, as one trial of thirty decides about it.
+    squared, bound = drawn([1.0, 1.0, 1.0, 1.0], trials=30)
+    squared[1, 0] = 100.0**2
+    assert attainment(squared, bound).low[1] < 1.1
+    assert threshold(LEVEL, attainment(squared, bound)) == 20.0
+
+
 def test_a_position_is_that_of_the_public_function():
     errors = position.sample(jax.random.key(3))
     found = position.point(errors, error_deg=jnp.asarray(1.0))

@@ -1,8 +1,8 @@
 """What the studies of estimators share: root mean square errors with their confidence, thresholds.
 
 A bound is reached where it lies within the 95 % confidence interval of the mean squared error. The
-threshold is the least SNR from which on that is so, but for the one point in twenty that chance
-takes out.
+threshold is the least SNR from which on the error itself stays within a tenth of the bound: by its
+interval, a single error of a hundred that is far off would count as close.
 """
 
 from collections.abc import Mapping
@@ -54,7 +54,7 @@ def threshold(level: np.ndarray, found: Attainment) -> float:
         level: Ascending, e.g. the SNR in decibels.
         found: At each level.
     """
-    close = found.low <= 1.1
+    close = found.ratio <= 1.1
     from_here = np.flip(np.logical_and.accumulate(np.flip(close)))
     return float(level[np.argmax(from_here)]) if from_here.any() else float(np.inf)
 
