@@ -17,9 +17,9 @@ axes:
 random: {user.heading: 0..90 deg}
 outputs: [pose_bounds.peb, effective_rate.eadr]
 options: {pose_bounds: {active_antennas: 8}, effective_rate: {active_antennas: 8}}
-trials: 10
+trials: 20
 """
-CHUNKS = 20 * 10
+CHUNKS = 20 * 20
 """With one trial a chunk."""
 
 

@@ -106,7 +106,9 @@ def test_an_interrupt_ends_cleanly_and_says_how_to_go_on(engine, file, out, refe
 def test_a_second_run_at_the_same_time_is_refused(file, out, reference):
     first = start(file, out, "--workers", "1")
     wait_for_chunks(first, out, 1)
+    first.send_signal(signal.SIGSTOP)  # so that it is still there when the second comes
     code, printed = finish(start(file, out))
+    first.send_signal(signal.SIGCONT)
     assert (code, "another run is at work" in printed) == (2, True), printed
     code, printed = finish(first)
     assert code == 0, printed
