@@ -1,6 +1,5 @@
 """Pictures of a target that is looked for: where, and how well after each dwell; no physics."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -19,13 +18,12 @@ from heliostat.plots import (
     ORANGE,
     POINT,
     RED,
+    SPREAD_95,
+    half_axes,
     length_unit,
     plain_ticks,
     styled,
 )
-
-SPREAD_95 = math.sqrt(-2 * math.log(0.05))
-"""An ellipse with this many standard deviations to each side holds 95 % of Gaussian errors."""
 
 
 def search_figure(
@@ -83,11 +81,9 @@ def _close_by(
     )
     unit, scale = length_unit(np.array([reach]))
     for i in shown:
-        power, axis = np.linalg.eigh(covariance[i])
-        half = scale * SPREAD_95 * np.sqrt(np.maximum(power, 0.0))
-        turn = math.degrees(math.atan2(axis[1, 1], axis[0, 1]))
+        half, turn = half_axes(covariance[i])
         fill: dict[str, Any] = {"facecolor": (*to_rgb(BLUE), 0.10), "edgecolor": BLUE}
-        axes.add_patch(Ellipse(scale * off[i], 2 * half[1], 2 * half[0], angle=turn, **fill))
+        axes.add_patch(Ellipse(scale * off[i], *(2 * scale * half), angle=turn, **fill))
         axes.plot(*scale * off[i], marker="x", color=BLUE, zorder=5)
     for i in shown[:3]:
         # Later estimates lie upon each other.

@@ -1,6 +1,5 @@
 """What `heliostat track` finds out about a target that is looked for, and how it is told."""
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from heliostat.telling import (
     number,
     provenance,
     without_infinities,
+    write_rows,
 )
 from heliostat.units import format_quantity
 
@@ -182,11 +182,7 @@ def write_csv(found: Search, file: Path) -> None:
                 columns[f"{name}_{i}"] = list(column)
         else:
             columns[name] = values
-    with file.open("w", encoding="utf-8", newline="") as opened:
-        writer = csv.writer(opened, lineterminator="\n")
-        writer.writerow(["dwell", *columns])
-        for number, row in enumerate(zip(*columns.values(), strict=True), start=1):
-            writer.writerow([number, *(int(v) if isinstance(v, bool) else v for v in row)])
+    write_rows(columns, file, "dwell", first=1)
 
 
 def write(found: Search, folder: Path) -> None:

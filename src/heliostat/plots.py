@@ -1,5 +1,6 @@
 """Pictures of scenes, maps and trade-offs: results in, figures out, no physics."""
 
+import math
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -78,6 +79,21 @@ THICK: dict[str, Any] = {"linewidth": 3.5, "solid_capstyle": "butt"}
 POINT: dict[str, Any] = {"linestyle": "none", "markeredgecolor": "white", "markersize": 8}
 BS_POINT: dict[str, Any] = {"marker": "^", "color": "black", "label": "base station and its array"}
 """How the parts of every scene are drawn."""
+
+
+SPREAD_95 = math.sqrt(-2 * math.log(0.05))
+"""An ellipse with this many standard deviations to each side holds 95 % of Gaussian errors."""
+
+
+def half_axes(covariance: np.ndarray) -> tuple[np.ndarray, float]:
+    """Half axes of the 95 % ellipse, the longer first [m], and its turn from the x axis [deg].
+
+    Args:
+        covariance: Of x and y. [m²]
+    """
+    power, ways = np.linalg.eigh(covariance)
+    turn = math.degrees(math.atan2(ways[1, 1], ways[0, 1]))
+    return SPREAD_95 * np.sqrt(np.maximum(power[::-1], 0.0)), turn
 
 
 def symbol_size(nodes: np.ndarray) -> float:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize
+from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, Patch
 from matplotlib.ticker import MaxNLocator
@@ -18,6 +18,7 @@ from heliostat.plots import (
     ORANGE,
     POINT,
     RED,
+    half_axes,
     length_unit,
     plain_ticks,
     styled,
@@ -26,8 +27,6 @@ from heliostat.units import to_deg
 
 ELLIPSES = 12
 """Of so many periods the path shows the error, at most."""
-SPREAD_95 = math.sqrt(-2 * math.log(0.05))
-"""An ellipse with this many standard deviations to each side holds 95 % of Gaussian errors."""
 VISIBLE = 0.06
 """Errors are enlarged until a typical ellipse is this part of the path's extent."""
 
@@ -62,7 +61,7 @@ def path_figure(track: xr.Dataset, surface: tuple[float, float], title: str) -> 
         shown = shown[np.linspace(0, len(shown) - 1, ELLIPSES).round().astype(int)]
     covariance = track.bound_covariance.values
     bounded = [i for i in shown if np.isfinite(covariance[i]).all()]
-    axes_of = {i: _half_axes(covariance[i]) for i in bounded}
+    axes_of = {i: half_axes(covariance[i]) for i in bounded}
     typical = float(np.median([half[0] for half, _ in axes_of.values()])) if bounded else 0.0
     extent = float(np.ptp(place, axis=0).max())
     factor = enlargement(typical, extent)
@@ -86,7 +85,7 @@ def path_figure(track: xr.Dataset, surface: tuple[float, float], title: str) -> 
         for i in bounded:
             half, turn = axes_of[i]
             width, height = 2 * scale * factor * half
-            look: dict[str, Any] = {"edgecolor": BLUE, "facecolor": (*_rgb(BLUE), 0.15)}
+            look: dict[str, Any] = {"edgecolor": BLUE, "facecolor": (*to_rgb(BLUE), 0.15)}
             axes.add_patch(
                 Ellipse(drawn(place)[i], width, height, angle=turn, zorder=3, label=label, **look)
             )
@@ -135,17 +134,6 @@ def path_figure(track: xr.Dataset, surface: tuple[float, float], title: str) -> 
             label_of(f"{name} from {at:.4g} m [{unit}]" if near else f"{name} [{unit}]")
         figure.legend(loc="outside lower center", ncols=3)
     return figure
-
-
-def _half_axes(covariance: np.ndarray) -> tuple[np.ndarray, float]:
-    """Half axes of the 95 % ellipse, the longer first [m], and its turn from the x axis [deg]."""
-    power, ways = np.linalg.eigh(covariance)
-    turn = math.degrees(math.atan2(ways[1, 1], ways[0, 1]))
-    return SPREAD_95 * np.sqrt(np.maximum(power[::-1], 0.0)), turn
-
-
-def _rgb(color: str) -> tuple[float, float, float]:
-    return tuple(int(color[i : i + 2], 16) / 255 for i in (1, 3, 5))  # type: ignore[return-value]
 
 
 def periods_figure(track: xr.Dataset, title: str) -> Figure:

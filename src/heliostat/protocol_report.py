@@ -1,6 +1,5 @@
 """What `heliostat track` finds out about the working process, and how it is told."""
 
-import csv
 import json
 import math
 from collections.abc import Mapping
@@ -25,6 +24,7 @@ from heliostat.telling import (
     provenance,
     rate,
     without_infinities,
+    write_rows,
 )
 from heliostat.units import format_quantity, to_deg
 
@@ -231,12 +231,7 @@ def write_csv(track: Track, file: Path) -> None:
         "y": columns.pop("y_m"),
         "heading_deg": to_deg(columns.pop("heading_rad")).tolist(),
     }
-    columns = walk | columns
-    with file.open("w", encoding="utf-8", newline="") as opened:
-        writer = csv.writer(opened, lineterminator="\n")
-        writer.writerow(["period", *columns])
-        for period, row in enumerate(zip(*columns.values(), strict=True)):
-            writer.writerow([period, *(int(v) if isinstance(v, bool) else repr(v) for v in row)])
+    write_rows(walk | columns, file, "period", first=0)
 
 
 def write(track: Track, folder: Path) -> None:

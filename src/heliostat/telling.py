@@ -1,6 +1,7 @@
 """How results are told: rows for people and programs, where they come from, the one page."""
 
 import base64
+import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -171,6 +172,22 @@ def without_infinities(value: Any) -> Any:
     if isinstance(value, list):
         return [without_infinities(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def write_rows(columns: Mapping[str, Sequence[Any]], file: Path, number: str, first: int) -> None:
+    """Write columns as CSV, after one that numbers the rows.
+
+    Args:
+        columns: By name, all of one length.
+        file: What to write.
+        number: Name of the first column.
+        first: Number of the first row.
+    """
+    with file.open("w", encoding="utf-8", newline="") as opened:
+        writer = csv.writer(opened, lineterminator="\n")
+        writer.writerow([number, *columns])
+        for at, row in enumerate(zip(*columns.values(), strict=True), start=first):
+            writer.writerow([at, *(int(v) if isinstance(v, bool) else v for v in row)])
 
 
 @dataclass(frozen=True)

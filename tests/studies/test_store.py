@@ -97,6 +97,10 @@ def test_an_engine_that_ends_half_way_leaves_what_was_done(tmp_path, plan, undis
 
     with pytest.raises(EngineError, match="gone"):
         carried_out(tmp_path, plan, ends)
+    with store_of(tmp_path, plan) as store:
+        dataset = result(store, plan)
+    assert dataset.attrs["trials_missing"] == 30 - 6
+    assert dataset.attrs["failures"] == int(dataset.failed.sum())
     told = []
     tally, dataset = carried_out(tmp_path, plan, on_progress=lambda t: told.append(t.trials_done))
     assert told[0] == 2 + 2 + 2

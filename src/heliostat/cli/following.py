@@ -1,7 +1,6 @@
 """The command that follows a user over many periods, or looks for a target over many dwells."""
 
 import json
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +13,7 @@ from heliostat.cli.options import (
     ScenarioArgument,
     SetOption,
     WeightOption,
+    box_of,
     check_weighing,
     length_of,
     overrides_of,
@@ -146,7 +146,7 @@ def track(
         **({"invented-errors": invented_errors} if invented_errors else {}),
     )
     goal = None if accuracy is None else length_of("--accuracy", accuracy)
-    box = _box_of(region)
+    box = box_of(region)
     with staged(folder) as stage, waiting("Looking for the target"):
         found = _search(loaded, dwells or MOST_DWELLS, goal, box, overrides, stage)
     _tell_search(found, folder, as_json)
@@ -201,7 +201,7 @@ def _search(
     scenario: "SensingScenario",
     dwells: int,
     accuracy: float | None,
-    region: list[list[float]] | None,
+    region: list[tuple[float, float]] | None,
     overrides: dict[str, str],
     stage: Path,
 ) -> "Search":
@@ -231,26 +231,3 @@ def _tell_search(found: "Search", folder: Path, as_json: bool) -> None:
     for note in dwell_report.notes(found):
         typer.echo(f"Note: {note}")
     typer.echo(f"Wrote {folder}: search.png, dwells.png, dwells.csv and dwells.nc.")
-
-
-def _box_of(text: str | None) -> list[list[float]] | None:
-    """Lowest and highest x, y and z, from six numbers; None where there are none.
-
-    Raises:
-        UserError: They are no box.
-    """
-    if text is None:
-        return None
-    remedy = "give x0,x1,y0,y1,z0,z1 in metres, e.g. 0,14,8,22,-2,4."
-    try:
-        ends = [float(part) for part in text.split(",")]
-    except ValueError:
-        ends = []
-    if len(ends) != 6:
-        raise UserError(f"--region: {text} is not six numbers; {remedy}")
-    if not all(math.isfinite(end) and abs(end) <= 1e8 for end in ends):
-        raise UserError(f"--region: {text} reaches too far; {remedy}")
-    box = [ends[0:2], ends[2:4], ends[4:6]]
-    if not all(low < high for low, high in box):
-        raise UserError(f"--region: {text} has an end before its beginning; {remedy}")
-    return box

@@ -158,15 +158,38 @@ def rectangle_of(text: str | None) -> "heliostat.maps.Area | None":
     """
     if text is None:
         return None
-    remedy = "give x0,x1,y0,y1 in metres, e.g. 0,20,-10,10."
-    try:
-        x0, x1, y0, y1 = (float(part) for part in text.split(","))
-    except ValueError:
-        raise UserError(f"--area: {text} is not four numbers; {remedy}") from None
-    if not all(math.isfinite(end) and abs(end) <= 1e8 for end in (x0, x1, y0, y1)):
-        raise UserError(f"--area: {text} reaches too far; {remedy}")
-    if not (x0 < x1 and y0 < y1):
-        raise UserError(f"--area: {text} has an end before its beginning; {remedy}")
+    (x0, x1), (y0, y1) = _sides("--area", text, "xy", "0,20,-10,10")
     from heliostat.maps import Area
 
     return Area(x0, x1, y0, y1)
+
+
+def box_of(text: str | None) -> list[tuple[float, float]] | None:
+    """The region of a search, lowest and highest x, y and z, from six numbers. [m]
+
+    Args:
+        text: As it was typed; None where it was not.
+
+    Raises:
+        UserError: It is none.
+    """
+    return None if text is None else _sides("--region", text, "xyz", "0,14,8,22,-2,4")
+
+
+def _sides(option: str, text: str, axes: str, example: str) -> list[tuple[float, float]]:
+    """Two ends along each axis. [m]"""
+    names = ",".join(f"{axis}{end}" for axis in axes for end in "01")
+    remedy = f"give {names} in metres, e.g. {example}."
+    try:
+        ends = [float(part) for part in text.split(",")]
+    except ValueError:
+        ends = []
+    if len(ends) != 2 * len(axes):
+        count = {"xy": "four", "xyz": "six"}[axes]
+        raise UserError(f"{option}: {text} is not {count} numbers; {remedy}")
+    if not all(math.isfinite(end) and abs(end) <= 1e8 for end in ends):
+        raise UserError(f"{option}: {text} reaches too far; {remedy}")
+    sides = list(zip(ends[::2], ends[1::2], strict=True))
+    if not all(low < high for low, high in sides):
+        raise UserError(f"{option}: {text} has an end before its beginning; {remedy}")
+    return sides

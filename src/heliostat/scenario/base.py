@@ -1,5 +1,6 @@
 """What the scenarios of all systems share."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 SameSystem = TypeVar("SameSystem", bound="Scenario")
 
 
-class Scenario(Section):
+class Scenario(Section, ABC):
     """A system, described and checked; each kind says what it is made of, and what clashes."""
 
     system: str
@@ -44,17 +45,17 @@ class Scenario(Section):
         """Folder of the file, where other files that it names are looked for first."""
         return self._folder
 
+    @abstractmethod
     def clashes(self) -> Iterator[Clash]:
         """Fields that do not fit together."""
-        raise NotImplementedError
 
+    @abstractmethod
     def warnings(self) -> list[str]:
         """Assumptions of the model that this scenario strains, a sentence each."""
-        raise NotImplementedError
 
+    @abstractmethod
     def build(self, key: "jaxtyping.PRNGKeyArray | None" = None) -> Any:
         """The scene that the equations see."""
-        raise NotImplementedError
 
     def updated(self: SameSystem, overrides: Overrides) -> SameSystem:
         """A checked copy with other values, by dotted key as in `load`.

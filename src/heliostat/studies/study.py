@@ -172,6 +172,11 @@ class Study:
             dataset.attrs["failure_reasons"] = json.dumps(dict(sorted(failures.items())))
         return dataset
 
+    @property
+    def file_name(self) -> str:
+        """What its files are called, but for their suffixes."""
+        return self.name.rpartition("/")[2]
+
     @functools.cached_property
     def grid(self) -> list[dict[str, Any]]:
         """Every point, the last axis fastest."""
@@ -388,7 +393,7 @@ def save(study: Study, dataset: xr.Dataset, out: Path) -> list[Verdict]:
         dataset: What its ``run`` returned.
         out: An existing folder.
     """
-    figure_name = study.name.rpartition("/")[2]
+    figure_name = study.file_name
     verdicts = study.verdicts(dataset)
     dataset.to_netcdf(out / f"{figure_name}.nc", engine="h5netcdf")
     picture = study.draw(dataset)

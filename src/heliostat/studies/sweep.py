@@ -284,12 +284,14 @@ def result(store: Store, plan: Plan) -> xr.Dataset:
     """
     dataset = plan.study.dataset(store.values(), plan.seed)
     facts, remarks = store.facts, store.remarks()
+    counts = Counter(remark for row in remarks for remark in row)
+    # Counted from what is stored: what a run noted at its end is not there if it was killed.
     dataset.attrs |= {
         "heliostat_runs": json.dumps(facts["runs"]),
         "hash": facts["hash"],
-        "failures": int(facts.get("failures", 0)),
-        "trials_missing": sum(remark is None for row in remarks for remark in row),
-        "remarks": json.dumps(facts.get("remarks", {})),
+        "failures": sum(n for remark, n in counts.items() if remark and remark.failed),
+        "trials_missing": counts[None],
+        "remarks": json.dumps({r.text: n for r, n in counts.items() if r and r.text}),
     }
     dims = (*plan.study.axes, "trial")
     texts = [["" if remark is None else remark.text for remark in row] for row in remarks]
@@ -310,7 +312,7 @@ def is_put_out(store: Store, plan: Plan, folder: Path) -> bool:
         plan: Of the study.
         folder: Where the files would be.
     """
-    name = plan.study.name.rpartition("/")[2]
+    name = plan.study.file_name
     try:
         with xr.open_dataset(folder / f"{name}.nc", engine="h5netcdf") as dataset:
             same = dataset.attrs.get("hash") == store.facts["hash"]
@@ -334,7 +336,7 @@ def put_out(
         csv: Write a table too.
         mat: Write arrays for MATLAB too.
     """
-    study, name = plan.study, plan.study.name.rpartition("/")[2]
+    study, name = plan.study, plan.study.file_name
     if dataset.attrs.get("trials_missing"):
         dataset.to_netcdf(folder / f"{name}.nc", engine="h5netcdf")
     else:
