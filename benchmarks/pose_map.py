@@ -5,7 +5,7 @@ import numpy as np
 import heliostat as hs
 from benchmarks import printed_numpy
 from benchmarks.timing import Row, paired, peak_memory, seconds
-from heliostat.maps import map_positions
+from heliostat.maps.localization import map_positions
 
 COUNT = 1_000_000
 FOCUS = [20.0, 40.0, 0.0]
@@ -18,7 +18,7 @@ HONEST = {
 }
 MEMORY = f"""
 import numpy as np, heliostat as hs
-from heliostat.maps import map_positions
+from heliostat.maps.localization import map_positions
 scene = hs.load("localization-table-1", {PAPER!r}).build()
 x, y = np.meshgrid(np.linspace(0, 60, 1000), np.linspace(0, 80, 1000))
 places = np.stack([x.ravel(), y.ravel(), np.zeros(x.size)], axis=1)
@@ -57,7 +57,7 @@ def run() -> list[Row]:
         for i in range(5)
     )
     memory = peak_memory(MEMORY) / 2**30
-    idle = peak_memory("import heliostat.maps") / 2**30
+    idle = peak_memory("import heliostat.maps.localization") / 2**30
     return [
         Row(
             "PEB map, 10^6 positions, N = 256: over Appendices A-C in NumPy",

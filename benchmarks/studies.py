@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.timing import Row
-from heliostat.studies.cluster import own_cluster
-from heliostat.studies.engines import Engine, all_cores, here, usable_cores
-from heliostat.studies.store import opened
+from heliostat.batch.dask import own_cluster
+from heliostat.batch.run import CHUNK_SECONDS, Plan, carry_out
+from heliostat.batch.store import opened
+from heliostat.batch.study_file import parse_study
+from heliostat.batch.workers import Engine, all_cores, here, usable_cores
 from heliostat.studies.study import FINE, Block, Outcome
-from heliostat.studies.study_file import parse_study
-from heliostat.studies.sweep import CHUNK_SECONDS, Plan, carry_out
 
 STUDY = """
 scenario: localization-table-1

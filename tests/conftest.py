@@ -2,9 +2,9 @@
 
 from jaxtyping import install_import_hook
 
-import tests.typechecker  # noqa: F401  (the hook below finds it by name)
+import tests.support.typechecker  # noqa: F401  (the hook below finds it by name)
 
-install_import_hook("heliostat", "tests.typechecker.check")
+install_import_hook("heliostat", "tests.support.typechecker.check")
 
 from collections.abc import Iterator  # noqa: E402
 

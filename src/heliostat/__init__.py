@@ -22,49 +22,49 @@ if (os.cpu_count() or 1) < 16:
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from heliostat.api import (
-        allocate_time,
-        effective_rate,
-        pose_bounds,
-        under_errors,
-    )
-    from heliostat.dwell_api import find_target
-    from heliostat.estimation_api import (
+    from heliostat.api.estimation import (
         estimate_direction,
         estimate_pose,
         simulate_echoes,
         simulate_pilots,
         triangulate,
     )
-    from heliostat.protocol_api import run_protocol
-    from heliostat.scenario import ScenarioError, load
-    from heliostat.sensing_api import (
+    from heliostat.api.localization import (
+        allocate_time,
+        effective_rate,
+        pose_bounds,
+        under_errors,
+    )
+    from heliostat.api.sensing import (
         design_beamforming,
         design_for_region,
         design_reflection,
         design_transmit,
         direction_bounds,
     )
+    from heliostat.api.target_search import find_target
+    from heliostat.api.tracking import run_protocol
+    from heliostat.scenario import ScenarioError, load
 
 _HOME = {
     "load": "scenario",
     "ScenarioError": "scenario",
-    "pose_bounds": "api",
-    "effective_rate": "api",
-    "allocate_time": "api",
-    "under_errors": "api",
-    "direction_bounds": "sensing_api",
-    "design_transmit": "sensing_api",
-    "design_reflection": "sensing_api",
-    "design_beamforming": "sensing_api",
-    "design_for_region": "sensing_api",
-    "simulate_pilots": "estimation_api",
-    "estimate_pose": "estimation_api",
-    "simulate_echoes": "estimation_api",
-    "estimate_direction": "estimation_api",
-    "triangulate": "estimation_api",
-    "run_protocol": "protocol_api",
-    "find_target": "dwell_api",
+    "pose_bounds": "api.localization",
+    "effective_rate": "api.localization",
+    "allocate_time": "api.localization",
+    "under_errors": "api.localization",
+    "direction_bounds": "api.sensing",
+    "design_transmit": "api.sensing",
+    "design_reflection": "api.sensing",
+    "design_beamforming": "api.sensing",
+    "design_for_region": "api.sensing",
+    "simulate_pilots": "api.estimation",
+    "estimate_pose": "api.estimation",
+    "simulate_echoes": "api.estimation",
+    "estimate_direction": "api.estimation",
+    "triangulate": "api.estimation",
+    "run_protocol": "api.tracking",
+    "find_target": "api.target_search",
 }
 
 __all__ = [

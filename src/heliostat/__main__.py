@@ -25,7 +25,7 @@ def answer(arguments: list[str]) -> int:
         arguments: What was typed after the command's name.
     """
     from heliostat.cli import app
-    from heliostat.console import UserError
+    from heliostat.cli.console import UserError
 
     try:
         app(arguments, prog_name="heliostat")

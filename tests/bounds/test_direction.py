@@ -15,7 +15,7 @@ from heliostat.bounds.direction import (
     scene_information,
 )
 from heliostat.observation.echoes import echo_mean, noise_covariance
-from tests.sensing_scenes import random_covariance, random_reflections, sensing_scene
+from tests.support.sensing_scenes import random_covariance, random_reflections, sensing_scene
 
 OFF_AXIS = {"target": (5.0, 15.0, 3.0), "rows": (3, 4), "columns": (5, 4), "spacing": (0.4, 0.7)}
 

@@ -23,7 +23,7 @@ from heliostat.observation.pilots import (
 )
 from heliostat.units import SPEED_OF_LIGHT
 from tests.observation.test_pilots import paper_mean
-from tests.scenes import FOUR, localization_scene, random_scenes, real
+from tests.support.scenes import FOUR, localization_scene, random_scenes, real
 
 
 def relative(actual, expected):

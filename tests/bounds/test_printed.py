@@ -5,7 +5,7 @@ import pytest
 
 from heliostat.bounds.pose import error_bounds, pose_information
 from heliostat.bounds.printed import pose_information_as_printed
-from tests.scenes import localization_scene
+from tests.support.scenes import localization_scene
 
 C = 299792458.0
 

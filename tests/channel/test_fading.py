@@ -6,7 +6,7 @@ import numpy as np
 
 from heliostat.channel.fading import line_of_sight, rician
 from heliostat.channel.path_loss import exponent_law, radar_equation, radar_equation_textbook
-from tests.sensing_scenes import real, sensing_scene
+from tests.support.sensing_scenes import real, sensing_scene
 
 
 def test_line_of_sight_is_the_phase_of_each_path_length():

@@ -30,7 +30,7 @@ from heliostat.design.cooperative_bound import (
     singular_value_majorants,
 )
 from heliostat.design.joint import joint_layout, joint_objective, joint_task, random_unknowns
-from tests.sensing_scenes import random_covariance, random_reflections, sensing_scene
+from tests.support.sensing_scenes import random_covariance, random_reflections, sensing_scene
 
 SMALL = {"rows": (2, 2), "columns": (3, 3), "antennas": 4}
 QUIET = {"min_snr": 0.0, "starts": 2}

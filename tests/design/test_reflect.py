@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from heliostat.bounds.direction import direction_bound, direction_information_by_definition
 from heliostat.design.baselines import isotropic_covariance, with_passive_surfaces
-from heliostat.design.descent import FINAL_SHARPNESS
+from heliostat.design.parametrization import FINAL_SHARPNESS
 from heliostat.design.reflect import (
     design_reflection,
     reflection_objective,
     reflection_task,
     within_power,
 )
-from tests.sensing_scenes import random_covariance, random_reflections, sensing_scene
+from tests.support.sensing_scenes import random_covariance, random_reflections, sensing_scene
 
 SMALL = {"rows": (2, 2), "columns": (3, 3), "antennas": 4}
 

@@ -13,7 +13,7 @@ from heliostat.design.time_allocation import (
     peak_rate_ratio,
     weighted_share,
 )
-from tests.scenes import real
+from tests.support.scenes import real
 
 ALL = real(1.0)  # enough antennas for any ratio
 weighted = jax.jit(lambda *args: weighted_share(*args, ALL))

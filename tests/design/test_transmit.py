@@ -19,7 +19,7 @@ from heliostat.design.transmit import design_transmit, largest_snr
 from heliostat.design.transmit_sdp import design_transmit_sdp
 from heliostat.observation.echoes import target_steering
 from heliostat.surface.active import passive_surface, power_weight, reflected_power
-from tests.sensing_scenes import random_reflections, sensing_scene
+from tests.support.sensing_scenes import random_reflections, sensing_scene
 
 OFF_AXIS = {"target": (5.0, 15.0, 3.0)}
 
@@ -250,7 +250,7 @@ def test_few_antennas(antennas):
 VMAP = """
 import equinox as eqx, heliostat, jax, jax.numpy as jnp, numpy as np
 from heliostat.design.transmit import solve_transmit
-from tests.sensing_scenes import random_reflections, sensing_scene
+from tests.support.sensing_scenes import random_reflections, sensing_scene
 scenes = [sensing_scene(target=(5.0, 15.0, 3.0), surface_power=1e-2, seed=k) for k in range(4)]
 psi = tuple(p[0] for p in random_reflections(scenes[0]))
 stacked = jax.tree.map(lambda *g: jnp.stack(g), *[s.bs_to_irs for s in scenes])

@@ -16,7 +16,7 @@ from heliostat.observation.echoes import (
     simulate_echo,
     transmitted_signal,
 )
-from tests.sensing_scenes import random_reflections, sensing_scene
+from tests.support.sensing_scenes import random_reflections, sensing_scene
 
 SNAPSHOTS = 40
 

@@ -18,7 +18,7 @@ from heliostat.observation.pilots import (
     simulate_pilots,
     unknowns_at,
 )
-from tests.scenes import FOUR, localization_scene, real
+from tests.support.scenes import FOUR, localization_scene, real
 
 FOCUS = (20.0, 40.0, 0.0)
 BINS, ACTIVE = 16, 4

@@ -11,7 +11,7 @@ from heliostat.estimation.triangulation import (
     largest_sine,
     stansfield,
 )
-from tests.sensing_scenes import sensing_scene
+from tests.support.sensing_scenes import sensing_scene
 
 THREE = ((-5.0, 10.0, 0.0), (-5.0, 20.0, 0.0), (-6.0, 14.0, 4.0))
 COVARIANCE = jnp.array([[[2e-5, 5e-6], [5e-6, 1e-5]], [[1e-5, -4e-6], [-4e-6, 3e-5]]])

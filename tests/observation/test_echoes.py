@@ -11,7 +11,7 @@ from heliostat.observation.echoes import (
     round_trip,
     target_steering,
 )
-from tests.sensing_scenes import random_reflections, sensing_scene
+from tests.support.sensing_scenes import random_reflections, sensing_scene
 
 
 def chain(scene, psi, i=0):

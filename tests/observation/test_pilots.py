@@ -12,7 +12,7 @@ from heliostat.observation.pilots import (
     unknowns_at,
 )
 from heliostat.units import SPEED_OF_LIGHT
-from tests.scenes import FOUR, localization_scene, random_scenes
+from tests.support.scenes import FOUR, localization_scene, random_scenes
 
 
 def paper_mean(scene, active, frequency):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from heliostat.protocol.errors import ErrorLevels, draw_errors
-from tests.scenes import real
+from tests.support.scenes import real
 
 TRIALS = 20_000
 LEVELS = ErrorLevels(real(7.0), real(0.5), real(3.0), real(1e-11))

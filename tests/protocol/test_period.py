@@ -8,7 +8,7 @@ from heliostat.geometry.frames import travel
 from heliostat.protocol.errors import Errors
 from heliostat.protocol.period import as_believed, as_steered, error_scale, next_share
 from heliostat.rates.effective import snr_slope, time_ratio
-from tests.scenes import localization_scene, real
+from tests.support.scenes import localization_scene, real
 
 NONE = Errors(real([0, 0]), real([0, 0]), real([0, 0]), real(0.0), jnp.asarray(0j))
 SOME = Errors(

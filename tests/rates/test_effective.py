@@ -15,7 +15,7 @@ from heliostat.rates.effective import (
     time_ratio,
 )
 from tests.observation.test_pilots import paper_mean
-from tests.scenes import localization_scene
+from tests.support.scenes import localization_scene
 
 
 @pytest.mark.parametrize("active", [1, 3, 8])

@@ -18,7 +18,7 @@ from heliostat.studies.estimators.dwells import (
     verdicts,
 )
 from heliostat.surface.active import reflected_power
-from tests.sensing_scenes import sensing_scene
+from tests.support.sensing_scenes import sensing_scene
 
 TRIALS = 4
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from heliostat.batch.workers import all_cores
 from heliostat.design.baselines import reflective_only, transmit_only
 from heliostat.design.cooperative import design_jointly
 from heliostat.design.cooperative_bound import cooperative_lower_bound
 from heliostat.studies import BY_NAME, NAMES, default_names, find
-from heliostat.studies.engines import all_cores
 from heliostat.studies.sensing import fig2, fig3, fig4, patterns, scaling, setup
-from tests.sensing_scenes import sensing_scene
+from tests.support.sensing_scenes import sensing_scene
 
 DRAWS = 6
 

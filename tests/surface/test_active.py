@@ -6,7 +6,7 @@ import numpy as np
 
 from heliostat.observation.echoes import target_steering
 from heliostat.surface.active import passive_surface, power_weight, reflected_power
-from tests.sensing_scenes import random_covariance, random_reflections, real, sensing_scene
+from tests.support.sensing_scenes import random_covariance, random_reflections, real, sensing_scene
 
 
 def one_surface(**changes):

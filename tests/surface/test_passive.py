@@ -15,7 +15,7 @@ from heliostat.surface.passive import (
     steered_phases,
     surface_response,
 )
-from tests.scenes import localization_scene, random_scenes
+from tests.support.scenes import localization_scene, random_scenes
 
 
 def literal_response(scene, departure):

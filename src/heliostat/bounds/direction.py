@@ -33,7 +33,7 @@ from heliostat.observation.echoes import (
     round_trip,
     target_steering,
 )
-from heliostat.sensing_scene import ANGLES, EchoLink, SensingScene, target_angles
+from heliostat.scene.sensing import ANGLES, EchoLink, SensingScene, target_angles
 
 
 class DirectionInformation(eqx.Module):

@@ -24,7 +24,7 @@ from heliostat.observation.pilots import (
     pilot_mean,
     unknowns_at,
 )
-from heliostat.scene import LocalizationScene
+from heliostat.scene.localization import LocalizationScene
 from heliostat.surface.passive import surface_response
 from heliostat.units import SPEED_OF_LIGHT
 

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from heliostat.bounds.pose import PoseInformation
 from heliostat.geometry.arrays import linear_steering
 from heliostat.geometry.frames import Scalar
-from heliostat.scene import LocalizationScene
+from heliostat.scene.localization import LocalizationScene
 from heliostat.surface.passive import Steered
 from heliostat.units import SPEED_OF_LIGHT
 

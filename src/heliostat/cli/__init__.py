@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from heliostat.cli.following import track
-from heliostat.cli.scenarios import map_command, run
-from heliostat.cli.studies import reproduce
-from heliostat.cli.sweeping import sweep
-from heliostat.cli.texts import cite, list_command, new, schema
+from heliostat.cli.info import cite, list_command, new, schema
+from heliostat.cli.reproduce import reproduce
+from heliostat.cli.run import map_command, run
+from heliostat.cli.sweep import sweep
+from heliostat.cli.track import track
 
 app = typer.Typer(
     help="What an intelligent reflecting surface can do for localization, communication and "

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from heliostat.console import (
+from heliostat.cli.console import (
     UserError,
 )
 
 if TYPE_CHECKING:
-    import heliostat.maps
+    import heliostat.maps.localization
+    import heliostat.reports.tables
     import heliostat.scenario
-    import heliostat.telling
 
 LOCALIZATION, SENSING = "Options for localization scenarios", "Options for sensing scenarios"
 
@@ -115,7 +115,7 @@ def available_antennas(
     Raises:
         UserError: They are more than it has or holds pilots of.
     """
-    from heliostat.api import most_active_antennas
+    from heliostat.api.localization import most_active_antennas
 
     most = most_active_antennas(scenario)
     if antennas is not None and antennas > most:
@@ -147,7 +147,7 @@ def length_of(option: str, text: str) -> float:
     return value
 
 
-def rectangle_of(text: str | None) -> "heliostat.maps.Area | None":
+def rectangle_of(text: str | None) -> "heliostat.maps.localization.Area | None":
     """The area of a map, from four numbers.
 
     Args:
@@ -159,7 +159,7 @@ def rectangle_of(text: str | None) -> "heliostat.maps.Area | None":
     if text is None:
         return None
     (x0, x1), (y0, y1) = _sides("--area", text, "xy", "0,20,-10,10")
-    from heliostat.maps import Area
+    from heliostat.maps.localization import Area
 
     return Area(x0, x1, y0, y1)
 

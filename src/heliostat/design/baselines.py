@@ -10,13 +10,13 @@ from jaxtyping import Array, Complex
 
 from heliostat.design.cooperative import design_jointly, random_phases
 from heliostat.design.cooperative_bound import cooperative_lower_bound
-from heliostat.design.course import Reflections, transmit_half
-from heliostat.design.descent import FINAL_SHARPNESS
-from heliostat.design.dwell import dwell_design
+from heliostat.design.feasibility import dwell_design
+from heliostat.design.joint_descent import Reflections, transmit_half
+from heliostat.design.parametrization import FINAL_SHARPNESS
 from heliostat.design.reflect import design_reflection, reflection_task, within_power
 from heliostat.design.result import FEASIBLE, BeamformingDesign, surface_bounds
 from heliostat.observation.echoes import round_trip, target_steering
-from heliostat.sensing_scene import SensingScene
+from heliostat.scene.sensing import SensingScene
 from heliostat.surface.active import passive_surface
 
 

@@ -16,10 +16,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
 from heliostat.bounds.direction import echo_matrices
-from heliostat.design.surfaces import each_surface
+from heliostat.design.per_surface import each_surface
 from heliostat.geometry.frames import Scalar
 from heliostat.observation.echoes import target_steering
-from heliostat.sensing_scene import EchoLink, SensingScene
+from heliostat.scene.sensing import EchoLink, SensingScene
 from heliostat.surface.active import ActiveSurface, reflected_power
 
 # Derivatives of the echo to (ln gain, elevation, azimuth) as sums of products v_c v_d^T ...

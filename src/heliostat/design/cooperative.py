@@ -19,7 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from heliostat.design.cooperative_bound import cooperative_lower_bound, region_lower_bound
-from heliostat.design.course import (
+from heliostat.design.feasibility import dwell_design
+from heliostat.design.joint_descent import (
     Course,
     Covariances,
     Incumbent,
@@ -28,14 +29,13 @@ from heliostat.design.course import (
     finished,
     transmit_half,
 )
-from heliostat.design.descent import FINAL_SHARPNESS, power_factor
-from heliostat.design.dwell import dwell_design
+from heliostat.design.parametrization import FINAL_SHARPNESS, power_factor
 from heliostat.design.reflect import design_surface, reflection_task
 from heliostat.design.reflect_sdr import design_surface_sdr, transmit_sdp_or_none
 from heliostat.design.result import FEASIBLE, BeamformingDesign
 from heliostat.geometry.frames import Scalar
 from heliostat.observation.echoes import target_steering
-from heliostat.sensing_scene import SensingScene
+from heliostat.scene.sensing import SensingScene
 from heliostat.surface.active import random_reflection, reflected_power
 
 Method: TypeAlias = Literal["direct", "sdr"]

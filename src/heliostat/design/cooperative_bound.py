@@ -41,9 +41,9 @@ from scipy.linalg import eigh
 from scipy.optimize import brentq, minimize
 from scipy.special import logsumexp, softmax
 
-from heliostat.design.descent import descend
+from heliostat.design.parametrization import descend
 from heliostat.observation.echoes import target_steering
-from heliostat.sensing_scene import SensingScene
+from heliostat.scene.sensing import SensingScene
 
 LARGEST = 300  # matrix whose eigenvalues are wanted at every step of a descent
 MOST_PAIRS = 700

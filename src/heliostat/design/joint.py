@@ -25,7 +25,7 @@ from jax.tree_util import PyTreeDef
 from jaxtyping import Array, Complex, Float
 
 from heliostat.bounds.direction import direction_information, echo_derivatives
-from heliostat.design.descent import (
+from heliostat.design.parametrization import (
     FINAL_SHARPNESS,
     Form,
     coefficients,
@@ -35,7 +35,7 @@ from heliostat.design.descent import (
 )
 from heliostat.geometry.frames import Scalar
 from heliostat.observation.echoes import target_steering
-from heliostat.sensing_scene import EchoLink, SensingScene
+from heliostat.scene.sensing import EchoLink, SensingScene
 from heliostat.surface.active import ActiveSurface, power_weight, reflected_power
 
 

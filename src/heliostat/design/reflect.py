@@ -21,7 +21,8 @@ from jaxtyping import Array, Complex, Float
 
 from heliostat.bounds.direction import direction_information
 from heliostat.design.cooperative_bound import cooperative_lower_bound
-from heliostat.design.descent import (
+from heliostat.design.feasibility import dwell_design
+from heliostat.design.parametrization import (
     FINAL_SHARPNESS,
     Form,
     coefficients,
@@ -32,11 +33,10 @@ from heliostat.design.descent import (
     power_factor,
     snr_shortfall,
 )
-from heliostat.design.dwell import dwell_design
 from heliostat.design.result import FEASIBLE, BeamformingDesign
 from heliostat.geometry.frames import Scalar
 from heliostat.observation.echoes import target_steering
-from heliostat.sensing_scene import EchoLink, SensingScene
+from heliostat.scene.sensing import EchoLink, SensingScene
 from heliostat.surface.active import ActiveSurface, reflected_power
 
 SHARPNESS = (30.0, 300.0, 3000.0)

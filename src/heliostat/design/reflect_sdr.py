@@ -26,8 +26,8 @@ from jaxtyping import Array, Complex, Float
 from heliostat.bounds.direction import direction_information
 from heliostat.design.certificate import linear_information
 from heliostat.design.cooperative_bound import cooperative_lower_bound
-from heliostat.design.descent import FINAL_SHARPNESS, log_crb
-from heliostat.design.dwell import dwell_design
+from heliostat.design.feasibility import dwell_design
+from heliostat.design.parametrization import FINAL_SHARPNESS, log_crb
 from heliostat.design.reflect import (
     ReflectionTask,
     SetSurface,
@@ -39,7 +39,7 @@ from heliostat.design.result import FEASIBLE, BeamformingDesign
 from heliostat.design.transmit_sdp import design_transmit_sdp
 from heliostat.geometry.frames import Scalar
 from heliostat.observation.echoes import noise_covariance, target_steering
-from heliostat.sensing_scene import SensingScene
+from heliostat.scene.sensing import SensingScene
 
 MAX_ROUNDS = 10
 SETTLED = 1e-4  # relative improvement of a round that ends them

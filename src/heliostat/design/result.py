@@ -6,10 +6,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int
 
 from heliostat.bounds.direction import DirectionBound, direction_bound, direction_information
-from heliostat.design.surfaces import each_surface
+from heliostat.design.per_surface import each_surface
 from heliostat.geometry.frames import Scalar
 from heliostat.observation.echoes import target_steering
-from heliostat.sensing_scene import EchoLink, SensingScene
+from heliostat.scene.sensing import EchoLink, SensingScene
 from heliostat.surface.active import ActiveSurface, reflected_power
 
 STATUS = ("optimal", "feasible", "not converged", "not identifiable", "infeasible")

@@ -20,6 +20,7 @@ from scipy.optimize import minimize_scalar
 
 from heliostat.bounds.direction import DirectionBound, direction_bound, direction_information
 from heliostat.design.certificate import transmit_lower_bound
+from heliostat.design.per_surface import each_surface
 from heliostat.design.result import (
     INFEASIBLE,
     NOT_CONVERGED,
@@ -28,7 +29,6 @@ from heliostat.design.result import (
     BeamformingDesign,
     Slack,
 )
-from heliostat.design.surfaces import each_surface
 from heliostat.design.transmit_dual import (
     SurfaceProblem,
     TransmitProblem,
@@ -39,7 +39,7 @@ from heliostat.design.transmit_dual import (
 )
 from heliostat.geometry.frames import Scalar
 from heliostat.observation.echoes import target_steering
-from heliostat.sensing_scene import EchoLink, SensingScene
+from heliostat.scene.sensing import EchoLink, SensingScene
 from heliostat.surface.active import ActiveSurface, reflected_power
 
 

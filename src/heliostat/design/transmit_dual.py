@@ -34,7 +34,7 @@ from heliostat.bounds.direction import echo_derivatives, echo_matrices
 from heliostat.bounds.fisher import SINGULAR
 from heliostat.geometry.frames import Scalar
 from heliostat.observation.echoes import target_steering
-from heliostat.sensing_scene import EchoLink
+from heliostat.scene.sensing import EchoLink
 from heliostat.surface.active import ActiveSurface, reflected_power
 
 SHARPNESS = 3e8

@@ -28,7 +28,7 @@ from heliostat.design.result import (
     surface_bounds,
 )
 from heliostat.observation.echoes import target_steering
-from heliostat.sensing_scene import SensingScene
+from heliostat.scene.sensing import SensingScene
 from heliostat.surface.active import power_weight, reflected_power
 
 

@@ -22,11 +22,11 @@ from jaxtyping import Array, Bool, Complex, Float
 
 from heliostat.bounds.direction import direction_information
 from heliostat.bounds.fisher import covariance_bound
-from heliostat.estimation.search import OVERSAMPLING, detected, follow, peaks, real_parts
+from heliostat.estimation.peak_search import OVERSAMPLING, detected, follow, peaks, real_parts
 from heliostat.geometry.arrays import PlanarArray
 from heliostat.geometry.frames import Scalar
 from heliostat.observation.echoes import noise_covariance, round_trip
-from heliostat.sensing_scene import EchoLink
+from heliostat.scene.sensing import EchoLink
 
 
 class CosineGrid(eqx.Module):

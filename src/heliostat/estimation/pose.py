@@ -27,8 +27,8 @@ from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
 
 from heliostat.bounds.fisher import covariance_bound
 from heliostat.bounds.pose import PoseInformation, pose_information
-from heliostat.estimation.ascent import Factors, Moves, climb, likelihood
-from heliostat.estimation.search import CANDIDATES, CONTENDER, OVERSAMPLING, detected, peaks
+from heliostat.estimation.gauss_newton import Factors, Moves, climb, likelihood
+from heliostat.estimation.peak_search import CANDIDATES, CONTENDER, OVERSAMPLING, detected, peaks
 from heliostat.geometry.arrays import linear_steering
 from heliostat.geometry.codebooks import dft_codebook
 from heliostat.geometry.frames import Scalar, Vector, travel, wrapped_angle
@@ -38,7 +38,7 @@ from heliostat.observation.pilots import (
     pilot_factors,
     unknowns_at,
 )
-from heliostat.scene import LocalizationScene
+from heliostat.scene.localization import LocalizationScene
 from heliostat.units import SPEED_OF_LIGHT
 
 

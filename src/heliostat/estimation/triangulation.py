@@ -17,9 +17,9 @@ import optimistix as optx
 from jaxtyping import Array, Bool, Float
 
 from heliostat.bounds.fisher import covariance_bound
-from heliostat.estimation.search import MAX_STEPS, TOLERANCE
+from heliostat.estimation.peak_search import MAX_STEPS, TOLERANCE
 from heliostat.geometry.frames import Scalar, Vector, wrapped_angle
-from heliostat.sensing_scene import SensingScene, target_angles
+from heliostat.scene.sensing import SensingScene, target_angles
 
 PASSES = 3
 """Of the linear method: its first ranges are all alike, each pass finds better ones."""

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 from heliostat.geometry.arrays import PlanarArray, planar_steering
-from heliostat.sensing_scene import EchoLink
+from heliostat.scene.sensing import EchoLink
 
 
 def target_steering(array: PlanarArray, angles: Float[Array, "2"]) -> Complex[Array, "element"]:

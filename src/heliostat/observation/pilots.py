@@ -17,7 +17,7 @@ from jaxtyping import Array, Complex, Float, PRNGKeyArray
 from heliostat.geometry.arrays import linear_steering
 from heliostat.geometry.codebooks import dft_codebook
 from heliostat.geometry.frames import Scalar, travel, user_axis
-from heliostat.scene import LocalizationScene
+from heliostat.scene.localization import LocalizationScene
 from heliostat.surface.passive import surface_response
 from heliostat.units import SPEED_OF_LIGHT
 

@@ -16,7 +16,7 @@ from heliostat.design.time_allocation import TimeShare, weighted_share
 from heliostat.geometry.frames import Scalar, travel
 from heliostat.protocol.errors import Errors
 from heliostat.rates.effective import available_ratio, snr_slope, time_ratio
-from heliostat.scene import LocalizationScene
+from heliostat.scene.localization import LocalizationScene
 
 Informant: TypeAlias = Callable[[LocalizationScene, int | Scalar], PoseInformation]
 """A bound's information: `pose_information`, or the paper's as printed."""

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from heliostat.geometry.codebooks import best_beam_gain
 from heliostat.geometry.frames import Scalar, travel, user_axis
-from heliostat.scene import LocalizationScene
+from heliostat.scene.localization import LocalizationScene
 from heliostat.surface.passive import surface_response
 
 

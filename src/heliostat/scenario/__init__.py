@@ -23,8 +23,8 @@ from heliostat.scenario.loading import (
     scenario_text,
     template_text,
 )
-from heliostat.scenario.localization import LocalizationScenario
-from heliostat.scenario.sensing import SensingScenario
+from heliostat.scenario.localization.checks import LocalizationScenario
+from heliostat.scenario.sensing.checks import SensingScenario
 
 __all__ = [
     "SYSTEMS",

@@ -9,9 +9,9 @@ import yaml
 from pydantic import PrivateAttr, model_validator
 
 from heliostat.scenario.errors import Clash, ClashError, Report
-from heliostat.scenario.examination import examine
 from heliostat.scenario.fields import Section
-from heliostat.scenario.reading import Overrides
+from heliostat.scenario.validation import examine
+from heliostat.scenario.yaml_reader import Overrides
 
 if TYPE_CHECKING:
     import jaxtyping

@@ -10,10 +10,10 @@ from typing import Any, TypeAlias, TypeVar
 from pydantic.json_schema import models_json_schema
 
 from heliostat.scenario.errors import Problem, Report, ScenarioError, printable
-from heliostat.scenario.examination import examine
-from heliostat.scenario.localization import LocalizationScenario
-from heliostat.scenario.reading import Overrides, Reader
-from heliostat.scenario.sensing import SensingScenario
+from heliostat.scenario.localization.checks import LocalizationScenario
+from heliostat.scenario.sensing.checks import SensingScenario
+from heliostat.scenario.validation import examine
+from heliostat.scenario.yaml_reader import Overrides, Reader
 
 AnyScenario: TypeAlias = LocalizationScenario | SensingScenario
 """A scenario of any system that is known here."""

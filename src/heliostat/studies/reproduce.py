@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from heliostat.batch.workers import Engine, here
 from heliostat.studies import default_names, find
-from heliostat.studies.engines import Engine, here
 from heliostat.studies.study import Verdict, save
 
 

@@ -27,8 +27,8 @@ from matplotlib.figure import Figure
 from scipy.stats import t as student
 
 import heliostat
-from heliostat.plots import save_figure
-from heliostat.studies.engines import Engine, Lost, here
+from heliostat.batch.workers import Engine, Lost, here
+from heliostat.plots.localization import save_figure
 
 
 @dataclass(frozen=True)

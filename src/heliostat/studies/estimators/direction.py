@@ -21,9 +21,9 @@ from heliostat.estimation.direction import (
     music_direction,
 )
 from heliostat.observation.echoes import simulate_echo, transmitted_signal
-from heliostat.plots import styled
+from heliostat.plots.localization import styled
 from heliostat.scenario import SensingScenario, load, of_system
-from heliostat.sensing_scene import EchoLink
+from heliostat.scene.sensing import EchoLink
 from heliostat.studies.estimators.attainment import (
     attainment,
     methods_against_bound,

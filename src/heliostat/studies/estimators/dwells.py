@@ -13,14 +13,14 @@ from jaxtyping import PRNGKeyArray
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from heliostat.api.target_search import snapshots_of, whole_dwell
 from heliostat.design.cooperative import random_phases
-from heliostat.dwell_api import snapshots_of, whole_dwell
 from heliostat.observation.echoes import target_steering
-from heliostat.plots import styled
-from heliostat.protocol.dwells import find
-from heliostat.protocol.region import Region, Scans, Setting, places_in
+from heliostat.plots.localization import styled
+from heliostat.protocol.search_region import Region, Scans, Setting, places_in
+from heliostat.protocol.target_search import find
 from heliostat.scenario import SensingScenario, load, of_system
-from heliostat.scenario.sensing_scene import moved_target
+from heliostat.scenario.sensing.build import moved_target
 from heliostat.studies.figures import COLOURS, LINES, legend_below, median_curve
 from heliostat.studies.study import Quantity, Study, Verdict
 from heliostat.surface.active import reflected_power

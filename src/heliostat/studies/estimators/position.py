@@ -12,9 +12,9 @@ from jaxtyping import Array, PRNGKeyArray
 from matplotlib.figure import Figure
 
 from heliostat.estimation.triangulation import iterated_least_squares, stansfield
-from heliostat.plots import styled
+from heliostat.plots.localization import styled
 from heliostat.scenario import SensingScenario, load, of_system
-from heliostat.sensing_scene import SensingScene
+from heliostat.scene.sensing import SensingScene
 from heliostat.studies.estimators.attainment import attainment, methods_against_bound
 from heliostat.studies.figures import log_axis
 from heliostat.studies.study import Quantity, Study, Verdict

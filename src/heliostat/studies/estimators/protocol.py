@@ -8,8 +8,8 @@ import xarray as xr
 from jaxtyping import PRNGKeyArray
 from matplotlib.figure import Figure
 
-from heliostat.plots import styled
-from heliostat.protocol_api import run_protocol
+from heliostat.api.tracking import run_protocol
+from heliostat.plots.localization import styled
 from heliostat.scenario import load
 from heliostat.studies.estimators.pose import SWEEP
 from heliostat.studies.figures import COLOURS, LINES, legend_below

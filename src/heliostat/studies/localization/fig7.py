@@ -11,7 +11,7 @@ import xarray as xr
 from jaxtyping import Array, PRNGKeyArray
 from matplotlib.figure import Figure
 
-from heliostat.plots import styled
+from heliostat.plots.localization import styled
 from heliostat.studies.figures import COLOURS, LINES, curve, legend_below
 from heliostat.studies.localization import setup
 from heliostat.studies.study import Quantity, Study, Verdict, log10, mean_and_band

@@ -18,7 +18,7 @@ from heliostat.bounds.pose import error_bounds, pose_information
 from heliostat.protocol.errors import ErrorLevels, Errors, draw_errors
 from heliostat.rates.effective import eadr
 from heliostat.scenario import LocalizationScenario, load, scenario_text
-from heliostat.scene import LocalizationScene
+from heliostat.scene.localization import LocalizationScene
 
 SIDES = [4, 8, 16]
 """Square roots of N = 16, 64, 256."""

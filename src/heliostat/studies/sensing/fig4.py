@@ -16,8 +16,8 @@ from jaxtyping import PRNGKeyArray
 from matplotlib.figure import Figure
 
 from heliostat.design.reflect import design_reflection
-from heliostat.plots import styled
-from heliostat.sensing_scene import SensingScene
+from heliostat.plots.localization import styled
+from heliostat.scene.sensing import SensingScene
 from heliostat.studies.figures import legend_below, log_axis, median_curve
 from heliostat.studies.sensing import setup
 from heliostat.studies.sensing.setup import PASSIVE, PROPOSED, REFLECT, TRANSMIT, advantage

@@ -12,7 +12,7 @@ import xarray as xr
 from jaxtyping import PRNGKeyArray
 from matplotlib.figure import Figure
 
-from heliostat.plots import styled
+from heliostat.plots.localization import styled
 from heliostat.studies.figures import COLOURS, MARKS, legend_below, median_curve
 from heliostat.studies.sensing import setup
 from heliostat.studies.sensing.setup import advantage

@@ -18,8 +18,8 @@ from jaxtyping import PRNGKeyArray
 from matplotlib.figure import Figure
 
 from heliostat.design.cooperative import design_alternately
-from heliostat.design.course import descend_jointly
-from heliostat.plots import styled
+from heliostat.design.joint_descent import descend_jointly
+from heliostat.plots.localization import styled
 from heliostat.studies.figures import COLOURS, LINES, MARKS, legend_below, log_axis, median_curve
 from heliostat.studies.sensing import setup
 from heliostat.studies.sensing.setup import advantage

@@ -21,9 +21,9 @@ from heliostat.design.baselines import (
     transmit_only,
     with_passive_surfaces,
 )
-from heliostat.design.course import descend_jointly
+from heliostat.design.joint_descent import descend_jointly
 from heliostat.scenario import SensingScenario, load, scenario_text
-from heliostat.sensing_scene import SensingScene
+from heliostat.scene.sensing import SensingScene
 from heliostat.studies.figures import COLOURS, MARKS
 from heliostat.studies.study import decided, log10, paired_change
 

@@ -1,0 +1,405 @@
+"""The public functions that simulate what is received, and estimate from it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PRNGKeyArray
+from numpy.typing import ArrayLike
+
+from heliostat.api.localization import build, chosen_antennas
+from heliostat.api.sensing import checked_covariances, checked_reflections
+from heliostat.estimation.direction import cosine_grid, likeliest_direction
+from heliostat.estimation.pose import locate, match_pilots, place_grid
+from heliostat.estimation.triangulation import (
+    PARALLEL,
+    iterated_least_squares,
+    largest_sine,
+    stansfield,
+)
+from heliostat.observation.echoes import simulate_echo, transmitted_signal
+from heliostat.observation.pilots import band_bins
+from heliostat.observation.pilots import simulate_pilots as simulated
+from heliostat.scenario import AnyScenario, LocalizationScenario, SensingScenario, of_system
+from heliostat.scene.localization import LocalizationScene
+from heliostat.scene.sensing import SensingScene
+from heliostat.surface.passive import Steered
+
+
+@dataclass(frozen=True)
+class Pilots:
+    """What a user receives in one alignment stage."""
+
+    samples: np.ndarray
+    """Complex, [config, tx beam, rx beam, bin], with noise of variance N0. [√J]"""
+    frequency: np.ndarray
+    """Of each bin, from the carrier. [Hz]"""
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Where a user is, by its pilots."""
+
+    position: np.ndarray
+    """At the known height. [m]"""
+    heading: float
+    """[rad]"""
+    mirror_heading: float
+    """As likely: a linear array does not tell left from right. [rad]"""
+    gain: complex
+    """Of the link; the known one where it is known. [1]"""
+    clock: float
+    """Offset of the user's clock, as a distance; 0 where it is synchronized. [m]"""
+    covariance: np.ndarray
+    """Of x, y and heading, from the information at the estimate; ``inf`` on the diagonal where
+    there is none. [m², m rad, rad²]"""
+    snr: float
+    """Energy of the fitted pilots over the noise density. [1]"""
+    misfit: float
+    """Energy the model does not explain over what noise leaves: 1 if the model is right. [1]"""
+    fits: bool
+    """Whether ``misfit`` is within five standard deviations of 1."""
+    detected: bool
+    """Whether the pilots stand out of the noise; if not, the rest means nothing."""
+    converged: bool
+    """Whether the descent to the likeliest pose came to its end."""
+
+
+@dataclass(frozen=True)
+class Echoes:
+    """What the base station receives through each surface."""
+
+    samples: tuple[np.ndarray, ...]
+    """Complex, [pattern, antenna, snapshot] for each surface. [√W]"""
+    transmitted: tuple[np.ndarray, ...]
+    """What was sent, likewise. [√W]"""
+
+
+@dataclass(frozen=True)
+class Directions:
+    """Where the target is seen from each surface."""
+
+    angles: np.ndarray
+    """Elevation and azimuth. [surface, 2] [rad]"""
+    covariance: np.ndarray
+    """Of both, from the information at the estimate. [surface, 2, 2] [rad²]"""
+    target_gain: np.ndarray
+    """[surface] [1]"""
+    snr: np.ndarray
+    """Of the matched filter's output. [surface] [1]"""
+    misfit: np.ndarray
+    """Energy the model does not explain over what noise leaves. [surface] [1]"""
+    fits: np.ndarray
+    """Whether that is within five standard deviations of 1. [surface]"""
+    detected: np.ndarray
+    """Whether the echo stands out of the noise. [surface]"""
+    converged: np.ndarray
+    """[surface]"""
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where lines of sight meet."""
+
+    position: np.ndarray
+    """[m]"""
+    covariance: np.ndarray
+    """By the directions' covariances. [m²]"""
+    converged: bool
+
+
+def _key(scenario: AnyScenario, key: PRNGKeyArray | None) -> PRNGKeyArray:
+    return jax.random.key(scenario.link.seed) if key is None else key
+
+
+@partial(jax.jit, static_argnums=1)
+def _pilots(
+    scene: LocalizationScene, antennas: int, frequency: Array, clock: Array, key: PRNGKeyArray
+) -> Array:
+    return simulated(scene, antennas, frequency, clock=clock, key=key)
+
+
+def simulate_pilots(
+    scenario: AnyScenario,
+    active_antennas: int | None = None,
+    *,
+    bins: int = 16,
+    clock: float = 0.0,
+    key: PRNGKeyArray | None = None,
+) -> Pilots:
+    """Pilots over all beam pairs, surface configurations and frequencies, noise included.
+
+    Args:
+        scenario: A loaded localization scenario.
+        active_antennas: :math:`N_B`; default as many as the period has time for.
+        bins: Frequencies that the flat band is sampled at; delays that differ by bins/bandwidth
+            look the same.
+        clock: Offset of the user's clock, as a distance. [m]
+        key: Of the noise; default ``link.seed``.
+
+    Raises:
+        TypeError: The scenario is not one of localization.
+        ValueError: ``active_antennas`` or ``bins`` is out of range.
+    """
+    scenario = of_system(scenario, LocalizationScenario, "simulate_pilots")
+    if isinstance(bins, bool) or bins != int(bins) or bins < 2:
+        raise ValueError(f"bins is {bins}; it takes a whole number from 2 on to see a delay.")
+    scene, antennas = build(scenario), int(chosen_antennas(scenario, active_antennas))
+    frequency = band_bins(scene.link.bandwidth, bins)
+    samples = _pilots(scene, antennas, frequency, jnp.asarray(clock), _key(scenario, key))
+    return Pilots(np.asarray(samples), np.asarray(frequency))
+
+
+def as_received(scene: LocalizationScene) -> LocalizationScene:
+    """What the receiver knows: a gain it does not know is one, its pose straight ahead.
+
+    Args:
+        scene: As it is.
+    """
+    ahead = scene.surface.position + scene.surface.array.normal
+    place = jnp.append(ahead[:2], scene.user.position[2])
+    known = scene.with_user(place, jnp.zeros(()))
+    if scene.link.gain_known:
+        return known
+    return eqx.tree_at(lambda s: s.link.gain, known, jnp.ones((), dtype=complex))
+
+
+def estimate_pose(
+    scenario: AnyScenario,
+    pilots: Pilots,
+    *,
+    farthest: float | None = None,
+    believed_heading: float | None = None,
+) -> Pose:
+    """Likeliest position and heading of a user, from its pilots and nothing else.
+
+    The scenario's own user position and heading are not used, nor a gain that is unknown; only
+    where ``surface.focus`` is not given, they tell where the surface is steered.
+
+    Args:
+        scenario: A loaded localization scenario.
+        pilots: See `simulate_pilots`.
+        farthest: Distance from the surface up to which the user may be; default as far as the
+            bins tell delays apart. [m]
+        believed_heading: Of the two headings that are as likely, the nearer to this comes first;
+            default the one with which the wave travels to the left of the array's axis. [rad]
+
+    Raises:
+        TypeError: The scenario is not one of localization.
+        ValueError: The pilots have another shape than the scenario asks for, or hold numbers that
+            are not finite, or ``farthest`` is beyond what the bins tell apart.
+    """
+    scenario = of_system(scenario, LocalizationScenario, "estimate_pose")
+    scene = as_received(build(scenario))
+    samples, frequency = np.asarray(pilots.samples), np.asarray(pilots.frequency)
+    alignment = scene.surface.alignment
+    configurations = len(alignment.offset if isinstance(alignment, Steered) else alignment.phase)
+    shape = samples.shape
+    sound = (
+        samples.ndim == 4
+        and shape[0] == configurations
+        and 1 <= shape[1] <= scenario.base_station.antennas
+        and shape[2:] == (scenario.user.antennas, frequency.size)
+    )
+    if not sound:
+        raise ValueError(
+            f"pilots.samples has the shape {shape}; {scenario.name} needs ({configurations} "
+            f"configurations, 1 to {scenario.base_station.antennas} active antennas, "
+            f"{scenario.user.antennas}, {frequency.size}), the last two being user.antennas and "
+            "the length of pilots.frequency."
+        )
+    if not (np.isfinite(samples).all() and np.isfinite(frequency).all()):
+        raise ValueError("pilots holds numbers that are not finite.")
+    at = jnp.asarray(frequency)
+    heading = None if believed_heading is None else jnp.asarray(float(believed_heading))
+    grid = place_grid(scene, frequency.size, farthest)
+    found = locate(scene, match_pilots(scene, jnp.asarray(samples), at), at, grid, heading)
+    return Pose(
+        position=np.asarray(found.position),
+        heading=float(found.heading),
+        mirror_heading=float(found.mirror_heading),
+        gain=complex(found.gain),
+        clock=float(found.clock),
+        covariance=np.asarray(found.covariance),
+        snr=float(found.snr),
+        misfit=float(found.misfit),
+        fits=bool(found.fits),
+        detected=bool(found.detected),
+        converged=bool(found.converged),
+    )
+
+
+def simulate_echoes(
+    scenario: AnyScenario,
+    covariance: ArrayLike | Sequence[ArrayLike],
+    reflection: ArrayLike | Sequence[ArrayLike],
+    *,
+    neglect_reradiated: bool = False,
+    key: PRNGKeyArray | None = None,
+) -> Echoes:
+    """What the base station receives through each surface, noise included.
+
+    Every surface's share of ``dwell.symbols``, and every pattern's share of that, is rounded down
+    to whole snapshots.
+
+    Args:
+        scenario: A loaded sensing scenario.
+        covariance: As for `direction_bounds`. [W]
+        reflection: Likewise. [1]
+        neglect_reradiated: Leave out the surfaces' noise that returns by way of the target, as the
+            bounds do.
+        key: Of the noise; default ``link.seed``.
+
+    Raises:
+        TypeError: The scenario is not one of sensing.
+        ValueError: As for `direction_bounds`.
+    """
+    scenario = of_system(scenario, SensingScenario, "simulate_echoes")
+    settings = checked_reflections(scenario, reflection)
+    sent = checked_covariances(scenario, covariance, settings)
+    scene, root = scenario.build(), _key(scenario, key)
+    samples, transmitted = [], []
+    for i, (psi, covar) in enumerate(zip(settings, sent, strict=True)):
+        snapshots = max(1, scenario.dwell.symbols // (scene.n_surfaces * len(psi)))
+        signal = jax.vmap(partial(transmitted_signal, snapshots=snapshots))(covar)
+        own = jax.random.fold_in(root, i)
+        samples.append(_echoes(scene, i, psi, signal, neglect_reradiated, own))
+        transmitted.append(np.asarray(signal))
+    return Echoes(tuple(samples), tuple(transmitted))
+
+
+def _echoes(
+    scene: SensingScene,
+    index: int,
+    reflection: Array,
+    signal: Array,
+    neglect_reradiated: bool,
+    key: PRNGKeyArray,
+) -> np.ndarray:
+    def pattern(psi: Array, sent: Array, own: PRNGKeyArray) -> Array:
+        return simulate_echo(
+            scene.link(index),
+            psi,
+            scene.angles()[index],
+            scene.target_gain[index],
+            sent,
+            neglect_reradiated=neglect_reradiated,
+            key=own,
+        )
+
+    keys = jax.random.split(key, len(reflection))
+    return np.asarray(jax.vmap(pattern)(reflection, signal, keys))
+
+
+def estimate_direction(
+    scenario: AnyScenario, echoes: Echoes, reflection: ArrayLike | Sequence[ArrayLike]
+) -> Directions:
+    """Likeliest direction of the target at each surface, from its echoes and nothing else.
+
+    Args:
+        scenario: A loaded sensing scenario; its target's position is not used.
+        echoes: See `simulate_echoes`.
+        reflection: As the surfaces were set. [1]
+
+    Raises:
+        TypeError: The scenario is not one of sensing.
+        ValueError: An array has another shape than the scenario asks for.
+    """
+    scenario = of_system(scenario, SensingScenario, "estimate_direction")
+    settings = checked_reflections(scenario, reflection)
+    scene, found = scenario.build(), []
+    counts = (len(echoes.samples), len(echoes.transmitted))
+    if counts != (len(settings),) * 2:
+        raise ValueError(
+            f"echoes have {counts[0]} surfaces received and {counts[1]} sent; {scenario.name} has "
+            f"{len(settings)}."
+        )
+    for i, psi in enumerate(settings):
+        samples, sent = np.asarray(echoes.samples[i]), np.asarray(echoes.transmitted[i])
+        wanted = (len(psi), scenario.base_station.antennas)
+        if samples.shape != sent.shape or samples.shape[:2] != wanted:
+            raise ValueError(
+                f"echoes of surface {i} have the shapes {samples.shape} received and {sent.shape} "
+                f"sent; {scenario.name} needs {wanted} and the snapshots for both: patterns, "
+                "base_station.antennas."
+            )
+        link = scene.link(i)
+        grid = cosine_grid(link.array)
+        found.append(likeliest_direction(link, psi, jnp.asarray(sent), jnp.asarray(samples), grid))
+
+    def column(name: str) -> np.ndarray:
+        return np.stack([np.asarray(getattr(each, name)) for each in found])
+
+    return Directions(
+        angles=column("angles"),
+        covariance=column("covariance"),
+        target_gain=column("target_gain"),
+        snr=column("snr"),
+        misfit=column("misfit"),
+        fits=column("fits"),
+        detected=column("detected"),
+        converged=column("converged"),
+    )
+
+
+def triangulate(
+    scenario: AnyScenario,
+    angles: ArrayLike,
+    covariance: ArrayLike,
+    method: str = "least_squares",
+) -> Position:
+    """A target's position from its directions at two surfaces or more.
+
+    Args:
+        scenario: A loaded sensing scenario.
+        angles: Elevation and azimuth at each surface. [surface, 2] [rad]
+        covariance: Of both. [surface, 2, 2] [rad²]
+        method: "least_squares" for iterated weighted least squares, "stansfield" for the linear
+            method.
+
+    Raises:
+        TypeError: The scenario is not one of sensing.
+        ValueError: The method is unknown, an array has another shape than the scenario asks for or
+            is no covariance, or the lines of sight do not meet in one place before the surfaces.
+    """
+    scenario = of_system(scenario, SensingScenario, "triangulate")
+    methods: dict[str, Any] = {"least_squares": iterated_least_squares, "stansfield": stansfield}
+    if method not in methods:
+        raise ValueError(f"method is {method!r}; it may be {' or '.join(map(repr, methods))}.")
+    count = len(scenario.surfaces)
+    if count < 2:
+        raise ValueError(f"{scenario.name} has 1 surface; lines of sight meet from 2 on.")
+    seen, spread = np.asarray(angles, dtype=float), np.asarray(covariance, dtype=float)
+    for name, array, shape in (
+        ("angles", seen, (count, 2)),
+        ("covariance", spread, (count, 2, 2)),
+    ):
+        if array.shape != shape or not np.isfinite(array).all():
+            raise ValueError(
+                f"{name} has the shape {array.shape}; {scenario.name} needs {shape}, all finite."
+            )
+    if not np.allclose(spread, np.swapaxes(spread, 1, 2), rtol=1e-6, atol=0.0):
+        raise ValueError("covariance is not symmetric.")
+    if np.linalg.eigvalsh(spread).min() <= 0:
+        raise ValueError("covariance has an eigenvalue that is not positive.")
+    scene = scenario.build()
+    sine = float(largest_sine(scene, jnp.asarray(seen)))
+    if sine < PARALLEL:
+        raise ValueError(
+            f"The lines of sight differ by {np.degrees(np.arcsin(sine)):.2g} degrees at most: the "
+            "target is on the line through the surfaces, or very far away; use a surface that "
+            "sees it from the side."
+        )
+    found = eqx.filter_jit(methods[method])(scene, jnp.asarray(seen), jnp.asarray(spread))
+    if bool(found.behind.any()):
+        which = ", ".join(str(i) for i in np.flatnonzero(np.asarray(found.behind)))
+        raise ValueError(
+            f"The lines of sight diverge: they are nearest to each other behind surface {which}; "
+            "at least one direction is wrong."
+        )
+    return Position(np.asarray(found.position), np.asarray(found.covariance), bool(found.converged))

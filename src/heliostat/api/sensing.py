@@ -1,0 +1,405 @@
+"""The public functions on sensing scenarios: numbers in, frozen results out, units with each."""
+
+from collections.abc import Sequence, Sized
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, PRNGKeyArray
+from numpy.typing import ArrayLike
+
+from heliostat.bounds.direction import (
+    DirectionBound,
+    direction_bound,
+    position_bound,
+    scene_information,
+)
+from heliostat.bounds.fisher import Identifiability
+from heliostat.design.cooperative import RegionDesign, random_phases
+from heliostat.design.cooperative import design_beamforming as design_both
+from heliostat.design.cooperative import design_for_region as design_everywhere
+from heliostat.design.reflect import design_reflection as design_coefficients
+from heliostat.design.result import BeamformingDesign
+from heliostat.design.transmit import design_transmit as design_structured
+from heliostat.geometry.frames import Scalar
+from heliostat.scenario import AnyScenario, SensingScenario, of_system
+from heliostat.scenario.sensing.build import moved_target
+from heliostat.scene.sensing import SensingScene
+
+TransmitMethod: TypeAlias = Literal["structured", "sdp"]
+Method: TypeAlias = Literal["direct", "sdr"]
+Criterion: TypeAlias = Literal["worst", "mean"]
+Patterns: TypeAlias = tuple[Complex[Array, "pattern _"], ...]
+Covariances: TypeAlias = tuple[Complex[Array, "pattern tx tx"], ...]
+
+
+@dataclass(frozen=True)
+class DirectionBounds:
+    """How well a target's direction at each surface, and its position, can be estimated."""
+
+    crb: np.ndarray
+    r"""The sensing paper's :math:`\mathrm{tr}\,F_l^{-1}`, eq. (15), ``inf`` where an angle has no
+    bound. [surface] [rad²]"""
+    direction_std: np.ndarray
+    """Least standard deviation of elevation and azimuth. [surface, 2] [rad]"""
+    snr: np.ndarray
+    """Of the matched filter's output; below some 20 dB estimators miss the bounds. [surface] [1]"""
+    lost: tuple[tuple[str, ...], ...]
+    """Angles without a bound, by surface: "elevation", "azimuth", both or none."""
+    position_bound: float
+    """Least root mean square error of the position from all surfaces, ``inf`` if there is none.
+    [m]"""
+    unidentifiable: np.ndarray
+    """Unit vectors along which the target can move without any trace in the echoes, a row each."""
+
+    @property
+    def identifiable(self) -> bool:
+        """Whether the position can be told at all."""
+        return bool(np.isfinite(self.position_bound))
+
+    @property
+    def reason(self) -> str:
+        """Why bounds are infinite; empty where none is."""
+        sentences = [
+            f"Surface {i} cannot tell {' and '.join(names)}."
+            for i, names in enumerate(self.lost)
+            if names
+        ]
+        if not self.identifiable:
+            moves = "; ".join(f"({x:+.3g}, {y:+.3g}, {z:+.3g})" for x, y, z in self.unidentifiable)
+            sentences.append(f"Moves of the target along {moves} leave the echoes as they are.")
+        return " ".join(sentences)
+
+    def _repr_html_(self) -> str:
+        head = "<tr><th>surface</th><th>elevation</th><th>azimuth</th><th>SNR</th></tr>"
+        rows = "".join(
+            f"<tr><td>{i}</td><td>{elevation:.4g} rad</td><td>{azimuth:.4g} rad</td>"
+            f"<td>{10 * np.log10(max(snr, 1e-300)):.4g} dB</td></tr>"
+            for i, ((elevation, azimuth), snr) in enumerate(
+                zip(self.direction_std, self.snr, strict=True)
+            )
+        )
+        position = f"position: {self.position_bound:.4g} m"
+        told = f"{position}. {self.reason}" if self.reason else position
+        return f"<table>{head}{rows}</table><p>{told}</p>"
+
+
+def direction_bounds(
+    scenario: AnyScenario,
+    covariance: ArrayLike | Sequence[ArrayLike],
+    reflection: ArrayLike | Sequence[ArrayLike],
+    *,
+    key: PRNGKeyArray | None = None,
+) -> DirectionBounds:
+    r"""Bounds on the target's direction at each surface, paper eqs. (14)-(16), and on its position.
+
+    The patterns of a surface share its part of the dwell equally. Powers are not checked: bounds
+    exist for any transmitted signal.
+
+    Args:
+        scenario: A loaded sensing scenario.
+        covariance: Of the transmitted signal, :math:`R_l`: [surface, tx, tx], or [surface,
+            pattern, tx, tx]. [W]
+        reflection: Coefficients :math:`\psi_l`: [surface, element], or [surface, pattern,
+            element]; for surfaces of different size a list with one array each. [1]
+        key: For channels; default ``link.seed``.
+
+    Raises:
+        TypeError: The scenario is not one of sensing.
+        ValueError: An array has another shape than the scenario asks for, or holds numbers that
+            are not finite, or a covariance is none.
+    """
+    scenario = of_system(scenario, SensingScenario, "direction_bounds")
+    settings = checked_reflections(scenario, reflection)
+    sent = checked_covariances(scenario, covariance, settings)
+    bounds, (deviation, seen) = _bounds(scenario.build(key), sent, settings)
+    return DirectionBounds(
+        crb=np.asarray([bound.crb for bound in bounds]),
+        direction_std=np.asarray([bound.direction_std for bound in bounds]),
+        snr=np.asarray([bound.snr for bound in bounds]),
+        lost=tuple(tuple(bound.lost_names()) for bound in bounds),
+        position_bound=float(deviation),
+        unidentifiable=np.asarray(seen.directions)[np.asarray(seen.lost)],
+    )
+
+
+@jax.jit
+def _bounds(
+    scene: SensingScene, covariance: Covariances, reflection: Patterns
+) -> tuple[tuple[DirectionBound, ...], tuple[Scalar, Identifiability]]:
+    directions = scene_information(scene, covariance, reflection)
+    return tuple(direction_bound(d) for d in directions), position_bound(scene, directions)
+
+
+def design_transmit(
+    scenario: AnyScenario,
+    reflection: ArrayLike | Sequence[ArrayLike],
+    method: TransmitMethod = "structured",
+    *,
+    key: PRNGKeyArray | None = None,
+) -> BeamformingDesign:
+    r"""Transmit covariances of least worst CRB for surfaces that are set, paper's (P2), eq. (18).
+
+    Args:
+        scenario: A loaded sensing scenario; its ``dwell.min_snr`` is kept.
+        reflection: Coefficients :math:`\psi_l`, one pattern each: [surface, element], or a list
+            with one array each. [1]
+        method: "structured" solves the reduced problem, "sdp" the paper's program by CVXPY.
+        key: For channels; default ``link.seed``.
+
+    Raises:
+        TypeError: The scenario is not one of sensing.
+        ValueError: The method is unknown, an array has another shape than the scenario asks for,
+            or no covariance keeps every constraint.
+    """
+    scenario = of_system(scenario, SensingScenario, "design_transmit")
+    settings = checked_reflections(scenario, reflection)
+    for i, patterns in enumerate(settings):
+        if len(patterns) != 1:
+            raise ValueError(
+                f"reflection[{i}] has {len(patterns)} patterns; design_transmit is for 1."
+            )
+    scene, single = scenario.build(key), tuple(patterns[0] for patterns in settings)
+    min_snr = scenario.dwell.least_snr
+    if method == "structured":
+        return design_structured(scene, single, min_snr=min_snr)
+    if method == "sdp":
+        # Loading CVXPY takes longer than most designs.
+        from heliostat.design.transmit_sdp import design_transmit_sdp  # noqa: PLC0415
+
+        return design_transmit_sdp(scene, single, min_snr=min_snr)
+    raise ValueError(f"method is {method!r}; it may be 'structured' or 'sdp'.")
+
+
+def design_reflection(
+    scenario: AnyScenario,
+    covariance: ArrayLike | Sequence[ArrayLike],
+    method: Method = "direct",
+    *,
+    key: PRNGKeyArray | None = None,
+    seed: int = 0,
+) -> BeamformingDesign:
+    r"""Coefficients of least worst CRB for covariances that are chosen, the paper's (P3), eq. (23).
+
+    Args:
+        scenario: A loaded sensing scenario; its ``dwell.patterns`` and ``dwell.min_snr`` are kept.
+        covariance: Of the transmitted signal, :math:`R_l`: [surface, tx, tx], or [surface,
+            pattern, tx, tx]. [W]
+        method: "direct" descends, "sdr" is the paper's semidefinite relaxation with Gaussian
+            randomisation, from random phases; it knows one pattern only.
+        key: For channels; default ``link.seed``.
+        seed: Of starts and random vectors.
+
+    Raises:
+        TypeError: The scenario is not one of sensing.
+        ValueError: The method is unknown or cannot do the scenario's patterns, an array has
+            another shape than the scenario asks for, the covariances send more than the base
+            station may, or no coefficients were found that keep every constraint.
+    """
+    scenario = of_system(scenario, SensingScenario, "design_reflection")
+    patterns, min_snr = _patterns_for(scenario, method), scenario.dwell.least_snr
+    each = checked_covariances(scenario, covariance, [range(patterns)] * len(scenario.surfaces))
+    sent = jnp.stack(each)
+    spent, allowed = float(jnp.real(jnp.einsum("...ii->...", sent)).mean()), scenario.base_station
+    if spent > allowed.power * (1 + 1e-9):
+        raise ValueError(
+            f"covariance sends {spent:.6g} W in the mean over the dwell, base_station.power of "
+            f"{scenario.name} is {allowed.power:.6g} W; multiply it by at most "
+            f"{allowed.power / spent:.6g}."
+        )
+    scene = scenario.build(key)
+    if method == "direct":
+        return design_coefficients(scene, sent, patterns=patterns, min_snr=min_snr, seed=seed)
+    from heliostat.design.reflect_sdr import design_reflection_sdr  # noqa: PLC0415
+
+    begun = tuple(psi[0] for psi in random_phases(scene, seed))
+    return design_reflection_sdr(scene, sent[:, 0], begun, min_snr=min_snr, seed=seed)
+
+
+def design_beamforming(
+    scenario: AnyScenario,
+    method: Method = "direct",
+    *,
+    key: PRNGKeyArray | None = None,
+    seed: int = 0,
+) -> BeamformingDesign:
+    r"""What the base station sends and how the surfaces are set, the paper's (P1), eq. (17).
+
+    Args:
+        scenario: A loaded sensing scenario; its ``dwell.patterns`` and ``dwell.min_snr`` are kept.
+            The design is for its ``target.position``.
+        method: "direct" designs covariances and coefficients together, "sdr" is the paper's
+            alternation with semidefinite programs; it knows one pattern only.
+        key: For channels; default ``link.seed``.
+        seed: Of all that is random in the design.
+
+    Returns:
+        ``covariance``, ``reflection``, their bounds, the slack of every constraint, and the gap to
+        a lower bound that no design passes. With several patterns, covariances are [surface,
+        pattern, tx, tx] and coefficients [pattern, element] for each surface.
+
+    Raises:
+        TypeError: The scenario is not one of sensing.
+        ValueError: The method is unknown or cannot do the scenario's patterns, or no design was
+            found that keeps every constraint.
+    """
+    scenario = of_system(scenario, SensingScenario, "design_beamforming")
+    return design_both(
+        scenario.build(key),
+        method=method,
+        patterns=_patterns_for(scenario, method),
+        min_snr=scenario.dwell.least_snr,
+        seed=seed,
+    )
+
+
+def design_for_region(
+    scenario: AnyScenario,
+    positions: ArrayLike,
+    criterion: Criterion = "worst",
+    *,
+    key: PRNGKeyArray | None = None,
+    seed: int = 0,
+) -> RegionDesign:
+    """One design for all positions where the target may be, rather than for one that is known.
+
+    The gains of a target elsewhere follow the scenario's law, see
+    `heliostat.scenario.sensing.build.moved_target`.
+
+    Args:
+        scenario: A loaded sensing scenario; its ``dwell.patterns`` and ``dwell.min_snr`` are kept
+            at every position.
+        positions: Of the target: [position, 3]. [m]
+        criterion: Whether the worst or the mean CRB over the positions is made small.
+        key: For channels; default ``link.seed``.
+        seed: Of all that is random in the design.
+
+    Returns:
+        The one design as it is seen from each position, ``worst_crb``, ``mean_crb`` and ``gap``.
+
+    Raises:
+        TypeError: The scenario is not one of sensing.
+        ValueError: The criterion is unknown, the positions are none or not in front of every
+            surface, or no design was found that keeps every constraint everywhere.
+    """
+    scenario = of_system(scenario, SensingScenario, "design_for_region")
+    if criterion not in get_args(Criterion):
+        raise ValueError(f"criterion is {criterion!r}; it may be 'worst' or 'mean'.")
+    places = _positions(scenario, positions)
+    scene = scenario.build(key)
+    return design_everywhere(
+        [moved_target(scene, jnp.asarray(place)) for place in places],
+        criterion=criterion,
+        patterns=scenario.dwell.patterns,
+        min_snr=scenario.dwell.least_snr,
+        seed=seed,
+    )
+
+
+def _patterns_for(scenario: SensingScenario, method: str) -> int:
+    """How many patterns a design has; the paper's own methods have one."""
+    if method not in get_args(Method):
+        raise ValueError(f"method is {method!r}; it may be 'direct' or 'sdr'.")
+    patterns = scenario.dwell.patterns
+    if method == "sdr" and patterns != 1:
+        raise ValueError(
+            f"dwell.patterns of {scenario.name} is {patterns}, method 'sdr' designs 1 pattern "
+            "only; set dwell.patterns to 1, or take method 'direct'."
+        )
+    return patterns
+
+
+def _positions(scenario: SensingScenario, given: ArrayLike) -> np.ndarray:
+    """Where the target may be, [position xyz], in front of every surface. [m]"""
+    places = np.asarray(given, dtype=float)
+    if places.ndim != 2 or places.shape[1] != 3 or not len(places):
+        raise ValueError(
+            f"positions has the shape {places.shape}; it needs (position, 3), x, y, z in metres."
+        )
+    if not np.isfinite(places).all():
+        raise ValueError("positions holds numbers that are not finite.")
+    for i, surface in enumerate(scenario.surfaces):
+        ahead = (places - np.asarray(surface.position)) @ np.asarray(surface.facing)
+        if (behind := np.flatnonzero(ahead <= 0)).size:
+            place = ", ".join(f"{x:g}" for x in places[behind[0]])
+            raise ValueError(
+                f"positions[{behind[0]}] is ({place}), behind surfaces.{i} of {scenario.name}; "
+                "leave it out, or turn or move that surface."
+            )
+    return places
+
+
+def _entries(scenario: SensingScenario, given: Any, name: str, wanted: str) -> list[np.ndarray]:
+    """One complex array a surface."""
+    count = len(scenario.surfaces)
+    each = list(given) if isinstance(given, Sequence) or np.ndim(given) else []
+    if len(each) != count:
+        shape = getattr(given, "shape", (len(each),))
+        raise ValueError(
+            f"{name} has the shape {tuple(shape)}; {scenario.name} needs {wanted}, the first of "
+            f"length {count}."
+        )
+    entries = [np.asarray(entry, dtype=complex) for entry in each]
+    for i, entry in enumerate(entries):
+        if not np.isfinite(entry).all():
+            raise ValueError(f"{name}[{i}] holds numbers that are not finite.")
+    return entries
+
+
+def checked_reflections(scenario: SensingScenario, given: Any) -> tuple[Array, ...]:
+    """Coefficients by surface, [pattern element] each.
+
+    Args:
+        scenario: What they are for.
+        given: [surface, element] or [surface, pattern, element], or one array a surface. [1]
+
+    Raises:
+        ValueError: They have another shape than the scenario asks for, or are not finite.
+    """
+    settings = []
+    wanted = "(surface, element) or (surface, pattern, element)"
+    for i, entry in enumerate(_entries(scenario, given, "reflection", wanted)):
+        elements = scenario.elements[i]
+        patterns = entry[None] if entry.ndim == 1 else entry
+        if patterns.ndim != 2 or patterns.shape[1] != elements or not len(patterns):
+            raise ValueError(
+                f"reflection[{i}] has the shape {entry.shape}; {scenario.name} needs "
+                f"({elements},) or (patterns, {elements}): the elements of surface {i}."
+            )
+        settings.append(jnp.asarray(patterns))
+    return tuple(settings)
+
+
+def checked_covariances(
+    scenario: SensingScenario,
+    given: Any,
+    settings: Sequence[Sized],
+) -> tuple[Array, ...]:
+    """Covariances by surface, [pattern tx tx] each; one without patterns serves all of them.
+
+    Args:
+        scenario: What they are for.
+        given: [surface, tx, tx] or [surface, pattern, tx, tx], or one array a surface. [W]
+        settings: As long, for each surface, as it has patterns, like its coefficients.
+
+    Raises:
+        ValueError: They have another shape than the scenario asks for, are not finite, or none.
+    """
+    sent, antennas = [], scenario.base_station.antennas
+    wanted = "(surface, tx, tx) or (surface, pattern, tx, tx)"
+    for i, entry in enumerate(_entries(scenario, given, "covariance", wanted)):
+        single, patterns = (antennas, antennas), (len(settings[i]), antennas, antennas)
+        if entry.shape not in (single, patterns):
+            raise ValueError(
+                f"covariance[{i}] has the shape {entry.shape}; {scenario.name} needs {single}, or "
+                f"{patterns} with an axis of patterns: the base station's antennas."
+            )
+        size = np.abs(entry).max()
+        if np.abs(entry - np.conj(np.swapaxes(entry, -1, -2))).max() > 1e-9 * size:
+            raise ValueError(f"covariance[{i}] is not Hermitian, so it is no covariance.")
+        if np.linalg.eigvalsh(entry).min() < -1e-9 * size * antennas:
+            raise ValueError(f"covariance[{i}] has a negative eigenvalue, so it is no covariance.")
+        sent.append(jnp.asarray(np.broadcast_to(entry, patterns)))
+    return tuple(sent)

@@ -1,0 +1,1 @@
+"""User-defined studies of any size."""

@@ -1,0 +1,163 @@
+"""The command line's hands: files written all or none, tables and progress on a terminal.
+
+Whatever is slow to import is imported by the function that needs it.
+"""
+
+import itertools
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import heliostat.reports.tables
+
+
+class UserError(ValueError):
+    """What was asked cannot be done; the message tells a person what to do instead."""
+
+
+# Writing -----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def staged(folder: Path) -> Iterator[Path]:
+    """A temporary folder; what is in it moves into ``folder`` at the end, unless anything fails.
+
+    Args:
+        folder: Where to write in the end.
+
+    Raises:
+        UserError: Nothing can be written there; told before the body runs.
+    """
+    new_homes: list[Path] = []
+    stage: Path | None = None
+    try:
+        try:
+            there = folder.is_dir()
+            home = folder if there else folder.parent
+            new_homes = [place for place in (home, *home.parents) if not place.exists()]
+            for place in (folder, *folder.parents):
+                if place.exists() and not place.is_dir():
+                    raise NotADirectoryError(None, f"{place} is a file")
+            home.mkdir(parents=True, exist_ok=True)
+            stage = home / f".heliostat-{os.urandom(4).hex()}"
+            stage.mkdir()
+            yield stage
+            if there:
+                for file in stage.iterdir():  # all or none: look before the first is moved
+                    if (folder / file.name).is_dir():
+                        raise IsADirectoryError(None, f"{folder / file.name} is a folder")
+                for file in stage.iterdir():
+                    os.replace(file, folder / file.name)
+            else:
+                stage.rename(folder)
+        finally:
+            if stage is not None:
+                shutil.rmtree(stage, ignore_errors=True)
+            for place in new_homes:  # empty ones only
+                with suppress(OSError):
+                    place.rmdir()
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(
+            f"--out {folder}: cannot be written ({reason}); give another folder."
+        ) from None
+
+
+# Showing -----------------------------------------------------------------------------------------
+
+
+def show(table: "heliostat.reports.tables.Table") -> None:
+    """Print a table that has lines.
+
+    Args:
+        table: What to print.
+    """
+    if table.lines:
+        title = f"{table.title}, {table.aside}" if table.aside else table.title
+        print_table(title, list(table.heads), table.texts)
+
+
+def print_table(title: str, heads: list[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table, with colours if a terminal shows it.
+
+    Args:
+        title: Above it.
+        heads: Of the columns; none for a plain list.
+        rows: Their cells.
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE, show_header=bool(heads), leading=len(heads) and 1)
+    for head in heads:
+        table.add_column(head)
+    for row in rows:
+        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
+    Console().print(Text(title, style="bold"), table)
+
+
+_STYLES = {"yes": "green", "no": "red"}
+
+
+@contextmanager
+def waiting(message: str) -> Iterator[None]:
+    """Something that moves on a terminal while the body runs.
+
+    Args:
+        message: Beside it.
+    """
+    from rich.console import Console
+
+    with Console(stderr=True).status(message):
+        yield
+
+
+@contextmanager
+def progress(delay: float = 0.0) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for each name that is told as (name, done, total), on a terminal.
+
+    Args:
+        delay: Show it only once the body takes longer. [s]
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda name, done, total: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    bar = Progress(*columns, TimeElapsedColumn(), console=console, transient=True)
+    tasks: dict[str, Any] = {}
+    begun = time.monotonic()
+
+    def tell(name: str, done: int, total: int) -> None:
+        if name not in tasks:
+            tasks[name] = bar.add_task(name, total=total)
+        bar.update(tasks[name], completed=done)
+        if time.monotonic() - begun >= delay:
+            bar.start()
+
+    try:
+        yield tell
+    finally:
+        bar.stop()
+
+
+def first_sentence(text: str) -> str:
+    """The first sentence of the comment at the top of a scenario.
+
+    Args:
+        text: Of the scenario.
+    """
+    lines = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
+    comment = " ".join(line.lstrip("# ") for line in lines)
+    return re.split(r"(?<=\w\w\.) ", comment, maxsplit=1)[0]

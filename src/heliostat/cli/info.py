@@ -1,0 +1,76 @@
+"""Commands that write or list texts: new, schema, list, cite."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from heliostat.cli.console import (
+    UserError,
+    first_sentence,
+    print_table,
+)
+
+if TYPE_CHECKING:
+    pass
+
+
+def new(
+    file: Annotated[Path, typer.Argument(help="Where to write it, e.g. hall.yaml.")],
+    system: Annotated[
+        Literal["localization", "sensing"], typer.Option(help="What the scenario describes.")
+    ] = "localization",
+) -> None:
+    """Write a scenario to start from, every key with its meaning, unit and default.
+
+    Example: heliostat new hall.yaml
+    """
+    from heliostat.scenario import template_text
+
+    try:
+        with file.open("x", encoding="utf-8") as opened:
+            opened.write(template_text(system))
+    except FileExistsError:
+        raise UserError(f"{file}: exists already; give another name.") from None
+    except OSError as error:
+        raise UserError(
+            f"{file}: cannot be written ({error.strerror}); give another name."
+        ) from None
+    typer.echo(f"Wrote {file}. Change it, then: heliostat run {file}")
+
+
+def schema() -> None:
+    """Print the JSON Schema of scenario files, for editors that complete and check.
+
+    Example: heliostat schema > scenario.schema.json
+    """
+    from heliostat.scenario import scenario_schema
+
+    typer.echo(json.dumps(scenario_schema(), indent=2))
+
+
+def list_command() -> None:
+    """List the scenarios and the studies that come with heliostat.
+
+    Example: heliostat list
+    """
+    from heliostat import studies
+    from heliostat.scenario import scenario_names, scenario_text
+
+    scenarios = {name: first_sentence(scenario_text(name)) for name in scenario_names()}
+    print_table("Scenarios, for heliostat run, map and track", [], scenarios.items())
+    for system, figures in studies.NAMES.items():
+        titles = [studies.find(f"{system}/{figure}").title for figure in figures]
+        title = f"Studies, for heliostat reproduce {system} and sweep {system}/NAME"
+        print_table(title, [], zip(figures, titles, strict=True))
+
+
+def cite() -> None:
+    """Print BibTeX of heliostat and of the papers whose systems it has.
+
+    Example: heliostat cite >> references.bib
+    """
+    from heliostat.provenance import citation
+
+    typer.echo(citation(), nl=False)

@@ -1,0 +1,121 @@
+"""How far a long study is: a bar on a terminal, plain lines elsewhere, events for programs."""
+
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import typer
+
+if TYPE_CHECKING:
+    from heliostat.batch.run import Tally
+
+Watch: TypeAlias = "Callable[[Tally], None]"
+
+EVENT_SECONDS, LINE_SECONDS = 1.0, 10.0
+"""At least so long between two events, or two plain lines."""
+
+
+def duration(seconds: float) -> str:
+    """A time for people, e.g. 3 h 20 min.
+
+    Args:
+        seconds: [s]
+    """
+    if not math.isfinite(seconds):
+        return "unknown"
+    if seconds < 10:
+        return f"{seconds:.2g} s"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    hours = round(seconds / 3600)
+    if hours < 48:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def told(tally: "Tally") -> str:
+    """How far it is, in a line.
+
+    Args:
+        tally: So far.
+    """
+    pace = f", {tally.rate:.3g} trials/s" if tally.rate else ""
+    left = f", {duration(tally.seconds_left)} left" if tally.rate and tally.missing else ""
+    failures = f", {tally.failures} failed" if tally.failures else ""
+    return (
+        f"{tally.points_done} of {tally.points} points, {tally.trials_done} of {tally.trials} "
+        f"trials{pace}{left}{failures}"
+    )
+
+
+def event(kind: str, tally: "Tally", **more: Any) -> None:
+    """Print one event as a line of JSON.
+
+    Args:
+        kind: What happened: begin, progress, end or stopped.
+        tally: So far.
+        more: What else is to be said.
+    """
+    left = tally.seconds_left
+    facts = {
+        "event": kind,
+        "points": tally.points,
+        "points_done": tally.points_done,
+        "trials": tally.trials,
+        "trials_done": tally.trials_done,
+        "trials_computed": tally.computed,
+        "trials_per_second": tally.rate,
+        "seconds_left": left if math.isfinite(left) else None,
+        "failures": tally.failures,
+        "chunks_damaged": tally.damaged,
+    }
+    typer.echo(json.dumps(facts | more, allow_nan=False))
+
+
+@contextmanager
+def watching(name: str, as_json: bool) -> Iterator[Watch]:
+    """Something to tell the tally to, that shows it as fits where it goes.
+
+    Args:
+        name: Of the study.
+        as_json: Print events.
+    """
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if as_json:
+        yield _every(EVENT_SECONDS, lambda tally: event("progress", tally))
+    elif not console.is_terminal:
+        yield _every(LINE_SECONDS, lambda tally: print(told(tally), file=sys.stderr, flush=True))
+    else:
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[told]}"))
+        with Progress(*columns, console=console, transient=True) as bar:
+            line = bar.add_task(name, total=None, told="starting")
+
+            def show(tally: "Tally") -> None:
+                text = told(tally) if tally.computed or not tally.missing else "starting"
+                bar.update(line, completed=tally.trials_done, total=tally.trials, told=text)
+
+            yield show
+
+
+def _every(seconds: float, tell: Watch) -> Watch:
+    """Tell no more often than that."""
+    last = -math.inf
+
+    def watch(tally: "Tally") -> None:
+        nonlocal last
+        if time.monotonic() - last >= seconds and tally.computed:
+            last = time.monotonic()
+            tell(tally)
+
+    return watch

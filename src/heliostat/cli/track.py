@@ -1,0 +1,233 @@
+"""The command that follows a user over many periods, or looks for a target over many dwells."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from heliostat.cli.console import (
+    UserError,
+    show,
+    staged,
+    waiting,
+)
+from heliostat.cli.options import (
+    LOCALIZATION,
+    SENSING,
+    BalanceOption,
+    ScenarioArgument,
+    SetOption,
+    WeightOption,
+    box_of,
+    check_weighing,
+    length_of,
+    overrides_of,
+    refuse_of_other_system,
+)
+
+if TYPE_CHECKING:
+    from heliostat.reports.target_search import Search
+    from heliostat.reports.tracking import Track
+    from heliostat.scenario import LocalizationScenario, SensingScenario
+
+MOST_DWELLS = 12
+"""Where nobody says."""
+
+
+def track(
+    scenario: ScenarioArgument,
+    walk: Annotated[
+        Path | None,
+        typer.Option(
+            "--track",
+            metavar="FILE.csv",
+            help="Where the user is in each period: columns x and y in metres and, if it turns, "
+            "heading_deg.",
+            rich_help_panel=LOCALIZATION,
+        ),
+    ] = None,
+    periods: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=100_000,
+            help="How many; default 50, or all of the track.",
+            rich_help_panel=LOCALIZATION,
+        ),
+    ] = None,
+    mobility: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LENGTH",
+            help='Without a track the user jumps up to so far in each period, e.g. "7 m"; default '
+            "the scenario's errors.mobility.",
+            rich_help_panel=LOCALIZATION,
+        ),
+    ] = None,
+    weight: WeightOption = None,
+    balance: BalanceOption = None,
+    invented_errors: Annotated[
+        bool,
+        typer.Option(
+            "--invented-errors",
+            help="Put the paper's uniform errors, the scenario's own, in place of estimates.",
+            rich_help_panel=LOCALIZATION,
+        ),
+    ] = False,
+    dwells: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=1000,
+            help=f"At most so many; default {MOST_DWELLS}.",
+            rich_help_panel=SENSING,
+        ),
+    ] = None,
+    accuracy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LENGTH",
+            help='End when the position is known so well, e.g. "0.2 m"; 0 m for all dwells. '
+            "Default what one dwell reaches that is designed for the target's true place.",
+            rich_help_panel=SENSING,
+        ),
+    ] = None,
+    region: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X0,X1,Y0,Y1,Z0,Z1",
+            help="Where the target may be, in metres; default a box before the surfaces as large "
+            "as their distance to the base station.",
+            rich_help_panel=SENSING,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder to write; default results/, the scenario's name and -track."),
+    ] = None,
+    settings: SetOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Follow a user over many periods, or look for a target over many dwells.
+
+    A user: pilots, estimate, data, next allocation; the surface is steered by what is really
+    estimated, and periods in which the user is lost are counted. A target: scan, estimate, design
+    for what is believed, until it is known well enough; what not knowing it costs is told.
+
+    Example: heliostat track localization-table-1 --periods 50 --mobility "7 m"
+
+    Example: heliostat track sensing-two-surfaces --region 0,14,8,22,-2,4
+    """
+    from heliostat.scenario import load
+
+    overrides = overrides_of(settings)
+    loaded = load(scenario, overrides)
+    folder = out or Path("results") / f"{loaded.name}-track"
+    if loaded.system == "localization":
+        refuse_of_other_system(loaded, dwells=dwells, accuracy=accuracy, region=region)
+        check_weighing(weight, balance)
+        if walk is not None and mobility is not None:
+            raise UserError("--track and --mobility: both are given; leave one out.")
+        radius = None if mobility is None else length_of("--mobility", mobility)
+        with staged(folder) as stage, waiting("Following the user"):
+            followed = _follow(
+                loaded, periods, walk, radius, weight, balance, invented_errors, overrides, stage
+            )
+        _tell_track(followed, folder, as_json)
+        return
+    refuse_of_other_system(
+        loaded,
+        track=walk,
+        periods=periods,
+        mobility=mobility,
+        weight=weight,
+        balance=balance,
+        **({"invented-errors": invented_errors} if invented_errors else {}),
+    )
+    goal = None if accuracy is None else length_of("--accuracy", accuracy)
+    box = box_of(region)
+    with staged(folder) as stage, waiting("Looking for the target"):
+        found = _search(loaded, dwells or MOST_DWELLS, goal, box, overrides, stage)
+    _tell_search(found, folder, as_json)
+
+
+def _follow(
+    scenario: "LocalizationScenario",
+    periods: int | None,
+    walk: Path | None,
+    mobility: float | None,
+    weight: float | None,
+    balance: float | None,
+    invented_errors: bool,
+    overrides: dict[str, str],
+    stage: Path,
+) -> "Track":
+    """Run the working process and write what came of it."""
+    from heliostat.api.tracking import TrackError
+    from heliostat.reports import tracking as tracking_report
+
+    try:
+        found = tracking_report.follow(
+            scenario,
+            periods,
+            file=walk,
+            mobility=mobility,
+            weight=weight,
+            balance=balance,
+            invented_errors=invented_errors,
+            overrides=overrides,
+        )
+    except TrackError as error:
+        raise UserError(str(error)) from None
+    tracking_report.write(found, stage)
+    return found
+
+
+def _tell_track(found: "Track", folder: Path, as_json: bool) -> None:
+    from heliostat.reports import tracking as tracking_report
+
+    if as_json:
+        document = tracking_report.document(found) | {"folder": str(folder)}
+        typer.echo(json.dumps(document, indent=2, allow_nan=False))
+        return
+    show(tracking_report.table(found))
+    for note in tracking_report.notes(found):
+        typer.echo(f"Note: {note}")
+    typer.echo(f"Wrote {folder}: path.png, periods.png, track.csv and track.nc.")
+
+
+def _search(
+    scenario: "SensingScenario",
+    dwells: int,
+    accuracy: float | None,
+    region: list[tuple[float, float]] | None,
+    overrides: dict[str, str],
+    stage: Path,
+) -> "Search":
+    """Look for the target and write what came of it."""
+    from heliostat.api.target_search import SearchError
+    from heliostat.reports import target_search as target_search_report
+
+    try:
+        found = target_search_report.search(
+            scenario, dwells, accuracy=accuracy, region=region, overrides=overrides
+        )
+    except SearchError as error:
+        raise UserError(str(error)) from None
+    target_search_report.write(found, stage)
+    return found
+
+
+def _tell_search(found: "Search", folder: Path, as_json: bool) -> None:
+    from heliostat.reports import target_search as target_search_report
+
+    if as_json:
+        document = target_search_report.document(found) | {"folder": str(folder)}
+        typer.echo(json.dumps(document, indent=2, allow_nan=False))
+        return
+    for table in target_search_report.tables(found):
+        show(table)
+    for note in target_search_report.notes(found):
+        typer.echo(f"Note: {note}")
+    typer.echo(f"Wrote {folder}: search.png, dwells.png, dwells.csv and dwells.nc.")

@@ -1,0 +1,91 @@
+"""Beamforming designs with one or several reflection patterns in each surface's share of the dwell.
+
+Whatever algorithm found a design, what is returned of it is computed here, by the bounds and by
+the power of paper eq. (7) alone, and every constraint is checked before anyone sees it.
+"""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex
+
+from heliostat.design.result import BeamformingDesign, Slack, constraint_slack, surface_bounds
+from heliostat.geometry.frames import Scalar
+from heliostat.scene.sensing import SensingScene
+
+TOLERANCE = 1e-9
+"""Relative violation of a constraint that counts as rounding."""
+
+
+class PatternDesign(BeamformingDesign):
+    """A design whose surfaces go through several patterns, each for an equal part of their time."""
+
+    covariance: Complex[Array, "surface pattern tx tx"]  # R_lk [W]
+    reflection: tuple[Complex[Array, "pattern _"], ...]  # psi_lk [1]
+
+
+def violation(scene: SensingScene, slack: Slack, min_snr: float | Scalar) -> str | None:
+    """The first constraint of paper eq. (17) that does not hold, in words; None if all do.
+
+    Args:
+        scene: The scene.
+        slack: What the constraints leave.
+        min_snr: Least SNR. [1]
+    """
+    if float(slack.transmit) < -TOLERANCE * float(scene.base_station.power):
+        return f"the base station sends {-float(slack.transmit):.3g} W more than it may"
+    for i, surface in enumerate(scene.surfaces):
+        power, amplitude, snr = (float(s[i]) for s in (slack.surface, slack.amplitude, slack.snr))
+        if power < -TOLERANCE * float(surface.power):
+            return f"surface {i} radiates {-power:.3g} W more than it may"
+        if amplitude < -TOLERANCE * float(surface.amplification):
+            return f"an element of surface {i} amplifies {-amplitude:.3g} more than it may"
+        if snr < -1e-6 * float(min_snr):
+            return (
+                f"the echo by surface {i} has an SNR of {float(min_snr) + snr:.4g}, "
+                f"{float(min_snr):.4g} are demanded"
+            )
+    return None
+
+
+def dwell_design(
+    scene: SensingScene,
+    covariance: Complex[Array, "surface pattern tx tx"],
+    reflection: tuple[Complex[Array, "pattern _"], ...],
+    *,
+    lower_bound: float | Scalar,
+    history: Sequence[float],
+    min_snr: float | Scalar,
+    code: int,
+) -> BeamformingDesign:
+    """The result of a design, or a ValueError that says which constraint it violates.
+
+    Args:
+        scene: The scene.
+        covariance: Of each surface and pattern. [W]
+        reflection: Of each surface and pattern. [1]
+        lower_bound: No design has a smaller worst CRB. [rad²]
+        history: Worst CRB after each step. [rad²]
+        min_snr: Least SNR. [1]
+        code: Index into `result.STATUS`.
+    """
+    bounds = surface_bounds(scene, reflection, covariance)
+    slack = constraint_slack(scene, reflection, covariance, bounds.snr, min_snr)
+    broken = violation(scene, slack, min_snr)
+    if broken is not None:
+        raise ValueError(f"no design that keeps every constraint was found: {broken}")
+    single = covariance.shape[1] == 1
+    kind = BeamformingDesign if single else PatternDesign
+    return kind(
+        covariance[:, 0] if single else covariance,
+        tuple(psi[0] for psi in reflection) if single else reflection,
+        bounds.crb,
+        bounds.direction_std,
+        bounds.snr,
+        jnp.asarray(min(float(lower_bound), float(jnp.max(bounds.crb)))),
+        slack,
+        jnp.asarray(np.asarray(history, dtype=float)),
+        jnp.asarray(len(history)),
+        jnp.asarray(code),
+    )

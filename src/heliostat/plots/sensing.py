@@ -1,0 +1,273 @@
+"""Pictures of sensing scenes, designs and maps: results in, figures out, no physics."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
+
+from heliostat.api.sensing import DirectionBounds
+from heliostat.maps.sensing import SensingMap, SensingQuantity
+from heliostat.plots.localization import (
+    BLOCKED,
+    BLUE,
+    BS_POINT,
+    GREEN,
+    GREY,
+    ORANGE,
+    POINT,
+    RED,
+    THICK,
+    Cells,
+    Marks,
+    Sketch,
+    draw_map,
+    draw_scene,
+    length_unit,
+    map_norm,
+    outline,
+    plain_ticks,
+    styled,
+    symbol_size,
+)
+from heliostat.scene.sensing import SensingScene
+from heliostat.units import to_db, to_dbm, to_deg
+
+MOST_PATTERNS = 9
+"""Of so many surfaces a picture shows where they radiate."""
+DYNAMIC_DB = 40.0
+"""Below the strongest direction by more than this all is one colour."""
+
+
+def _nodes(scene: SensingScene) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Positions of base station, surfaces [surface xyz] and target. [m]"""
+    surfaces = np.stack([np.asarray(s.position) for s in scene.surfaces])
+    return np.asarray(scene.base_station.position), surfaces, np.asarray(scene.target.position)
+
+
+def scene_figure(scene: SensingScene) -> Figure:
+    """The scene from above and in 3-D; arrays and panels are drawn larger than they are.
+
+    Args:
+        scene: The scene.
+    """
+    base_station, surfaces, target = _nodes(scene)
+    nodes = np.vstack([base_station, surfaces, target])
+    size = symbol_size(nodes)
+    axis = size * np.asarray(scene.base_station.array.axis)
+    lines: list[tuple[np.ndarray, dict[str, Any]]] = [
+        (np.stack([base_station, target]), BLOCKED),
+        (np.stack([base_station - axis, base_station + axis]), THICK | {"color": "black"}),
+    ]
+    arrows = []
+    for i, (surface, place) in enumerate(zip(scene.surfaces, surfaces, strict=True)):
+        path = {"color": BLUE, "label": "way out, and back" if i == 0 else "_"}
+        lines.append((np.stack([base_station, place, target]), path))
+        lines.append((outline(place, surface.array, size), {"color": ORANGE, "linewidth": 2.5}))
+        arrows.append((place, 2.5 * size * np.asarray(surface.array.normal), ORANGE))
+    several = len(surfaces) > 1
+    point = {"marker": "s", "color": ORANGE}
+    label = "surfaces and their normals" if several else "surface and its normal"
+    lines += [
+        (base_station[None], POINT | BS_POINT),
+        (surfaces, POINT | point | {"label": label}),
+        (target[None], POINT | {"marker": "o", "color": GREEN, "label": "target"}),
+    ]
+    return draw_scene(Sketch(nodes, lines, arrows))
+
+
+# Designs -----------------------------------------------------------------------------------------
+
+
+def beampattern_figure(
+    patterns: np.ndarray,
+    elevation: np.ndarray,
+    azimuth: np.ndarray,
+    target: np.ndarray,
+    of: int,
+) -> Figure:
+    """Where each surface sends its power.
+
+    Args:
+        patterns: Power by direction, [surface row column], of the first surfaces. [W]
+        elevation: Of the rows. [rad]
+        azimuth: Of the columns. [rad]
+        target: Elevation and azimuth of the target at each of these surfaces. [rad]
+        of: How many surfaces there are.
+    """
+    count = len(patterns)
+    columns = min(count, 3)
+    rows = -(-count // columns)
+    shown = np.asarray(to_dbm(patterns))
+    high = float(shown.max())
+    with styled():
+        figure = Figure(figsize=(2.6 + 2.9 * columns, 0.9 + 2.9 * rows))
+        every = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+        extent = (*_ends(azimuth), *_ends(elevation)[::-1])
+        for i, axes in enumerate(every.flat):
+            if i >= count:
+                axes.set_visible(False)
+                continue
+            image = axes.imshow(
+                shown[i],
+                extent=extent,
+                vmin=high - DYNAMIC_DB,
+                vmax=high,
+                aspect="auto",
+                interpolation="bilinear",
+            )
+            theta, phi = to_deg(target[i])
+            look: dict[str, Any] = {"marker": "o", "markersize": 11, "linestyle": "none"}
+            hollow = look | {"markerfacecolor": "none", "markeredgewidth": 1.6}
+            axes.plot(phi, theta, **hollow, markeredgecolor="black", zorder=3)
+            axes.plot(phi, theta, **hollow | {"markersize": 9}, markeredgecolor="white")
+            axes.grid(False)
+            axes.set(title=f"Surface {i}", box_aspect=1)
+            axes.xaxis.set_major_locator(MultipleLocator(45))
+            axes.yaxis.set_major_locator(MultipleLocator(45))
+        for axes in every[:, 0]:
+            axes.set_ylabel("elevation [deg]")
+        for i in range(max(count - columns, 0), count):
+            every.flat[i].set_xlabel("azimuth [deg]")
+            every.flat[i].tick_params(labelbottom=True)
+        label = "radiated towards [dBm]"
+        figure.colorbar(image, ax=every.ravel().tolist(), label=label, extend="min")
+        told = "The circle marks the target."
+        if of > count:
+            told += f" The first {count} of {of} surfaces."
+        figure.supxlabel(told, fontsize=8, x=0.02, ha="left")
+    return figure
+
+
+def _ends(directions: np.ndarray) -> tuple[float, float]:
+    """Outer edges of evenly spaced directions, in degrees."""
+    half = (directions[1] - directions[0]) / 2
+    return float(to_deg(directions[0] - half)), float(to_deg(directions[-1] + half))
+
+
+def bounds_figure(bounds: DirectionBounds, lower_bound: float) -> Figure:
+    """What each surface can tell of the direction.
+
+    Args:
+        bounds: Under the design.
+        lower_bound: No design has a smaller worst CRB. [rad²]
+    """
+    both = np.sqrt(bounds.crb)
+    surfaces = np.arange(len(both))
+    kinds = (
+        ("elevation", "^", BLUE, bounds.direction_std[:, 0], -0.12),
+        ("azimuth", "v", ORANGE, bounds.direction_std[:, 1], 0.12),
+        ("root of the CRB", "D", "black", both, 0.0),
+    )
+    with styled():
+        figure = Figure(figsize=(9.0, 3.6))
+        axes = figure.add_subplot()
+        lost = np.zeros(len(surfaces), dtype=bool)
+        values = [lower_bound**0.5] if np.isfinite(lower_bound) and lower_bound > 0 else []
+        for label, marker, color, value, aside in kinds:
+            shown = np.asarray(to_deg(np.where(np.isfinite(value), value, np.nan)))
+            look: dict[str, Any] = {"marker": marker, "color": color, "linestyle": "none"}
+            axes.plot(surfaces + aside, shown, **look, markersize=8, label=label)
+            lost |= ~np.isfinite(value)
+            values += value[np.isfinite(value)].tolist()
+        if len(values) and np.isfinite(lower_bound) and lower_bound > 0:
+            axes.axhline(
+                float(to_deg(lower_bound**0.5)),
+                color=GREY,
+                linestyle="--",
+                linewidth=1.2,
+                label="no design's worst root of the CRB is below",
+            )
+        for i in surfaces[lost]:
+            told = f"no bound:\n{', '.join(bounds.lost[i])}"
+            axes.annotate(told, (i, 0.98), xycoords=("data", "axes fraction"), ha="center",
+                          va="top", color=RED, fontsize=8)  # fmt: skip
+        axes.set(xlabel="surface", ylabel="standard deviation [deg]")
+        axes.set_xlim(-0.6, len(surfaces) - 0.4)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=12, integer=True, min_n_ticks=1))
+        axes.xaxis.grid(False)
+        if values:
+            low, high = float(to_deg(min(values))), float(to_deg(max(values)))
+            room = 1.4 if lost.any() else 1.15
+            if high > 5 * low:
+                axes.set_yscale("log")
+                axes.set_ylim(low / 1.25, high * room)
+                plain_ticks(axes.yaxis, map_norm(np.array(axes.get_ylim()), logarithmic=True))
+            else:
+                axes.set_ylim(0, high * room)
+        else:
+            axes.set_yticks([])
+        figure.legend(loc="outside lower center", ncols=4)
+    return figure
+
+
+def convergence_figure(history: np.ndarray, lower_bound: float) -> Figure:
+    """The worst CRB found so far, step by step.
+
+    Args:
+        history: After each step. [rad²]
+        lower_bound: No design has a smaller one. [rad²]
+    """
+    steps = np.arange(1, len(history) + 1)
+    with styled():
+        figure = Figure(figsize=(9.0, 3.4))
+        axes = figure.add_subplot()
+        finite = np.isfinite(history)
+        level = np.where(finite, np.asarray(to_db(history)), np.nan)
+        axes.plot(steps, level, color=BLUE, marker="o", label="best design so far")
+        if np.isfinite(lower_bound) and lower_bound > 0:
+            look: dict[str, Any] = {"color": GREY, "linestyle": "--", "linewidth": 1.2}
+            axes.axhline(float(to_db(lower_bound)), **look, label="no design is below")
+        if not finite.any():
+            axes.set_yticks([])
+            axes.text(0.5, 0.5, "No CRB exists.", transform=axes.transAxes, ha="center")
+        axes.set(xlabel="step", ylabel="worst CRB [dB rad²]")
+        axes.set_xlim(0.5, len(history) + 0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True, min_n_ticks=1))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda tick, _: f"{tick:.4g}"))
+        figure.legend(loc="outside lower center", ncols=4)
+    return figure
+
+
+# Maps --------------------------------------------------------------------------------------------
+
+
+def map_figure(
+    found: SensingMap,
+    quantity: SensingQuantity,
+    scene: SensingScene,
+    title: str,
+) -> Figure:
+    """A map of bounds in colours, with what stands in it.
+
+    Args:
+        found: What to draw.
+        quantity: Which bound.
+        scene: Where base station, surfaces and target are.
+        title: Of the picture; a semicolon ends a line.
+    """
+    value, served = found.value(quantity), found.served(quantity)
+    finite = value[served & np.isfinite(value)]
+    label, factor, norm = "", 1.0, None
+    if finite.size:
+        if quantity == "position":
+            unit, factor = length_unit(finite)
+            label = f"position error bound [{unit}]"
+        else:
+            factor, label = float(to_deg(1.0)), "direction error bound [deg]"
+        most = 90.0 if quantity == "direction" else np.inf  # of directions, more tells nothing
+        norm = map_norm(np.minimum(factor * finite, most), logarithmic=True)
+    alone = len(scene.surfaces) == 1
+    behind = "behind the surface" if alone else "behind a surface"
+    if quantity == "position" and not found.each and not alone:
+        behind = "in front of less than two surfaces"
+    infinite = "no bound, or the SNR is out of reach" if found.each else "no bound exists"
+    shown = Cells(found.x, found.y, factor * value, served, label, norm, infinite, behind)
+    base_station, surfaces, target = _nodes(scene)
+    mine = "target of the scenario" if found.each else "target, which the design is for"
+    marks = [
+        Marks("base station", "^", "black", base_station[None]),
+        Marks("surface" if alone else "surfaces", "s", ORANGE, surfaces),
+        Marks(mine, "o", "white", target[None]),
+    ]
+    return draw_map(shown, marks, title)

@@ -1,0 +1,170 @@
+"""Pictures of a target that is looked for: where, and how well after each dwell; no physics."""
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Ellipse, Patch, Rectangle
+from matplotlib.ticker import MaxNLocator
+
+from heliostat.plots.localization import (
+    BLUE,
+    BS_POINT,
+    GREEN,
+    GREY,
+    ORANGE,
+    POINT,
+    RED,
+    SPREAD_95,
+    half_axes,
+    length_unit,
+    plain_ticks,
+    styled,
+)
+
+
+def search_figure(
+    dwells: xr.Dataset, base_station: np.ndarray, surfaces: np.ndarray, title: str
+) -> Figure:
+    """From above: the region with what stands in it, and the estimates close by.
+
+    Args:
+        dwells: See `heliostat.find_target`.
+        base_station: Where it stands, [xyz]. [m]
+        surfaces: Where they hang, [surface xyz]. [m]
+        title: Of the picture.
+    """
+    low, high = dwells.attrs["region_low"][:2], dwells.attrs["region_high"][:2]
+    target = dwells.attrs["target"][:2]
+    there = np.isfinite(dwells.position_std.values)
+    place = np.stack([dwells.x_estimate.values, dwells.y_estimate.values], axis=1)
+    with styled():
+        figure = Figure(figsize=(9.0, 4.9))
+        figure.suptitle(title, x=0.02, ha="left", fontsize=10)
+        whole, near = figure.subplots(1, 2)
+        box: dict[str, Any] = {"facecolor": (*to_rgb(GREY), 0.12), "edgecolor": GREY}
+        whole.add_patch(Rectangle((low[0], low[1]), *(high - low), **box, label="region"))
+        whole.plot(*base_station[:2], **POINT, **(BS_POINT | {"label": "base station"}))
+        whole.plot(*surfaces[:, :2].T, **POINT, marker="s", color=ORANGE, label="surfaces")
+        whole.plot(*target, **POINT, marker="o", color=GREEN, label="target")
+        look: dict[str, Any] = {"linestyle": "none", "marker": "x", "color": BLUE, "markersize": 9}
+        whole.plot(*place[there].T, **look, label="estimates")
+        whole.set(xlabel="x [m]", ylabel="y [m]", title="Region, from above")
+        whole.set_aspect("equal", adjustable="datalim")
+        whole.margins(0.06)
+        _close_by(near, dwells, place, target, there)
+        handles, labels = whole.get_legend_handles_labels()
+        if there.any():
+            handles.append(Patch(facecolor=(*to_rgb(BLUE), 0.15), edgecolor=BLUE))
+            labels.append("believed, 95 % ellipse")
+        figure.legend(handles, labels, loc="outside lower center", ncols=6)
+    return figure
+
+
+def _close_by(
+    axes: Axes, dwells: xr.Dataset, place: np.ndarray, target: np.ndarray, there: np.ndarray
+) -> None:
+    """Estimates around the target with their ellipses, numbered by dwell."""
+    axes.set_title("Around the target")
+    shown = np.flatnonzero(there & dwells.found.values.astype(bool))
+    if not shown.size:
+        axes.text(0.5, 0.5, "nothing was believed", transform=axes.transAxes, ha="center")
+        axes.set(xticks=[], yticks=[])
+        return
+    off, covariance = place - target, dwells.covariance.values[:, :2, :2]
+    reach = max(
+        float(np.abs(off[i]).max() + SPREAD_95 * np.sqrt(np.diag(covariance[i])).max())
+        for i in shown
+    )
+    unit, scale = length_unit(np.array([reach]))
+    for i in shown:
+        half, turn = half_axes(covariance[i])
+        fill: dict[str, Any] = {"facecolor": (*to_rgb(BLUE), 0.10), "edgecolor": BLUE}
+        axes.add_patch(Ellipse(scale * off[i], *(2 * scale * half), angle=turn, **fill))
+        axes.plot(*scale * off[i], marker="x", color=BLUE, zorder=5)
+    for i in shown[:3]:
+        # Later estimates lie upon each other.
+        offset: dict[str, Any] = {"xytext": (5, 5), "textcoords": "offset points", "fontsize": 8}
+        axes.annotate(f"{dwells.dwell.values[i]}", scale * off[i], color=BLUE, zorder=6, **offset)
+    axes.plot(0, 0, **POINT, marker="o", color=GREEN, zorder=4)
+    axes.set(xlabel=f"x from the target [{unit}]", ylabel=f"y from the target [{unit}]")
+    axes.set_aspect("equal", adjustable="box")
+    axes.set_xlim(-1.05 * scale * reach, 1.05 * scale * reach)
+    axes.set_ylim(-1.05 * scale * reach, 1.05 * scale * reach)
+
+
+def dwells_figure(dwells: xr.Dataset, title: str) -> Figure:
+    """Error, what is believed of it, and the bounds, dwell by dwell; below, what ignorance costs.
+
+    Args:
+        dwells: See `heliostat.find_target`.
+        title: Of the picture.
+    """
+    number = dwells.dwell.values
+    found = dwells.found.values.astype(bool)
+    curves: dict[str, dict[str, Any]] = {
+        "bound": {"color": BLUE, "marker": ".", "label": "bound, by all that was sent"},
+        "known_target_bound": {
+            "color": GREEN,
+            "linestyle": "--",
+            "marker": ".",
+            "label": "bound, had the place been known",
+        },
+        "position_std": {
+            "color": GREY,
+            "linestyle": "none",
+            "marker": "o",
+            "markersize": 7,
+            "markerfacecolor": "none",
+            "label": "deviation, as believed",
+        },
+    }
+    with styled():
+        figure = Figure(figsize=(7.0, 5.6))
+        figure.suptitle(title, x=0.02, ha="left", fontsize=10)
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2.4, 1))
+        names = [*curves, "position_error"]
+        told = np.concatenate([dwells[name].values for name in names])
+        told = told[np.isfinite(told) & (told > 0)]
+        unit, scale = length_unit(told)
+        for name, look in curves.items():
+            values = dwells[name].values
+            upper.plot(number, np.where(np.isfinite(values), scale * values, np.nan), **look)
+        error = dwells.position_error.values
+        for which, look in (
+            (found, {"color": ORANGE, "markeredgecolor": "#805000", "label": "error"}),
+            (
+                ~found & np.isfinite(error),
+                {"color": "white", "markeredgecolor": RED, "label": "error, not believed"},
+            ),
+        ):
+            if which.any():
+                upper.plot(
+                    number[which], scale * error[which], linestyle="none", marker="o", **look
+                )
+        goal = dwells.attrs["accuracy"]
+        if goal > 0:
+            upper.axhline(scale * goal, color="black", linewidth=0.8, label="accuracy asked for")
+        upper.set_yscale("log")
+        ends = np.append(told, goal) if goal > 0 else told
+        upper.set_ylim(scale * ends.min() / 1.5, scale * ends.max() * 1.5)
+        plain_ticks(upper.yaxis, Normalize(*upper.get_ylim()))
+        upper.set_ylabel(f"position, root mean square [{unit}]")
+        cost = dwells.cost_of_ignorance.values
+        seen = np.isfinite(cost)
+        scan = dwells.kind.values == "scan"
+        for which, colour, label in ((scan, GREY, "scan"), (~scan, BLUE, "aim")):
+            if (which & seen).any():
+                lower.bar(number[which & seen], cost[which & seen], 0.6, color=colour, label=label)
+        lower.axhline(0, color="black", linewidth=0.8)
+        lower.set(xlabel="dwell", ylabel="cost of ignorance [dB]")
+        lower.xaxis.set_major_locator(MaxNLocator(10, integer=True, steps=[1, 2, 5, 10]))
+        lower.set_xlim(0.4, number[-1] + 0.6)
+        figure.align_ylabels([upper, lower])
+        handles, labels = upper.get_legend_handles_labels()
+        more, names_too = lower.get_legend_handles_labels()
+        figure.legend(handles + more, labels + names_too, loc="outside lower center", ncols=3)
+    return figure

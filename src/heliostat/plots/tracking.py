@@ -1,0 +1,235 @@
+"""Pictures of a track: the path with its errors, and both over the periods; no physics."""
+
+import math
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Ellipse, Patch
+from matplotlib.ticker import MaxNLocator
+
+from heliostat.plots.localization import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    POINT,
+    RED,
+    half_axes,
+    length_unit,
+    plain_ticks,
+    styled,
+)
+from heliostat.units import to_deg
+
+ELLIPSES = 12
+"""Of so many periods the path shows the error, at most."""
+VISIBLE = 0.06
+"""Errors are enlarged until a typical ellipse is this part of the path's extent."""
+
+
+def enlargement(ellipse: float, extent: float) -> float:
+    """By how much errors are enlarged to be seen: 1, 2 or 5 times a power of ten, at least 1.
+
+    Args:
+        ellipse: Half the long axis of a typical ellipse. [m]
+        extent: Of the path. [m]
+    """
+    if not 0 < ellipse < VISIBLE * extent:
+        return 1.0
+    wanted = VISIBLE * extent / ellipse
+    power = 10.0 ** math.floor(math.log10(wanted))
+    return max(step * power for step in (1.0, 2.0, 5.0) if step * power <= wanted * (1 + 1e-9))
+
+
+def path_figure(track: xr.Dataset, surface: tuple[float, float], title: str) -> Figure:
+    """The path from above, with errors and the bound's 95 % ellipses at some of the periods.
+
+    Args:
+        track: See `heliostat.run_protocol`.
+        surface: Where it stands, x and y; shown if the path comes near it. [m]
+        title: Of the picture; a semicolon ends a line.
+    """
+    place = np.stack([track.x.values, track.y.values], axis=1)
+    found = track.detected.values.astype(bool)
+    error = np.stack([track.x_estimate.values, track.y_estimate.values], axis=1) - place
+    shown = np.flatnonzero(found)
+    if len(shown) > ELLIPSES:
+        shown = shown[np.linspace(0, len(shown) - 1, ELLIPSES).round().astype(int)]
+    covariance = track.bound_covariance.values
+    bounded = [i for i in shown if np.isfinite(covariance[i]).all()]
+    axes_of = {i: half_axes(covariance[i]) for i in bounded}
+    typical = float(np.median([half[0] for half, _ in axes_of.values()])) if bounded else 0.0
+    extent = float(np.ptp(place, axis=0).max())
+    factor = enlargement(typical, extent)
+
+    span = max(extent, 6 * typical)
+    near = span < 0.5  # so near to each other that only differences can be read
+    origin = place[0] if near else np.zeros(2)
+    unit, scale = length_unit(np.array([span])) if near and span > 0 else ("m", 1.0)
+
+    def drawn(points: np.ndarray) -> np.ndarray:
+        return scale * (points - origin)
+
+    with styled():
+        figure = Figure(figsize=(6.4, 5.6))
+        axes = figure.add_subplot()
+        figure.suptitle(title.replace("; ", "\n"), x=0.02, ha="left", fontsize=10)
+        axes.plot(*drawn(place).T, color=GREY, marker=".", linewidth=0.8, label="path")
+        axes.plot(*drawn(place[:1]).T, **POINT, marker="o", color=GREEN, label="start")
+        enlarged = "" if factor == 1 else f", enlarged {factor:,.0f} times"
+        label = f"bound, 95 % ellipse{enlarged}"
+        for i in bounded:
+            half, turn = axes_of[i]
+            width, height = 2 * scale * factor * half
+            look: dict[str, Any] = {"edgecolor": BLUE, "facecolor": (*to_rgb(BLUE), 0.15)}
+            axes.add_patch(
+                Ellipse(drawn(place)[i], width, height, angle=turn, zorder=3, label=label, **look)
+            )
+            label = "_"
+        off = drawn(place[shown] + factor * error[shown])
+        # An error so much larger than its bound would leave the path a dot.
+        reach = 0.6 * scale * max(span, 1e-12)
+        inside = np.abs(off - drawn(place[shown])).max(axis=1, initial=0) <= reach
+        axes.plot(
+            *off[inside].T,
+            linestyle="none",
+            marker="o",
+            markersize=2.5,
+            color=BLUE,
+            zorder=4,
+            label=f"estimate{', error' + enlarged[1:] if enlarged else ''}",
+        )
+        if not inside.all():
+            axes.plot(
+                *drawn(place[shown])[~inside].T,
+                **(POINT | {"markersize": 9}),
+                marker="d",
+                color=ORANGE,
+                zorder=5,
+                label="estimate far outside",
+            )
+        if not found.all():
+            axes.plot(
+                *drawn(place[~found]).T,
+                linestyle="none",
+                marker="x",
+                markeredgewidth=1.8,
+                color=RED,
+                zorder=5,
+                label="lost",
+            )
+        middle = place.mean(axis=0)
+        if not near and np.abs(np.subtract(surface, middle)).max() < 1.5 * span:
+            axes.plot(*surface, **POINT, marker="s", color=ORANGE, label="surface")
+        axes.set_aspect("equal", adjustable="datalim")
+        axes.margins(0.08)
+        for name, label_of, at in (
+            ("x", axes.set_xlabel, origin[0]),
+            ("y", axes.set_ylabel, origin[1]),
+        ):
+            label_of(f"{name} from {at:.4g} m [{unit}]" if near else f"{name} [{unit}]")
+        figure.legend(loc="outside lower center", ncols=3)
+    return figure
+
+
+def periods_figure(track: xr.Dataset, title: str) -> Figure:
+    """Errors with their bounds, rate and antennas over the periods; lost periods are marked.
+
+    Args:
+        track: See `heliostat.run_protocol`.
+        title: Of the picture; a semicolon ends a line.
+    """
+    period = track.period.values + 1
+    lost = ~track.detected.values.astype(bool)
+    with styled():
+        figure = Figure(figsize=(7.0, 7.2))
+        figure.suptitle(title.replace("; ", "\n"), x=0.02, ha="left", fontsize=10)
+        rows = figure.subplots(4, 1, sharex=True, height_ratios=(3, 3, 2, 1.4))
+        told = np.concatenate([track.position_error.values[~lost], track.peb.values])
+        told = told[np.isfinite(told) & (told > 0)]
+        unit, scale = length_unit(told) if told.size else ("m", 1.0)
+        turn_unit, turn_scale = _angle_unit(track.reb.values)
+        for axes, error, bound, factor, label in (
+            (rows[0], "position_error", "peb", scale, f"position error [{unit}]"),
+            (rows[1], "heading_error", "reb", turn_scale, f"heading error [{turn_unit}]"),
+        ):
+            axes.plot(
+                period,
+                factor * track[bound].values,
+                color=BLUE,
+                marker="_" if len(period) == 1 else None,
+                label="bound on their root mean square",
+            )
+            _dots(
+                axes, period[~lost], factor * np.abs(track[error].values[~lost]), "of the estimate"
+            )
+            _logarithmic(axes, label)
+        rate = track.eadr.values / 1e6
+        _dots(rows[2], period[~lost], rate[~lost], "_dots")
+        rows[2].plot(period, rate, color=GREY, linewidth=0.8, zorder=1)
+        low, high = float(rate[~lost].min(initial=math.inf)), float(rate.max())
+        if not lost.any() and low < high:
+            rows[2].set_ylim(max(low - 0.3 * (high - low), 0.0), high + 0.3 * (high - low))
+        else:
+            rows[2].set_ylim(0, 1.1 * high if high > 0 else 1)
+        rows[2].set_ylabel("rate [Mbit/s]")
+        rows[3].step(period, track.active_antennas.values, where="mid", color=GREY)
+        rows[3].set(ylabel="antennas", xlabel="period")
+        rows[3].set_ylim(0, 1.2 * track.active_antennas.values.max())
+        rows[3].yaxis.set_major_locator(MaxNLocator(4, integer=True))
+        rows[3].xaxis.set_major_locator(MaxNLocator(10, integer=True, steps=[1, 2, 5, 10]))
+        rows[3].set_xlim(period[0] - 1, period[-1] + 1)
+        for axes in rows:
+            for first, last in _runs(period[lost]):
+                axes.axvspan(first - 0.5, last + 0.5, color=RED, alpha=0.2, linewidth=0, zorder=0)
+        figure.align_ylabels(rows)
+        handles, labels = rows[0].get_legend_handles_labels()
+        if lost.any():
+            handles.append(Patch(color=RED, alpha=0.2, linewidth=0))
+            labels.append("lost: no data")
+        figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    return figure
+
+
+def _angle_unit(values: np.ndarray) -> tuple[str, float]:
+    """A unit that fits most of some angles, and its factor from radians."""
+    finite = values[np.isfinite(values) & (values > 0)]
+    high = float(np.quantile(finite, 0.98)) if finite.size else math.inf
+    if to_deg(high) >= 0.05:
+        return "deg", float(to_deg(1.0))
+    return ("mrad", 1e3) if high >= 1e-4 else ("urad", 1e6)
+
+
+def _dots(axes: Axes, across: np.ndarray, up: np.ndarray, label: str) -> None:
+    look: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 3.5}
+    axes.plot(across, up, **look, color=ORANGE, markeredgecolor="#805000", label=label)
+
+
+def _logarithmic(axes: Axes, label: str) -> None:
+    """A logarithmic scale over what is positive and finite, if anything is."""
+    axes.set_ylabel(label)
+    values = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.lines])
+    if np.isinf(values).any():
+        look: dict[str, Any] = {"ha": "right", "va": "top", "fontsize": 8, "color": BLUE}
+        told = "no bound exists" if np.isinf(axes.lines[0].get_ydata()).all() else "gaps: no bound"
+        axes.text(0.99, 0.98, told, transform=axes.transAxes, **look)
+    values = values[np.isfinite(values) & (values > 0)]
+    if not values.size:
+        axes.set_yticks([])
+        return
+    axes.set_yscale("log")
+    low, high = float(values.min()), float(values.max())
+    axes.set_ylim(low / 1.5, high * 1.5)
+    plain_ticks(axes.yaxis, Normalize(*axes.get_ylim()))
+
+
+def _runs(periods: np.ndarray) -> list[tuple[int, int]]:
+    """First and last of each run of consecutive numbers."""
+    if not periods.size:
+        return []
+    parts = np.split(periods, np.flatnonzero(np.diff(periods) > 1) + 1)
+    return [(int(part[0]), int(part[-1])) for part in parts]

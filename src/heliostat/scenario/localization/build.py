@@ -1,0 +1,126 @@
+"""From a localization scenario to the scene that the equations see; here JAX comes in."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import PRNGKeyArray
+
+from heliostat.geometry.arrays import LinearArray, PlanarArray
+from heliostat.geometry.frames import travel
+from heliostat.scenario.errors import Problem, ScenarioError
+from heliostat.scenario.localization.schema import LocalizationSections
+from heliostat.scene import localization as scene
+from heliostat.surface import passive
+from heliostat.units import quote
+
+
+def localization_scene(
+    scenario: LocalizationSections, key: PRNGKeyArray | None
+) -> scene.LocalizationScene:
+    """The scene behind a scenario, in SI units and double precision.
+
+    Args:
+        scenario: What a person wrote.
+        key: For random surface phases and a random gain phase; default ``link.seed``.
+
+    Raises:
+        ScenarioError: The file of phases is no longer what it was when the scenario was read.
+    """
+    if key is None:
+        key = jax.random.key(scenario.link.seed)
+    gain_key, alignment_key, data_key = jax.random.split(key, 3)
+    base_station, user, link = scenario.base_station, scenario.user, scenario.link
+    if isinstance(link.gain_phase, float):
+        gain_phase = _real(link.gain_phase)
+    else:
+        gain_phase = jax.random.uniform(gain_key, maxval=2 * jnp.pi)
+    return scene.LocalizationScene(
+        base_station=scene.BaseStation(
+            position=_real(base_station.position),
+            array=LinearArray(
+                axis=_real(base_station.axis),
+                spacing=_real(base_station.spacing),
+                elements=base_station.antennas,
+            ),
+            power=_real(base_station.power),
+        ),
+        surface=_surface(scenario, alignment_key, data_key),
+        user=scene.User(
+            position=_real(user.position),
+            heading=_real(user.heading),
+            spacing=_real(user.spacing),
+            antennas=user.antennas,
+        ),
+        link=scene.Link(
+            wavelength=_real(scenario.wavelength),
+            bandwidth=_real(scenario.carrier.bandwidth),
+            noise_density=_real(link.noise / scenario.carrier.bandwidth),
+            attenuation=_real(link.attenuation),
+            gain=jnp.exp(1j * gain_phase),
+            path_loss=link.path_loss,
+            gain_known=scenario.model.gain == "known",
+            clock_known=scenario.model.clock == "synchronized",
+        ),
+        frame=scene.Frame(
+            pilot=_real(scenario.frame.pilot),
+            optimization=_real(scenario.frame.optimization),
+            period=_real(scenario.period),
+        ),
+    )
+
+
+def _real(value: Any) -> jax.Array:
+    return jnp.asarray(value, dtype=float)
+
+
+def _surface(
+    scenario: LocalizationSections, alignment_key: PRNGKeyArray, data_key: PRNGKeyArray
+) -> scene.PassiveSurface:
+    surface, position = scenario.surface, _real(scenario.surface.position)
+    array = PlanarArray(
+        horizontal=_real(surface.horizontal),
+        vertical=_real(surface.vertical),
+        normal=_real(surface.facing),
+        spacing=_real(surface.spacing),
+        columns=surface.columns,
+        rows=surface.rows,
+    )
+    try:
+        listed = surface.listed_phases(scenario.folder)
+    except ValueError as error:
+        problem = Problem(scenario.name, "surface.phases", quote(surface.phases), str(error))
+        raise ScenarioError([problem]) from error
+
+    alignment: passive.Configurations
+    data: passive.Configurations
+    if listed is not None:
+        alignment, data = passive.Phased(_real(listed)), passive.Phased(_real(listed[:1]))
+    elif surface.phases == "random":
+        count, elements = len(scenario.sweep), array.elements
+        alignment = passive.Phased(passive.random_phases(alignment_key, count, elements))
+        data = passive.Phased(passive.random_phases(data_key, 1, elements))
+    else:
+        towards, _ = travel(position, _real(surface.focus or scenario.user.position))
+        focus = array.direction_cosines(towards)
+        offset = _real(scenario.sweep) / _real([[surface.columns, surface.rows]])
+        alignment = passive.Steered(focus=focus, offset=offset)
+        data = passive.Steered(focus=focus, offset=jnp.zeros((1, 2)))
+
+    if surface.bits is not None:
+        along, _ = travel(_real(scenario.base_station.position), position)
+        arrival, bits = array.direction_cosines(along), surface.bits
+
+        def coarse(fine: passive.Configurations) -> passive.Phased:
+            if isinstance(fine, passive.Steered):
+                fine = passive.Phased(passive.steered_phases(array, arrival, fine))
+            return passive.Phased(passive.quantised(fine.phase, bits))
+
+        alignment, data = coarse(alignment), coarse(data)
+    return scene.PassiveSurface(
+        position=position,
+        array=array,
+        reflection=_real(surface.reflection),
+        alignment=alignment,
+        data=data,
+    )

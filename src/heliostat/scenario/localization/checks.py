@@ -1,0 +1,181 @@
+"""The localization system: what of its scenario clashes, what is strained, and how it is built."""
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from heliostat.scenario.errors import Clash
+from heliostat.scenario.fields import write_vector
+from heliostat.scenario.localization.schema import LocalizationSections
+from heliostat.scenario.panels import clash_of_axes, near_field
+from heliostat.units import SPEED_OF_LIGHT, format_quantity, write_quantity
+
+if TYPE_CHECKING:
+    import jaxtyping
+
+    import heliostat.scene.localization
+
+
+class LocalizationScenario(LocalizationSections):
+    """A base station, a passive surface and a user that learns where it is."""
+
+    def build(
+        self, key: "jaxtyping.PRNGKeyArray | None" = None
+    ) -> "heliostat.scene.localization.LocalizationScene":
+        """The scene that the equations see, in SI units and double precision.
+
+        Args:
+            key: For random surface phases and a random gain phase; default ``link.seed``.
+
+        Raises:
+            ScenarioError: The file of phases is no longer what it was when the scenario was read.
+        """
+        # Checking a scenario must not wait for JAX.
+        from heliostat.scenario.localization.build import localization_scene  # noqa: PLC0415
+
+        return localization_scene(self, key)
+
+    def clashes(self) -> Iterator[Clash]:
+        """Geometry, durations and files that cannot be."""
+        yield from self._clashes_of_places()
+        carrier, frame, surface = self.carrier, self.frame, self.surface
+        if not carrier.bandwidth < 2 * carrier.frequency:
+            yield Clash(
+                "carrier.bandwidth",
+                ("carrier.frequency",),
+                f"{format_quantity(carrier.bandwidth, 'frequency')} reaches below 0 Hz around "
+                f"{format_quantity(carrier.frequency, 'frequency')}; lower the bandwidth",
+            )
+        least = self.user.antennas * frame.pilot + frame.optimization
+        if self.period < least * (1 - 1e-12):
+            yield Clash(
+                "frame.period",
+                ("frame.pilot", "frame.optimization", "user.antennas"),
+                f"{format_quantity(self.period, 'time')} is too short for the pilots of one "
+                f"active antenna; write at least {write_quantity(least, 'time')}",
+            )
+        if self.model.as_printed and (unlike := self._unlike_the_paper()):
+            yield Clash(
+                "model.as_printed",
+                tuple(unlike),
+                "the printed equations hold for the paper's own set-up only; write "
+                f"{'; '.join(f'{name}: {value}' for name, value in unlike.items())}; or "
+                "as_printed: false",
+            )
+        try:
+            surface.listed_phases(self.folder)
+        except ValueError as error:
+            yield Clash("surface.phases", ("surface.rows", "surface.columns"), str(error))
+        listed = surface.phases == "random" or surface.bits is not None
+        entries = len(self.sweep) * surface.rows * surface.columns
+        if listed and entries > 10**7:
+            yield Clash(
+                "surface.rows",
+                ("surface.columns", "surface.sweep", "surface.phases", "surface.bits"),
+                f"{entries} phases in all are too many to list one by one; have at most {10**7}, "
+                "or leave them designed without bits",
+            )
+
+    def _clashes_of_places(self) -> Iterator[Clash]:
+        surface = self.surface
+        if crooked := clash_of_axes(surface, "surface"):
+            yield crooked
+        places = {
+            "base_station.position": self.base_station.position,
+            "user.position": self.user.position,
+            "surface.focus": surface.focus,
+        }
+        for name, place in places.items():
+            if place is None:
+                continue
+            offset = np.subtract(place, surface.position)
+            distance = float(np.linalg.norm(offset))
+            if distance < 1e-6:
+                yield Clash(
+                    name,
+                    ("surface.position",),
+                    f"{write_vector(place)} is where the surface is; move one of them",
+                )
+            elif crooked is None and np.dot(offset, surface.facing) <= 1e-9 * distance:
+                axes = ("surface.horizontal", "surface.vertical", "surface.normal")
+                yield Clash(
+                    name,
+                    ("surface.position", *axes),
+                    f"{write_vector(place)} lies behind the surface; move it to the side the "
+                    f"normal {write_vector(surface.facing)} points to, or turn the surface with "
+                    "surface.horizontal",
+                )
+        user = self.user.position
+        if math.dist(user, self.base_station.position) < 1e-6:
+            yield Clash(
+                "user.position",
+                ("base_station.position",),
+                f"{write_vector(user)} is where the base station is; move one of them",
+            )
+
+    def _unlike_the_paper(self) -> dict[str, str]:
+        """Fields that the printed equations have otherwise, with the value they have there."""
+        surface, position = self.surface, self.user.position
+        conditions = {
+            "base_station.axis": (self.base_station.axis == (1, 0, 0), "[1, 0, 0]"),
+            "surface.horizontal": (surface.horizontal == (0, 1, 0), "[0, 1, 0]"),
+            "surface.vertical": (surface.vertical == (0, 0, 1), "[0, 0, 1]"),
+            "surface.normal": (surface.normal in (None, (1, 0, 0)), "[1, 0, 0]"),
+            "surface.phases": (surface.phases == "designed", "designed"),
+            "surface.bits": (surface.bits is None, "null"),
+            "surface.sweep": (self.sweep == ((0, 0),), "[[0, 0]]"),
+            "user.position": (position[2] == 0, write_vector([*position[:2], 0])),
+            "link.path_loss": (self.link.path_loss == "sum_distance", "sum_distance"),
+            "model.gain": (self.model.gain == "known", "known"),
+            "model.clock": (self.model.clock == "synchronized", "synchronized"),
+        }
+        return {name: value for name, (fulfilled, value) in conditions.items() if not fulfilled}
+
+    def warnings(self) -> list[str]:
+        """Assumptions of the model that this scenario strains, a sentence each."""
+        base_station, surface, user = self.base_station, self.surface, self.user
+        wavelength, warnings = self.wavelength, []
+        bs_to_irs = math.dist(base_station.position, surface.position)
+        irs_to_user = math.dist(surface.position, user.position)
+        apertures = {
+            "the surface": surface.diagonal(wavelength),
+            "the base station's array": wavelength * base_station.antennas * base_station.spacing,
+            "the user's array": wavelength * user.antennas * user.spacing,
+        }
+        for hop, distance, owner in (
+            ("base station to surface", bs_to_irs, "the surface"),
+            ("base station to surface", bs_to_irs, "the base station's array"),
+            ("surface to user", irs_to_user, "the surface"),
+            ("surface to user", irs_to_user, "the user's array"),
+        ):
+            if near := near_field(hop, distance, owner, apertures[owner], wavelength):
+                warnings.append(near)
+        for owner, aperture in apertures.items():
+            crossing = aperture / SPEED_OF_LIGHT
+            if crossing * self.carrier.bandwidth > 0.1:
+                warnings.append(
+                    f"Narrow band: a wave takes {format_quantity(crossing, 'time')} "
+                    f"across {owner}, more than a tenth of 1/bandwidth; beams squint over the "
+                    "band, which the model leaves out."
+                )
+        axis = (math.cos(user.heading), -math.sin(user.heading), 0.0)
+        cosine = float(np.dot(np.subtract(user.position, surface.position), axis)) / irs_to_user
+        if abs(cosine) > 0.99:
+            warnings.append(
+                "End-fire: the wave from the surface arrives almost along the user's array, where "
+                "user.heading is barely visible."
+            )
+        if self.link.path_loss == "sum_distance":
+            warnings.append(
+                "Path loss: sum_distance reproduces the localization paper and is far above what "
+                "elements scatter; product is for planning."
+            )
+        if surface.phases != "designed" and surface.focus is not None:
+            warnings.append("Surface: surface.focus has no effect on phases that are not designed.")
+        if surface.phases.endswith(".npy") and surface.sweep is not None:
+            warnings.append(
+                "Surface: surface.sweep has no effect; each row of the file is used as is."
+            )
+        return warnings

@@ -1,0 +1,150 @@
+"""From a sensing scenario to the scene that the equations see; here JAX comes in."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Complex, Float, PRNGKeyArray
+
+from heliostat.channel.fading import line_of_sight, rician
+from heliostat.channel.path_loss import exponent_law, radar_equation
+from heliostat.geometry.arrays import LinearArray, PlanarArray
+from heliostat.geometry.frames import Vector, travel
+from heliostat.scenario.errors import Problem, ScenarioError
+from heliostat.scenario.sensing.schema import ActiveSurfaceSpec, SensingSections
+from heliostat.scene.localization import BaseStation
+from heliostat.scene.sensing import SensingScene, Target
+from heliostat.surface.active import ActiveSurface, passive_surface
+from heliostat.units import quote
+
+EXPONENT = 2.2
+"""Path-loss exponent where none is written; the paper does not print one."""
+_PHASES = 2**32 - 1  # folded into the key for the phases of the gains; surfaces count from 0
+
+
+def sensing_scene(scenario: SensingSections, key: PRNGKeyArray | None) -> SensingScene:
+    r"""The scene behind a scenario, in SI units and double precision.
+
+    Channel i is drawn from ``fold_in(key, i)``, so that a surface more leaves the others' as they
+    are. The gain :math:`\beta_l` has the modulus of the radar equation and a random phase, which
+    no bound depends on.
+
+    Args:
+        scenario: What a person wrote.
+        key: For channels and phases; default ``link.seed``.
+
+    Raises:
+        ScenarioError: The file of channels is no longer what it was when the scenario was read.
+    """
+    if key is None:
+        key = jax.random.key(scenario.link.seed)
+    written = scenario.base_station
+    base_station = BaseStation(
+        position=_real(written.position),
+        array=LinearArray(
+            axis=_real(written.axis), spacing=_real(written.spacing), elements=written.antennas
+        ),
+        power=_real(written.power),
+    )
+    surfaces = tuple(_surface(surface) for surface in scenario.surfaces)
+    target = Target(_real(scenario.target.position))
+    bs_to_irs, target_gain = _channels(scenario, key, base_station, surfaces)
+    if target_gain is None:
+        target_gain = _target_gain(scenario, key, surfaces, target)
+    return SensingScene(
+        base_station=base_station,
+        surfaces=surfaces,
+        target=target,
+        bs_to_irs=bs_to_irs,
+        target_gain=target_gain,
+        noise=_real(written.noise),
+        symbols=_real(scenario.dwell.symbols),
+    )
+
+
+def _real(value: Any) -> jax.Array:
+    return jnp.asarray(value, dtype=float)
+
+
+def _surface(surface: ActiveSurfaceSpec) -> ActiveSurface:
+    position = _real(surface.position)
+    array = PlanarArray(
+        horizontal=_real(surface.horizontal),
+        vertical=_real(surface.vertical),
+        normal=_real(surface.facing),
+        spacing=_real(surface.spacing),
+        columns=surface.columns,
+        rows=surface.rows,
+    )
+    if surface.passive:
+        return passive_surface(position, array)
+    return ActiveSurface(
+        position,
+        array,
+        amplification=_real(surface.amplification),
+        power=_real(surface.power),
+        noise=_real(surface.noise),
+    )
+
+
+def _channels(
+    scenario: SensingSections,
+    key: PRNGKeyArray,
+    base_station: BaseStation,
+    surfaces: tuple[ActiveSurface, ...],
+) -> tuple[tuple[Complex[Array, "_ tx"], ...], Complex[Array, "surface"] | None]:
+    """Channels to every surface, and the target's gains if a file has them."""
+    link = scenario.link
+    if link.channels is not None:
+        antennas = base_station.array.elements
+        try:
+            found = link.imported(scenario.folder, scenario.elements, antennas)
+        except ValueError as error:
+            value = quote(link.channels)
+            problem = Problem(scenario.name, "link.channels", value, str(error))
+            raise ScenarioError([problem]) from error
+        return found.bs_to_irs, found.target_gain
+    loss = _real(link.reference_loss)
+    exponent = _real(EXPONENT if link.exponent is None else link.exponent)
+    channels = []
+    for i, surface in enumerate(surfaces):
+        _, distance = travel(base_station.position, surface.position)
+        specular = line_of_sight(
+            base_station.position, base_station.array, surface.position, surface.array
+        )
+        amplitude = exponent_law(distance, loss, exponent)
+        channels.append(rician(jax.random.fold_in(key, i), specular, _real(link.rician), amplitude))
+    return tuple(channels), None
+
+
+def _target_gain(
+    scenario: SensingSections,
+    key: PRNGKeyArray,
+    surfaces: tuple[ActiveSurface, ...],
+    target: Target,
+) -> Complex[Array, "surface"]:
+    loss, cross_section = _real(scenario.link.reference_loss), _real(scenario.target.cross_section)
+    distances = [travel(surface.position, target.position)[1] for surface in surfaces]
+    modulus = jnp.stack([radar_equation(d, loss, cross_section) for d in distances])
+    draw = jax.random.fold_in(key, _PHASES)
+    phase = jax.random.uniform(draw, modulus.shape, minval=-jnp.pi, maxval=jnp.pi)
+    return modulus * jnp.exp(1j * phase)
+
+
+def moved_target(scene: SensingScene, position: Vector) -> SensingScene:
+    r"""The same scene with the target elsewhere, its gains by the law of every scenario.
+
+    The radar equation falls with the square of the distance between surface and target, so
+    :math:`\beta_l' = \beta_l (d_l / d_l')^2`; the phases stay, and no bound depends on them. A
+    gain from a file counts as measured at the place where the scenario has the target.
+
+    Args:
+        scene: A scene that a scenario was built into.
+        position: Of the target. [m]
+    """
+
+    def distances(place: Vector) -> Float[Array, "surface"]:
+        return jnp.stack([travel(surface.position, place)[1] for surface in scene.surfaces])
+
+    nearer = distances(scene.target.position) / distances(position)
+    return scene.with_target(position, scene.target_gain * nearer**2)

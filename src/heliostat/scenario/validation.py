@@ -1,0 +1,225 @@
+"""Checks plain data against the models of a system, and tells in our words all that is wrong.
+
+What pydantic finds field by field is translated. What does not fit together is judged even where
+some fields are broken: examples stand in for those, and what was judged by them is not told.
+"""
+
+import difflib
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar, get_args, get_origin
+
+import yaml
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from heliostat.scenario.errors import Clash, ClashError, KeyPath, Report, dotted, undotted
+from heliostat.scenario.fields import Section
+from heliostat.scenario.yaml_reader import Overrides, look_up, override, plain
+from heliostat.units import quote
+
+AnySystem = TypeVar("AnySystem", bound=Section)
+
+_WRONG = {
+    "int_type": "is not a whole number",
+    "int_from_float": "is not a whole number",
+    "float_type": "is not a plain number",
+    "finite_number": "is not finite",
+    "greater_than": "is not above {gt:g}",
+    "greater_than_equal": "is below {ge:g}",
+    "less_than": "is not below {lt:g}",
+    "less_than_equal": "is above {le:g}",
+    "bool_type": "is neither true nor false",
+    "bool_parsing": "is neither true nor false",
+    "string_type": "is not a word",
+    "literal_error": "is not one of {expected}",
+    "tuple_type": "is not a list",
+    "missing": "has too few entries",
+    "too_short": "has too few entries",
+    "too_long": "has too many entries",
+    "model_type": "is not a group of keys",
+}
+_NO_SUCH_KEY = "no such key"
+
+
+def examine(
+    data: Any,
+    overrides: Overrides,
+    report: Report,
+    systems: Mapping[str, type[AnySystem]],
+    context: Mapping[str, Any],
+) -> AnySystem:
+    """Lay overrides over plain data, in place, and check everything.
+
+    Args:
+        data: What was read.
+        overrides: Values by dotted key.
+        report: Knows where the data were written.
+        systems: Models to choose from, by the value of the key ``system``.
+        context: Handed to the model.
+
+    Raises:
+        ScenarioError: Something is wrong; all problems are told together.
+    """
+    if not isinstance(data, dict):
+        wrong = "is not a list of keys" if data is not None else "nothing is written here"
+        report.refuse((), f"{wrong}; `heliostat new` writes a scenario to start from")
+        raise report.error()
+    override(data, overrides, report)
+    known, wanted = " or ".join(systems), data.get("system")
+    system = systems.get(wanted) if isinstance(wanted, str) else None
+    if system is not None:
+        scenario, errors, clashes = _judge(system, data, context)
+        if errors:
+            _, _, clashes = _judge(system, _repaired(system, data, errors), context)
+        for path, sentence in errors.items():
+            report.refuse(path, sentence, _written_at(data, path))
+        for clash in clashes:
+            if not _concerns(clash, errors):
+                path = undotted(clash.field)
+                report.refuse(path, clash.sentence, _written_at(data, path))
+        if scenario is not None and not report.found:
+            return scenario
+    elif wanted is None:
+        report.refuse(("system",), f"missing; add system: {known}")
+    else:
+        value = quote(wanted)
+        report.refuse(("system",), f"{value} is not a system known here; write {known}", value)
+    raise report.error()
+
+
+def _judge(
+    system: type[AnySystem], data: Any, context: Mapping[str, Any]
+) -> tuple[AnySystem | None, dict[KeyPath, str], list[Clash]]:
+    """A scenario, or what is wrong field by field, or what clashes if no field is wrong."""
+    try:
+        return system.model_validate(data, context=context), {}, []
+    except ValidationError as error:
+        errors: dict[KeyPath, str] = {}
+        clashes: list[Clash] = []
+        for item in error.errors(include_url=False):
+            cause = item.get("ctx", {}).get("error")
+            if isinstance(cause, ClashError):
+                clashes += cause.clashes
+            else:
+                path, sentence = _translate(system, item, data)
+                errors.setdefault(path, sentence)
+        return None, errors, clashes
+
+
+def _translate(system: type[Section], item: Any, data: Any) -> tuple[KeyPath, str]:
+    """Path of the field that one of pydantic's errors is about, and a sentence in our words."""
+    path, kind, context = tuple(item["loc"]), item["type"], item.get("ctx", {})
+    if kind == "missing" and isinstance(path[-1], str):
+        return path, f"missing; add e.g. {path[-1]}: {_flow(example(system, path))}"
+    if kind in ("extra_forbidden", "invalid_key"):
+        return path, _unknown_key(system, path)
+    entry: list[str] = []
+    while isinstance(path[-1], int) and not _is_group(system, path):
+        entry.insert(0, str(path[-1] + 1))
+        path = path[:-1]
+    if kind == "value_error":
+        return path, str(context["error"])
+    value = quote(item["input"])
+    if entry:
+        whole = quote(look_up(data, path))
+        value = whole if kind == "missing" else f"in {whole}, entry {'.'.join(entry)}, {value},"
+    wrong = _WRONG.get(kind, "is not understood").format(**context)
+    return path, f"{value} {wrong}; write e.g. {_flow(example(system, path))}"
+
+
+def _unknown_key(system: type[Section], path: KeyPath) -> str:
+    last = str(path[-1])
+    section = dotted(tuple(part for part in path[:-1] if isinstance(part, str)))
+    split = [name.rpartition(".")[::2] for name in dotted_keys(system)]
+    words = difflib.get_close_matches(last, {word for _, word in split}, cutoff=0.7)
+    near = [(above, word) for above, word in split if word in words]
+    near = [pair for pair in near if pair[0] == section] or near
+    if near:
+        here = dotted(path[:-1])
+        near = [(here if above == section else above, word) for above, word in near]
+        names = " or ".join(".".join(filter(None, pair)) for pair in near[:3])
+        return f"{_NO_SUCH_KEY}; did you mean {names}?"
+    siblings = ", ".join(word for above, word in split if above == section)
+    return f"{_NO_SUCH_KEY}; {dotted(path[:-1]) or 'a scenario'} has {siblings or 'no keys'}"
+
+
+def _flow(value: Any) -> str:
+    """Plain data as YAML in one line."""
+    return yaml.safe_dump(value, default_flow_style=True, width=math.inf).split("\n")[0]
+
+
+def _written_at(data: Any, path: KeyPath) -> str:
+    value = look_up(data, path)
+    return "" if value is None else quote(value)
+
+
+def _repaired(system: type[Section], data: Any, errors: Mapping[KeyPath, str]) -> Any:
+    """A copy with an example in place of everything broken, unknown keys left out."""
+    copy = plain(data)
+    for path, sentence in errors.items():
+        owner = look_up(copy, path[:-1])
+        if sentence.startswith(_NO_SUCH_KEY):
+            owner.pop(path[-1])
+        else:
+            owner[path[-1]] = example(system, path)
+    return copy
+
+
+def _concerns(clash: Clash, broken: Iterable[KeyPath]) -> bool:
+    """Whether a clash was judged by a field that is broken anyway."""
+    return any(
+        f"{name}.".startswith(f"{dotted(path)}.") or dotted(path).startswith(f"{name}.")
+        for name in (clash.field, *clash.others)
+        for path in broken
+    )
+
+
+def _nested(info: FieldInfo) -> type[Section] | None:
+    """The section behind a field: itself, or the entries of its list."""
+    for kind in (info.annotation, *get_args(info.annotation)):
+        if isinstance(kind, type) and issubclass(kind, Section):
+            return kind
+    return None
+
+
+def _is_list(info: FieldInfo) -> bool:
+    """Whether a field with sections behind it is a list of them."""
+    return get_origin(info.annotation) is tuple
+
+
+def _is_group(system: type[Section], path: KeyPath) -> bool:
+    """Whether the entry of a list at a path is a section."""
+    field = tuple(part for part in path if isinstance(part, str))
+    return isinstance(example(system, field), list) and isinstance(example(system, path), dict)
+
+
+def dotted_keys(system: type[Section]) -> Iterator[str]:
+    """Every key that a system knows, dotted, sections before what is in them."""
+    for name, info in system.model_fields.items():
+        yield name
+        if nested := _nested(info):
+            yield from (f"{name}.{inner}" for inner in dotted_keys(nested))
+
+
+def example(system: type[Section], path: KeyPath) -> Any:
+    """A valid value of the field at a path; of a section, all that it must have.
+
+    An index leads from a list of sections to one of them; within any other value it is passed by.
+    """
+    section, listed = system, False
+    found: Any = None
+    for name in path:
+        if isinstance(name, int):
+            found, listed = found[0] if listed else found, False
+            continue
+        info = section.model_fields[name]
+        if nested := _nested(info):
+            section, listed = nested, _is_list(info)
+            musts = (k for k, inner in nested.model_fields.items() if inner.is_required())
+            found = {must: example(nested, (must,)) for must in musts}
+        else:
+            listed = False
+        if nested is None or info.examples:
+            found = (info.examples or [None])[0]
+    return found

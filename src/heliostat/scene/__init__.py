@@ -1,0 +1,1 @@
+"""What the equations see: frozen pytrees."""

@@ -1,0 +1,299 @@
+"""Truths: the bounds called directly, what does not depend on how one looks, refused requests."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+import heliostat as hs
+from heliostat.api import sensing as sensing_api
+from heliostat.bounds.direction import (
+    direction_bound,
+    direction_information_by_definition,
+    position_bound,
+    scene_information,
+)
+from tests.support.sensing_designs import yard
+from tests.support.sensing_scenes import random_covariance, random_reflections
+
+PAPER = hs.load("sensing-two-surfaces")
+SMALL = PAPER.updated({"base_station.antennas": 6})
+UNEQUAL = SMALL.updated({"surfaces.1.rows": 3, "surfaces.1.spacing": [0.4, 0.6]})
+
+
+def setting(scenario, patterns=1, rank=2):
+    """Covariances [surface, pattern, tx, tx], and coefficients of each surface and pattern."""
+    scene, rng = scenario.build(), np.random.default_rng(3)
+    antennas = scenario.base_station.antennas
+    covariance = jnp.array(
+        [
+            [random_covariance(rng, antennas, rank) for _ in range(patterns)]
+            for _ in scenario.surfaces
+        ]
+    )
+    return scene, covariance, random_reflections(scene, patterns=patterns)
+
+
+@pytest.mark.parametrize("patterns", [1, 2])
+@pytest.mark.parametrize("scenario", [SMALL, UNEQUAL], ids=["equal", "unequal"])
+def test_bounds_are_those_of_the_definition(scenario, patterns):
+    scene, covariance, reflection = setting(scenario, patterns)
+    bounds = hs.direction_bounds(scenario, covariance, reflection)
+    angles = scene.angles()
+    for i in range(2):
+        expected = direction_bound(
+            direction_information_by_definition(
+                scene.link(i), reflection[i], covariance[i], angles[i], scene.target_gain[i]
+            )
+        )
+        np.testing.assert_allclose(bounds.crb[i], expected.crb, rtol=1e-6)
+        np.testing.assert_allclose(bounds.direction_std[i], expected.direction_std, rtol=1e-6)
+        np.testing.assert_allclose(bounds.snr[i], expected.snr, rtol=1e-9)
+    information = scene_information(scene, tuple(covariance), reflection)
+    np.testing.assert_allclose(bounds.position_bound, position_bound(scene, information)[0])
+    assert bounds.crb.shape == bounds.snr.shape == (2,)
+    assert bounds.direction_std.shape == (2, 2)
+    assert bounds.lost == ((), ())
+    assert bounds.identifiable
+    assert bounds.reason == ""
+
+
+def test_one_pattern_needs_no_axis_of_its_own():
+    _, covariance, reflection = setting(SMALL)
+    whole = hs.direction_bounds(SMALL, covariance, reflection)
+    stacked = hs.direction_bounds(SMALL, covariance[:, 0], np.stack(reflection)[:, 0])
+    listed = hs.direction_bounds(SMALL, list(covariance[:, 0]), [psi[0] for psi in reflection])
+    for other in (stacked, listed):
+        np.testing.assert_array_equal(other.crb, whole.crb)
+
+
+def test_one_covariance_serves_all_patterns():
+    _, covariance, reflection = setting(SMALL, 2)
+    covariance = covariance.at[:, 1].set(covariance[:, 0])
+    one = hs.direction_bounds(SMALL, covariance[:, 0], reflection)
+    both = hs.direction_bounds(SMALL, covariance, reflection)
+    np.testing.assert_allclose(one.crb, both.crb, rtol=1e-12)
+
+
+def test_turning_everything_changes_nothing():
+    turn = Rotation.from_rotvec([0.4, -1.1, 0.7]).as_matrix()
+
+    def turned(vector):
+        return (turn @ vector).tolist()
+
+    written = {"base_station.position": turned(SMALL.base_station.position)}
+    written["base_station.axis"] = turned(SMALL.base_station.axis)
+    written["target.position"] = turned(SMALL.target.position)
+    for i, surface in enumerate(SMALL.surfaces):
+        written[f"surfaces.{i}.position"] = turned(surface.position)
+        written[f"surfaces.{i}.horizontal"] = turned(surface.horizontal)
+        written[f"surfaces.{i}.vertical"] = turned(surface.vertical)
+    _, covariance, reflection = setting(SMALL)
+    here = hs.direction_bounds(SMALL, covariance, reflection)
+    there = hs.direction_bounds(SMALL.updated(written), covariance, reflection)
+    np.testing.assert_allclose(there.crb, here.crb, rtol=1e-8)
+    np.testing.assert_allclose(there.direction_std, here.direction_std, rtol=1e-8)
+    np.testing.assert_allclose(there.position_bound, here.position_bound, rtol=1e-8)
+
+
+def test_bounds_fall_with_power_and_dwell():
+    _, covariance, reflection = setting(SMALL)
+    here = hs.direction_bounds(SMALL, covariance, reflection)
+    longer = hs.direction_bounds(SMALL.updated({"dwell.symbols": 400}), 4 * covariance, reflection)
+    np.testing.assert_allclose(longer.direction_std, here.direction_std / 4, rtol=1e-9)
+    np.testing.assert_allclose(longer.snr, 16 * here.snr, rtol=1e-9)
+
+
+def test_one_surface_sees_a_direction_but_no_position():
+    alone = SMALL.updated({"surfaces": [{"position": [-5, 10, 0], "rows": 4, "columns": 4}]})
+    _, covariance, reflection = setting(alone)
+    bounds = hs.direction_bounds(alone, covariance, reflection)
+    assert np.isfinite(bounds.crb).all()
+    assert bounds.position_bound == np.inf
+    along = np.array([10.0, 5.0, 0.0]) / np.sqrt(125)  # the line of sight from the surface
+    np.testing.assert_allclose(np.abs(bounds.unidentifiable @ along), [1.0], rtol=1e-6)
+    assert "leave the echoes as they are" in bounds.reason
+
+
+def test_a_surface_of_one_row_names_the_angle_it_loses():
+    flat = SMALL.updated({"surfaces.1.rows": 1})
+    _, covariance, reflection = setting(flat)
+    bounds = hs.direction_bounds(flat, covariance, reflection)
+    assert bounds.lost[0] == ()
+    assert bounds.lost[1] == ("elevation",)
+    assert bounds.crb[1] == bounds.direction_std[1, 0] == np.inf
+    assert np.isfinite(bounds.direction_std[1, 1])
+    assert "Surface 1 cannot tell elevation." in bounds.reason
+    dark = hs.direction_bounds(SMALL, 0 * setting(SMALL)[1], setting(SMALL)[2])
+    assert dark.lost == (("elevation", "azimuth"),) * 2
+    assert not np.isnan(dark.crb).any()
+
+
+def test_channels_are_drawn_from_the_seed_or_a_key():
+    _, covariance, reflection = setting(SMALL)
+    here = hs.direction_bounds(SMALL, covariance, reflection).crb
+    keyed = hs.direction_bounds(SMALL, covariance, reflection, key=jax.random.key(7)).crb
+    seeded = hs.direction_bounds(SMALL.updated({"link.seed": 7}), covariance, reflection).crb
+    assert not np.allclose(here, keyed)
+    np.testing.assert_array_equal(keyed, seeded)
+
+
+@pytest.mark.parametrize(
+    ("covariance", "reflection", "message"),
+    [
+        (np.eye(6), np.ones((2, 16)), r"has the shape \(6, 6\); .* \(surface, tx, tx\)"),
+        (1.0, np.ones((2, 16)), r"has the shape \(\)|has the shape \(0,\)"),
+        (np.ones((2, 5, 5)), np.ones((2, 16)), r"\(5, 5\); .* needs \(6, 6\), or \(1, 6, 6\)"),
+        (np.ones((2, 3, 6, 6)), np.ones((2, 2, 16)), r"\(3, 6, 6\); .* or \(2, 6, 6\)"),
+        (np.ones((2, 6, 6)), np.ones((2, 9)), r"\(9,\); .* needs \(16,\) or \(patterns, 16\)"),
+        (np.ones((2, 6, 6)), np.ones((2, 0, 16)), r"\(0, 16\); .* needs \(16,\)"),
+        (np.ones((2, 6, 6)), np.ones(32), r"\(32,\); .* length 2"),
+        (np.ones((2, 6, 6)), [np.ones(16)], r"has the shape \(1,\); .* length 2"),
+        (np.ones((2, 6, 6)), np.full((2, 16), np.nan), "not finite"),
+        (np.triu(np.ones((2, 6, 6))), np.ones((2, 16)), "is not Hermitian"),
+        (-np.ones((2, 6, 6)), np.ones((2, 16)), "has a negative eigenvalue"),
+    ],
+)
+def test_arrays_of_the_wrong_shape_name_both(covariance, reflection, message):
+    with pytest.raises(ValueError, match=message):
+        hs.direction_bounds(SMALL, covariance, reflection)
+
+
+def test_each_function_wants_its_own_system():
+    table = hs.load("localization-table-1")
+    with pytest.raises(TypeError, match="direction_bounds needs a sensing scenario"):
+        hs.direction_bounds(table, np.eye(2), np.eye(2))
+    with pytest.raises(TypeError, match="pose_bounds needs a localization scenario"):
+        hs.pose_bounds(PAPER)
+    with pytest.raises(TypeError, match="design_transmit needs a sensing scenario"):
+        hs.design_transmit(table, np.eye(2))
+
+
+def test_a_transmit_design_keeps_what_the_scenario_demands():
+    scenario = SMALL.updated({"dwell.min_snr": "-3 dB"})
+    scene, _, reflection = setting(scenario)
+    single = [psi[0] for psi in reflection]
+    fast = hs.design_transmit(scenario, single)
+    assert fast.status == "optimal"
+    assert np.all(np.asarray(fast.snr) >= 10**-0.3 * (1 - 1e-6))
+    for left in (fast.slack.transmit, fast.slack.surface, fast.slack.amplitude):
+        assert np.all(np.asarray(left) >= -1e-9)
+    bounds = hs.direction_bounds(scenario, fast.covariance, fast.reflection)
+    np.testing.assert_allclose(bounds.crb, fast.crb, rtol=1e-9)
+    slow = hs.design_transmit(scenario, single, method="sdp")
+    np.testing.assert_allclose(fast.worst_crb, slow.worst_crb, rtol=1e-5)
+    assert scene.n_surfaces == len(slow.covariance)
+
+
+def test_impossible_transmit_designs_are_refused():
+    _, _, reflection = setting(SMALL, 2)
+    with pytest.raises(ValueError, match=r"reflection\[0\] has 2 patterns"):
+        hs.design_transmit(SMALL, reflection)
+    single = [psi[0] for psi in reflection]
+    with pytest.raises(ValueError, match="exceeds the amplification"):
+        hs.design_transmit(SMALL, [2 * psi for psi in single])
+    with pytest.raises(ValueError, match="cannot be reached"):
+        hs.design_transmit(SMALL.updated({"dwell.min_snr": "90 dB"}), single)
+
+
+def test_results_show_themselves_in_a_notebook():
+    _, covariance, reflection = setting(SMALL)
+    html = hs.direction_bounds(SMALL, covariance, reflection)._repr_html_()
+    assert html.startswith("<table>")
+    assert "elevation" in html
+    flat = SMALL.updated({"surfaces.1.rows": 1})
+    _, covariance, reflection = setting(flat)
+    assert "cannot tell" in hs.direction_bounds(flat, covariance, reflection)._repr_html_()
+
+
+# designs
+
+
+def isotropic(scenario, factor=1.0):
+    antennas, power = scenario.base_station.antennas, scenario.base_station.power
+    return np.broadcast_to(factor * power / antennas * np.eye(antennas), (2, antennas, antennas))
+
+
+@pytest.mark.parametrize("function", [hs.design_beamforming, hs.design_for_region])
+def test_a_design_is_asked_for_what_the_scenario_demands(monkeypatch, function):
+    scenario = SMALL.updated({"dwell.patterns": 2, "dwell.min_snr": "13 dB"})
+    asked = []
+
+    def designed(scenes, **options):
+        asked.append((scenes, options))
+        raise InterruptedError("enough is known")
+
+    monkeypatch.setattr(sensing_api, "design_both", designed)
+    monkeypatch.setattr(sensing_api, "design_everywhere", designed)
+    places = [[5.0, 15.0, 0.0], [3.0, 16.0, 1.0]]
+    key = jax.random.key(7)
+    if function is hs.design_beamforming:
+        with pytest.raises(InterruptedError):
+            function(scenario, key=key, seed=4)
+        ((scene, options),) = asked
+        assert options.pop("method") == "direct"
+    else:
+        with pytest.raises(InterruptedError):
+            function(scenario, places, "mean", key=key, seed=4)
+        (((scene, other), options),) = asked
+        assert options.pop("criterion") == "mean"
+        there = scenario.updated({"target.position": places[1]}).build(key)
+        np.testing.assert_allclose(other.target.position, places[1])
+        np.testing.assert_allclose(other.target_gain, there.target_gain, rtol=1e-12)
+    assert options == {"patterns": 2, "min_snr": pytest.approx(10**1.3), "seed": 4}
+    np.testing.assert_array_equal(scene.bs_to_irs[1], scenario.build(key).bs_to_irs[1])
+
+
+def test_a_reflective_design_beats_random_phases_and_keeps_every_constraint():
+    scenario = yard()
+    covariance = isotropic(scenario)
+    design = hs.design_reflection(scenario, covariance, seed=1)
+    bounds = hs.direction_bounds(scenario, covariance, design.reflection)
+    np.testing.assert_allclose(bounds.crb, design.crb, rtol=1e-9)
+    np.testing.assert_array_equal(design.covariance, covariance)
+    for left in (design.slack.transmit, design.slack.surface, design.slack.amplitude):
+        assert np.all(np.asarray(left) >= -1e-9)
+    others = [
+        hs.direction_bounds(scenario, covariance, random_reflections(scenario.build(), seed)).crb
+        for seed in range(20)
+    ]
+    assert np.all(design.crb < np.min(others, axis=0))
+
+
+@pytest.mark.slow
+def test_the_relaxation_does_not_beat_the_direct_reflective_design():
+    scenario = yard()
+    covariance = isotropic(scenario)
+    design = hs.design_reflection(scenario, covariance, seed=1)
+    relaxed = hs.design_reflection(scenario, covariance, "sdr", seed=1)
+    assert np.all(relaxed.crb >= design.crb * (1 - 1e-3))  # from several starts, not one
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (
+            lambda: hs.design_beamforming(SMALL.updated({"dwell.patterns": 2}), "sdr"),
+            "dwell.patterns of .* is 2, method 'sdr' designs 1 pattern",
+        ),
+        (
+            lambda: hs.design_reflection(SMALL, isotropic(SMALL, 2.0)),
+            r"sends 40 W .* base_station.power .* is 20 W; multiply it by at most 0\.5",
+        ),
+        (lambda: hs.design_reflection(SMALL, np.eye(6)), r"\(6, 6\); .* needs \(surface, tx, tx\)"),
+        (
+            lambda: hs.design_for_region(SMALL, [5, 15, 0]),
+            r"shape \(3,\); it needs \(position, 3\)",
+        ),
+        (lambda: hs.design_for_region(SMALL, np.zeros((0, 3))), r"shape \(0, 3\)"),
+        (lambda: hs.design_for_region(SMALL, [[5, 15, np.nan]]), "not finite"),
+        (
+            lambda: hs.design_for_region(SMALL, [[5, 15, 0], [-6, 15, 0]]),
+            r"positions\[1\] is \(-6, 15, 0\), behind surfaces\.0",
+        ),
+    ],
+)
+def test_designs_that_cannot_be_are_refused(ask, message):
+    with pytest.raises(ValueError, match=message):
+        ask()

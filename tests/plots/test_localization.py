@@ -1,0 +1,179 @@
+"""Pictures: the data they show, against the results they were made from."""
+
+import numpy as np
+import pytest
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+import heliostat as hs
+from heliostat.api.localization import TimeAllocation, TradeOff, build
+from heliostat.maps.localization import AreaMap
+from heliostat.plots import localization as localization_plots
+from tests.support.scenes import localization_scene
+
+SCENE = localization_scene(heading=np.pi / 6)
+X, Y = np.linspace(-25, 15, 5), np.linspace(0, 30, 4)
+
+
+def area_map(quantity, value, served=None):
+    served = np.ones((4, 5), dtype=bool) if served is None else served
+    return AreaMap(X, Y, np.asarray(value), quantity, served)
+
+
+def labels(figure):
+    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+
+
+def trade_off():
+    peb = np.array([0.5, 0.4, 0.3, 0.2])
+    rate = np.array([2e6, 5e6, 4e6, 4e6])
+    share, beaten = np.array([0.1, 0.2, 0.3, 0.4]), np.array([True, False, True, False])
+    return TradeOff(np.arange(1, 5), share, peb, 0.1 * peb, rate, beaten)
+
+
+def allocation(active_antennas, choices):
+    return TimeAllocation(0.35, active_antennas, 0.0, 0.0, 0.0, 0.25, choices)
+
+
+# maps
+
+
+def test_map_shows_bounds_in_a_fitting_unit_on_a_logarithmic_scale():
+    value = np.geomspace(2e-3, 6e-3, 20).reshape(4, 5)
+    axes, bar = localization_plots.map_figure(area_map("peb", value), SCENE, "title").axes
+    (image,) = axes.images
+    np.testing.assert_allclose(image.get_array(), 1e3 * value, rtol=1e-12)
+    assert isinstance(image.norm, LogNorm)
+    assert image.norm.vmin == pytest.approx(2.0)
+    assert bar.get_ylabel() == "position error bound [mm]"
+    assert image.get_extent() == [-30.0, 20.0, -5.0, 35.0]  # centres in the middle of cells
+
+
+def test_map_shows_headings_in_degrees_and_rates_in_megabits():
+    value = np.linspace(0.1, 0.5, 20).reshape(4, 5)
+    axes, bar = localization_plots.map_figure(area_map("reb", value), SCENE, "title").axes
+    np.testing.assert_allclose(axes.images[0].get_array(), np.degrees(value), rtol=1e-12)
+    assert bar.get_ylabel() == "heading error bound [deg]"
+    axes, bar = localization_plots.map_figure(area_map("rate", 1e7 * value), SCENE, "title").axes
+    np.testing.assert_allclose(axes.images[0].get_array(), 10 * value, rtol=1e-12)
+    assert bar.get_ylabel() == "effective rate [Mbit/s]"
+    assert not isinstance(axes.images[0].norm, LogNorm)
+
+
+def test_map_tells_places_without_bound_from_places_behind_the_surface():
+    value, served = np.ones((4, 5)), np.ones((4, 5), dtype=bool)
+    served[:, 0], value[:, 0], value[1, 2] = False, np.inf, np.inf
+    figure = localization_plots.map_figure(area_map("peb", value, served), SCENE, "title")
+    finite, infinite = figure.axes[0].images
+    np.testing.assert_array_equal(finite.get_array().mask, ~served | np.isinf(value))
+    np.testing.assert_array_equal(~infinite.get_array().mask, served & np.isinf(value))
+    assert {"no bound exists", "behind the surface"} <= set(labels(figure))
+
+
+@pytest.mark.parametrize("quantity", ["peb", "reb"])
+def test_map_without_any_bound_has_no_scale_but_its_frame(quantity):
+    figure = localization_plots.map_figure(
+        area_map(quantity, np.full((4, 5), np.inf)), SCENE, "title"
+    )
+    (axes,) = figure.axes
+    assert axes.get_xlim() == (-30.0, 20.0)
+    assert "no bound exists" in labels(figure)
+
+
+def test_map_marks_what_stands_in_it_and_nothing_outside():
+    scene = localization_scene(position=(20.0, 400.0, 0.0))
+    figure = localization_plots.map_figure(area_map("rate", np.ones((4, 5))), scene, "a; b")
+    assert labels(figure) == ["base station", "surface"]
+    marks = {line.get_label(): line.get_xydata()[0].tolist() for line in figure.axes[0].lines}
+    assert marks == {"base station": [0.0, 0.0], "surface": [-20.0, 20.0]}
+    assert figure.get_suptitle() == "a\nb"
+
+
+# scenes
+
+
+def test_scene_shows_each_thing_where_it_is():
+    figure = localization_plots.scene_figure(SCENE)
+    above, space = figure.axes
+    lines = {line.get_label(): line.get_xydata() for line in above.lines}
+    base_station, surface, user = [0.0, 0.0], [-20.0, 20.0], [20.0, 40.0]
+    np.testing.assert_allclose(lines["line of sight, blocked"], [base_station, user])
+    np.testing.assert_allclose(lines["path, 30 m and 53.9 m"], [base_station, surface, user])
+    np.testing.assert_allclose(lines["surface and its normal"], [surface])
+    np.testing.assert_allclose(lines["user, its array turned by 30 deg"], [user])
+    normal, heading = above.collections
+    assert normal.U[0] > 0
+    assert normal.V[0] == 0
+    assert heading.V[0] / heading.U[0] == pytest.approx(-np.tan(np.pi / 6))  # clockwise
+    assert above.get_aspect() == 1
+    assert space.get_zlim()[0] == pytest.approx(0.0, abs=1.0)
+
+
+# trade-offs
+
+
+def test_trade_off_shows_all_choices_dominated_ones_hollow():
+    choices = trade_off()
+    figure = localization_plots.trade_off_figure(choices, allocation(4, choices))
+    plane, upper, lower = figure.axes
+    for axes, across, up in (
+        (plane, choices.eadr / 1e6, 100 * choices.peb),
+        (upper, choices.ratio, choices.eadr / 1e6),
+        (lower, choices.ratio, 100 * choices.peb),
+    ):
+        shown = {line.get_label(): line for line in axes.lines}
+        points = np.stack([across, up], axis=1)
+        beaten, kept = shown["dominated by another"], shown["worth taking"]
+        np.testing.assert_allclose(beaten.get_xydata(), points[choices.dominated])
+        np.testing.assert_allclose(kept.get_xydata(), points[~choices.dominated])
+        assert beaten.get_markerfacecolor() == "white" != kept.get_markerfacecolor()
+        np.testing.assert_allclose(
+            shown["largest rate: 2 active antennas"].get_xydata(), points[1:2]
+        )
+        np.testing.assert_allclose(
+            shown["best allocation: 4 active antennas"].get_xydata(), points[3:]
+        )
+    assert plane.get_ylabel() == "position error bound [cm]"
+    ratios = {line.get_label(): line.get_xdata()[0] for line in upper.lines}
+    assert ratios["best share, closed form"] == 0.35
+    assert ratios["largest rate, closed form"] == 0.25
+
+
+def test_trade_off_marks_one_choice_that_is_best_in_both():
+    choices = trade_off()
+    figure = localization_plots.trade_off_figure(choices, allocation(2, choices))
+    assert "best allocation, of largest rate: 2 active antennas" in labels(figure)
+
+
+def test_trade_off_without_bound_says_why_and_shows_the_rate():
+    choices = trade_off()
+    choices.peb[:] = np.inf
+    plane, upper, _ = localization_plots.trade_off_figure(choices, None, "Nothing moves.").axes
+    assert plane.texts[0].get_text() == "No PEB exists. Nothing moves."
+    heights = np.concatenate([line.get_ydata() for line in upper.lines[:2]])
+    np.testing.assert_allclose(np.sort(heights), np.sort(choices.eadr / 1e6))
+
+
+# files
+
+
+@pytest.mark.parametrize("suffix", localization_plots.SUFFIXES)
+def test_the_same_figure_gives_the_same_bytes(tmp_path, suffix):
+    for name in ("one", "two"):
+        figure = localization_plots.trade_off_figure(trade_off(), None)
+        localization_plots.save_figure(figure, tmp_path / f"{name}{suffix}")
+    one, two = ((tmp_path / f"{name}{suffix}").read_bytes() for name in ("one", "two"))
+    assert one == two
+    assert len(one) > 1000
+
+
+def test_an_unknown_format_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"a\.jpg ends in none of \.png, \.pdf, \.svg"):
+        localization_plots.save_figure(Figure(), tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("name", ["factory-hall", "street-canyon", "sub-thz-room"])
+def test_shipped_scenes_can_be_drawn(tmp_path, name):
+    localization_plots.save_figure(
+        localization_plots.scene_figure(build(hs.load(name))), tmp_path / "scene.png"
+    )

@@ -1,0 +1,152 @@
+"""Truths: what a process without noise must do, the paper's rate, a user that jumps away."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from heliostat.estimation.pose import place_grid
+from heliostat.observation.pilots import band_bins
+from heliostat.protocol.errors import ErrorLevels
+from heliostat.protocol.tracking import (
+    Weighing,
+    believed,
+    discs,
+    pilot_snr,
+    run_loop,
+    search_beams,
+    swept,
+)
+from heliostat.rates.effective import eadr
+from tests.support.scenes import FOUR, localization_scene
+
+BINS = 16
+WEIGHT = Weighing(jnp.asarray(1e-10), balanced=False)
+
+
+def scene_of(**changes):
+    # One size for all: the loop is compiled once.
+    options = {"gain_known": False, "sweep": FOUR, "user_antennas": 8, "antennas": 8}
+    return localization_scene(**(options | changes))
+
+
+def loop(scene, positions, *, invented=None, seed=0, antennas=2):
+    positions = jnp.asarray(positions, dtype=float)
+    heading = scene.user.heading
+    return run_loop(
+        scene,
+        believed(positions[0], heading, antennas),
+        positions,
+        jnp.full(len(positions), heading),
+        band_bins(scene.link.bandwidth, BINS),
+        place_grid(scene, BINS),
+        WEIGHT,
+        jax.random.key(seed),
+        invented,
+    )
+
+
+WALK = [[20.0 + i, 40.0 - 0.7 * i, 0.0] for i in range(12)]
+
+
+def test_without_noise_the_rate_is_that_of_a_surface_focused_on_the_truth():
+    scene = scene_of(noise=1e-11)
+    silent = eqx.tree_at(lambda s: s.link.noise_density, scene, scene.link.noise_density * 1e-10)
+    record = loop(silent, WALK)
+    np.testing.assert_allclose(record.estimate.position, WALK, rtol=1e-8)
+    assert record.detected.all()
+    for i, place in enumerate(WALK):
+        there = silent.with_user(jnp.asarray(place), silent.user.heading)
+        focused = there.focused(data=there.user.position)
+        expected = eadr(focused, int(record.active_antennas[i]))
+        np.testing.assert_allclose(record.eadr[i], expected, rtol=1e-6)
+
+
+def test_invented_errors_of_nothing_are_the_truth_and_others_have_their_size():
+    scene = scene_of()
+    levels = lambda position, heading: ErrorLevels(*map(jnp.asarray, (position, heading, 0.0, 0.0)))
+    stay = [WALK[0]] * 200  # one length: compiled once
+    exact = loop(scene, stay, invented=levels(0.0, 0.0))
+    np.testing.assert_allclose(exact.estimate.position, stay, rtol=1e-12)
+    rough = loop(scene, stay, invented=levels(3.0, 0.2))
+    off = np.linalg.norm(np.asarray(rough.estimate.position)[:, :2] - WALK[0][:2], axis=1)
+    # Uniform in a disc: the mean square is half the squared radius, its deviation R²/sqrt(12).
+    assert off.max() <= 3.0
+    assert abs(np.mean(off**2) - 4.5) < 4 * 9 / np.sqrt(12 * 200)
+    turned = np.asarray(rough.estimate.heading) - float(scene.user.heading)
+    assert np.abs(turned).max() <= 0.2
+    assert np.mean(np.asarray(rough.eadr)) < np.mean(np.asarray(exact.eadr))
+    # The pilots' energy is what an estimate finds it to be, to a few of its standard deviations.
+    found, farthest = loop(scene, WALK), place_grid(scene, BINS).distance[-1]
+    for antennas, snr, detected, i in zip(
+        found.active_antennas, found.estimate.snr, found.detected, range(len(WALK)), strict=True
+    ):
+        assert detected
+        before = WALK[max(i - 1, 0)]
+        aimed = scene.with_user(jnp.asarray(before), scene.user.heading)
+        here = swept(aimed, believed(jnp.asarray(before), scene.user.heading, 2), farthest)
+        here = here.with_user(jnp.asarray(WALK[i]), scene.user.heading)
+        energy = float(pilot_snr(here, jnp.asarray(float(antennas))))
+        assert abs(float(snr) - energy) < 6 * np.sqrt(2 * energy)
+
+
+@pytest.mark.parametrize("height", [0.0, 30.0])
+def test_a_search_looks_everywhere_once_and_next_to_the_last_place_first(height):
+    scene = scene_of(columns=6, rows=10, position=(20.0, 40.0, height))
+    position, farthest = scene.user.position, 80.0
+    beams, searched = [], believed(position, scene.user.heading, 2)
+    for sweep in range(60):  # 240 beams: many laps
+        at = eqx.tree_at(lambda b: b.searched, searched, jnp.asarray(sweep))
+        beams.append(np.asarray(search_beams(scene, at, jnp.asarray(farthest))))
+    width = np.array([1 / 3, 1 / 5])
+    steps = (np.concatenate(beams) - np.asarray(scene.departure(position))) / width
+    np.testing.assert_allclose(np.abs(steps[:4]), 0.5, rtol=1e-9)
+    # The second lap begins half a beam aside of the first.
+    lap = next(i for i in range(1, 240) if np.allclose(steps[i], steps[0] + 0.5))
+    first = steps[:lap]
+    assert len(np.unique(first.round(6), axis=0)) == lap
+    assert (np.diff(np.abs(first).max(axis=1).round(6)) >= 0).all()
+    # Wherever a user may be, by plain geometry, a beam is less than half a width off.
+    rng = np.random.default_rng(0)
+    offset = np.column_stack([rng.uniform([0.5, -80], [80, 80], (4000, 2)), np.full(4000, 0.0)])
+    offset[:, 2] = height - 30.0
+    length = np.linalg.norm(offset, axis=1)
+    offset, length = offset[length < farthest], length[length < farthest]
+    cosines = (offset[:, 1:] / length[:, None] - np.asarray(scene.departure(position))) / width
+    off = np.abs(cosines[:, None, :] - first[None, :, :]).max(axis=2).min(axis=1)
+    assert off.max() <= 0.5 + 1e-9
+
+
+def test_a_user_that_jumps_across_the_room_is_lost_counted_and_found_again_truly():
+    # So much noise that pilots are heard in the beams alone; a jump over seven beamwidths.
+    scene = scene_of(noise=5e-6)
+    near, far, trials = [20.0, 40.0, 0.0], [10.0, -8.0, 0.0], 20
+    recovered = 0
+    for seed in range(trials):
+        record = loop(scene, [near] + [far] * 11, seed=seed)
+        found = np.asarray(record.detected)
+        assert (np.asarray(record.eadr)[~found] == 0).all()
+        assert found[0]
+        assert not found[1]  # the second period's sweep looks at the first place
+        off = np.asarray(record.position - record.estimate.position)[:, :2]
+        covariance = np.asarray(record.estimate.covariance)[:, :2, :2]
+        distance = [e @ np.linalg.solve(c, e) for e, c in zip(off, covariance, strict=True)]
+        # Wherever it counts as found it is there, within what the estimate says of its error.
+        assert (np.asarray(distance)[found] < 6**2).all()
+        recovered += found[-1]
+    # Of searches that succeed nine times in ten, so few would once in 400 runs.
+    assert recovered >= 14
+
+
+def test_jumps_stay_in_their_disc_and_in_front_of_the_surface():
+    scene = scene_of()
+    path = np.asarray(discs(scene, jnp.asarray(7.0), 300, jnp.asarray(70.0), jax.random.key(1)))
+    step = np.linalg.norm(np.diff(path, axis=0), axis=1)
+    assert step.max() <= 7.0
+    offset = path - np.asarray(scene.surface.position)
+    assert (offset @ np.asarray(scene.surface.array.normal) > 0).all()
+    assert (np.linalg.norm(offset, axis=1) < 70.0).all()
+    # Uniform in a disc, where nothing turns the user back.
+    free = step[np.linalg.norm(offset[:-1], axis=1) < 60.0]
+    assert abs(np.mean(free**2) - 24.5) < 5 * 49 / np.sqrt(12 * len(free))

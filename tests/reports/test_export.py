@@ -1,0 +1,69 @@
+"""Truths: what is read back gives the same covariances and the same bounds."""
+
+import numpy as np
+import pytest
+import scipy.io
+
+import heliostat as hs
+from heliostat.reports.export import NAMES, beams_of, save_design
+from heliostat.scenario import parse
+from tests.support.sensing_designs import cheap_design, yard
+
+
+@pytest.fixture(scope="module", params=[1, 2])
+def saved(request, tmp_path_factory):
+    folder, scenario = tmp_path_factory.mktemp("design"), yard(dwell__patterns=request.param)
+    design = cheap_design(scenario)
+    save_design(scenario, design, folder)
+    return scenario, design, folder
+
+
+def test_both_files_hold_what_the_list_of_names_says(saved):
+    _, _, folder = saved
+    numpy, matlab = np.load(folder / "design.npz"), scipy.io.loadmat(folder / "design.mat")
+    assert set(numpy.files) == set(NAMES) == {name for name in matlab if name[0] != "_"}
+    for name in set(NAMES) - {"scenario_text", "names"}:
+        np.testing.assert_array_equal(np.squeeze(matlab[name]), np.squeeze(numpy[name]))
+    assert all(f"{name}: " in str(numpy["names"]) for name in NAMES)
+    assert matlab["names"][0] == str(numpy["names"])
+
+
+def test_beams_sum_up_to_the_covariances(saved):
+    scenario, design, folder = saved
+    read = np.load(folder / "design.npz")
+    beams, patterns = read["beams"], scenario.dwell.patterns
+    assert beams.shape == (2, patterns, 4, 2)  # of rank 2
+    summed = sum(np.einsum("spa,spb->spab", w, w.conj()) for w in np.moveaxis(beams, -1, 0))
+    whole = np.asarray(design.covariance).reshape(summed.shape)
+    np.testing.assert_allclose(summed, whole, atol=1e-10 * np.abs(whole).max())
+    power = (np.abs(beams) ** 2).sum(axis=2)
+    assert np.all(np.diff(power, axis=-1) <= 0)
+
+
+def test_coefficients_are_those_of_amplitude_and_phase_with_zeros_where_there_are_none(saved):
+    _, design, folder = saved
+    read = np.load(folder / "design.npz")
+    rebuilt = read["amplitude"] * np.exp(1j * np.pi / 180 * read["phase_deg"])
+    np.testing.assert_allclose(rebuilt, read["reflection"], atol=1e-12)
+    counts = read["rows"] * read["columns"]
+    assert counts.tolist() == [4, 6]
+    assert not read["reflection"][0, :, 4:].any()
+    for i, own in enumerate(design.reflection):
+        np.testing.assert_array_equal(read["reflection"][i, :, : counts[i]], np.atleast_2d(own))
+
+
+def test_bounds_of_what_was_saved_are_those_that_were_saved(saved):
+    _, _, folder = saved
+    read = np.load(folder / "design.npz")
+    counts = read["rows"] * read["columns"]
+    reflection = [psi[:, :n] for psi, n in zip(read["reflection"], counts, strict=True)]
+    scenario = parse(str(read["scenario_text"]))
+    bounds = hs.direction_bounds(scenario, read["covariance"], reflection)
+    np.testing.assert_allclose(bounds.crb, read["crb_rad2"], rtol=1e-9)
+    np.testing.assert_allclose(bounds.direction_std, read["direction_std_rad"], rtol=1e-9)
+    np.testing.assert_allclose(bounds.snr, read["snr"], rtol=1e-9)
+
+
+def test_a_surface_without_power_has_one_beam_of_none():
+    np.testing.assert_array_equal(beams_of(np.zeros((1, 3, 3), dtype=complex)), 0)
+    assert beams_of(np.zeros((1, 3, 3), dtype=complex)).shape == (1, 3, 1)

@@ -1,0 +1,258 @@
+"""What a run finds out, against the API; how it is told, against what was found out."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+import heliostat as hs
+from heliostat.maps.localization import Area, AreaMap
+from heliostat.provenance import citation
+from heliostat.reports import localization as localization_report
+from heliostat.scenario import parse
+
+HALL = """\
+system: localization
+carrier: {frequency: 30 GHz, bandwidth: 10 MHz}
+base_station: {position: [10, -5, 8], antennas: 4, power: 20 dBm}
+surface: {position: [0, 0, 3], rows: 8, columns: 6}
+user: {position: [8, 6, 1], heading: 30 deg, antennas: 2}
+link: {noise: -90 dBm}
+frame: {pilot: 10 us, optimization: 1 ms, period: 2 ms}
+"""
+ROOT = Path(__file__).parents[1]
+
+
+def hall(**overrides):
+    return parse(HALL, {key.replace("__", "."): value for key, value in overrides.items()})
+
+
+@pytest.fixture(scope="module")
+def deployment():
+    return localization_report.evaluate(
+        hall(), active_antennas=3, balance=0.4, overrides={"a.b": "<i>"}
+    )
+
+
+@pytest.fixture(scope="module")
+def hopeless():
+    """One surface configuration and a gain that nobody knows: no bound exists."""
+    return localization_report.evaluate(hall(surface__sweep=[[0, 0]]))
+
+
+class Page(HTMLParser):
+    """What a page shows and what it would fetch."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.numbers, self.fetched, self.text = {}, [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        if tag == "data":
+            self.numbers[given["id"]] = float(given["value"])
+        self.fetched += [given[name] for name in ("src", "href", "srcset", "data") if name in given]
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def page(deployment, tmp_path):
+    picture = tmp_path / "a.png"
+    picture.write_bytes(b"not quite a picture")
+    text = localization_report.page(deployment).html({"Caption & one": picture, "two": picture})
+    return Page(text), text
+
+
+# what is found out
+
+
+def test_a_deployment_holds_what_the_api_returns(deployment):
+    bounds, rate = hs.pose_bounds(hall(), 3), hs.effective_rate(hall(), 3)
+    best = hs.allocate_time(hall(), balance=0.4)
+    assert (deployment.bounds.peb, deployment.bounds.reb) == (bounds.peb, bounds.reb)
+    assert deployment.rate == rate
+    assert deployment.allocation.ratio == best.ratio
+    assert deployment.allocation.active_antennas == best.active_antennas
+    np.testing.assert_array_equal(deployment.trade_off.peb, best.trade_off.peb)
+
+
+def test_without_a_bound_all_else_is_still_found(hopeless):
+    assert hopeless.allocation is None
+    assert hopeless.bounds.reason in hopeless.no_allocation
+    assert hopeless.rate.eadr == hs.effective_rate(hall(surface__sweep=[[0, 0]])).eadr
+    assert np.isinf(hopeless.trade_off.peb).all()
+    assert np.isinf(hopeless.area_map.value).all()
+
+
+def test_the_default_weight_is_the_apis():
+    assert (
+        hs.allocate_time(hall()).objective
+        == hs.allocate_time(hall(), localization_report.WEIGHT).objective
+    )
+
+
+def test_a_map_fills_its_area_and_is_the_bound_at_each_place():
+    area = Area(1.0, 9.0, -4.0, 8.0)
+    found = localization_report.map_scenario(hall(), "peb", area=area, points=24, active_antennas=2)
+    assert found.value.shape == (6, 4)
+    np.testing.assert_allclose(found.x, [2, 4, 6, 8])
+    np.testing.assert_allclose(found.y, [-3, -1, 1, 3, 5, 7])
+    there = hs.pose_bounds(hall(user__position=[4, 5, 1]), 2)
+    assert found.value[4, 1] == pytest.approx(there.peb, rel=1e-9)
+
+
+@pytest.mark.parametrize("phases", ["designed", "random"])
+def test_a_map_computed_in_strips_is_the_same(monkeypatch, phases):
+    scenario, told = hall(surface__phases=phases), []
+    whole = localization_report.map_scenario(scenario, "rate", points=35)
+    monkeypatch.setattr(localization_report, "_AT_ONCE", 700)
+    strips = localization_report.map_scenario(
+        scenario, "rate", points=35, on_progress=lambda done, total: told.append((done, total))
+    )
+    np.testing.assert_allclose(strips.value, whole.value, rtol=1e-12)
+    np.testing.assert_array_equal(strips.served, whole.served)
+    assert len(told) > 2
+    assert told[-1] == (len(whole.y), len(whole.y))
+
+
+def test_the_default_area_holds_everything_with_room_around():
+    scenario = hall()
+    area = localization_report.default_area(scenario)
+    for part in (scenario.base_station, scenario.surface, scenario.user):
+        x, y, _ = part.position
+        assert area.x0 < x < area.x1
+        assert area.y0 < y < area.y1
+
+
+@pytest.mark.parametrize(
+    ("overrides", "follows"),
+    [
+        ({}, True),
+        ({"surface__focus": [5, 5, 1]}, False),
+        ({"surface__phases": "random"}, False),
+        ({"surface__bits": 2}, False),
+    ],
+)
+def test_a_map_steers_the_surface_only_where_nothing_sets_it(overrides, follows):
+    assert localization_report.follows_user(hall(**overrides)) is follows
+
+
+def test_quantiles_of_a_map_are_those_of_the_places_in_front():
+    value = np.array([[1.0, 2.0, 3.0, 4.0, np.inf], [9.0, 9.0, 9.0, 9.0, 9.0]])
+    served = np.array([[True] * 5, [False] * 5])
+    area_map = AreaMap(np.arange(5.0), np.arange(2.0), value, "peb", served)
+    rows = {row.label: row for row in localization_report.map_rows(area_map)}
+    assert rows["minimum"].value == 1.0
+    assert rows["median"].text == "3 m"
+    assert rows["90 % quantile"].text == "no bound exists"
+    nowhere = AreaMap(np.arange(5.0), np.arange(2.0), value, "peb", ~served & False)
+    assert localization_report.map_rows(nowhere) == []
+
+
+# how it is told
+
+
+def test_json_has_no_infinities_and_says_why(hopeless):
+    told = json.loads(json.dumps(localization_report.document(hopeless), allow_nan=False))
+    assert told["peb_m"] is None
+    assert told["reason"] == hopeless.bounds.reason
+    assert told["allocation"] is None
+    assert told["allocation_reason"] == hopeless.no_allocation
+
+
+def test_every_number_of_the_page_is_the_apis(deployment, tmp_path):
+    bounds, rate = hs.pose_bounds(hall(), 3), hs.effective_rate(hall(), 3)
+    best = hs.allocate_time(hall(), balance=0.4)
+    choices, at = best.trade_off, best.active_antennas - 1
+    shown, _ = page(deployment, tmp_path)
+    expected = {
+        "active_antennas": 3,
+        "peb_m": bounds.peb,
+        "reb_rad": bounds.reb,
+        "rank": bounds.rank,
+        "eadr_bit_per_s": rate.eadr,
+        "eadr_closed_form_bit_per_s": rate.eadr_closed_form,
+        "snr_db": 10 * np.log10(rate.snr),
+        "time_ratio": rate.time_ratio,
+        "best_active_antennas": best.active_antennas,
+        "best_peb_m": choices.peb[at],
+        "best_reb_rad": choices.reb[at],
+        "best_eadr_bit_per_s": choices.eadr[at],
+        "best_time_ratio": choices.ratio[at],
+        "best_ratio": best.ratio,
+        "best_peak_rate_ratio": best.peak_rate_ratio,
+        "best_kkt_residual": best.kkt_residual,
+        "best_dominated_choices": choices.dominated.sum(),
+    }
+    assert shown.numbers == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_texts_of_rows_say_what_their_values_are(deployment):
+    for row in localization_report.bounds_rows(deployment) + localization_report.allocation_rows(
+        deployment
+    ):
+        number, unit = re.match(r"(\S+) ?(\S*)", row.text).groups()
+        scale = {"um": 1e-6, "mm": 1e-3, "cm": 1e-2, "Mbit/s": 1e6, "deg": np.pi / 180}
+        assert float(number) * scale.get(unit, 1) == pytest.approx(row.value, rel=1e-2), row
+
+
+def test_the_page_fetches_nothing_and_escapes_what_it_shows(deployment, tmp_path):
+    shown, text = page(deployment, tmp_path)
+    assert len(shown.fetched) == 2
+    assert all(source.startswith("data:image/png;base64,") for source in shown.fetched)
+    assert "@import" not in text
+    assert "url(" not in text
+    assert "<script" not in text
+    assert "a.b=<i>" in shown.text
+    assert "Caption & one" in shown.text
+    assert hall().dump() in shown.text
+    assert citation() in shown.text
+
+
+def test_the_page_tells_why_there_is_no_bound(hopeless, tmp_path):
+    shown, _ = page(hopeless, tmp_path)
+    assert hopeless.no_allocation in shown.text
+    assert "no bound exists" in shown.text
+    assert not any(name.startswith("best_") for name in shown.numbers)
+
+
+def test_pilots_that_leave_no_time_for_data_are_told(deployment):
+    told = "Rate: the pilots of 4 active antennas take all the time there is for data"
+    full = localization_report.evaluate(hall(frame__period=None))
+    assert full.rate.eadr == pytest.approx(0, abs=1e-3)
+    assert any(note.startswith(told) for note in localization_report.notes(full))
+    assert not any(note.startswith("Rate") for note in localization_report.notes(deployment))
+
+
+def test_the_dataset_has_units_everywhere_and_says_where_it_comes_from(deployment):
+    dataset = localization_report.dataset(deployment)
+    variables = {**dataset.data_vars, **dataset.coords}
+    without = {name for name, variable in variables.items() if "units" not in variable.attrs}
+    assert without == {"pose", "pose_too"}
+    np.testing.assert_array_equal(dataset.map_peb, deployment.area_map.value)
+    np.testing.assert_array_equal(dataset.information, deployment.bounds.information)
+    assert parse(dataset.attrs["scenario_text"]).dump() == hall().dump()
+    assert json.loads(dataset.attrs["overrides"]) == {"a.b": "<i>"}
+
+
+def entries(bibtex):
+    """Entries of a BibTeX file by key, as one line each."""
+    found = re.findall(r"@\w+\{(\w+),(.*?)\n\}", bibtex, flags=re.DOTALL)
+    return {key: " ".join(body.split()) for key, body in found}
+
+
+def test_what_is_cited_is_what_the_documentation_lists():
+    cited = entries(citation())
+    listed = entries((ROOT / "docs" / "references.bib").read_text(encoding="utf-8"))
+    for paper in ("wang2021", "fang2024"):
+        assert cited[paper] == listed[paper]
+    stated = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert f"title = {{{stated['title']}}}" in cited["heliostat"]
+    assert stated["version"] == hs.__version__
+    assert f"version = {{{hs.__version__}}}" in cited["heliostat"]
