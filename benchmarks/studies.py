@@ -12,7 +12,8 @@ from heliostat.batch.dask import own_cluster
 from heliostat.batch.run import CHUNK_SECONDS, Plan, carry_out
 from heliostat.batch.store import opened
 from heliostat.batch.study_file import parse_study
-from heliostat.batch.workers import Engine, all_cores, here, usable_cores
+from heliostat.batch.workers import all_cores, usable_cores
+from heliostat.studies.engine import Engine, serial
 from heliostat.studies.study import FINE, Block, Outcome
 
 STUDY = """
@@ -71,7 +72,7 @@ def run() -> list[Row]:
         two = stack.enter_context(all_cores(2))
         rates = [
             trials_per_second(engine, folder / name, folder / f"{name}-warm")
-            for name, engine in (("here", here), ("one", one), ("two", two))
+            for name, engine in (("serial", serial), ("one", one), ("two", two))
         ]
         dask = stack.enter_context(own_cluster(1))
         costs = [

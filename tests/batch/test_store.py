@@ -7,11 +7,11 @@ import pytest
 import xarray as xr
 import zarr
 
+from heliostat.batch import store as stores
 from heliostat.batch.run import Plan, carry_out, good_chunk, matlab_names, result, table
 from heliostat.batch.store import StoreError, opened
 from heliostat.batch.study_file import parse_study
-from heliostat.batch.workers import EngineError, Lost, here
-from heliostat.studies import store as stores
+from heliostat.studies.engine import EngineError, Lost, serial
 from heliostat.studies.study import FINE, Block, Outcome, Remark
 
 TEXT = """
@@ -41,7 +41,7 @@ def store_of(folder, plan, chunk=2, **options):
     return opened(folder, plan.study, plan.asked(), **how)
 
 
-def carried_out(folder, plan, engine=here, **options):
+def carried_out(folder, plan, engine=serial, **options):
     with store_of(folder, plan) as store:
         tally = carry_out(store, plan, engine, **options)
         return tally, result(store, plan)
@@ -65,7 +65,7 @@ def test_the_split_into_chunks_changes_nothing(tmp_path, plan):
     found = []
     for chunk in (1, 3, 5):
         with store_of(tmp_path / str(chunk), plan, chunk) as store:
-            carry_out(store, plan, here)
+            carry_out(store, plan, serial)
             found.append(store.values())
     np.testing.assert_array_equal(found[0], found[1])
     np.testing.assert_array_equal(found[0], found[2])

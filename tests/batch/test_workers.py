@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from heliostat.batch.workers import ATTEMPTS, Lost, all_cores
+from heliostat.batch.workers import ATTEMPTS, all_cores
+from heliostat.studies.engine import Lost
 from heliostat.studies.study import Quantity, Study
 
 

@@ -9,8 +9,8 @@ import xarray as xr
 
 import heliostat as hs
 from heliostat.__main__ import answer
-from heliostat.batch.workers import Lost
 from heliostat.cli.progress import duration
+from heliostat.studies.engine import Lost
 
 STUDY = """
 # A small study.
@@ -78,7 +78,7 @@ def test_missing_points_end_with_exit_code_1(study, monkeypatch, capsys):
         for number, task in enumerate(tasks):
             yield number, Lost("it died") if number == 1 else function(task)
 
-    monkeypatch.setattr("heliostat.batch.workers.here", loses)
+    monkeypatch.setattr("heliostat.studies.engine.serial", loses)
     assert answer(["sweep", "mine.yaml", "--engine", "serial"]) == 1
     printed = capsys.readouterr()
     assert "it died" in printed.out
@@ -113,7 +113,7 @@ def test_what_is_stored_can_be_had_without_computing(study, monkeypatch, capsys)
         raise SystemExit(130)
 
     with monkeypatch.context() as patch:
-        patch.setattr("heliostat.batch.workers.here", stops)
+        patch.setattr("heliostat.studies.engine.serial", stops)
         assert answer(["sweep", "mine.yaml", "--engine", "serial", "--chunk", "1"]) == 130
     assert "1 of 8 trials are stored" in capsys.readouterr().err
     assert answer(["sweep", "mine.yaml", "--stored", "--csv"]) == 1

@@ -8,7 +8,7 @@ import pytest
 
 from heliostat.estimation.direction import likeliest_direction
 from heliostat.observation.echoes import echo_mean, noise_covariance, target_steering
-from heliostat.protocol import dwells
+from heliostat.protocol import target_search
 from heliostat.protocol.multi_dwell import (
     listen,
     locate,
@@ -242,7 +242,7 @@ def test_without_noise_the_second_dwell_knows_the_place(scans):
 
 
 def test_a_wrong_belief_breaks_its_promise_and_is_scanned_away(scans, monkeypatch):
-    scene, real, calls = scene_of(), dwells.locate, []
+    scene, real, calls = scene_of(), target_search.locate, []
 
     def misled(*arguments):
         fix = real(*arguments)
@@ -256,7 +256,7 @@ def test_a_wrong_belief_breaks_its_promise_and_is_scanned_away(scans, monkeypatc
             (wrong, scene.angles(wrong), jnp.asarray(True)),
         )
 
-    monkeypatch.setattr(dwells, "locate", misled)
+    monkeypatch.setattr(target_search, "locate", misled)
     course = find(scene, scans, 6, SNAPSHOTS, MIN_SNR, None, jax.random.key(1))
     first, second, third = course.records[:3]
     assert first.found

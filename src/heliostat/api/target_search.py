@@ -11,7 +11,7 @@ import xarray as xr
 from jaxtyping import PRNGKeyArray
 from numpy.typing import ArrayLike
 
-import heliostat
+from heliostat._version import __version__
 from heliostat.protocol.search_region import Region, Scans, region_ahead
 from heliostat.protocol.target_search import Course, find
 from heliostat.scenario import AnyScenario, SensingScenario, of_system
@@ -197,7 +197,7 @@ def _dataset(
         {
             "scenario": scenario.name,
             "scenario_text": scenario.dump(),
-            "heliostat_version": heliostat.__version__,
+            "heliostat_version": __version__,
             "target": truth,
             "region_low": np.asarray(box.low),
             "region_high": np.asarray(box.high),

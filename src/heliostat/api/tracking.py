@@ -12,7 +12,7 @@ import xarray as xr
 from jaxtyping import Array, PRNGKeyArray
 from numpy.typing import ArrayLike
 
-import heliostat
+from heliostat._version import __version__
 from heliostat.api.localization import NotIdentifiableError, allocate_time, build, chosen_antennas
 from heliostat.estimation.pose import place_grid
 from heliostat.observation.pilots import band_bins
@@ -294,7 +294,7 @@ def _dataset(scenario: LocalizationScenario, record: PeriodRecord) -> xr.Dataset
         {
             "scenario": scenario.name,
             "scenario_text": scenario.dump(),
-            "heliostat_version": heliostat.__version__,
+            "heliostat_version": __version__,
             "lost_periods": int(np.sum(~detected)),
         },
     )

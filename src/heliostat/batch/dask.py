@@ -15,8 +15,9 @@ from typing import Any
 import dask
 from distributed import Client, Future, KilledWorker, LocalCluster, Security, as_completed
 
-import heliostat
-from heliostat.batch.workers import ATTEMPTS, SINGLE_THREAD, EngineError, Lost, usable_cores
+from heliostat._version import __version__
+from heliostat.batch.workers import ATTEMPTS, SINGLE_THREAD, usable_cores
+from heliostat.studies.engine import EngineError, Lost
 
 AHEAD = 3
 """Blocks handed out for each worker thread, so that none waits for the next."""
@@ -107,15 +108,15 @@ def _check_workers(client: Client, scheduler: str) -> None:
             f"--scheduler {scheduler}: its workers cannot load heliostat ({error}); install it "
             "there."
         ) from None
-    if versions != {heliostat.__version__}:
+    if versions != {__version__}:
         raise EngineError(
             f"--scheduler {scheduler}: its workers have heliostat "
-            f"{' and '.join(sorted(versions))}, this is {heliostat.__version__}; install the same."
+            f"{' and '.join(sorted(versions))}, this is {__version__}; install the same."
         )
 
 
 def _version() -> str:
-    return heliostat.__version__
+    return __version__
 
 
 class DaskEngine:

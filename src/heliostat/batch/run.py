@@ -21,8 +21,8 @@ import yaml
 
 from heliostat.batch.store import Store
 from heliostat.batch.study_file import StudyText, study_from
-from heliostat.batch.workers import Engine, Lost
 from heliostat.studies import find
+from heliostat.studies.engine import Engine, Lost
 from heliostat.studies.study import BATCH, Block, Outcome, Study, save
 
 Source: TypeAlias = str | StudyText

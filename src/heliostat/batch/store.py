@@ -24,8 +24,9 @@ import zarr
 from filelock import FileLock, Timeout
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-import heliostat
-from heliostat.studies.study import FINE, Block, Outcome, Remark, Study, commit
+from heliostat._version import __version__
+from heliostat.provenance import commit
+from heliostat.studies.study import FINE, Block, Outcome, Remark, Study
 
 FORMAT = 1
 """Version of what is on disk."""
@@ -285,7 +286,7 @@ def _store(
         )
     run = {
         "begun": datetime.now(UTC).isoformat(timespec="seconds"),
-        "heliostat_version": heliostat.__version__,
+        "heliostat_version": __version__,
         "commit": commit(),
     }
     store.note({"asked": dict(asked), "hash": _hash(asked), "runs": [*facts["runs"], run]})

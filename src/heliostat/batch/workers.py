@@ -19,11 +19,9 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
-Engine: TypeAlias = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[tuple[int, Any]]]
-"""Takes a function and tasks, all of which can be pickled unless they are computed here; yields
-results or `Lost`, each after the number of its task."""
+from heliostat.studies.engine import Engine, Lost
 
 ATTEMPTS = 3
 """Processes that may die of a task before it is given up."""
@@ -38,27 +36,6 @@ SINGLE_THREAD = {
 
 _CACHE = "JAX_COMPILATION_CACHE_DIR"
 _CACHE_ALL = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
-
-
-class Lost(NamedTuple):
-    """In place of a result that will not come."""
-
-    reason: str
-
-
-class EngineError(RuntimeError):
-    """Nothing more can be computed; the message says why, and what to do."""
-
-
-def here(function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-    """The engine that computes in this process, one task after the other.
-
-    Args:
-        function: What to compute.
-        tasks: Of what.
-    """
-    for number, task in enumerate(tasks):
-        yield number, function(task)
 
 
 def usable_cores() -> int:

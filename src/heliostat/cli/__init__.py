@@ -27,9 +27,9 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> bool:
     if wanted:
-        import heliostat
+        from heliostat._version import __version__
 
-        typer.echo(f"heliostat {heliostat.__version__}")
+        typer.echo(f"heliostat {__version__}")
         raise typer.Exit
     return wanted
 

@@ -15,7 +15,7 @@ from heliostat.cli.progress import duration, event, told, watching
 if TYPE_CHECKING:
     from heliostat.batch.run import Plan, Tally
     from heliostat.batch.store import Store
-    from heliostat.batch.workers import Engine
+    from heliostat.studies.engine import Engine
 
 CLUSTER = "Options for an existing Dask cluster"
 
@@ -94,7 +94,8 @@ def sweep(
     with waiting("Reading the study"):
         from heliostat.batch.run import is_put_out, put_out, result
         from heliostat.batch.store import StoreError
-        from heliostat.batch.workers import EngineError, usable_cores
+        from heliostat.batch.workers import usable_cores
+        from heliostat.studies.engine import EngineError
 
         plan = _plan(study, trials, seed)
     kind = engine or ("dask" if scheduler else "processes")
@@ -161,12 +162,13 @@ def _engine(
     kind: str, workers: int | None, scheduler: str | None, tls: tuple[Path | None, ...]
 ) -> "Iterator[Engine]":
     """Where points run, as long as the body does."""
-    from heliostat.batch.workers import all_cores, here
+    from heliostat.batch.workers import all_cores
+    from heliostat.studies.engine import serial
 
     if kind == "none":
         yield lambda function, tasks: iter(())
     elif kind == "serial":
-        yield here
+        yield serial
     elif kind == "processes":
         with all_cores(workers) as engine:
             yield engine

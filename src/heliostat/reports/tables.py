@@ -12,11 +12,10 @@ from typing import Any, NamedTuple
 import jinja2
 from matplotlib.figure import Figure
 
-import heliostat
+from heliostat._version import __version__
 from heliostat.plots import localization as localization_plots
-from heliostat.provenance import citation
+from heliostat.provenance import citation, commit
 from heliostat.scenario import AnyScenario
-from heliostat.studies.study import commit
 from heliostat.units import format_quantity, to_db, to_dbm, to_deg
 
 _SUFFIX = {
@@ -152,7 +151,7 @@ def provenance(scenario: AnyScenario, overrides: Mapping[str, str] | None = None
         overrides: What it was loaded with.
     """
     return {
-        "heliostat_version": heliostat.__version__,
+        "heliostat_version": __version__,
         "commit": commit(),
         "scenario": scenario.name,
         "overrides": dict(overrides or {}),

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from heliostat.batch.workers import Engine, here
 from heliostat.studies import default_names, find
+from heliostat.studies.engine import Engine, serial
 from heliostat.studies.study import Verdict, save
 
 
@@ -16,7 +16,7 @@ def reproduce(
     trials: int | None = None,
     seed: int = 0,
     on_progress: Callable[[str, int, int], None] | None = None,
-    engine: Engine = here,
+    engine: Engine = serial,
 ) -> list[Verdict]:
     """Run a paper's studies, each written as soon as it is done.
 
@@ -27,7 +27,7 @@ def reproduce(
         trials: Trials at each point, for sensing draws of the channels; default each study's.
         seed: Of the trials' keys.
         on_progress: Called with the study's name, the points done and the points in all.
-        engine: Where points run that JAX cannot trace; default here, one after the other.
+        engine: Where points run that JAX cannot trace; default serial, one after the other.
 
     Raises:
         KeyError: A figure is not known.

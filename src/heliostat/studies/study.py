@@ -11,7 +11,6 @@ import functools
 import itertools
 import json
 import math
-import subprocess
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -26,9 +25,10 @@ from jaxtyping import Array, PRNGKeyArray
 from matplotlib.figure import Figure
 from scipy.stats import t as student
 
-import heliostat
-from heliostat.batch.workers import Engine, Lost, here
+from heliostat._version import __version__
 from heliostat.plots.localization import save_figure
+from heliostat.provenance import commit
+from heliostat.studies.engine import Engine, Lost, serial
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class Study:
         trials: int | None = None,
         seed: int = 0,
         on_progress: Callable[[str, int, int], None] | None = None,
-        engine: Engine = here,
+        engine: Engine = serial,
     ) -> xr.Dataset:
         """Compute every point.
 
@@ -157,7 +157,7 @@ class Study:
         tell = functools.partial(on_progress or (lambda *_: None), self.name)
         tell(0, len(blocks))
         compute = functools.partial(self.compute, seed=seed)
-        found = (here if self.traced else engine)(compute, blocks)
+        found = (serial if self.traced else engine)(compute, blocks)
         for done, (i, outcome) in enumerate(found, start=1):
             at = blocks[i]
             if isinstance(outcome, Lost):
@@ -307,29 +307,11 @@ class Study:
             "study": self.name,
             "title": self.title,
             "seed": seed,
-            "heliostat_version": heliostat.__version__,
+            "heliostat_version": __version__,
             "commit": commit(),
             **self.provenance,
         }
         return xr.Dataset(variables, coordinates, attributes)
-
-
-def commit() -> str:
-    """The commit of the checkout heliostat runs from; ``none`` where it is installed otherwise."""
-
-    def git(*words: str) -> str:
-        here = Path(__file__)
-        done = subprocess.run(
-            ["git", *words], cwd=here.parent, capture_output=True, text=True, timeout=5, check=True
-        )
-        return done.stdout.strip()
-
-    try:
-        # A checkout that happens to hold an installed heliostat does not track this file.
-        tracked = git("ls-files", Path(__file__).name)
-        return git("describe", "--always", "--dirty", "--abbrev=12") if tracked else "none"
-    except (OSError, subprocess.SubprocessError):
-        return "none"
 
 
 def log10(samples: xr.DataArray) -> xr.DataArray:
