@@ -9,6 +9,7 @@ install_import_hook("heliostat", "tests.support.typechecker.check")
 from collections.abc import Iterator  # noqa: E402
 
 import jax  # noqa: E402
+import psutil  # noqa: E402
 import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
@@ -26,8 +27,13 @@ settings.register_profile(
 settings.load_profile("heliostat")
 
 
+MOST_MEMORY = 3 * 2**30
+"""Resident memory of a test process above which compiled programs are dropped. [B]"""
+
+
 @pytest.fixture(scope="module", autouse=True)
-def forget_programs() -> Iterator[None]:
-    """Drop what a module has compiled: over the whole suite it would come to gigabytes."""
+def bounded_memory() -> Iterator[None]:
+    """Drop compiled programs after a module when the process has become too large."""
     yield
-    jax.clear_caches()
+    if psutil.Process().memory_info().rss > MOST_MEMORY:
+        jax.clear_caches()

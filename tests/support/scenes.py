@@ -83,15 +83,24 @@ def localization_scene(
     )
 
 
+STATIC_CASES = (
+    # columns, rows, configurations, antennas, user antennas, path loss, gain known, clock known
+    (5, 2, 1, 4, 5, "sum_distance", True, True),
+    (2, 5, 4, 7, 2, "product", False, True),
+    (1, 1, 2, 1, 1, "product", True, False),
+    (5, 1, 4, 7, 5, "sum_distance", False, False),
+)
+"""Sizes and flags that are static to the compiler: each combination is traced anew."""
+
+
 @st.composite
 def random_scenes(draw, steered=True):
     """Random geometries with the user in front of the surface, near enough to matter."""
     number = st.floats(-1, 1, allow_nan=False, width=32)
-    sides = st.sampled_from([1, 2, 5])  # few shapes: each is compiled anew
-    columns, rows = draw(sides), draw(sides)
+    static = draw(st.sampled_from(STATIC_CASES))
+    columns, rows, configurations, antennas, user_antennas, path_loss, *known = static
     position = (draw(number) * 15 + 17, draw(number) * 20, draw(number) * 2)
     off_focus = tuple(p + 0.5 * draw(number) for p in position)
-    configurations = draw(st.sampled_from([1, 2, 4]))
     sweep = tuple((draw(number) * 1.5, draw(number) * 1.5) for _ in range(configurations))
     phases = None
     if not steered:
@@ -110,13 +119,13 @@ def random_scenes(draw, steered=True):
         phases=phases,
         position=position,
         heading=draw(st.floats(0, 2 * np.pi)),
-        antennas=draw(st.sampled_from([1, 4, 7])),
-        user_antennas=draw(st.sampled_from([1, 2, 5])),
+        antennas=antennas,
+        user_antennas=user_antennas,
         user_spacing=0.5 + 0.2 * draw(number),
         bandwidth=10.0 ** draw(st.floats(6, 9)),
         gain=np.exp(1j * turn),
-        path_loss=draw(st.sampled_from(["sum_distance", "product"])),
-        gain_known=draw(st.booleans()),
-        clock_known=draw(st.booleans()),
+        path_loss=path_loss,
+        gain_known=known[0],
+        clock_known=known[1],
         period=0.1,
     )
