@@ -29,7 +29,7 @@ from heliostat.design.course import (
     transmit_half,
 )
 from heliostat.design.descent import FINAL_SHARPNESS, power_factor
-from heliostat.design.dwell import dwell_design
+from heliostat.design.dwell import check_lower_bound, dwell_design
 from heliostat.design.reflect import design_surface, reflection_task
 from heliostat.design.reflect_sdr import design_surface_sdr, transmit_sdp_or_none
 from heliostat.design.result import FEASIBLE, BeamformingDesign
@@ -260,4 +260,7 @@ def design_for_region(
         )
         for at in every
     )
-    return RegionDesign(designs, criterion, jnp.asarray(region_lower_bound(every, patterns, mean)))
+    lower = jnp.asarray(region_lower_bound(every, patterns, mean))
+    found = RegionDesign(designs, criterion, lower)
+    check_lower_bound(float(lower), float(found.mean_crb if mean else found.worst_crb))
+    return found

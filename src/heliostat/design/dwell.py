@@ -18,6 +18,10 @@ TOLERANCE = 1e-9
 """Relative violation of a constraint that counts as rounding."""
 
 
+BOUND_TOLERANCE = 1e-9
+"""Relative excess of a lower bound over the CRB that counts as rounding."""
+
+
 class PatternDesign(BeamformingDesign):
     """A design whose surfaces go through several patterns, each for an equal part of their time."""
 
@@ -49,6 +53,26 @@ def violation(scene: SensingScene, slack: Slack, min_snr: float | Scalar) -> str
     return None
 
 
+def check_lower_bound(lower_bound: float, crb: float) -> None:
+    """Raise an error if a lower bound on every design exceeds the CRB of one.
+
+    Such a bound is wrong, and so is whatever was concluded from it.
+
+    Args:
+        lower_bound: The bound. [rad²]
+        crb: Worst CRB of a feasible design. [rad²]
+
+    Raises:
+        RuntimeError: The bound exceeds the CRB by more than rounding.
+    """
+    if not lower_bound <= crb * (1 + BOUND_TOLERANCE):
+        raise RuntimeError(
+            f"The lower bound {lower_bound:.12g} rad² exceeds the CRB {crb:.12g} rad² of a "
+            "feasible design, so it is not a lower bound. This is an error in heliostat; please "
+            "report it."
+        )
+
+
 def dwell_design(
     scene: SensingScene,
     covariance: Complex[Array, "surface pattern tx tx"],
@@ -75,6 +99,7 @@ def dwell_design(
     broken = violation(scene, slack, min_snr)
     if broken is not None:
         raise ValueError(f"no design that keeps every constraint was found: {broken}")
+    check_lower_bound(float(lower_bound), float(jnp.max(bounds.crb)))
     single = covariance.shape[1] == 1
     kind = BeamformingDesign if single else PatternDesign
     return kind(
@@ -83,7 +108,7 @@ def dwell_design(
         bounds.crb,
         bounds.direction_std,
         bounds.snr,
-        jnp.asarray(min(float(lower_bound), float(jnp.max(bounds.crb)))),
+        jnp.asarray(lower_bound, dtype=float),
         slack,
         jnp.asarray(np.asarray(history, dtype=float)),
         jnp.asarray(len(history)),

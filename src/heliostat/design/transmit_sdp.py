@@ -19,6 +19,7 @@ from jaxtyping import Array, Complex
 
 from heliostat.bounds.direction import echo_derivatives, echo_matrices
 from heliostat.design.certificate import linear_information, transmit_lower_bound
+from heliostat.design.dwell import check_lower_bound
 from heliostat.design.result import (
     FEASIBLE,
     NOT_CONVERGED,
@@ -202,7 +203,8 @@ def design_transmit_sdp(
         raise ValueError(f"What {solver} found is not feasible: it says {status}.")
 
     worst = jnp.max(bounds.crb)
-    lower = jnp.minimum(_certificate(scene, reflection, blocks, program, min_snr), worst)
+    lower = _certificate(scene, reflection, blocks, program, min_snr)
+    check_lower_bound(float(lower), float(worst))
     code = OPTIMAL if bool(lower >= (1 - rtol) * worst) else FEASIBLE
     if status == cp.USER_LIMIT:
         code = NOT_CONVERGED
