@@ -16,17 +16,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
-from scipy.optimize import minimize_scalar
 
-from heliostat.bounds.direction import DirectionBound, direction_bound, direction_information
+from heliostat.bounds.direction import direction_bound, direction_information
 from heliostat.design.certificate import transmit_lower_bound
+from heliostat.design.dwell import check_lower_bound, violation
 from heliostat.design.result import (
     INFEASIBLE,
     NOT_CONVERGED,
     NOT_IDENTIFIABLE,
     OPTIMAL,
     BeamformingDesign,
-    Slack,
+    constraint_slack,
+    surface_bounds,
 )
 from heliostat.design.surfaces import each_surface
 from heliostat.design.transmit_dual import (
@@ -37,19 +38,23 @@ from heliostat.design.transmit_dual import (
     solve_dual,
     surface_problem,
 )
+from heliostat.design.transmit_snr import LargestSnr, largest_common_snr
 from heliostat.geometry.frames import Scalar
 from heliostat.observation.echoes import target_steering
 from heliostat.sensing_scene import EchoLink, SensingScene
 from heliostat.surface.active import ActiveSurface, reflected_power
 
+SNR_TOLERANCE = 1e-6
+"""Relative shortfall of an SNR that counts as rounding."""
+
 
 class _Measured(NamedTuple):
-    """One surface and its covariance, before it is scaled. All but ``own_noise`` scale with it."""
+    """One surface and its covariance, before it is scaled. All scale with it, the CRB inversely."""
 
-    bound: DirectionBound
+    crb: Scalar  # [rad²]
+    snr: Scalar  # [1]
     spent: Scalar  # by the base station [W]
     radiated: Scalar  # by the surface, its own noise left out [W]
-    own_noise: Scalar  # [W]
 
 
 def _measured(
@@ -66,42 +71,64 @@ def _measured(
         reflection, link.bs_to_irs, covariance, steering, target_gain, surface.noise
     )
     return _Measured(
-        direction_bound(direction),
+        direction_bound(direction).crb,
+        direction.snr,
         jnp.real(jnp.trace(covariance)),
         power.echo + power.signal,
-        power.own_noise,
     )
 
 
 def _balance(
     at: _Measured, limit: Float[Array, "surface"], budget: Scalar, min_snr: Scalar
 ) -> Float[Array, "surface"]:
-    """Scales that keep every power, and make the CRBs as even as powers allow.
+    """Scales that keep every power, give every SNR, and make the CRBs as even as these allow.
 
-    A CRB falls as the scale of its covariance grows, so the best scales follow from one number,
-    the CRB of the surfaces that have power left; it is found by bisection. A surface that has
-    none keeps its larger CRB and the rest of the power goes to the others.
+    The scale of a surface has a least value, which gives the SNR, and a largest one, at which the
+    surface's power is used up. A CRB is inversely proportional to the scale, so the best scales
+    between these follow from one number, the CRB of the surfaces that are at neither end; it is
+    found by bisection. Where no scales give every SNR, the powers take precedence.
     """
     room = limit / at.radiated
-    crb = at.bound.crb
-    even = jnp.where(jnp.all(jnp.isfinite(crb)), crb, 1.0)
-    needed = min_snr / jnp.maximum(at.bound.snr, 1e-300)
+    even = jnp.where(jnp.all(jnp.isfinite(at.crb)), at.crb, 1.0)
+    needed = jnp.minimum(min_snr / jnp.maximum(at.snr, 1e-300), room)
 
     def scales(level: Scalar) -> Float[Array, "surface"]:
-        return jnp.minimum(jnp.maximum(even / level, needed), room)
+        return jnp.clip(even / level, needed, room)
 
     def halve(_: Array, ends: tuple[Scalar, Scalar]) -> tuple[Scalar, Scalar]:
         low, high = ends
-        middle = jnp.sqrt(low * high)
+        middle = jnp.sqrt(low) * jnp.sqrt(high)
         fits = jnp.sum(scales(middle) * at.spent) <= budget
         return jnp.where(fits, low, middle), jnp.where(fits, middle, high)
 
-    most = jnp.sum(even * at.spent) / budget
-    _, level = jax.lax.fori_loop(0, 60, halve, (1e-6 * most, most))
+    # At the upper end no surface takes more than an equal part of the budget or its least scale,
+    # whichever is smaller in CRB: if the least scales fit, this end does. At the lower end every
+    # surface that has room would take the whole budget.
+    alone = even * at.spent / budget
+    least = jnp.where(needed > 0, even / jnp.where(needed > 0, needed, 1.0), 0.0)
+    ends = jnp.min(alone), jnp.maximum(jnp.sum(alone), jnp.max(least))
+    _, level = jax.lax.fori_loop(0, 100, halve, ends)
     scale = scales(level)
     scale *= jnp.minimum(1.0, budget / jnp.sum(scale * at.spent))
     # Rounding of the sums above must not leave a violation.
     return scale * (1 - 1e-12)
+
+
+def _with_snr(
+    covariance: Complex[Array, "surface tx tx"],
+    snr: Float[Array, "surface"],
+    best: LargestSnr,
+    min_snr: Scalar,
+) -> Complex[Array, "surface tx tx"]:
+    """The nearest covariances on the way to those of largest SNR that have the least SNR.
+
+    Powers and SNRs are linear in the covariances, so every point between two feasible sets of
+    covariances keeps the powers, and its SNRs lie between theirs.
+    """
+    short, gain = min_snr - snr, best.snr - snr
+    part = jnp.where(gain > short, short / jnp.where(gain > short, gain, 1.0), 1.0)
+    part = jnp.max(jnp.where(short > 0, part, 0.0))
+    return (1 - part) * covariance + part * best.covariance
 
 
 def design_transmit(
@@ -130,9 +157,13 @@ def design_transmit(
     if int(design.code) == INFEASIBLE:
         reachable = largest_snr(scene, reflection)
         raise ValueError(
-            f"An SNR of {min_snr:.4g} cannot be reached at every surface; at most "
-            f"{reachable:.4g} can."
+            f"An SNR of {min_snr:.8g} cannot be reached at every surface; at most "
+            f"{reachable:.8g} can."
         )
+    broken = violation(scene, design.slack, min_snr)
+    if broken is not None:
+        raise ValueError(f"No design that keeps every constraint was found: {broken}.")
+    check_lower_bound(float(design.lower_bound), float(design.worst_crb))
     return design
 
 
@@ -177,36 +208,13 @@ def largest_snr(scene: SensingScene, reflection: tuple[Complex[Array, "_"], ...]
         scene: The scene.
         reflection: How the surfaces are set. [1]
     """
-    surfaces = eqx.filter_jit(_reduced)(scene, reflection)
-    each = [jax.tree.map(lambda x, i=i: x[i], surfaces) for i in range(scene.n_surfaces)]
-    budget = scene.n_surfaces * float(scene.base_station.power)
+    return float(_largest(scene, reflection))
 
-    def least_power(problem: SurfaceProblem, snr: float) -> float:
-        """Of the base station, for one surface; inf if the surface cannot radiate enough."""
-        watts = 2 * snr / float(problem.strength)
-        modes = np.asarray(problem.pairs[:, 0])
-        price, limit = np.asarray(problem.price), float(problem.limit)
-        if not np.isfinite(limit):
-            return watts / modes.sum()
 
-        def dual(log_price: float) -> float:
-            nu = np.exp(log_price)
-            cost = 1 / np.sum(modes / (1 + nu * price)) + nu * float(problem.echo_gain)
-            return nu * limit - watts * cost
-
-        top = np.log(1e12 / price.max())
-        found = minimize_scalar(dual, bounds=(top - 50, top), method="bounded")
-        return np.inf if found.x > top - 1e-3 else max(-found.fun, watts / modes.sum())
-
-    low, high = (
-        0.0,
-        min(float(p.strength) / 2 * budget * float(jnp.sum(p.pairs[:, 0])) for p in each),
-    )
-    for _ in range(50):
-        middle = (low + high) / 2
-        fits = sum(least_power(p, middle) for p in each) <= budget
-        low, high = (middle, high) if fits else (low, middle)
-    return low
+@eqx.filter_jit
+def _largest(scene: SensingScene, reflection: tuple[Complex[Array, "_"], ...]) -> Scalar:
+    budget = scene.n_surfaces * scene.base_station.power
+    return largest_common_snr(_reduced(scene, reflection), budget).snr
 
 
 @eqx.filter_jit
@@ -223,7 +231,11 @@ def solve_transmit(
     identifiable = jnp.all(surfaces.identifiable)
     surfaces = eqx.tree_at(lambda s: s.limit, surfaces, jnp.where(powered, surfaces.limit, 1.0))
     budget = scene.n_surfaces * scene.base_station.power
-    problem = TransmitProblem(surfaces, budget, 2 * min_snr / surfaces.strength)
+    best = largest_common_snr(surfaces, budget)
+    # At the largest SNR itself only one set of covariances is left and the multipliers are
+    # unbounded, so the problem is solved for slightly less.
+    demanded = jnp.minimum(min_snr, (1 - SNR_TOLERANCE / 2) * best.snr)
+    problem = TransmitProblem(surfaces, budget, 2 * demanded / surfaces.strength)
     point = solve_dual(problem)
     covariance = dual_covariances(problem, point)
     usable = identifiable & jnp.all(powered) & jnp.all(jnp.isfinite(covariance))
@@ -231,9 +243,12 @@ def solve_transmit(
     even = jnp.broadcast_to(jnp.eye(antennas, dtype=complex) / antennas, covariance.shape)
     covariance = jnp.where(usable, covariance, scene.base_station.power * even)
     at = each_surface(_measured, scene, reflection, covariance)
-    scale = _balance(at, surfaces.limit, budget, min_snr) * jnp.all(powered)
+    scale = _balance(at, surfaces.limit, budget, demanded)
+    covariance = covariance * scale[:, None, None]
+    covariance = _with_snr(covariance, at.snr * scale, best, demanded) * jnp.all(powered)
 
-    crb, snr = at.bound.crb / scale, at.bound.snr * scale
+    bounds = surface_bounds(scene, reflection, covariance)
+    worst = jnp.max(bounds.crb)
     prices = point.prices
     lower = transmit_lower_bound(
         scene,
@@ -242,34 +257,22 @@ def solve_transmit(
         prices.total / budget,
         prices.surface / surfaces.limit,
         prices.snr,
-        min_snr,
+        demanded,
     )
-    lower = jnp.where(usable, jnp.minimum(lower, jnp.max(crb)), 0.0)
-    reached = jnp.all(snr >= min_snr * (1 - 1e-6))
-    close = lower >= (1 - 1e-6) * jnp.max(crb)
-    code = jnp.where(close, OPTIMAL, NOT_CONVERGED)
-    code = jnp.where(reached, code, INFEASIBLE)
+    lower = jnp.where(usable, lower, 0.0)
+    reachable = jnp.all(powered) & (best.snr >= min_snr * (1 - SNR_TOLERANCE / 4))
+    code = jnp.where(jnp.abs(lower - worst) <= 1e-6 * worst, OPTIMAL, NOT_CONVERGED)
     code = jnp.where(identifiable, code, NOT_IDENTIFIABLE)
-    code = jnp.where(jnp.all(powered), code, INFEASIBLE)
-    amplitude = [
-        s.amplification - jnp.max(jnp.abs(psi))
-        for s, psi in zip(scene.surfaces, reflection, strict=True)
-    ]
-    slack = Slack(
-        scene.base_station.power - jnp.mean(scale * at.spent),
-        jnp.stack([s.power for s in scene.surfaces]) - at.own_noise - scale * at.radiated,
-        jnp.stack(amplitude),
-        snr - min_snr,
-    )
+    code = jnp.where(reachable, code, INFEASIBLE)
     return BeamformingDesign(
-        covariance * scale[:, None, None],
+        covariance,
         reflection,
-        crb,
-        at.bound.direction_std / jnp.sqrt(scale)[:, None],
-        snr,
+        bounds.crb,
+        bounds.direction_std,
+        bounds.snr,
         lower,
-        slack,
-        jnp.max(crb)[None],
+        constraint_slack(scene, reflection, covariance, bounds.snr, min_snr),
+        worst[None],
         point.steps,
         code,
     )
