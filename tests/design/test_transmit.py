@@ -80,7 +80,7 @@ def test_optimum_is_that_of_the_semidefinite_program(antennas, cases):
         )  # fmt: skip
         assert fast.status == "optimal"
         assert_feasible(scene, psi, fast)
-        slow = design_transmit_sdp(scene, psi)
+        slow = design_transmit_sdp(scene, psi, min_snr=0.0)
         assert_feasible(scene, psi, slow)
         # Two optima and two proofs, found apart from each other.
         np.testing.assert_allclose(fast.worst_crb, slow.worst_crb, rtol=1e-6)
@@ -169,7 +169,7 @@ def test_matched_beam_where_only_the_base_station_limits():
         scene.noise, scene.symbols,
     )  # fmt: skip
     unit = (psi[0] / jnp.abs(psi[0]),)
-    answer = design_transmit(scene, unit)
+    answer = design_transmit(scene, unit, min_snr=0.0)
     v = np.asarray(echo_derivatives(scene.link(0), unit[0], scene.angles()[0])[0])
     matched = 20.0 * np.outer(v.conj(), v) / np.linalg.norm(v) ** 2
     assert answer.status == "optimal"
@@ -276,7 +276,7 @@ def test_every_least_snr_below_the_largest_is_designed_for(powers):
 
 def test_least_snr_that_binds_at_one_surface_agrees_with_the_semidefinite_program():
     scene, psi = limited_scene((1.0, 1.0))
-    free = np.min(design_transmit(scene, psi).snr)
+    free = np.min(design_transmit(scene, psi, min_snr=0.0).snr)
     asked = float(free + largest_snr(scene, psi)) / 2
     fast = design_transmit(scene, psi, min_snr=asked)
     slow = design_transmit_sdp(scene, psi, min_snr=asked)
@@ -323,10 +323,10 @@ def test_lower_bound_above_the_crb_is_an_error_with_both_numbers(monkeypatch):
     numbers = f"{float(wrong.lower_bound):.12g}.*{float(wrong.worst_crb):.12g}"
     monkeypatch.setattr(transmit, "solve_transmit", lambda *_: wrong)
     with pytest.raises(RuntimeError, match=numbers):
-        design_transmit(scene, psi)
+        design_transmit(scene, psi, min_snr=0.0)
     monkeypatch.setattr(transmit_sdp, "_certificate", lambda *_: 2 * answer.worst_crb)
     with pytest.raises(RuntimeError, match="exceeds the CRB"):
-        design_transmit_sdp(scene, psi)
+        design_transmit_sdp(scene, psi, min_snr=0.0)
 
 
 def test_power_below_its_own_noise_is_refused_with_the_least_that_would_do():
@@ -338,9 +338,9 @@ def test_power_below_its_own_noise_is_refused_with_the_least_that_would_do():
         scene.target_gain[0], scene.surfaces[0].noise,
     ).own_noise  # fmt: skip
     with pytest.raises(ValueError, match=f"{float(least):.6g}"):
-        design_transmit(scene, psi)
+        design_transmit(scene, psi, min_snr=0.0)
     with pytest.raises(ValueError, match="amplification"):
-        design_transmit(sensing_scene(amplification=4.0), psi)
+        design_transmit(sensing_scene(amplification=4.0), psi, min_snr=0.0)
 
 
 def test_what_cannot_be_estimated_is_infinite_not_nan():

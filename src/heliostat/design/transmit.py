@@ -135,7 +135,7 @@ def design_transmit(
     scene: SensingScene,
     reflection: tuple[Complex[Array, "_"], ...],
     *,
-    min_snr: float = 0.0,
+    min_snr: float,
 ) -> BeamformingDesign:
     """Transmit covariances of least worst CRB for surfaces that are already set, paper's (P2).
 

@@ -172,7 +172,7 @@ def design_transmit_sdp(
     scene: SensingScene,
     reflection: tuple[Complex[Array, "_"], ...],
     *,
-    min_snr: float = 0.0,
+    min_snr: float,
     solver: str = "CLARABEL",
     rtol: float = 1e-6,
 ) -> BeamformingDesign:
