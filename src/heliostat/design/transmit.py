@@ -1,11 +1,12 @@
-r"""The best transmit covariances for surfaces that are already set: the paper's (P2), fast.
+r"""Optimal transmit covariances for given reflection coefficients: the paper's (P2).
 
 .. math:: \min_{R_1..R_L \succeq 0}\ \max_l\ \mathrm{tr}\,F_l^{-1}(R_l)\quad\text{s.t.}\quad
           \tfrac1L\textstyle\sum_l\mathrm{tr}\,R_l \le P_t,\quad \mathrm{tr}(Q_lR_l) \le q_l,
           \quad \mathrm{SNR}_l \ge \gamma.
 
-`transmit_dual` solves it; here its covariances are scaled to keep every power to the last digit,
-measured by the bounds, and held against a certificate that does not know where they come from.
+`transmit_dual` solves the dual problem. This module scales its covariances so that every power
+constraint holds up to rounding, evaluates their CRBs, and computes a lower bound on the worst CRB
+of any covariances (`certificate`).
 """
 
 from functools import partial
@@ -45,16 +46,19 @@ from heliostat.sensing_scene import EchoLink, SensingScene
 from heliostat.surface.active import ActiveSurface, reflected_power
 
 SNR_TOLERANCE = 1e-6
-"""Relative shortfall of an SNR that counts as rounding."""
+"""Relative violation of an SNR constraint that counts as rounding."""
 
 
 class _Measured(NamedTuple):
-    """One surface and its covariance, before it is scaled. All scale with it, the CRB inversely."""
+    """Properties of one surface's covariance before scaling.
+
+    All are proportional to the scale of the covariance, except the CRB, which is inversely so.
+    """
 
     crb: Scalar  # [rad²]
     snr: Scalar  # [1]
-    spent: Scalar  # by the base station [W]
-    radiated: Scalar  # by the surface, its own noise left out [W]
+    spent: Scalar  # transmit power of the base station [W]
+    radiated: Scalar  # signal power radiated by the surface, without its noise [W]
 
 
 def _measured(
@@ -81,12 +85,13 @@ def _measured(
 def _balance(
     at: _Measured, limit: Float[Array, "surface"], budget: Scalar, min_snr: Scalar
 ) -> Float[Array, "surface"]:
-    """Scales that keep every power, give every SNR, and make the CRBs as even as these allow.
+    """Scale factors of the covariances that minimise the worst CRB.
 
-    The scale of a surface has a least value, which gives the SNR, and a largest one, at which the
-    surface's power is used up. A CRB is inversely proportional to the scale, so the best scales
-    between these follow from one number, the CRB of the surfaces that are at neither end; it is
-    found by bisection. Where no scales give every SNR, the powers take precedence.
+    The factor of a surface has a lower limit, at which its SNR is `min_snr`, and an upper limit, at
+    which the surface's power is used up. A CRB is inversely proportional to the factor, so the
+    optimal factors follow from one number: the common CRB of the surfaces that are at neither
+    limit. It is found by bisection. If no factors satisfy all constraints, the power constraints
+    hold and the SNR constraints do not.
     """
     room = limit / at.radiated
     even = jnp.where(jnp.all(jnp.isfinite(at.crb)), at.crb, 1.0)
@@ -101,16 +106,16 @@ def _balance(
         fits = jnp.sum(scales(middle) * at.spent) <= budget
         return jnp.where(fits, low, middle), jnp.where(fits, middle, high)
 
-    # At the upper end no surface takes more than an equal part of the budget or its least scale,
-    # whichever is smaller in CRB: if the least scales fit, this end does. At the lower end every
-    # surface that has room would take the whole budget.
+    # The upper end is the CRB at which the whole budget is used without limits on the factors,
+    # or, if larger, the one at which all factors are at their lower limits: it is feasible if any
+    # factors are. At the lower end each surface alone would use the whole budget or more.
     alone = even * at.spent / budget
     least = jnp.where(needed > 0, even / jnp.where(needed > 0, needed, 1.0), 0.0)
     ends = jnp.min(alone), jnp.maximum(jnp.sum(alone), jnp.max(least))
     _, level = jax.lax.fori_loop(0, 100, halve, ends)
     scale = scales(level)
     scale *= jnp.minimum(1.0, budget / jnp.sum(scale * at.spent))
-    # Rounding of the sums above must not leave a violation.
+    # Margin for the rounding of the sums above.
     return scale * (1 - 1e-12)
 
 
@@ -120,10 +125,10 @@ def _with_snr(
     best: LargestSnr,
     min_snr: Scalar,
 ) -> Complex[Array, "surface tx tx"]:
-    """The nearest covariances on the way to those of largest SNR that have the least SNR.
+    """Convex combination with the covariances of largest SNR at which every SNR is `min_snr`.
 
-    Powers and SNRs are linear in the covariances, so every point between two feasible sets of
-    covariances keeps the powers, and its SNRs lie between theirs.
+    Powers and SNRs are linear in the covariances, so the combination keeps every power that both
+    keep. Its weight is zero, or of the order of rounding, unless the solver has not converged.
     """
     short, gain = min_snr - snr, best.snr - snr
     part = jnp.where(gain > short, short / jnp.where(gain > short, gain, 1.0), 1.0)
@@ -137,20 +142,21 @@ def design_transmit(
     *,
     min_snr: float,
 ) -> BeamformingDesign:
-    """Transmit covariances of least worst CRB for surfaces that are already set, paper's (P2).
+    """Transmit covariances that minimise the worst CRB for given coefficients, the paper's (P2).
 
-    Where a surface limits the worst CRB and the base station has power left, it is spent on the
-    others as far as they can take it.
+    If the power of one surface limits the worst CRB, the base station's remaining power reduces the
+    CRBs of the other surfaces.
 
     Args:
         scene: The scene.
-        reflection: How the surfaces are set. [1]
-        min_snr: Least SNR of the matched filter at every surface; 0 is the paper's own problem,
-            whose optimum may leave the target itself in the dark. [1]
+        reflection: Reflection coefficients of each surface. [1]
+        min_snr: Smallest allowed SNR of the matched filter at every surface. With 0, the paper's
+            problem, the optimal beams may have a null at the target. [1]
 
     Raises:
-        ValueError: A coefficient exceeds its amplification, a surface's power is below its own
-            amplified noise, or the SNR is out of reach.
+        ValueError: A coefficient exceeds the surface's amplification, a surface's amplified noise
+            exceeds its power, or no covariances have the SNR.
+        RuntimeError: The lower bound exceeds the CRB: an error of this package.
     """
     _check(scene, reflection)
     design = solve_transmit(scene, reflection, jnp.asarray(min_snr, dtype=float))
@@ -168,7 +174,7 @@ def design_transmit(
 
 
 def _check(scene: SensingScene, reflection: tuple[Complex[Array, "_"], ...]) -> None:
-    """Refuse reflections that no transmit covariance can make feasible."""
+    """Raise an error for coefficients with which no transmit covariance is feasible."""
     own_noise = np.asarray(_own_noise(scene, reflection))
     for i, (surface, psi) in enumerate(zip(scene.surfaces, reflection, strict=True)):
         largest = float(np.max(np.abs(np.asarray(psi))))
@@ -188,7 +194,7 @@ def _check(scene: SensingScene, reflection: tuple[Complex[Array, "_"], ...]) -> 
 def _own_noise(
     scene: SensingScene, reflection: tuple[Complex[Array, "_"], ...]
 ) -> Float[Array, "surface"]:
-    """What each surface radiates without any signal. [W]"""
+    """Power that each surface radiates without any signal. [W]"""
 
     def own(
         link: EchoLink, surface: ActiveSurface, angles: Array, gain: Array, psi: Array
@@ -202,11 +208,13 @@ def _own_noise(
 
 
 def largest_snr(scene: SensingScene, reflection: tuple[Complex[Array, "_"], ...]) -> float:
-    """Largest SNR that all surfaces' echoes can have together, whatever their CRB. [1]
+    """Largest SNR that the echoes of all surfaces can have at once, for any covariances. [1]
+
+    `design_transmit` refuses a `min_snr` above it.
 
     Args:
         scene: The scene.
-        reflection: How the surfaces are set. [1]
+        reflection: Reflection coefficients of each surface. [1]
     """
     return float(_largest(scene, reflection))
 
@@ -223,8 +231,15 @@ def solve_transmit(
     reflection: tuple[Complex[Array, "_"], ...],
     min_snr: Scalar,
 ) -> BeamformingDesign:
-    """`design_transmit` for use under ``jax.vmap`` and ``jax.jit``: it says by its code, not by an
-    error, what cannot be. Arguments as there, except that ``min_snr`` is an array.
+    """`design_transmit` for use under ``jax.vmap`` and ``jax.jit``.
+
+    Failures are reported in ``code`` instead of being raised. The caller has to check ``code`` and
+    ``slack``, and that ``lower_bound`` does not exceed the worst CRB by more than rounding.
+
+    Args:
+        scene: The scene.
+        reflection: Reflection coefficients of each surface. [1]
+        min_snr: Smallest allowed SNR of the matched filter at every surface. [1]
     """
     surfaces = _reduced(scene, reflection)
     powered = surfaces.limit > 0
@@ -232,8 +247,8 @@ def solve_transmit(
     surfaces = eqx.tree_at(lambda s: s.limit, surfaces, jnp.where(powered, surfaces.limit, 1.0))
     budget = scene.n_surfaces * scene.base_station.power
     best = largest_common_snr(surfaces, budget)
-    # At the largest SNR itself only one set of covariances is left and the multipliers are
-    # unbounded, so the problem is solved for slightly less.
+    # At the largest SNR the feasible set has no interior and the multipliers are unbounded, so
+    # the problem is solved for an SNR that is smaller by less than the tolerance.
     demanded = jnp.minimum(min_snr, (1 - SNR_TOLERANCE / 2) * best.snr)
     problem = TransmitProblem(surfaces, budget, 2 * demanded / surfaces.strength)
     point = solve_dual(problem)
@@ -279,6 +294,6 @@ def solve_transmit(
 
 
 def _reduced(scene: SensingScene, reflection: tuple[Complex[Array, "_"], ...]) -> SurfaceProblem:
-    """Every surface's problem, stacked."""
+    """Reduced problems of all surfaces, stacked."""
     modes = max(min(channel.shape) for channel in scene.bs_to_irs)
     return each_surface(partial(surface_problem, modes=modes), scene, reflection)
