@@ -197,6 +197,26 @@ def test_impossible_transmit_designs_are_refused():
         hs.design_transmit(SMALL.updated({"dwell.min_snr": "90 dB"}), single)
 
 
+def test_least_snr_that_binds_while_surfaces_have_power_left_is_kept():
+    rng = np.random.default_rng(1)
+    phases = np.exp(2j * np.pi * rng.random((2, 16)))
+    psi = 8 * phases * rng.uniform(0.5, 1, (2, 16))
+    scenario = hs.load(
+        "sensing-two-surfaces",
+        {
+            "surfaces.0.power": "1 W",
+            "surfaces.1.power": "1 W",
+            "link.seed": 1,
+            "dwell.patterns": 1,
+            "dwell.min_snr": "22.734 dB",
+        },
+    )
+    design = hs.design_transmit(scenario, psi)
+    assert design.status == "optimal"
+    np.testing.assert_allclose(np.min(design.snr), 10**2.2734, rtol=1e-5)
+    assert np.all(np.asarray(design.slack.surface) > 0.5)
+
+
 def test_results_show_themselves_in_a_notebook():
     _, covariance, reflection = setting(SMALL)
     html = hs.direction_bounds(SMALL, covariance, reflection)._repr_html_()

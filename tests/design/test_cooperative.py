@@ -9,6 +9,7 @@ from heliostat.bounds.direction import direction_bound, direction_information_by
 from heliostat.channel.path_loss import radar_equation
 from heliostat.design import cooperative_bound
 from heliostat.design.baselines import (
+    isotropic_covariance,
     isotropic_random,
     matched_beams,
     passive_design,
@@ -29,7 +30,9 @@ from heliostat.design.cooperative_bound import (
     panels_of,
     singular_value_majorants,
 )
+from heliostat.design.feasibility import dwell_design
 from heliostat.design.joint import joint_layout, joint_objective, joint_task, random_unknowns
+from heliostat.design.result import FEASIBLE, surface_bounds
 from tests.support.sensing_scenes import random_covariance, random_reflections, sensing_scene
 
 SMALL = {"rows": (2, 2), "columns": (3, 3), "antennas": 4}
@@ -154,6 +157,31 @@ def test_lower_bound_is_below_all_designs():
     assert all(best <= design.worst_crb for design in designs[1:])
 
 
+def test_two_antennas_have_a_lower_bound_at_every_price():
+    """Two singular values instead of three; every warning is an error in these tests."""
+    scene = sensing_scene(**{**SMALL, "antennas": 2})
+    covariance = isotropic_covariance(scene)[:, None] / 1e3
+    psi = random_reflections(scene)
+    crb = float(jnp.max(surface_bounds(scene, psi, covariance).crb))
+    for patterns in (1, 2):
+        for majorant in singular_value_majorants(panels_of(scene)[0], patterns):
+            assert np.all(np.isfinite(majorant))
+        assert 0 < cooperative_lower_bound(scene, patterns) < crb
+
+
+def test_lower_bound_above_the_crb_of_a_design_is_an_error_with_both_numbers():
+    scene = sensing_scene(**SMALL)
+    covariance = isotropic_covariance(scene)[:, None] / 1e3
+    psi = random_reflections(scene)
+    crb = float(jnp.max(surface_bounds(scene, psi, covariance).crb))
+    rest = {"history": [crb], "min_snr": 0.0, "code": FEASIBLE}
+    kept = dwell_design(scene, covariance, psi, lower_bound=crb * (1 + 1e-10), **rest)
+    assert kept.lower_bound == crb * (1 + 1e-10)
+    assert -1.1e-10 < kept.gap < 0
+    with pytest.raises(RuntimeError, match=f"{2 * crb:.12g} .* {crb:.12g} "):
+        dwell_design(scene, covariance, psi, lower_bound=2 * crb, **rest)
+
+
 @settings(max_examples=10)
 @given(
     seed=st.integers(0, 10_000),
@@ -269,7 +297,7 @@ def test_region_is_served_better_by_its_own_design(criterion):
 
 def test_the_papers_algorithm_has_one_pattern():
     with pytest.raises(ValueError, match="1 pattern, not 2"):
-        design_beamforming(sensing_scene(**SMALL), method="sdr", patterns=2)
+        design_beamforming(sensing_scene(**SMALL), method="sdr", patterns=2, min_snr=0.0)
 
 
 @pytest.mark.slow

@@ -68,7 +68,7 @@ def sdr_and_direct(seed, **size):
     begun = random_phases(scene, seed)
     covariance, _, _ = transmit_half(scene, begun, jnp.zeros(()))
     start = tuple(psi[0] for psi in begun)
-    sdr = design_reflection_sdr(scene, covariance[:, 0], start, seed=seed)
+    sdr = design_reflection_sdr(scene, covariance[:, 0], start, min_snr=0.0, seed=seed)
     direct = design_reflection(scene, covariance[:, 0], min_snr=0.0, seed=seed)
     return np.asarray(sdr.crb), np.asarray(direct.crb)
 
@@ -91,5 +91,5 @@ def test_what_is_known_is_never_lost():
     scene = sensing_scene(**SMALL)
     covariance = isotropic_covariance(scene)
     best = design_reflection(scene, covariance, min_snr=0.0, starts=4)
-    again = design_reflection_sdr(scene, covariance, best.reflection)
+    again = design_reflection_sdr(scene, covariance, best.reflection, min_snr=0.0)
     assert np.all(np.asarray(again.crb) <= np.asarray(best.crb) * (1 + 1e-9))

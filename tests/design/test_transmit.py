@@ -6,20 +6,23 @@ import subprocess
 import sys
 from pathlib import Path
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 from scipy.spatial.transform import Rotation
 
 from heliostat.bounds.direction import echo_derivatives, echo_matrices
+from heliostat.design import transmit, transmit_sdp
 from heliostat.design.certificate import linear_information, transmit_lower_bound
 from heliostat.design.result import surface_bounds
-from heliostat.design.transmit import design_transmit, largest_snr
+from heliostat.design.transmit import design_transmit, largest_snr, solve_transmit
 from heliostat.design.transmit_sdp import design_transmit_sdp
 from heliostat.observation.echoes import target_steering
 from heliostat.surface.active import passive_surface, power_weight, reflected_power
-from tests.support.sensing_scenes import random_reflections, sensing_scene
+from tests.support.sensing_scenes import random_reflections, real, sensing_scene
 
 OFF_AXIS = {"target": (5.0, 15.0, 3.0)}
 
@@ -77,7 +80,7 @@ def test_optimum_is_that_of_the_semidefinite_program(antennas, cases):
         )  # fmt: skip
         assert fast.status == "optimal"
         assert_feasible(scene, psi, fast)
-        slow = design_transmit_sdp(scene, psi)
+        slow = design_transmit_sdp(scene, psi, min_snr=0.0)
         assert_feasible(scene, psi, slow)
         # Two optima and two proofs, found apart from each other.
         np.testing.assert_allclose(fast.worst_crb, slow.worst_crb, rtol=1e-6)
@@ -166,7 +169,7 @@ def test_matched_beam_where_only_the_base_station_limits():
         scene.noise, scene.symbols,
     )  # fmt: skip
     unit = (psi[0] / jnp.abs(psi[0]),)
-    answer = design_transmit(scene, unit)
+    answer = design_transmit(scene, unit, min_snr=0.0)
     v = np.asarray(echo_derivatives(scene.link(0), unit[0], scene.angles()[0])[0])
     matched = 20.0 * np.outer(v.conj(), v) / np.linalg.norm(v) ** 2
     assert answer.status == "optimal"
@@ -199,13 +202,131 @@ def test_least_snr_is_kept_and_costs_little():
     assert free.worst_crb <= answer.worst_crb < 2 * free.worst_crb
 
 
-def test_snr_out_of_reach_names_what_can_be_had():
-    scene, psi, _ = design(surface_power=1e-3)
+def limited_scene(powers, seed=1, **changes):
+    """A scene whose surfaces have these powers, and reflections of random amplitudes."""
+    scene = sensing_scene(**{**OFF_AXIS, "seed": seed, **changes})
+    rng = np.random.default_rng(seed)
+    scene = eqx.tree_at(
+        lambda s: [x.power for x in s.surfaces], scene, [real(power) for power in powers]
+    )
+    return scene, tuple(
+        jnp.asarray(rng.uniform(0.5, 1, len(p[0]))) * p[0] for p in random_reflections(scene, seed)
+    )
+
+
+def largest_snr_by_duality(scene, psi):
+    """Least upper bound on the SNR of the weakest echo, by weak duality on dense matrices.
+
+    For prices mu, nu_l of a watt, R_l costs tr(W_l R_l), W_l = mu I + nu_l Q_l, so a watt at the
+    target costs at least 1/(v^T W_l^-1 v*), whatever R_l is.
+    """
+    surfaces, budget = [], scene.n_surfaces * float(scene.base_station.power)
+    for i, surface in enumerate(scene.surfaces):
+        link, angles, gain = scene.link(i), scene.angles()[i], scene.target_gain[i]
+        dark = jnp.zeros((link.bs_to_irs.shape[1],) * 2, dtype=complex)
+        received, _ = echo_matrices(link, psi[i], dark, angles)
+        v = np.asarray(echo_derivatives(link, psi[i], angles)[0])
+        per_watt = float(link.symbols * jnp.abs(gain) ** 2 * jnp.real(received[0, 0]))
+        steering = target_steering(link.array, angles)
+        own = reflected_power(psi[i], link.bs_to_irs, dark, steering, gain, surface.noise).own_noise
+        weight = np.asarray(power_weight(psi[i], link.bs_to_irs, steering, gain))
+        surfaces.append((v, per_watt, weight, float(surface.power - own)))
+
+    def bound(log_prices):
+        """Of the surfaces, relative to that of the base station, per whole limit."""
+        total, cost = 1.0, 0.0
+        for (v, per_watt, weight, limit), price in zip(surfaces, np.exp(log_prices), strict=True):
+            priced = np.eye(len(v)) / budget
+            if np.isfinite(limit):
+                priced, total = priced + price * weight / limit, total + price
+            cost += 1 / per_watt / np.real(v @ np.linalg.solve(priced, v.conj()))
+        return total / cost
+
+    starts = [(x, y) for x in (-9.0, 0.0, 9.0) for y in (-9.0, 0.0, 9.0)]
+    options = {"xatol": 1e-9, "fatol": 1e-12}
+    box = [(-30.0, 25.0)] * 2
+    return min(
+        minimize(bound, x, method="Nelder-Mead", bounds=box, options=options).fun for x in starts
+    )
+
+
+POWERS = [(1.0, 1.0), (1e-2, 1.0), (1e-2, 1e-2), (np.inf, 1e-2), (np.inf, np.inf)]
+
+
+@pytest.mark.parametrize("powers", POWERS)
+def test_every_least_snr_below_the_largest_is_designed_for(powers):
+    scene, psi = limited_scene(powers)
     reachable = largest_snr(scene, psi)
-    with pytest.raises(ValueError, match=f"{reachable:.4g}"):
-        design_transmit(scene, psi, min_snr=1.2 * reachable)
-    answer = design_transmit(scene, psi, min_snr=0.98 * reachable)
-    assert_feasible(scene, psi, answer, 0.98 * reachable)
+    np.testing.assert_allclose(reachable, largest_snr_by_duality(scene, psi), rtol=1e-6)
+    worst = 0.0
+    for share in (0.2, 0.9, 0.999, 1 - 1e-9):
+        answer = design_transmit(scene, psi, min_snr=share * reachable)
+        assert answer.status == "optimal"
+        assert_feasible(scene, psi, answer, share * reachable)
+        assert answer.lower_bound <= answer.worst_crb
+        assert answer.worst_crb >= worst * (1 - 1e-6)  # demanding more never helps
+        worst = answer.worst_crb
+    asked = reachable * (1 + 1e-6)
+    with pytest.raises(ValueError, match="cannot be reached") as refused:
+        design_transmit(scene, psi, min_snr=asked)
+    above, most = (float(w) for w in str(refused.value).split() if w[0].isdigit())
+    assert most < above
+    np.testing.assert_allclose([above, most], [asked, reachable], rtol=1e-7)
+
+
+def test_least_snr_that_binds_at_one_surface_agrees_with_the_semidefinite_program():
+    scene, psi = limited_scene((1.0, 1.0))
+    free = np.min(design_transmit(scene, psi, min_snr=0.0).snr)
+    asked = float(free + largest_snr(scene, psi)) / 2
+    fast = design_transmit(scene, psi, min_snr=asked)
+    slow = design_transmit_sdp(scene, psi, min_snr=asked)
+    np.testing.assert_allclose(fast.worst_crb, slow.worst_crb, rtol=1e-5)
+    np.testing.assert_allclose(np.min(fast.snr), asked, rtol=1e-5)
+    assert np.max(fast.snr) > 1.1 * asked
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", range(40))
+def test_designs_with_a_least_snr_agree_with_the_semidefinite_program(case):
+    rng = np.random.default_rng(case)
+    powers = [np.inf if rng.random() < 0.2 else 10 ** rng.uniform(-3, 1) for _ in range(2)]
+    scene, psi = limited_scene(
+        powers, seed=case, antennas=8,
+        target=(rng.uniform(2, 8), rng.uniform(10, 20), rng.uniform(-4, 4)),
+    )  # fmt: skip
+    reachable = largest_snr(scene, psi)
+    np.testing.assert_allclose(reachable, largest_snr_by_duality(scene, psi), rtol=1e-6)
+    for share in (0.1, 0.5, 0.95):
+        fast = design_transmit(scene, psi, min_snr=share * reachable)
+        assert fast.status == "optimal"
+        assert_feasible(scene, psi, fast, share * reachable)
+        slow = design_transmit_sdp(scene, psi, min_snr=share * reachable)
+        np.testing.assert_allclose(fast.worst_crb, slow.worst_crb, rtol=1e-5)
+        assert fast.lower_bound <= min(fast.worst_crb, slow.worst_crb * (1 + 1e-6))
+        assert slow.lower_bound <= fast.worst_crb
+
+
+def test_largest_snr_is_zero_where_a_surface_reaches_nothing():
+    scene, psi = limited_scene((1.0, 1.0))
+    dark = (0 * psi[0], psi[1])
+    assert largest_snr(scene, dark) == 0
+    assert solve_transmit(scene, dark, real(0.0)).status == "not identifiable"
+    refused = solve_transmit(scene, dark, real(1.0))
+    assert refused.status == "infeasible"
+    assert all(not np.any(np.isnan(leaf)) for leaf in jax.tree.leaves(refused))
+    assert largest_snr(*limited_scene((1e-9, 1.0))) == 0  # its own noise exceeds its power
+
+
+def test_lower_bound_above_the_crb_is_an_error_with_both_numbers(monkeypatch):
+    scene, psi, answer = design(surface_power=1e-2)
+    wrong = eqx.tree_at(lambda d: d.lower_bound, answer, answer.worst_crb * (1 + 1e-8))
+    numbers = f"{float(wrong.lower_bound):.12g}.*{float(wrong.worst_crb):.12g}"
+    monkeypatch.setattr(transmit, "solve_transmit", lambda *_: wrong)
+    with pytest.raises(RuntimeError, match=numbers):
+        design_transmit(scene, psi, min_snr=0.0)
+    monkeypatch.setattr(transmit_sdp, "_certificate", lambda *_: 2 * answer.worst_crb)
+    with pytest.raises(RuntimeError, match="exceeds the CRB"):
+        design_transmit_sdp(scene, psi, min_snr=0.0)
 
 
 def test_power_below_its_own_noise_is_refused_with_the_least_that_would_do():
@@ -217,9 +338,9 @@ def test_power_below_its_own_noise_is_refused_with_the_least_that_would_do():
         scene.target_gain[0], scene.surfaces[0].noise,
     ).own_noise  # fmt: skip
     with pytest.raises(ValueError, match=f"{float(least):.6g}"):
-        design_transmit(scene, psi)
+        design_transmit(scene, psi, min_snr=0.0)
     with pytest.raises(ValueError, match="amplification"):
-        design_transmit(sensing_scene(amplification=4.0), psi)
+        design_transmit(sensing_scene(amplification=4.0), psi, min_snr=0.0)
 
 
 def test_what_cannot_be_estimated_is_infinite_not_nan():
@@ -250,7 +371,7 @@ def test_few_antennas(antennas):
 VMAP = """
 import equinox as eqx, heliostat, jax, jax.numpy as jnp, numpy as np
 from heliostat.design.transmit import solve_transmit
-from tests.support.sensing_scenes import random_reflections, sensing_scene
+from tests.support.sensing_scenes import random_reflections, real, sensing_scene
 scenes = [sensing_scene(target=(5.0, 15.0, 3.0), surface_power=1e-2, seed=k) for k in range(4)]
 psi = tuple(p[0] for p in random_reflections(scenes[0]))
 stacked = jax.tree.map(lambda *g: jnp.stack(g), *[s.bs_to_irs for s in scenes])

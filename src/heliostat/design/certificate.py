@@ -1,13 +1,13 @@
-r"""Proof of how good transmit covariances can be, from weak duality and the definition alone.
+r"""Lower bound on the worst CRB over all transmit covariances, by weak duality.
 
-For any symmetric :math:`Z \succeq 0`, by the inequality of Cauchy and Schwarz,
+For any symmetric :math:`Z \succeq 0`, by the Cauchy-Schwarz inequality,
 
 .. math:: \mathrm{tr}(DF^{-1})\ \mathrm{tr}(ZF) \ge h(Z) = (\mathrm{tr}(D^{1/2}ZD^{1/2})^{1/2})^2
 
-with D the weights of the parameters. F is linear in R, so an eigenvalue bounds
-:math:`\sum_l\mathrm{tr}(Z_lF_l)` over all covariances that keep the constraints, and the worst CRB
-is at least :math:`\sum_l h(Z_l)` over that. Nothing here depends on how the :math:`Z_l` and the
-prices were found; bad ones only make the bound loose.
+with D the weights of the parameters. F is linear in R, so a largest eigenvalue bounds
+:math:`\sum_l\mathrm{tr}(Z_lF_l)` from above over all feasible covariances, and the worst CRB is at
+least :math:`\sum_l h(Z_l)` divided by this bound. The result is a valid lower bound for any
+:math:`Z_l \succeq 0` and nonnegative prices; it is tight for optimal ones.
 """
 
 import equinox as eqx
@@ -22,7 +22,8 @@ from heliostat.observation.echoes import target_steering
 from heliostat.scene.sensing import EchoLink, SensingScene
 from heliostat.surface.active import ActiveSurface, reflected_power
 
-# Derivatives of the echo to (ln gain, elevation, azimuth) as sums of products v_c v_d^T ...
+# Derivatives of the echo with respect to (ln gain, elevation, azimuth), as coefficients of
+# v_c v_d^T ...
 _PRODUCTS = jnp.array(
     [
         [[1.0, 0, 0], [0, 0, 0], [0, 0, 0]],
@@ -30,16 +31,16 @@ _PRODUCTS = jnp.array(
         [[0, 0, 1.0], [0, 0, 0], [1.0, 0, 0]],
     ]
 )
-# ... and to (elevation, azimuth, Re ln gain, Im ln gain) as combinations of those three.
+# ... and with respect to (elevation, azimuth, Re ln gain, Im ln gain), as combinations of those.
 _PARAMS = jnp.array([[0, 0, 1, 1j], [1, 0, 0, 0], [0, 1, 0, 0]])
 
 
 def linear_information(
     received: Complex[Array, "3 3"], strength: Scalar
 ) -> Complex[Array, "4 4 3 3"]:
-    r"""Matrices that turn B into :math:`F_{pq} = \mathrm{Re}\,\mathrm{tr}(X_{pq}B)`.
+    r"""Matrices :math:`X_{pq}` with :math:`F_{pq} = \mathrm{Re}\,\mathrm{tr}(X_{pq}B)`.
 
-    Over :math:`(\theta, \varphi, \mathrm{Re}\ln\beta, \mathrm{Im}\ln\beta)`.
+    The parameters are :math:`(\theta, \varphi, \mathrm{Re}\ln\beta, \mathrm{Im}\ln\beta)`.
 
     Args:
         received: :math:`A`. [1/W]
@@ -57,17 +58,18 @@ def priced_gram(
     total: Scalar,
     surface: Scalar,
 ) -> Complex[Array, "3 3"]:
-    r""":math:`V^TW^{-1}V^*` with :math:`W = \mu I + \nu Q`, by one Cholesky factorisation.
+    r"""Compute :math:`V^TW^{-1}V^*`, :math:`W = \mu I + \nu Q`, by one Cholesky factorisation.
 
     Args:
-        steering: Towards the target, and its slopes, so that :math:`V^T` is this times the next.
+        steering: Steering vector to the target and its derivatives with respect to the angles;
+            :math:`V^T` is its product with `weighted`.
         weighted: :math:`\Psi G`.
         echo_gain: :math:`|\beta|^2\|\psi\|^2`.
         total: :math:`\mu`.
         surface: :math:`\nu`.
     """
     elements, antennas = weighted.shape
-    # In the smaller of both spaces: X (mu + nu X^H X)^-1 X^H = (mu + nu X X^H)^-1 X X^H.
+    # Solved in the smaller of the two spaces: X (mu + nu X^H X)^-1 X^H = (mu + nu X X^H)^-1 X X^H.
     if elements < antennas:
         square = weighted @ jnp.conj(weighted).T
         right, left = square @ jnp.conj(steering).T, steering
@@ -94,18 +96,22 @@ def transmit_lower_bound(
     snr_price: Float[Array, "surface"],
     min_snr: Scalar,
 ) -> Scalar:
-    r"""No covariances that keep the constraints have a worst CRB below this. [rad²]
+    r"""Lower bound on the worst CRB of all feasible covariances. [rad²]
+
+    It may be infinite or arbitrarily large if the problem is infeasible, and 0 if the prices prove
+    nothing.
 
     Args:
         scene: The scene.
-        reflection: How the surfaces are set. [1]
+        reflection: Reflection coefficients of each surface. [1]
         slopes: :math:`Z_l` over :math:`(\theta, \varphi, \mathrm{Re}\ln\beta,
-            \mathrm{Im}\ln\beta)`; of any common scale.
-        total_price: Of a watt of the base station, :math:`\mu > 0`, in any scale.
-        surface_price: Of a watt that a surface radiates, :math:`\nu_l \ge 0`, in the same.
-        snr_price: What a watt at the target is worth for the SNR, :math:`\xi_l \ge 0`, in the
-            scale of the slopes.
-        min_snr: Least SNR of the matched filter. [1]
+            \mathrm{Im}\ln\beta)`, in any common scale.
+        total_price: Price of a watt of the base station, :math:`\mu > 0`, in any scale.
+        surface_price: Price of a watt radiated by a surface, :math:`\nu_l \ge 0`, in the same
+            scale.
+        snr_price: Price of a watt at the target in the SNR constraint, :math:`\xi_l \ge 0`, in
+            the scale of the slopes.
+        min_snr: Smallest allowed SNR of the matched filter. [1]
     """
 
     def own(
@@ -118,7 +124,7 @@ def transmit_lower_bound(
         radiated_price: Scalar,
         lit_price: Scalar,
     ) -> tuple[Scalar, Scalar, Scalar, Scalar]:
-        """h(Z), largest tr(ZF) for a price of 1, price of the limit, worth of the least SNR."""
+        """h(Z), largest tr(ZF) at unit cost, cost of the whole limit, value of the least SNR."""
         antennas = link.bs_to_irs.shape[1]
         silent = jnp.zeros((antennas, antennas), dtype=complex)
         received, _ = echo_matrices(link, psi, silent, angles)

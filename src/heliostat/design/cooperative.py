@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from heliostat.design.cooperative_bound import cooperative_lower_bound, region_lower_bound
-from heliostat.design.feasibility import dwell_design
+from heliostat.design.feasibility import check_lower_bound, dwell_design
 from heliostat.design.joint_descent import (
     Course,
     Covariances,
@@ -94,7 +94,7 @@ def design_alternately(
     scene: SensingScene,
     *,
     method: Method = "direct",
-    min_snr: float | Scalar = 100.0,
+    min_snr: float | Scalar,
     steps: int = 10,
     seed: int = 0,
 ) -> BeamformingDesign:
@@ -144,7 +144,7 @@ def design_jointly(
     scene: SensingScene,
     *,
     patterns: int = 1,
-    min_snr: float | Scalar = 100.0,
+    min_snr: float | Scalar,
     starts: int = 8,
     seed: int = 0,
 ) -> BeamformingDesign:
@@ -171,7 +171,7 @@ def design_beamforming(
     *,
     method: Method = "direct",
     patterns: int = 1,
-    min_snr: float | Scalar = 100.0,
+    min_snr: float | Scalar,
     seed: int = 0,
 ) -> BeamformingDesign:
     """The cooperative design: the best of this package, or the paper's algorithm.
@@ -224,7 +224,7 @@ def design_for_region(
     *,
     criterion: Criterion = "worst",
     patterns: int = 1,
-    min_snr: float | Scalar = 100.0,
+    min_snr: float | Scalar,
     starts: int = 8,
     seed: int = 0,
 ) -> RegionDesign:
@@ -260,4 +260,7 @@ def design_for_region(
         )
         for at in every
     )
-    return RegionDesign(designs, criterion, jnp.asarray(region_lower_bound(every, patterns, mean)))
+    lower = jnp.asarray(region_lower_bound(every, patterns, mean))
+    found = RegionDesign(designs, criterion, lower)
+    check_lower_bound(float(lower), float(found.mean_crb if mean else found.worst_crb))
+    return found

@@ -128,7 +128,10 @@ def singular_value_majorants(panel: Panel, patterns: int) -> list[Majorant]:
 
     def reach(matrix: np.ndarray, transmitted: float, radiated: float) -> float:
         """Largest tr(XJ) over 2T|beta|² where these prices spend 1."""
-        paid = k / (transmitted + radiated * k)
+        cost = transmitted + radiated * k
+        # A mode that the channel does not have reaches nothing, at no cost if only the surface's
+        # power has a price.
+        paid = np.divide(k, cost, out=np.zeros_like(k), where=k > 0)
         small, large = np.linalg.eigvalsh(root.T @ matrix @ root)
         if patterns > 1:
             return float((small + large) * paid[0] * f[0])

@@ -1,7 +1,7 @@
-"""Beamforming designs with one or several reflection patterns in each surface's share of the dwell.
+"""Results of beamforming designs with one or several reflection patterns per surface.
 
-Whatever algorithm found a design, what is returned of it is computed here, by the bounds and by
-the power of paper eq. (7) alone, and every constraint is checked before anyone sees it.
+The results of all algorithms are computed here, from the bounds and the power of paper eq. (7), and
+every constraint is checked before a design is returned.
 """
 
 from collections.abc import Sequence
@@ -18,20 +18,24 @@ TOLERANCE = 1e-9
 """Relative violation of a constraint that counts as rounding."""
 
 
+BOUND_TOLERANCE = 1e-9
+"""Relative excess of a lower bound over the CRB that counts as rounding."""
+
+
 class PatternDesign(BeamformingDesign):
-    """A design whose surfaces go through several patterns, each for an equal part of their time."""
+    """A design in which each surface uses several patterns for equal parts of its time."""
 
     covariance: Complex[Array, "surface pattern tx tx"]  # R_lk [W]
     reflection: tuple[Complex[Array, "pattern _"], ...]  # psi_lk [1]
 
 
 def violation(scene: SensingScene, slack: Slack, min_snr: float | Scalar) -> str | None:
-    """The first constraint of paper eq. (17) that does not hold, in words; None if all do.
+    """Description of the first violated constraint of paper eq. (17), or None.
 
     Args:
         scene: The scene.
-        slack: What the constraints leave.
-        min_snr: Least SNR. [1]
+        slack: Constraint slack.
+        min_snr: Smallest allowed SNR. [1]
     """
     if float(slack.transmit) < -TOLERANCE * float(scene.base_station.power):
         return f"the base station sends {-float(slack.transmit):.3g} W more than it may"
@@ -44,9 +48,30 @@ def violation(scene: SensingScene, slack: Slack, min_snr: float | Scalar) -> str
         if snr < -1e-6 * float(min_snr):
             return (
                 f"the echo by surface {i} has an SNR of {float(min_snr) + snr:.4g}, "
-                f"{float(min_snr):.4g} are demanded"
+                f"less than {float(min_snr):.4g}"
             )
     return None
+
+
+def check_lower_bound(lower_bound: float, crb: float) -> None:
+    """Raise an error if a lower bound on every design exceeds the CRB of one.
+
+    The tolerance covers rounding. `solve_transmit` stops at a relative gap of about 2e-8, so its
+    bounds stay below the CRB by more than that.
+
+    Args:
+        lower_bound: The bound. [rad²]
+        crb: Worst CRB of a feasible design. [rad²]
+
+    Raises:
+        RuntimeError: The bound exceeds the CRB by more than rounding.
+    """
+    if not lower_bound <= crb * (1 + BOUND_TOLERANCE):
+        raise RuntimeError(
+            f"The lower bound {lower_bound:.12g} rad² exceeds the CRB {crb:.12g} rad² of a "
+            "feasible design, so it is not a lower bound. This is an error in heliostat; please "
+            "report it."
+        )
 
 
 def dwell_design(
@@ -59,22 +84,27 @@ def dwell_design(
     min_snr: float | Scalar,
     code: int,
 ) -> BeamformingDesign:
-    """The result of a design, or a ValueError that says which constraint it violates.
+    """Evaluate and check a design.
 
     Args:
         scene: The scene.
-        covariance: Of each surface and pattern. [W]
-        reflection: Of each surface and pattern. [1]
-        lower_bound: No design has a smaller worst CRB. [rad²]
+        covariance: Transmit covariance for each surface and pattern. [W]
+        reflection: Reflection coefficients of each surface and pattern. [1]
+        lower_bound: Lower bound on the worst CRB of any design. [rad²]
         history: Worst CRB after each step. [rad²]
-        min_snr: Least SNR. [1]
+        min_snr: Smallest allowed SNR. [1]
         code: Index into `result.STATUS`.
+
+    Raises:
+        ValueError: The design violates a constraint.
+        RuntimeError: The lower bound exceeds the CRB: an error of this package.
     """
     bounds = surface_bounds(scene, reflection, covariance)
     slack = constraint_slack(scene, reflection, covariance, bounds.snr, min_snr)
     broken = violation(scene, slack, min_snr)
     if broken is not None:
         raise ValueError(f"no design that keeps every constraint was found: {broken}")
+    check_lower_bound(float(lower_bound), float(jnp.max(bounds.crb)))
     single = covariance.shape[1] == 1
     kind = BeamformingDesign if single else PatternDesign
     return kind(
@@ -83,7 +113,7 @@ def dwell_design(
         bounds.crb,
         bounds.direction_std,
         bounds.snr,
-        jnp.asarray(min(float(lower_bound), float(jnp.max(bounds.crb)))),
+        jnp.asarray(lower_bound, dtype=float),
         slack,
         jnp.asarray(np.asarray(history, dtype=float)),
         jnp.asarray(len(history)),

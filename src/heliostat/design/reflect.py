@@ -220,7 +220,7 @@ def design_reflection(
     *,
     incumbent: tuple[Complex[Array, "pattern _"], ...] | None = None,
     patterns: int = 1,
-    min_snr: float | Scalar = 100.0,
+    min_snr: float | Scalar,
     starts: int = 6,
     seed: int = 0,
 ) -> BeamformingDesign:

@@ -242,7 +242,7 @@ def design_reflection_sdr(
     covariance: Complex[Array, "surface tx tx"],
     incumbent: tuple[Complex[Array, "_"], ...],
     *,
-    min_snr: float | Scalar = 0.0,
+    min_snr: float | Scalar,
     candidates: int = 1000,
     seed: int = 0,
 ) -> BeamformingDesign:

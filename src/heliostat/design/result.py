@@ -49,7 +49,10 @@ class BeamformingDesign(eqx.Module):
 
     @property
     def gap(self) -> Scalar:
-        """How far from the best it can be: 1 - lower bound / worst CRB. [1]"""
+        """Largest possible relative distance from the optimum, 1 - lower bound / worst CRB. [1]
+
+        Not rounded: at an optimum it may be negative by the rounding of both.
+        """
         worst = self.worst_crb
         finite = jnp.isfinite(worst)
         return jnp.where(finite, 1 - self.lower_bound / jnp.where(finite, worst, 1.0), jnp.inf)

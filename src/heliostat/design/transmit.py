@@ -1,11 +1,12 @@
-r"""The best transmit covariances for surfaces that are already set: the paper's (P2), fast.
+r"""Optimal transmit covariances for given reflection coefficients: the paper's (P2).
 
 .. math:: \min_{R_1..R_L \succeq 0}\ \max_l\ \mathrm{tr}\,F_l^{-1}(R_l)\quad\text{s.t.}\quad
           \tfrac1L\textstyle\sum_l\mathrm{tr}\,R_l \le P_t,\quad \mathrm{tr}(Q_lR_l) \le q_l,
           \quad \mathrm{SNR}_l \ge \gamma.
 
-`transmit_dual` solves it; here its covariances are scaled to keep every power to the last digit,
-measured by the bounds, and held against a certificate that does not know where they come from.
+`transmit_dual` solves the dual problem. This module scales its covariances so that every power
+constraint holds up to rounding, evaluates their CRBs, and computes a lower bound on the worst CRB
+of any covariances (`certificate`).
 """
 
 from functools import partial
@@ -16,10 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
-from scipy.optimize import minimize_scalar
 
-from heliostat.bounds.direction import DirectionBound, direction_bound, direction_information
+from heliostat.bounds.direction import direction_bound, direction_information
 from heliostat.design.certificate import transmit_lower_bound
+from heliostat.design.feasibility import check_lower_bound, violation
 from heliostat.design.per_surface import each_surface
 from heliostat.design.result import (
     INFEASIBLE,
@@ -27,7 +28,8 @@ from heliostat.design.result import (
     NOT_IDENTIFIABLE,
     OPTIMAL,
     BeamformingDesign,
-    Slack,
+    constraint_slack,
+    surface_bounds,
 )
 from heliostat.design.transmit_dual import (
     SurfaceProblem,
@@ -37,19 +39,26 @@ from heliostat.design.transmit_dual import (
     solve_dual,
     surface_problem,
 )
+from heliostat.design.transmit_snr import LargestSnr, largest_common_snr
 from heliostat.geometry.frames import Scalar
 from heliostat.observation.echoes import target_steering
 from heliostat.scene.sensing import EchoLink, SensingScene
 from heliostat.surface.active import ActiveSurface, reflected_power
 
+SNR_TOLERANCE = 1e-6
+"""Relative violation of an SNR constraint that counts as rounding."""
+
 
 class _Measured(NamedTuple):
-    """One surface and its covariance, before it is scaled. All but ``own_noise`` scale with it."""
+    """Properties of one surface's covariance before scaling.
 
-    bound: DirectionBound
-    spent: Scalar  # by the base station [W]
-    radiated: Scalar  # by the surface, its own noise left out [W]
-    own_noise: Scalar  # [W]
+    All are proportional to the scale of the covariance, except the CRB, which is inversely so.
+    """
+
+    crb: Scalar  # [rad²]
+    snr: Scalar  # [1]
+    spent: Scalar  # transmit power of the base station [W]
+    radiated: Scalar  # signal power radiated by the surface, without its noise [W]
 
 
 def _measured(
@@ -66,78 +75,106 @@ def _measured(
         reflection, link.bs_to_irs, covariance, steering, target_gain, surface.noise
     )
     return _Measured(
-        direction_bound(direction),
+        direction_bound(direction).crb,
+        direction.snr,
         jnp.real(jnp.trace(covariance)),
         power.echo + power.signal,
-        power.own_noise,
     )
 
 
 def _balance(
     at: _Measured, limit: Float[Array, "surface"], budget: Scalar, min_snr: Scalar
 ) -> Float[Array, "surface"]:
-    """Scales that keep every power, and make the CRBs as even as powers allow.
+    """Scale factors of the covariances that minimise the worst CRB.
 
-    A CRB falls as the scale of its covariance grows, so the best scales follow from one number,
-    the CRB of the surfaces that have power left; it is found by bisection. A surface that has
-    none keeps its larger CRB and the rest of the power goes to the others.
+    The factor of a surface has a lower limit, at which its SNR is `min_snr`, and an upper limit, at
+    which the surface's power is used up. A CRB is inversely proportional to the factor, so the
+    optimal factors follow from one number: the common CRB of the surfaces that are at neither
+    limit. It is found by bisection. If no factors satisfy all constraints, the power constraints
+    hold and the SNR constraints do not.
     """
     room = limit / at.radiated
-    crb = at.bound.crb
-    even = jnp.where(jnp.all(jnp.isfinite(crb)), crb, 1.0)
-    needed = min_snr / jnp.maximum(at.bound.snr, 1e-300)
+    even = jnp.where(jnp.all(jnp.isfinite(at.crb)), at.crb, 1.0)
+    needed = jnp.minimum(min_snr / jnp.maximum(at.snr, 1e-300), room)
 
     def scales(level: Scalar) -> Float[Array, "surface"]:
-        return jnp.minimum(jnp.maximum(even / level, needed), room)
+        return jnp.clip(even / level, needed, room)
 
     def halve(_: Array, ends: tuple[Scalar, Scalar]) -> tuple[Scalar, Scalar]:
         low, high = ends
-        middle = jnp.sqrt(low * high)
+        middle = jnp.sqrt(low) * jnp.sqrt(high)
         fits = jnp.sum(scales(middle) * at.spent) <= budget
         return jnp.where(fits, low, middle), jnp.where(fits, middle, high)
 
-    most = jnp.sum(even * at.spent) / budget
-    _, level = jax.lax.fori_loop(0, 60, halve, (1e-6 * most, most))
+    # The upper end is the CRB at which the whole budget is used without limits on the factors,
+    # or, if larger, the one at which all factors are at their lower limits: it is feasible if any
+    # factors are. At the lower end each surface alone would use the whole budget or more.
+    alone = even * at.spent / budget
+    least = jnp.where(needed > 0, even / jnp.where(needed > 0, needed, 1.0), 0.0)
+    ends = jnp.min(alone), jnp.maximum(jnp.sum(alone), jnp.max(least))
+    _, level = jax.lax.fori_loop(0, 100, halve, ends)
     scale = scales(level)
     scale *= jnp.minimum(1.0, budget / jnp.sum(scale * at.spent))
-    # Rounding of the sums above must not leave a violation.
+    # Margin for the rounding of the sums above.
     return scale * (1 - 1e-12)
+
+
+def _with_snr(
+    covariance: Complex[Array, "surface tx tx"],
+    snr: Float[Array, "surface"],
+    best: LargestSnr,
+    min_snr: Scalar,
+) -> Complex[Array, "surface tx tx"]:
+    """Convex combination with the covariances of largest SNR at which every SNR is `min_snr`.
+
+    Powers and SNRs are linear in the covariances, so the combination keeps every power that both
+    keep. Its weight is zero, or of the order of rounding, unless the solver has not converged.
+    """
+    short, gain = min_snr - snr, best.snr - snr
+    part = jnp.where(gain > short, short / jnp.where(gain > short, gain, 1.0), 1.0)
+    part = jnp.max(jnp.where(short > 0, part, 0.0))
+    return (1 - part) * covariance + part * best.covariance
 
 
 def design_transmit(
     scene: SensingScene,
     reflection: tuple[Complex[Array, "_"], ...],
     *,
-    min_snr: float = 0.0,
+    min_snr: float,
 ) -> BeamformingDesign:
-    """Transmit covariances of least worst CRB for surfaces that are already set, paper's (P2).
+    """Transmit covariances that minimise the worst CRB for given coefficients, the paper's (P2).
 
-    Where a surface limits the worst CRB and the base station has power left, it is spent on the
-    others as far as they can take it.
+    If the power of one surface limits the worst CRB, the base station's remaining power reduces the
+    CRBs of the other surfaces.
 
     Args:
         scene: The scene.
-        reflection: How the surfaces are set. [1]
-        min_snr: Least SNR of the matched filter at every surface; 0 is the paper's own problem,
-            whose optimum may leave the target itself in the dark. [1]
+        reflection: Reflection coefficients of each surface. [1]
+        min_snr: Smallest allowed SNR of the matched filter at every surface. With 0, the paper's
+            problem, the optimal beams may have a null at the target. [1]
 
     Raises:
-        ValueError: A coefficient exceeds its amplification, a surface's power is below its own
-            amplified noise, or the SNR is out of reach.
+        ValueError: A coefficient exceeds the surface's amplification, a surface's amplified noise
+            exceeds its power, or no covariances have the SNR.
+        RuntimeError: The lower bound exceeds the CRB: an error of this package.
     """
     _check(scene, reflection)
     design = solve_transmit(scene, reflection, jnp.asarray(min_snr, dtype=float))
     if int(design.code) == INFEASIBLE:
         reachable = largest_snr(scene, reflection)
         raise ValueError(
-            f"An SNR of {min_snr:.4g} cannot be reached at every surface; at most "
-            f"{reachable:.4g} can."
+            f"An SNR of {min_snr:.8g} cannot be reached at every surface; at most "
+            f"{reachable:.8g} can."
         )
+    broken = violation(scene, design.slack, min_snr)
+    if broken is not None:
+        raise ValueError(f"No design that keeps every constraint was found: {broken}.")
+    check_lower_bound(float(design.lower_bound), float(design.worst_crb))
     return design
 
 
 def _check(scene: SensingScene, reflection: tuple[Complex[Array, "_"], ...]) -> None:
-    """Refuse reflections that no transmit covariance can make feasible."""
+    """Raise an error for coefficients with which no transmit covariance is feasible."""
     own_noise = np.asarray(_own_noise(scene, reflection))
     for i, (surface, psi) in enumerate(zip(scene.surfaces, reflection, strict=True)):
         largest = float(np.max(np.abs(np.asarray(psi))))
@@ -157,7 +194,7 @@ def _check(scene: SensingScene, reflection: tuple[Complex[Array, "_"], ...]) -> 
 def _own_noise(
     scene: SensingScene, reflection: tuple[Complex[Array, "_"], ...]
 ) -> Float[Array, "surface"]:
-    """What each surface radiates without any signal. [W]"""
+    """Power that each surface radiates without any signal. [W]"""
 
     def own(
         link: EchoLink, surface: ActiveSurface, angles: Array, gain: Array, psi: Array
@@ -171,42 +208,21 @@ def _own_noise(
 
 
 def largest_snr(scene: SensingScene, reflection: tuple[Complex[Array, "_"], ...]) -> float:
-    """Largest SNR that all surfaces' echoes can have together, whatever their CRB. [1]
+    """Largest SNR that the echoes of all surfaces can have at once, for any covariances. [1]
+
+    `design_transmit` refuses a `min_snr` above it.
 
     Args:
         scene: The scene.
-        reflection: How the surfaces are set. [1]
+        reflection: Reflection coefficients of each surface. [1]
     """
-    surfaces = eqx.filter_jit(_reduced)(scene, reflection)
-    each = [jax.tree.map(lambda x, i=i: x[i], surfaces) for i in range(scene.n_surfaces)]
-    budget = scene.n_surfaces * float(scene.base_station.power)
+    return float(_largest(scene, reflection))
 
-    def least_power(problem: SurfaceProblem, snr: float) -> float:
-        """Of the base station, for one surface; inf if the surface cannot radiate enough."""
-        watts = 2 * snr / float(problem.strength)
-        modes = np.asarray(problem.pairs[:, 0])
-        price, limit = np.asarray(problem.price), float(problem.limit)
-        if not np.isfinite(limit):
-            return watts / modes.sum()
 
-        def dual(log_price: float) -> float:
-            nu = np.exp(log_price)
-            cost = 1 / np.sum(modes / (1 + nu * price)) + nu * float(problem.echo_gain)
-            return nu * limit - watts * cost
-
-        top = np.log(1e12 / price.max())
-        found = minimize_scalar(dual, bounds=(top - 50, top), method="bounded")
-        return np.inf if found.x > top - 1e-3 else max(-found.fun, watts / modes.sum())
-
-    low, high = (
-        0.0,
-        min(float(p.strength) / 2 * budget * float(jnp.sum(p.pairs[:, 0])) for p in each),
-    )
-    for _ in range(50):
-        middle = (low + high) / 2
-        fits = sum(least_power(p, middle) for p in each) <= budget
-        low, high = (middle, high) if fits else (low, middle)
-    return low
+@eqx.filter_jit
+def _largest(scene: SensingScene, reflection: tuple[Complex[Array, "_"], ...]) -> Scalar:
+    budget = scene.n_surfaces * scene.base_station.power
+    return largest_common_snr(_reduced(scene, reflection), budget).snr
 
 
 @eqx.filter_jit
@@ -215,15 +231,26 @@ def solve_transmit(
     reflection: tuple[Complex[Array, "_"], ...],
     min_snr: Scalar,
 ) -> BeamformingDesign:
-    """`design_transmit` for use under ``jax.vmap`` and ``jax.jit``: it says by its code, not by an
-    error, what cannot be. Arguments as there, except that ``min_snr`` is an array.
+    """`design_transmit` for use under ``jax.vmap`` and ``jax.jit``.
+
+    Failures are reported in ``code`` instead of being raised. The caller has to check ``code`` and
+    ``slack``, and that ``lower_bound`` does not exceed the worst CRB by more than rounding.
+
+    Args:
+        scene: The scene.
+        reflection: Reflection coefficients of each surface. [1]
+        min_snr: Smallest allowed SNR of the matched filter at every surface. [1]
     """
     surfaces = _reduced(scene, reflection)
     powered = surfaces.limit > 0
     identifiable = jnp.all(surfaces.identifiable)
     surfaces = eqx.tree_at(lambda s: s.limit, surfaces, jnp.where(powered, surfaces.limit, 1.0))
     budget = scene.n_surfaces * scene.base_station.power
-    problem = TransmitProblem(surfaces, budget, 2 * min_snr / surfaces.strength)
+    best = largest_common_snr(surfaces, budget)
+    # At the largest SNR the feasible set has no interior and the multipliers are unbounded, so
+    # the problem is solved for an SNR that is smaller by less than the tolerance.
+    demanded = jnp.minimum(min_snr, (1 - SNR_TOLERANCE / 2) * best.snr)
+    problem = TransmitProblem(surfaces, budget, 2 * demanded / surfaces.strength)
     point = solve_dual(problem)
     covariance = dual_covariances(problem, point)
     usable = identifiable & jnp.all(powered) & jnp.all(jnp.isfinite(covariance))
@@ -231,9 +258,12 @@ def solve_transmit(
     even = jnp.broadcast_to(jnp.eye(antennas, dtype=complex) / antennas, covariance.shape)
     covariance = jnp.where(usable, covariance, scene.base_station.power * even)
     at = each_surface(_measured, scene, reflection, covariance)
-    scale = _balance(at, surfaces.limit, budget, min_snr) * jnp.all(powered)
+    scale = _balance(at, surfaces.limit, budget, demanded)
+    covariance = covariance * scale[:, None, None]
+    covariance = _with_snr(covariance, at.snr * scale, best, demanded) * jnp.all(powered)
 
-    crb, snr = at.bound.crb / scale, at.bound.snr * scale
+    bounds = surface_bounds(scene, reflection, covariance)
+    worst = jnp.max(bounds.crb)
     prices = point.prices
     lower = transmit_lower_bound(
         scene,
@@ -242,40 +272,28 @@ def solve_transmit(
         prices.total / budget,
         prices.surface / surfaces.limit,
         prices.snr,
-        min_snr,
+        demanded,
     )
-    lower = jnp.where(usable, jnp.minimum(lower, jnp.max(crb)), 0.0)
-    reached = jnp.all(snr >= min_snr * (1 - 1e-6))
-    close = lower >= (1 - 1e-6) * jnp.max(crb)
-    code = jnp.where(close, OPTIMAL, NOT_CONVERGED)
-    code = jnp.where(reached, code, INFEASIBLE)
+    lower = jnp.where(usable, lower, 0.0)
+    reachable = jnp.all(powered) & (best.snr >= min_snr * (1 - SNR_TOLERANCE / 4))
+    code = jnp.where(jnp.abs(lower - worst) <= 1e-6 * worst, OPTIMAL, NOT_CONVERGED)
     code = jnp.where(identifiable, code, NOT_IDENTIFIABLE)
-    code = jnp.where(jnp.all(powered), code, INFEASIBLE)
-    amplitude = [
-        s.amplification - jnp.max(jnp.abs(psi))
-        for s, psi in zip(scene.surfaces, reflection, strict=True)
-    ]
-    slack = Slack(
-        scene.base_station.power - jnp.mean(scale * at.spent),
-        jnp.stack([s.power for s in scene.surfaces]) - at.own_noise - scale * at.radiated,
-        jnp.stack(amplitude),
-        snr - min_snr,
-    )
+    code = jnp.where(reachable, code, INFEASIBLE)
     return BeamformingDesign(
-        covariance * scale[:, None, None],
+        covariance,
         reflection,
-        crb,
-        at.bound.direction_std / jnp.sqrt(scale)[:, None],
-        snr,
+        bounds.crb,
+        bounds.direction_std,
+        bounds.snr,
         lower,
-        slack,
-        jnp.max(crb)[None],
+        constraint_slack(scene, reflection, covariance, bounds.snr, min_snr),
+        worst[None],
         point.steps,
         code,
     )
 
 
 def _reduced(scene: SensingScene, reflection: tuple[Complex[Array, "_"], ...]) -> SurfaceProblem:
-    """Every surface's problem, stacked."""
+    """Reduced problems of all surfaces, stacked."""
     modes = max(min(channel.shape) for channel in scene.bs_to_irs)
     return each_surface(partial(surface_problem, modes=modes), scene, reflection)

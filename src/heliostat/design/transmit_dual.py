@@ -1,26 +1,28 @@
-r"""The reduced dual of the paper's (P2), in five unknowns a surface, and Newton's method on it.
+r"""Dual of the paper's (P2), reduced to five unknowns per surface, and its barrier method.
 
 .. math:: \min_{R_1..R_L \succeq 0}\ \max_l\ \mathrm{tr}\,F_l^{-1}(R_l)\quad\text{s.t.}\quad
           \tfrac1L\textstyle\sum_l\mathrm{tr}\,R_l \le P_t,\quad \mathrm{tr}(Q_lR_l) \le q_l,
           \quad \mathrm{SNR}_l \ge \gamma.
 
-Whatever M, one surface's problem has five real unknowns. Let :math:`W = \mu I + \nu Q` price a
-covariance. The information needs only :math:`B = V^TRV^*`, and the cheapest R with a given B
-costs :math:`\mathrm{tr}(CB)`, :math:`C = (V^TW^{-1}V^*)^{-1}`. Of B only
-:math:`r = B_{00}` and :math:`D = \mathrm{Re}[B/B_{00}]` count, and the cheapest B with these has
-rank two. The Lagrangian dual is then, with a symmetric 2x2 matrix X for each surface,
+The problem of one surface has five real unknowns for any number of antennas M. Let
+:math:`\mathrm{tr}(WR)`, :math:`W = \mu I + \nu Q`, be the cost of a covariance at given
+multipliers of the power constraints. The information depends on R only through
+:math:`B = V^TRV^*`, and the smallest cost of an R with a given B is :math:`\mathrm{tr}(CB)`,
+:math:`C = (V^TW^{-1}V^*)^{-1}`. The CRB depends on B only through :math:`r = B_{00}` and
+:math:`D = \mathrm{Re}[B/B_{00}]`, and the B of smallest cost for given r and D has rank two. With a
+symmetric 2x2 matrix X for each surface, the Lagrangian dual is
 
 .. math:: \max\ \sum_l \frac{1}{\tau A_{00}}\Big(\sqrt{\mathrm{tr}(NX)+2\sqrt{\det N\det X}}
           + |\beta|\sqrt{2z}\Big)^2,\quad X \preceq C_{22}(\mu,\nu_l),\quad
           z = s(\mu,\nu_l) - \mathrm{tr}(XS_A)/A_{00} - \xi_l \ge 0,
 
-over prices with :math:`\mu LP_t + \sum\nu_lq_l - \sum\xi_lr_l = 1`, where :math:`\tau =
-2T|\beta|^2`, :math:`S_A = \mathrm{Re}[A/A_{00}]`, :math:`s` the cost of one watt at the target,
-:math:`r_l` the least of these that gives the SNR, and
-:math:`N = I + |\beta|^2\mathrm{Re}(m^*m^T)` the part that the gain's variance adds. The dual is
-concave and smooth, so Newton's method on a log barrier solves it in some thirty steps whatever
-is active; at a switch of rank the slacks on both sides of :math:`X \preceq C_{22}` just vanish
-together. One decomposition of :math:`\Psi G` makes every step cost O(min(M, N)).
+over multipliers with :math:`\mu LP_t + \sum\nu_lq_l - \sum\xi_lr_l = 1`. Here :math:`\tau =
+2T|\beta|^2`, :math:`S_A = \mathrm{Re}[A/A_{00}]`, :math:`s` is the cost of one watt at the target,
+:math:`r_l` is the number of watts at the target that gives the SNR :math:`\gamma`, and
+:math:`N = I + |\beta|^2\mathrm{Re}(m^*m^T)` includes the contribution of the gain's variance to the
+CRB. The dual is concave and smooth, so Newton's method on a logarithmic barrier solves it in about
+thirty steps, for any set of active constraints and also where the rank of the optimal R changes.
+After one eigendecomposition of :math:`\Psi G`, a step costs O(min(M, N)).
 """
 
 from typing import NamedTuple
@@ -38,47 +40,47 @@ from heliostat.scene.sensing import EchoLink
 from heliostat.surface.active import ActiveSurface, reflected_power
 
 SHARPNESS = 3e8
-"""Final weight of the objective over the barrier: a relative gap of some 1e-8. More would only
-bring the rounding of slacks into the multipliers."""
-CENTRED = 1e-6  # Newton decrement at which the last point is good enough
-GROWTH = 40.0  # of that weight from one centred point to the next
+"""Final weight of the objective relative to the barrier, for a relative gap of about 1e-8. With a
+larger weight, rounding errors of the slacks would dominate the multipliers."""
+CENTRED = 1e-6  # Newton decrement at which the iteration stops at the final weight
+GROWTH = 40.0  # factor of the weight from one centred point to the next
 MAX_STEPS = 80
-FLOOR = 1e-9  # added to a Schur complement, relative to its trace
-STEP_SIZES = 10  # halvings tried at once in a line search
+FLOOR = 1e-9  # regularisation of a Schur complement, relative to its trace
+STEP_SIZES = 10  # step sizes 1, 1/2, 1/4, ... evaluated at once in the line search
 
 
 class SurfaceProblem(eqx.Module):
-    """One surface's part of the problem, in the coordinates of its own channel."""
+    """Problem of one surface, in the eigenbasis of K = (Psi G)^H Psi G."""
 
     shape: Float[Array, "2 2"]  # S_A / A_00 [rad⁻²]
     mean_slope: Complex[Array, "2"]  # A_0i / A_00 [rad⁻¹]
     price: Float[Array, "mode"]  # eigenvalues of K [1]
-    pairs: Float[Array, "mode 9"]  # of each mode in V^T (mu + nu K)^-1 V*, as `_gram` reads it
-    ways: Complex[Array, "3 mode"]  # v, its slopes, in the modes
-    basis: Complex[Array, "tx mode"]  # from modes to antennas
+    pairs: Float[Array, "mode 9"]  # each mode's part of V^T (mu + nu K)^-1 V*, input of `_gram`
+    ways: Complex[Array, "3 mode"]  # coordinates of v and its derivatives
+    basis: Complex[Array, "tx mode"]  # eigenvectors, possibly unnormalised
     echo_gain: Scalar  # |beta|² |psi|² [1]
     gain: Scalar  # |beta| [1]
     strength: Scalar  # tau A_00 = 2 T |beta|² A_00 [1/W]
-    limit: Scalar  # q, what P_s leaves to the signal [W]
+    limit: Scalar  # q, P_s less the surface's own noise [W]
     identifiable: Bool[Array, ""]
 
 
 class Prices(NamedTuple):
-    """Unknowns of the dual; the shares are parts of the budget of prices, which is 1."""
+    """Unknowns of the dual problem."""
 
-    matrix: Float[Array, "surface 3"]  # X: its (0, 0), (0, 1), (1, 1)
+    matrix: Float[Array, "surface 3"]  # entries (0, 0), (0, 1), (1, 1) of X
     surface: Float[Array, "surface"]  # nu q
     snr: Float[Array, "surface"]  # xi
     total: Scalar  # mu L P_t
 
 
 class _Local(NamedTuple):
-    """What one surface's prices imply."""
+    """Dual objective, barrier and slacks of one surface."""
 
-    bound: Scalar  # h, this surface's part of the dual objective
+    bound: Scalar  # contribution to the dual objective
     barrier: Scalar
     slack: Scalar  # z
-    spread: Complex[Array, "2 2"]  # a root of C_22 (C_22 - X)^-1 C_22, what the beams mix by
+    spread: Complex[Array, "2 2"]  # a square root of C_22 (C_22 - X)^-1 C_22
 
 
 def surface_problem(
@@ -89,15 +91,15 @@ def surface_problem(
     reflection: Complex[Array, "element"],
     modes: int,
 ) -> SurfaceProblem:
-    r"""Reduce one surface's problem to its channel's modes.
+    r"""Reduced problem of one surface.
 
     Args:
-        link: What its echo depends on.
+        link: Channel and noise of the surface's echo.
         surface: The surface.
-        angles: Of the target. [rad]
+        angles: Elevation and azimuth of the target. [rad]
         target_gain: :math:`\beta`. [1]
-        reflection: How it is set. [1]
-        modes: To how many modes to pad.
+        reflection: Reflection coefficients. [1]
+        modes: Number of modes after padding with zeros.
     """
     elements, antennas = link.bs_to_irs.shape
     silent = jnp.zeros((antennas, antennas), dtype=complex)
@@ -119,7 +121,7 @@ def surface_problem(
     weighted = reflection[:, None] * link.bs_to_irs
     steering = target_steering(link.array, angles)
     if elements < antennas:
-        # V* = (Psi G)^H D^H with few elements: the same modes, found in the smaller space.
+        # V* lies in the range of (Psi G)^H, whose eigenbasis follows from that of Psi G (Psi G)^H.
         price, vectors = jnp.linalg.eigh(weighted @ jnp.conj(weighted).T)
         slope = jax.jacfwd(lambda at: target_steering(link.array, at))(angles)
         coordinates = jnp.concatenate([steering[None, :], slope.T]) @ vectors
@@ -152,7 +154,7 @@ def surface_problem(
 
 
 def _pairs(ways: Complex[Array, "3 mode"], weight: Float[Array, "mode"]) -> Array:
-    """Products of the ways in each mode: three powers, then real and imaginary parts."""
+    """Products of the coordinates in each mode: powers, then real and imaginary cross products."""
     first, second, third = ways
     crossed = jnp.stack([first, first, second]) * jnp.conj(jnp.stack([second, third, third]))
     products = [jnp.abs(ways) ** 2, jnp.real(crossed), jnp.imag(crossed)]
@@ -160,17 +162,17 @@ def _pairs(ways: Complex[Array, "3 mode"], weight: Float[Array, "mode"]) -> Arra
 
 
 class _Gram(NamedTuple):
-    """V^T (mu + nu K)^-1 V*, its first entry eliminated."""
+    """V^T (mu + nu K)^-1 V* as its first entry, scaled first column and Schur complement."""
 
     corner: Scalar
-    column: Complex[Array, "2"]  # first column over the corner
-    one: Scalar  # Schur complement, kept invertible: its diagonal ...
+    column: Complex[Array, "2"]  # rest of the first column, divided by the corner
+    one: Scalar  # Schur complement of the corner, regularised: its diagonal ...
     two: Scalar
     across: Complex[Array, ""]  # ... and the entry above it
 
 
 def _gram(sums: Float[Array, "9"]) -> _Gram:
-    """From powers, real and imaginary parts, as `_pairs` has them."""
+    """Assemble from sums over the modes of the products of `_pairs`."""
     corner, one, two, re_1, re_2, re_12, im_1, im_2, im_12 = sums
     one = one - (re_1**2 + im_1**2) / corner
     two = two - (re_2**2 + im_2**2) / corner
@@ -178,7 +180,7 @@ def _gram(sums: Float[Array, "9"]) -> _Gram:
         re_12 - (re_1 * re_2 + im_1 * im_2) / corner, im_12 - (re_1 * im_2 - im_1 * re_2) / corner
     )
     column = jax.lax.complex(jnp.stack([re_1, re_2]), -jnp.stack([im_1, im_2])) / corner
-    # Two antennas leave a Schur complement of rank one.
+    # With two antennas the Schur complement has rank one.
     floor = FLOOR * (one + two)
     return _Gram(corner, column, one + floor, two + floor, across)
 
@@ -191,7 +193,7 @@ def _local(
     share: Scalar,
     snr: Scalar,
 ) -> _Local:
-    """One surface's share of the dual objective and its barrier.
+    """Dual objective and barrier of one surface.
 
     Args:
         problem: The surface's problem.
@@ -206,8 +208,8 @@ def _local(
     shape = problem.shape
     slack = 1 / gram.corner + share / problem.limit * problem.echo_gain - snr
     slack -= a * shape[0, 0] + 2 * b * shape[0, 1] + d * shape[1, 1]
-    # C - X = L^-H (I - L^H X L) L^-1 with L L^H = C^-1: no digits are lost where C is huge, nor
-    # where X comes close to C in every direction.
+    # C - X = L^-H (I - L^H X L) L^-1 with L L^H = C^-1 avoids cancellation where C is large or X
+    # is close to C.
     root_one = jnp.sqrt(gram.one)
     below = jnp.conj(gram.across) / root_one
     real, imag = jnp.real(below), jnp.imag(below)
@@ -224,7 +226,7 @@ def _local(
     barrier += jnp.log(slack) + jnp.log(share * snr)
     inside = (left_one > 0) & (left_det > 0) & (a > 0) & (determinant > 0)
     inside &= (slack > 0) & (share > 0) & (snr > 0)
-    # L^-H times a root of (I - L^H X L)^-1.
+    # L^-H times a square root of (I - L^H X L)^-1.
     cross = -jax.lax.complex(side, turned)
     unlike = jnp.conj(below) / (root_one * root_two)
     first, second = jnp.sqrt(left_one), jnp.sqrt(left_det / left_one)
@@ -234,17 +236,17 @@ def _local(
 
 
 def _gain_weighting(problem: SurfaceProblem, coupling: Complex[Array, "2"]) -> Array:
-    """N: identity, and what an error of the angles does to the gain's estimate."""
+    """N: the identity plus the effect of angle errors on the estimated gain."""
     slope = problem.gain * (problem.mean_slope + coupling)
     return jnp.eye(2) + jnp.real(jnp.conj(slope)[:, None] * slope[None, :])
 
 
 class TransmitProblem(NamedTuple):
-    """All surfaces, and what ties them together."""
+    """Reduced problems of all surfaces and the constraints that couple them."""
 
-    surfaces: SurfaceProblem  # stacked
+    surfaces: SurfaceProblem  # stacked over the surfaces
     budget: Scalar  # L P_t [W]
-    least: Float[Array, "surface"]  # watts at the target that give the least SNR [W]
+    least: Float[Array, "surface"]  # power at the target that gives the least SNR [W]
 
 
 def _gram_at(problem: SurfaceProblem, share: Scalar, total: Scalar, budget: Scalar) -> _Gram:
@@ -253,7 +255,7 @@ def _gram_at(problem: SurfaceProblem, share: Scalar, total: Scalar, budget: Scal
 
 
 def _cheapest(problem: TransmitProblem, prices: Prices) -> Float[Array, "surface 2 2"]:
-    """N at the k that costs least, k_0 = G_i0 / G_00."""
+    """N at the coupling of smallest cost, G_i0 / G_00 for G = V^T (mu + nu K)^-1 V*."""
 
     def one(surface: SurfaceProblem, share: Scalar) -> Array:
         gram = _gram_at(surface, share, prices.total, problem.budget)
@@ -265,7 +267,7 @@ def _cheapest(problem: TransmitProblem, prices: Prices) -> Float[Array, "surface
 def _locals(
     problem: TransmitProblem, prices: Prices, weighting: Float[Array, "surface 2 2"]
 ) -> _Local:
-    """`_local` of every surface."""
+    """`_local` for all surfaces."""
 
     def one(surface: SurfaceProblem, n: Array, matrix: Array, share: Scalar, snr: Scalar) -> _Local:
         gram = _gram_at(surface, share, prices.total, problem.budget)
@@ -275,7 +277,7 @@ def _locals(
 
 
 def _merit(problem: TransmitProblem, prices: Prices, weighting: Array, sharpness: Scalar) -> Scalar:
-    """Barrier function; -inf outside."""
+    """Barrier function; -inf at infeasible points."""
     local = _locals(problem, prices, weighting)
     merit = sharpness * jnp.log(jnp.sum(local.bound)) + jnp.sum(local.barrier)
     merit += jnp.log(prices.total)
@@ -285,21 +287,22 @@ def _merit(problem: TransmitProblem, prices: Prices, weighting: Array, sharpness
 def _newton_step(
     problem: TransmitProblem, prices: Prices, weighting: Array, sharpness: Scalar
 ) -> tuple[Prices, Scalar]:
-    """Newton direction of the barrier function on the budget of prices, and its decrement."""
+    """Newton direction of the barrier function under the normalisation, and its decrement."""
     surfaces = problem.surfaces
     count = problem.least.size
 
     def expand(
         surface: SurfaceProblem, n: Array, matrix: Array, share: Scalar, snr: Scalar
     ) -> tuple[Array, Array, Array]:
-        """Value, gradient, Hessian of bound and barrier over (X, nu q, xi, mu L P_t)."""
+        """Value, gradient and Hessian of bound and barrier over (X, nu q, xi, mu L P_t)."""
         per_share, per_total = 1 / surface.limit, 1 / problem.budget
         inverse = 1 / (prices.total * per_total + share * per_share * surface.price)
         along = jnp.stack([per_share * surface.price, jnp.full_like(inverse, per_total)])
         first = -(inverse**2)[None, :] * along
         second = 2 * (inverse**3)[None, None, :] * along[:, None, :] * along[None, :, :]
         moments = jnp.concatenate([inverse[None, :], first, second.reshape(4, -1)])
-        # The sums over modes are taken once; only their three moments are differentiated.
+        # The sums over the modes and their derivatives are computed once; automatic differentiation
+        # then acts on nine numbers instead of all modes.
         sums = moments @ surface.pairs
 
         def terms(move: Float[Array, "6"]) -> Array:
@@ -338,7 +341,7 @@ def _newton_step(
     scale = 1 / jnp.sqrt(jnp.maximum(-jnp.diagonal(curvature), 1e-300))
     scaled = -curvature * scale[:, None] * scale[None, :]
     border = normal * scale
-    # Near the end rounding may leave an eigenvalue below zero: then the next shift is taken.
+    # Rounding may make an eigenvalue negative near the optimum; then a larger shift is used.
     shifts = jnp.array([1e-15, 1e-12, 1e-9])
     factors = jnp.linalg.cholesky(scaled[None] + shifts[:, None, None] * jnp.eye(size)[None])
     sound = jnp.all(jnp.isfinite(factors), axis=(1, 2))
@@ -352,14 +355,15 @@ def _newton_step(
 
 
 def _start(problem: TransmitProblem) -> Prices:
-    """A point well inside: equal shares of the price, half of what X may be."""
+    """A strictly feasible point: equal multipliers, and X at half of its upper limit."""
     count = problem.least.size
     share = jnp.full(count, 1.0 / (count + 1))
 
     def own(surface: SurfaceProblem, share: Scalar) -> tuple[Scalar, Array]:
         gram = _gram_at(surface, share, jnp.asarray(1.0 / (count + 1)), problem.budget)
         cost = 1 / gram.corner + share / surface.limit * surface.echo_gain
-        # A Hermitian matrix is at most twice its real part, so half the inverse of that is inside.
+        # A Hermitian matrix is at most twice its real part, so half the inverse of its real part is
+        # at most C.
         across = jnp.real(gram.across)
         x = jnp.stack([gram.two, -across, gram.one]) / (gram.one * gram.two - across**2) / 4
         shape = surface.shape
@@ -368,12 +372,14 @@ def _start(problem: TransmitProblem) -> Prices:
 
     cost, matrix = jax.vmap(own)(problem.surfaces, share)
     snr = jnp.minimum(cost / 4, 0.25 / (count * jnp.maximum(problem.least, 1e-300)))
-    grown = 1 + jnp.sum(snr * problem.least)  # prices are homogeneous: all others grow with it
+    grown = 1 + jnp.sum(
+        snr * problem.least
+    )  # the other multipliers grow with it to keep the normalisation
     return Prices(matrix, share * grown, snr, jnp.asarray(grown / (count + 1)))
 
 
 class DualPoint(NamedTuple):
-    """Where the dual's centre has been followed to."""
+    """State of the barrier method."""
 
     prices: Prices
     sharpness: Scalar
@@ -382,14 +388,18 @@ class DualPoint(NamedTuple):
 
 
 def _illumination(surface: SurfaceProblem, at: _Local, total: Scalar, sharpness: Scalar) -> Scalar:
-    """Multiplier of z >= 0: watts at the target, r."""
+    """Multiplier of z >= 0, which is the power at the target, r."""
     root = jnp.sqrt(surface.strength * at.bound)
     slope = root * surface.gain * jnp.sqrt(2 / at.slack) / surface.strength
     return slope / total + 1 / (sharpness * at.slack)
 
 
 def solve_dual(problem: TransmitProblem) -> DualPoint:
-    """Follow the centre of the dual until the barrier weighs nothing."""
+    """Solve the dual by following the central path to the final weight of the objective.
+
+    Args:
+        problem: The problem.
+    """
 
     def advance(state: DualPoint) -> DualPoint:
         prices = state.prices
@@ -400,7 +410,7 @@ def solve_dual(problem: TransmitProblem) -> DualPoint:
             sizes
         )
         merits = jax.vmap(lambda p: _merit(problem, p, weighting, state.sharpness))(candidates)
-        # Close to the centre a full step is right and merits differ by rounding only.
+        # Close to the centre full steps converge, and merits differ only by rounding.
         near = (decrement < 0.1) & jnp.isfinite(merits[0])
         best = jnp.where(near, 0, jnp.argmax(merits))
         usable = jnp.isfinite(merits[best]) & jnp.all(jnp.isfinite(step.matrix))
@@ -419,11 +429,11 @@ def solve_dual(problem: TransmitProblem) -> DualPoint:
 
 
 def dual_covariances(problem: TransmitProblem, point: DualPoint) -> Complex[Array, "surface tx tx"]:
-    r"""Covariances: multipliers of :math:`X \preceq C_{22}` and of :math:`z \ge 0` are B's parts.
+    r"""Primal covariances, from the multipliers of :math:`X \preceq C_{22}` and :math:`z \ge 0`.
 
     Args:
         problem: The problem.
-        point: A centre of its dual.
+        point: A point on the central path of the dual.
     """
     prices, sharpness = point.prices, point.sharpness
     local = _locals(problem, prices, _cheapest(problem, prices))
@@ -444,14 +454,15 @@ def dual_covariances(problem: TransmitProblem, point: DualPoint) -> Complex[Arra
 
 
 def dual_slopes(problem: TransmitProblem, prices: Prices) -> Float[Array, "surface 4 4"]:
-    r"""The :math:`Z_l` of `certificate` that the prices stand for.
+    r"""Matrices :math:`Z_l` of `certificate` at a point of the dual.
 
-    X prices the information J that is left when the gain is eliminated. For the best K,
-    :math:`J = [I, -K]F[I, -K]^T`, and for any other it is less; z prices that of the gain.
+    X is the multiplier of the information J of the angles after eliminating the gain. J is at most
+    :math:`[I, -K]F[I, -K]^T`, with equality for the best K. z is the multiplier of the gain's
+    information.
 
     Args:
         problem: The problem.
-        prices: Its dual's unknowns.
+        prices: Unknowns of its dual.
     """
     local = _locals(problem, prices, _cheapest(problem, prices))
 

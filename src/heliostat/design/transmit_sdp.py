@@ -1,11 +1,11 @@
-r"""The paper's (P2) as a semidefinite program: slower than `transmit`, and independent of it.
+r"""The paper's (P2) as a semidefinite program, solved by CVXPY independently of `transmit`.
 
-As the paper writes it the program is badly scaled: the entries of :math:`F` and the eigenvalues of
-R span many decades, and a solver may report an optimum that is 1e-3 off, or give up. Two
-congruences mend that. The covariance becomes :math:`S = M^{1/2}RM^{1/2}` with
-:math:`M = I/(LP_t) + Q/q`, in which a step of length one uses up the powers whatever its
-direction; and the information is turned into the identity for an S half even, half matched to the
-target.
+The program of paper eq. (18) is badly scaled: the entries of :math:`F` and the eigenvalues of R
+span many decades, and a solver may report an optimum with a relative error of 1e-3, or fail. Two
+congruences improve the scaling. The covariance is replaced by :math:`S = M^{1/2}RM^{1/2}` with
+:math:`M = I/(LP_t) + Q/q`, so that an S of unit trace uses about all of the powers in any
+direction. The information is replaced by :math:`F'`, which is the identity for an S that is the
+mean of an isotropic and a matched one.
 """
 
 import warnings
@@ -19,6 +19,7 @@ from jaxtyping import Array, Complex
 
 from heliostat.bounds.direction import echo_derivatives, echo_matrices
 from heliostat.design.certificate import linear_information, transmit_lower_bound
+from heliostat.design.feasibility import check_lower_bound
 from heliostat.design.result import (
     FEASIBLE,
     NOT_CONVERGED,
@@ -33,24 +34,24 @@ from heliostat.surface.active import power_weight, reflected_power
 
 
 class _Block(NamedTuple):
-    """One surface's part of the program, over its own S."""
+    """Data of one surface, in terms of its S."""
 
     back: np.ndarray  # M^-1/2, so that R = M^-1/2 S M^-1/2 [tx tx]
     information: np.ndarray  # matrices whose inner products with S are F' = root^T F root
     root: np.ndarray  # [4 4]
-    cost: np.ndarray  # root of what each parameter's variance counts, tr F^-1 = |cost F'^-1/2|²
-    spent: np.ndarray  # share of the base station's power [tx tx]
-    radiated: np.ndarray | None  # share of the surface's limit; None for no limit [tx tx]
+    cost: np.ndarray  # root of the parameters' weights, tr F^-1 = |cost F'^-1/2|²
+    spent: np.ndarray  # share of the base station's power used is tr(spent S) [tx tx]
+    radiated: np.ndarray | None  # likewise of the surface's limit; None: no limit [tx tx]
     limit: float  # [W]
-    heard: np.ndarray  # SNR [tx tx]
-    snr_per_watt: float  # of light at the target [1/W]
+    heard: np.ndarray  # SNR is tr(heard S) [tx tx]
+    snr_per_watt: float  # SNR per watt at the target [1/W]
 
 
 class _Program(NamedTuple):
-    """The program and those of its parts whose values and multipliers are wanted."""
+    """The program, its variables, and the constraints whose multipliers are used."""
 
     problem: cp.Problem
-    shares: list[cp.Variable]  # S of each surface
+    shares: list[cp.Variable]  # S of the surfaces
     information: list[cp.Constraint]
     total: cp.Constraint
     powers: list[cp.Constraint | None]
@@ -62,13 +63,13 @@ def _hermitian(matrix: np.ndarray) -> np.ndarray:
 
 
 def _block(scene: SensingScene, index: int, reflection: Array, budget: float) -> _Block:
-    """What one surface contributes.
+    """Data of one surface for the program.
 
     Args:
         scene: The scene.
-        index: Which surface.
-        reflection: How it is set. [1]
-        budget: Of the base station, over all surfaces. [W]
+        index: Index of the surface.
+        reflection: Its reflection coefficients. [1]
+        budget: Power of the base station summed over all surfaces. [W]
     """
     link, gain, surface = scene.link(index), scene.target_gain[index], scene.surfaces[index]
     angles = scene.angles()[index]
@@ -121,14 +122,14 @@ def _inner(matrix: np.ndarray, share: cp.Variable) -> cp.Expression:
 
 
 def _program(blocks: list[_Block], min_snr: float) -> _Program:
-    """Paper eq. (18) over the turned covariances.
+    """Paper eq. (18) in terms of the scaled covariances S.
 
     Args:
-        blocks: Of the surfaces.
-        min_snr: Least SNR at every surface. [1]
+        blocks: Data of the surfaces.
+        min_snr: Smallest allowed SNR at every surface. [1]
     """
     antennas = len(blocks[0].back)
-    unit = max(float(np.sum(b.cost**2)) for b in blocks)  # of the CRB
+    unit = max(float(np.sum(b.cost**2)) for b in blocks)  # unit of the CRB
     worst = cp.Variable()
     shares, information, powers, snrs, others = [], [], [], [], []
     for block in blocks:
@@ -149,14 +150,14 @@ def _program(blocks: list[_Block], min_snr: float) -> _Program:
 
 
 def _solve(program: _Program, solver: str) -> None:
-    """Solve, or say in a ValueError why there is no solution."""
+    """Solve the program; raise a ValueError if there is no solution."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # inaccurate: the gap will tell
+            warnings.simplefilter("ignore", UserWarning)  # accuracy is judged by the gap
             program.problem.solve(solver=solver)
     except cp.SolverError as error:
         raise ValueError(
-            f"{solver} gave up on the transmit design: {error} Try another solver, or "
+            f"{solver} failed on the transmit design: {error} Try another solver, or "
             "`design_transmit`."
         ) from error
     if program.problem.status not in {cp.OPTIMAL, cp.OPTIMAL_INACCURATE, cp.USER_LIMIT} or any(
@@ -171,21 +172,22 @@ def design_transmit_sdp(
     scene: SensingScene,
     reflection: tuple[Complex[Array, "_"], ...],
     *,
-    min_snr: float = 0.0,
+    min_snr: float,
     solver: str = "CLARABEL",
     rtol: float = 1e-6,
 ) -> BeamformingDesign:
-    """Transmit covariances of least worst CRB, paper eq. (18), by CVXPY.
+    """Transmit covariances that minimise the worst CRB, paper eq. (18), by CVXPY.
 
     Args:
         scene: The scene.
-        reflection: How the surfaces are set. [1]
-        min_snr: Least SNR of the matched filter at every surface. [1]
-        solver: A name CVXPY knows.
-        rtol: Largest gap that is called optimal.
+        reflection: Reflection coefficients of each surface. [1]
+        min_snr: Smallest allowed SNR of the matched filter at every surface. [1]
+        solver: Name of a CVXPY solver.
+        rtol: Largest gap with the status "optimal".
 
     Raises:
-        ValueError: The solver found nothing, or what it found cannot be made feasible.
+        ValueError: The solver found no solution, or one that violates a constraint.
+        RuntimeError: The lower bound exceeds the CRB: an error of this package.
     """
     budget = scene.n_surfaces * float(scene.base_station.power)
     blocks = [_block(scene, i, psi, budget) for i, psi in enumerate(reflection)]
@@ -199,10 +201,11 @@ def design_transmit_sdp(
     bounds = surface_bounds(scene, reflection, covariance)
     status = program.problem.status
     if violation > 1e-4 or bool(jnp.any(bounds.snr < min_snr * (1 - 1e-6))):
-        raise ValueError(f"What {solver} found is not feasible: it says {status}.")
+        raise ValueError(f"The solution of {solver} violates a constraint; its status is {status}.")
 
     worst = jnp.max(bounds.crb)
-    lower = jnp.minimum(_certificate(scene, reflection, blocks, program, min_snr), worst)
+    lower = _certificate(scene, reflection, blocks, program, min_snr)
+    check_lower_bound(float(lower), float(worst))
     code = OPTIMAL if bool(lower >= (1 - rtol) * worst) else FEASIBLE
     if status == cp.USER_LIMIT:
         code = NOT_CONVERGED
@@ -228,11 +231,12 @@ def _certificate(
     program: _Program,
     min_snr: float,
 ) -> Array:
-    """Lower bound by the program's multipliers, which are those of shares of the limits.
+    """Lower bound from the multipliers of the program, which refer to shares of the limits.
 
-    An interior-point solver leaves rounding in every multiplier. Of a surface that does not set
-    the worst CRB there is nothing else, and a price that should be zero must still pay for it. As
-    any prices prove something, several ways to round are tried.
+    The multipliers of an interior-point solver have errors of the order of its tolerance. For a
+    surface that does not have the worst CRB the exact ones are zero, and small positive values can
+    make the bound loose. Any nonnegative multipliers give a valid bound, so the best of several
+    thresholds and offsets is used.
     """
     duals = [np.asarray(c.dual_value)[:4, :4] for c in program.information]
     largest = max(float(np.trace(d)) for d in duals)
@@ -262,7 +266,7 @@ def _certificate(
 
 
 def _price(constraint: cp.Constraint | None) -> float:
-    """Multiplier, never negative; zero where there is no constraint."""
+    """Nonnegative part of the multiplier; 0 if there is no constraint."""
     return 0.0 if constraint is None else max(float(constraint.dual_value), 0.0)
 
 
@@ -277,7 +281,7 @@ def _within(
     reflection: tuple[Complex[Array, "_"], ...],
     covariance: Complex[Array, "surface tx tx"],
 ) -> tuple[Complex[Array, "surface tx tx"], float]:
-    """Scale down to keep every power, and by how much that was needed."""
+    """Covariances scaled down to satisfy the power constraints, and the relative reduction."""
     angles, factor = scene.angles(), []
     for i, psi in enumerate(reflection):
         steering = target_steering(scene.surfaces[i].array, angles[i])
