@@ -28,6 +28,9 @@ from heliostat.geometry.frames import Scalar
 from heliostat.observation.echoes import noise_covariance, round_trip
 from heliostat.sensing_scene import EchoLink
 
+SECOND_ECHO_FALSE_ALARM = 1e-3
+"""Largest probability that noise alone is taken for a second echo at one surface."""
+
 
 class CosineGrid(eqx.Module):
     """Direction cosines that a coarse search tries."""
@@ -49,13 +52,21 @@ class DirectionEstimate(eqx.Module):
     """Energy that the model does not explain, over what noise would leave; one but for a standard
     deviation of ``misfit_std`` if the model is right. [1]"""
     misfit_std: Scalar  # [1]
+    second_echo_p_value: Scalar
+    """Upper bound on the probability that noise alone leaves a residual of which one more echo, in
+    the direction that suits it best, explains at least as much. [1]"""
     detected: Bool[Array, ""]  # the echo stands out of the noise
     converged: Bool[Array, ""]
 
     @property
     def fits(self) -> Bool[Array, ""]:
-        """Whether the samples may come from the model: misfit within five standard deviations."""
-        return jnp.abs(self.misfit - 1) < 5 * self.misfit_std
+        """Whether the residual looks like noise, by two tests.
+
+        Its total energy is within five standard deviations of what noise leaves, and no second
+        echo stands out of it (`second_echo_p_value` above `SECOND_ECHO_FALSE_ALARM`).
+        """
+        plausible = jnp.abs(self.misfit - 1) < 5 * self.misfit_std
+        return plausible & (self.second_echo_p_value > SECOND_ECHO_FALSE_ALARM)
 
 
 def cosine_grid(array: PlanarArray) -> CosineGrid:
@@ -118,19 +129,41 @@ def _whiten(link: EchoLink, reflection: Array, transmitted: Array, echo: Array) 
     )
 
 
-def _search(
+def _orthonormal(vectors: Complex[Array, "vector *sample"]) -> Complex[Array, "vector *sample"]:
+    r"""Orthonormal basis under :math:`\mathrm{Re}\,a^Hb`; zero in place of dependent vectors."""
+    basis: list[Array] = []
+    for vector in vectors:
+        rest = vector
+        for known in basis:
+            rest = rest - known * jnp.real(jnp.vdot(known, rest))
+        length = jnp.linalg.norm(rest.ravel())
+        independent = length > 1e-6 * jnp.linalg.norm(vector.ravel())
+        basis.append(jnp.where(independent, rest / jnp.where(independent, length, 1.0), 0.0))
+    return jnp.stack(basis)
+
+
+def _scores(
     grid: CosineGrid, score: Callable[[Float[Array, "2"]], Scalar]
-) -> tuple[Float[Array, "candidate 2"], Float[Array, "candidate"]]:
-    """Direction cosines of the highest peaks of a score in front of the panel."""
+) -> Float[Array, "row column"]:
+    """A score in every direction of the grid, ``-inf`` where it is not in front of the panel."""
 
     def at(vertical: Scalar, horizontal: Scalar) -> Scalar:
         inside = horizontal**2 + vertical**2 < 1
         cosines = jnp.stack([horizontal, vertical])
         return jnp.where(inside, score(cosines * jnp.where(inside, 1.0, 0.0)), -jnp.inf)
 
-    value = jax.vmap(
-        lambda vertical: jax.vmap(lambda horizontal: at(vertical, horizontal))(grid.horizontal)
-    )(grid.vertical)
+    # Row by row: all directions at once would take much memory with many patterns.
+    return jax.lax.map(
+        lambda vertical: jax.vmap(lambda horizontal: at(vertical, horizontal))(grid.horizontal),
+        grid.vertical,
+    )
+
+
+def _search(
+    grid: CosineGrid, score: Callable[[Float[Array, "2"]], Scalar]
+) -> tuple[Float[Array, "candidate 2"], Float[Array, "candidate"]]:
+    """Direction cosines of the highest peaks of a score in front of the panel."""
+    value = _scores(grid, score)
     row, column, best = peaks(value, wrap_columns=False)
     return jnp.stack([grid.horizontal[column], grid.vertical[row]], axis=1), best
 
@@ -201,8 +234,44 @@ def likeliest_direction(
     def residual(cosines: Array) -> Array:
         return real_parts((received - fitted(cosines)[1]) * jnp.sqrt(2.0))
 
+    def second_echo(cosines: Array, gain: Array, remainder: Array) -> Callable[[Array], Scalar]:
+        """Energy of the residual that one more echo would explain, as a function of its direction.
+
+        The part of the second echo that a change of the first one's gain or angles reproduces is
+        projected out. Under noise alone, the energy in the remaining two real dimensions is
+        exponentially distributed with mean one, whatever the direction.
+        """
+
+        def mean(at: Array) -> Array:
+            back, forth = ways(at)
+            return gain * back[:, :, None] * forth[:, None, :]
+
+        fit = mean(cosines)[None]
+        slopes = jnp.moveaxis(jax.jacfwd(mean)(cosines), -1, 0)
+        basis = _orthonormal(jnp.concatenate([fit, 1j * fit, slopes]))
+        known = jnp.concatenate([remainder[None], basis])
+
+        def explained(at: Array) -> Scalar:
+            back, forth = ways(at)
+            seen = jnp.einsum("kt,jktc,kc->j", jnp.conj(back), known, jnp.conj(forth))
+            parts = jnp.stack([jnp.real(seen), jnp.imag(seen)])
+            along, absorbed = parts[:, 0], parts[:, 1:]
+            energy = overlap(back, forth)[1]
+            # Gram matrix of the projections of the echo and of the echo turned by 90 degrees.
+            gram = energy * jnp.eye(2) - absorbed @ absorbed.T
+            determinant = gram[0, 0] * gram[1, 1] - gram[0, 1] ** 2
+            adjugate = jnp.trace(gram) * jnp.eye(2) - gram
+            distinct = determinant > 1e-12 * energy**2
+            return jnp.where(
+                distinct, along @ adjugate @ along / jnp.where(distinct, determinant, 1.0), 0.0
+            )
+
+        return explained
+
     cosines, left, settled = _followed(link, residual, *_search(grid, score))
     gain, mean = fitted(cosines)
+    largest = jnp.max(_scores(grid, second_echo(cosines, gain, received - mean)))
+    cells = grid.horizontal.size * grid.vertical.size
     freedom = echoes.size - 2
     covariance = transmitted @ jnp.conj(jnp.swapaxes(transmitted, 1, 2)) / transmitted.shape[2]
     angles = angles_of(cosines)
@@ -215,7 +284,8 @@ def likeliest_direction(
         jnp.sum(jnp.abs(mean) ** 2),
         (left + jnp.sum(whitened.unexplained)) / freedom,
         1 / jnp.sqrt(jnp.asarray(float(freedom))),
-        detected(whole - left, grid.horizontal.size * grid.vertical.size),
+        jnp.minimum(cells * jnp.exp(-largest), 1.0),
+        detected(whole - left, cells),
         settled,
     )
 
