@@ -6,9 +6,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binom
 
 from heliostat.bounds.direction import direction_bound, direction_information_by_definition
-from heliostat.estimation.direction import cosine_grid, likeliest_direction, music_direction
+from heliostat.estimation.direction import (
+    angles_of,
+    cosine_grid,
+    likeliest_direction,
+    music_direction,
+)
 from heliostat.observation.echoes import (
     echo_mean,
     noise_covariance,
@@ -146,3 +152,99 @@ def test_noise_alone_is_no_target():
     found = likeliest_direction(link, psi, signal, silent, cosine_grid(link.array))
     assert not found.detected
     assert found.fits
+
+
+def at_snr(snr_db, snapshots=SNAPSHOTS, rank=8, **changes):
+    """As `observed`, with a signal of some rank and a gain that gives a certain SNR."""
+    link, psi, _, _, angles, _ = observed(**changes)
+    rng = np.random.default_rng(rank)
+    beams = rng.normal(size=(len(psi), 8, rank)) + 1j * rng.normal(size=(len(psi), 8, rank))
+    signal = jax.vmap(lambda b: transmitted_signal(b @ b.conj().T, snapshots))(jnp.asarray(beams))
+    snr = jnp.sum(jnp.abs(whitened_echo(link, psi, angles, signal)) ** 2)
+    return link, psi, signal, angles, jnp.sqrt(10 ** (snr_db / 10) / snr) + 0j
+
+
+def whitened_echo(link, psi, angles, signal):
+    """Mean for a gain of one over all patterns, the noise white with variance one."""
+
+    def pattern(p, s):
+        factor = jnp.linalg.cholesky(noise_covariance(link, p))
+        return jnp.linalg.solve(factor, echo_mean(link, p, angles, jnp.ones(()) + 0j, s))
+
+    return jax.vmap(pattern)(psi, signal)
+
+
+def received(link, psi, signal, angles, gain, key):
+    keys = jax.random.split(key, len(psi))
+    return jax.vmap(lambda p, s, k: simulate_echo(link, p, angles, gain, s, key=k))(
+        psi, signal, keys
+    )
+
+
+@pytest.mark.parametrize(("patterns", "rank"), [(2, 8), (1, 1)])
+def test_p_value_of_a_second_echo_is_that_of_a_least_squares_fit(patterns, rank):
+    # Truth: for every direction of the grid, the residual energy that `lstsq` takes away when the
+    # second echo is added to the linearised model of the first.
+    link, psi, signal, angles, gain = at_snr(30, 10, rank, patterns=patterns)
+    grid = cosine_grid(link.array)
+    echoes = received(link, psi, signal, angles, gain, jax.random.key(1))
+    found = likeliest_direction(link, psi, signal, echoes, grid)
+
+    def white(cosines):
+        return whitened_echo(link, psi, angles_of(cosines), signal).ravel()
+
+    def real(vector):
+        return np.concatenate([np.real(vector), np.imag(vector)])
+
+    theta, phi = np.asarray(found.angles)
+    at = jnp.array([np.sin(theta) * np.cos(phi), np.cos(theta)])
+    factors = jax.vmap(lambda p: jnp.linalg.cholesky(noise_covariance(link, p)))(psi)
+    residual = jnp.linalg.solve(factors, echoes).ravel() - found.target_gain * white(at)
+    residual = real(np.asarray(residual))
+    slopes = np.asarray(found.target_gain * jax.jacfwd(white)(at)).T
+    tangent = [real(v) for v in (np.asarray(white(at)), 1j * np.asarray(white(at)), *slopes)]
+    tangent = [v / np.linalg.norm(v) for v in tangent]
+    cosines = [(h, v) for h in grid.horizontal for v in grid.vertical if h**2 + v**2 < 1]
+    largest = 0.0
+    for vector in np.asarray(jax.jit(jax.vmap(white))(jnp.asarray(cosines))):
+        echo = vector / np.linalg.norm(vector)
+        columns = np.stack([*tangent, real(echo), real(1j * echo)], axis=1)
+        fitted = columns @ np.linalg.lstsq(columns, residual, rcond=1e-9)[0]
+        largest = max(largest, fitted @ fitted)
+    cells = grid.horizontal.size * grid.vertical.size
+    expected = min(1.0, cells * np.exp(-largest))
+    np.testing.assert_allclose(found.second_echo_p_value, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("patterns", "rank"), [(2, 8), (1, 1)])
+def test_second_echo_hidden_in_the_total_energy_shows(patterns, rank):
+    # A tenth of the amplitude at an SNR of 40 dB: an energy of 100, where the total energy's own
+    # standard deviation is 18 or 25.
+    link, psi, signal, angles, gain = at_snr(40, rank=rank, patterns=patterns)
+    grid = cosine_grid(link.array)
+    echoes = received(link, psi, signal, angles, gain, jax.random.key(0))
+    assert likeliest_direction(link, psi, signal, echoes, grid).fits
+    other = angles + jnp.array([0.5, -0.5])
+    energy = [jnp.sum(jnp.abs(whitened_echo(link, psi, a, signal)) ** 2) for a in (angles, other)]
+    level = 0.1 * gain * jnp.sqrt(energy[0] / energy[1])
+    second = jax.vmap(lambda p, s: echo_mean(link, p, other, level * 1j, s))(psi, signal)
+    found = likeliest_direction(link, psi, signal, echoes + second, grid)
+    assert jnp.abs(found.misfit - 1) < 5 * found.misfit_std  # energy alone does not show it
+    assert found.second_echo_p_value < 1e-6
+    assert not found.fits
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("patterns", "rank"), [(1, 1), (2, 8), (3, 2)])
+def test_noise_passes_for_a_second_echo_once_in_a_thousand(patterns, rank):
+    trials, rate = 4000, 1e-3
+    link, psi, signal, angles, gain = at_snr(20, 10, rank, patterns=patterns)
+    grid = cosine_grid(link.array)
+
+    def alarm(key):
+        echoes = received(link, psi, signal, angles, gain, key)
+        return likeliest_direction(link, psi, signal, echoes, grid).second_echo_p_value <= rate
+
+    keys = jax.random.split(jax.random.key(5), trials)
+    alarms = int(jax.jit(lambda k: jax.lax.map(alarm, k))(keys).sum())
+    assert alarms <= binom.isf(1e-4, trials, rate)

@@ -266,13 +266,23 @@ def test_shipped_scenarios_say_why_each_number_is_there(name):
     assert np.all(np.sin(angles) > 0.5)  # far from the axes, where an angle is lost
 
 
+@pytest.mark.parametrize(("patterns", "decibels"), [(1, 20), (2, 23), (3, 23)])
+def test_default_minimum_snr_depends_on_the_patterns(patterns, decibels):
+    base = load("sensing-two-surfaces", {"dwell.patterns": patterns})
+    default = base.updated({"dwell.min_snr": None})
+    assert default.dwell.least_snr == pytest.approx(10 ** (decibels / 10))
+    # A value that is written stays, whatever the number of patterns.
+    assert base.updated({"dwell.min_snr": "20 dB"}).dwell.least_snr == pytest.approx(100)
+    assert base.dwell.least_snr == 0
+
+
 def test_the_schema_has_both_ways_to_say_a_link():
     sections = json.loads(json.dumps(scenario_schema()))["$defs"]
     assert set(sections["SensingScenario"]["required"]) >= {"surfaces", "target", "link", "dwell"}
     assert sections["SensingScenario"]["properties"]["surfaces"]["items"] == {
         "$ref": "#/$defs/ActiveSurfaceSpec"
     }
-    snr = sections["DwellSpec"]["properties"]["min_snr"]["pattern"]
+    snr = sections["DwellSpec"]["properties"]["min_snr"]["anyOf"][0]["pattern"]
     assert re.search(snr, "none")
     assert re.search(snr, "20 dB")
     assert not re.search(snr, "20")

@@ -94,8 +94,12 @@ class Directions:
     """Of the matched filter's output. [surface] [1]"""
     misfit: np.ndarray
     """Energy the model does not explain over what noise leaves. [surface] [1]"""
+    second_echo_p_value: np.ndarray
+    """Upper bound on the probability that noise alone leaves a residual of which one more echo, in
+    the direction that suits it best, explains at least as much. [surface] [1]"""
     fits: np.ndarray
-    """Whether that is within five standard deviations of 1. [surface]"""
+    """Whether ``misfit`` is within five standard deviations of 1 and ``second_echo_p_value`` is
+    above 0.001. [surface]"""
     detected: np.ndarray
     """Whether the echo stands out of the noise. [surface]"""
     converged: np.ndarray
@@ -341,6 +345,7 @@ def estimate_direction(
         target_gain=column("target_gain"),
         snr=column("snr"),
         misfit=column("misfit"),
+        second_echo_p_value=column("second_echo_p_value"),
         fits=column("fits"),
         detected=column("detected"),
         converged=column("converged"),

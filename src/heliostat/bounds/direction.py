@@ -1,17 +1,18 @@
-r"""Bounds on a target's direction at each surface, and on its position from all of them.
+r"""Cramér-Rao bounds on a target's direction at each surface and on its position.
 
-`direction_information` and `direction_information_by_definition` have one signature and one
-meaning. The second differentiates the echo and eliminates the unknown gain. The first never
-builds a sample: with :math:`V = [v, v_\theta, v_\varphi]`, :math:`A = V^HR_w^{-1}V` and
-:math:`B = V^TRV^*`, all 3x3, one reflection pattern gives
+`direction_information` and `direction_information_by_definition` compute the same information. The
+second differentiates the echo and eliminates the unknown gain. The first needs no samples: with
+:math:`V = [v, v_\theta, v_\varphi]`, :math:`A = V^HR_w^{-1}V` and :math:`B = V^TRV^*`, both 3x3,
+the information from one reflection pattern is
 
 .. math:: J = 2T|\beta|^2\big(B_{00}\,\mathrm{Re}[A/A_{00}] + A_{00}\,\mathrm{Re}[B/B_{00}]\big),
 
-:math:`X/X_{00}` being the Schur complement of the first entry. The gain is the same in all
-patterns of a dwell, so patterns add this up and gain a term from how differently they see it.
+with the Schur complement :math:`X/X_{00}` of the first entry. The gain is the same in all patterns
+of a dwell. Several patterns therefore have the sum of this information and a term for the
+differences between their responses, see `information_of_matrices`.
 
-The paper prints (16d) without its real part and (16e), (16f) with :math:`\beta` for
-:math:`\beta^*`; both are set right here.
+The paper prints (16d) without its real part and (16e), (16f) with :math:`\beta` in place of
+:math:`\beta^*`; both are corrected here.
 """
 
 import equinox as eqx
@@ -37,42 +38,43 @@ from heliostat.scene.sensing import ANGLES, EchoLink, SensingScene, target_angle
 
 
 class DirectionInformation(eqx.Module):
-    """What the echo through one surface tells about the target's direction and its gain."""
+    """Fisher information about the target's direction from the echo through one surface."""
 
-    information: Float[Array, "2 2"]  # of (elevation, azimuth), gain unknown [rad⁻²]
+    information: Float[Array, "2 2"]  # about (elevation, azimuth), gain unknown [rad⁻²]
     reference: Float[Array, "2"]
-    """Of each angle, were the gain and the other angle known, and no less than if the echo turned
-    by one radian a radian: the scale on which an angle is called lost. [rad⁻²]"""
-    snr: Scalar  # of the matched filter's output, T beta^2 tr(H^H R_w^-1 H R) [1]
-    coupling: Complex[Array, "2"]  # slope of ln(gain) estimates to errors of the angles [rad⁻¹]
+    """Information about each angle if the gain and the other angle were known, but no less than
+    that of an echo whose phase turns by one radian per radian. An angle is not identifiable if its
+    information is negligible on this scale. [rad⁻²]"""
+    snr: Scalar  # of the matched filter's output, T |beta|^2 tr(H^H R_w^-1 H R) [1]
+    coupling: Complex[Array, "2"]  # derivative of ln(gain estimate) by the angles' errors [rad⁻¹]
     target_gain: Complex[Array, ""]  # beta [1]
 
 
 class DirectionBound(eqx.Module):
-    """Cramér-Rao bounds of one surface; ``inf`` where there is none."""
+    """Cramér-Rao bounds for one surface; ``inf`` where not identifiable."""
 
     crb: Scalar
-    r"""The paper's :math:`\mathrm{tr}\,F^{-1}` over both angles [rad²] and the two parts of
-    :math:`\beta` [1], which add next to nothing where :math:`|\beta| \ll 1`."""
+    r"""Trace of the paper's :math:`F^{-1}`, over both angles [rad²] and both parts of :math:`\beta`
+    [1]; the latter are negligible where :math:`|\beta| \ll 1`."""
     direction_std: Float[Array, "2"]  # elevation, azimuth [rad]
-    gain_var: Scalar  # of both parts of the gain together [1]
+    gain_var: Scalar  # sum for the real and imaginary parts of the gain [1]
     snr: Scalar  # of the matched filter's output [1]
     identifiability: Identifiability  # over (elevation, azimuth)
 
     @property
     def lost(self) -> Bool[Array, "2"]:
-        """Which of `ANGLES` has no bound."""
+        """Whether each of `ANGLES` is not identifiable."""
         return jnp.isinf(self.direction_std)
 
     def lost_names(self) -> list[str]:
-        """Names of the angles without a bound."""
+        """Names of the angles that are not identifiable."""
         return [name for name, gone in zip(ANGLES, self.lost, strict=True) if gone]
 
 
 def echo_derivatives(
     link: EchoLink, reflection: Complex[Array, "element"], angles: Float[Array, "2"]
 ) -> Complex[Array, "3 tx"]:
-    """The rows v, and its slopes to elevation and azimuth."""
+    """Rows of v and its derivatives with respect to elevation and azimuth."""
     way = round_trip(link, reflection, angles)
     slope = jax.jacfwd(lambda at: round_trip(link, reflection, at))(angles)
     return jnp.concatenate([way[None, :], slope.T])
@@ -85,18 +87,18 @@ def echo_matrices(
     angles: Float[Array, "2"],
     noise: Complex[Array, "tx tx"] | None = None,
 ) -> tuple[Complex[Array, "3 3"], Complex[Array, "3 3"]]:
-    r"""The two 3x3 matrices that hold all information of one pattern.
+    r"""The two 3x3 matrices that determine the information from one pattern.
 
     Args:
-        link: What the echo depends on.
+        link: Channel, panel and noise of the surface.
         reflection: :math:`\psi`. [1]
         covariance: :math:`R`. [W]
         angles: Elevation and azimuth of the target. [rad]
-        noise: :math:`R_w`; by default the exact one, else one that is frozen. [W]
+        noise: Noise covariance :math:`R_w`; by default that of the reflection. [W]
 
     Returns:
-        :math:`A = V^HR_w^{-1}V` [1/W] and :math:`B = V^TRV^*` [W]; the first index and row belong
-        to :math:`v`, the others to its slopes.
+        :math:`A = V^HR_w^{-1}V` [1/W] and :math:`B = V^TRV^*` [W]; the first row and column belong
+        to :math:`v`, the others to its derivatives.
     """
     ways = echo_derivatives(link, reflection, angles)
     elements, antennas = link.bs_to_irs.shape
@@ -112,7 +114,7 @@ def echo_matrices(
 def _received_by_elements(
     link: EchoLink, reflection: Complex[Array, "element"], angles: Float[Array, "2"]
 ) -> Complex[Array, "3 3"]:
-    r"""The same :math:`A` through a matrix as large as the surface, not as the base station.
+    r""":math:`A` by inverting a matrix of the number of elements instead of antennas.
 
     With :math:`X = \Psi G` and :math:`V^T = SX`, :math:`R_w^{-1}X^T =
     X^T(\sigma_b^2I + \sigma_r^2X^*X^T)^{-1}`.
@@ -128,7 +130,7 @@ def _received_by_elements(
 
 
 def _schur(matrix: Complex[Array, "3 3"]) -> Complex[Array, "2 2"]:
-    """Schur complement of the first entry; the rest as it is where that entry is zero."""
+    """Schur complement of the first entry; the unchanged block if that entry is zero."""
     corner = jnp.real(matrix[0, 0])
     inverse = jnp.where(corner > 0, 1 / jnp.where(corner > 0, corner, 1.0), 0.0)
     return matrix[1:, 1:] - matrix[1:, 0][:, None] * matrix[0, 1:][None, :] * inverse
@@ -140,18 +142,18 @@ def information_of_matrices(
     target_gain: Complex[Array, ""],
     symbols: Scalar,
 ) -> DirectionInformation:
-    r"""Compressed form, from :math:`A` and :math:`B` of patterns that share a dwell equally.
+    r"""Information from :math:`A` and :math:`B` of patterns of equal duration.
 
     With :math:`g_k = A_{00}B_{00}` and :math:`m_k = A_{0\cdot}/A_{00} + (B_{0\cdot}/B_{00})`,
-    what several patterns add to the sum of single ones is
-    :math:`\mathrm{Re}\sum_k g_k(m_k - \bar m)^*(m_k - \bar m)^T`, :math:`\bar m` being the mean
+    the information exceeds the sum over single patterns by
+    :math:`\mathrm{Re}\sum_k g_k(m_k - \bar m)^*(m_k - \bar m)^T`, where :math:`\bar m` is the mean
     weighted by :math:`g_k`.
 
     Args:
         received: :math:`A` of each pattern. [1/W]
         transmitted: :math:`B` of each pattern. [W]
-        target_gain: :math:`\beta`. [1]
-        symbols: :math:`T`, in the surface's whole share of the dwell. [1]
+        target_gain: Complex gain of the target, :math:`\beta`. [1]
+        symbols: Number of symbols :math:`T` in the surface's share of the dwell. [1]
     """
     scale = 2 * symbols * jnp.abs(target_gain) ** 2 / received.shape[0]
     corner_a = jnp.real(received[:, 0, 0])
@@ -162,7 +164,7 @@ def information_of_matrices(
         axis=0,
     )
     weight = corner_a * corner_b
-    # The mean's slope along H: tr(H^H R_w^-1 C_i R).
+    # tr(H^H R_w^-1 C_i R), the projection of the mean's derivative onto the mean.
     cross = received[:, 0, 1:] * corner_b[:, None] + corner_a[:, None] * transmitted[:, 1:, 0]
     lit = weight > 0
     slope = jnp.where(lit[:, None], cross / jnp.where(lit, weight, 1.0)[:, None], 0.0)
@@ -193,15 +195,15 @@ def direction_information(
     target_gain: Complex[Array, ""],
     noise: Complex[Array, "pattern tx tx"] | None = None,
 ) -> DirectionInformation:
-    r"""Compressed form: 3x3 matrices, no samples.
+    r"""Fisher information about the direction, from 3x3 matrices.
 
     Args:
-        link: What the echo depends on.
-        reflection: :math:`\psi` of each pattern; the patterns share the surface's symbols equally.
-        covariance: :math:`R` during each pattern. [W]
+        link: Channel, panel and noise of the surface.
+        reflection: Coefficients :math:`\psi` of each pattern; all have the same duration. [1]
+        covariance: Transmit covariance :math:`R` during each pattern. [W]
         angles: Elevation and azimuth of the target. [rad]
         target_gain: :math:`\beta`. [1]
-        noise: :math:`R_w` of each pattern, if it is frozen elsewhere; by default exact. [W]
+        noise: Noise covariance :math:`R_w` of each pattern; by default that of the reflection. [W]
 
     Equals paper eqs. (15), (16) with the gain eliminated.
     """
@@ -219,10 +221,11 @@ def direction_information_by_definition(
     target_gain: Complex[Array, ""],
     noise: Complex[Array, "pattern tx tx"] | None = None,
 ) -> DirectionInformation:
-    r"""From the definition, paper eq. (14): Slepian-Bangs over the differentiated, whitened echo.
+    r"""Fisher information from the definition, paper eq. (14), by the Slepian-Bangs formula.
 
-    A covariance is sent as the columns of its square root, which have the same information as any
-    signal of that sample covariance. Arguments as for `direction_information`.
+    The transmitted signal consists of the columns of the covariance's square root, which carry the
+    same information as any signal of that sample covariance. Arguments as for
+    `direction_information`.
     """
     full = full_information(link, reflection, covariance, angles, target_gain, noise)
     information = eliminate_nuisance(full, 2)
@@ -246,7 +249,7 @@ def full_information(
     target_gain: Complex[Array, ""],
     noise: Complex[Array, "pattern tx tx"] | None = None,
 ) -> Float[Array, "4 4"]:
-    r"""The paper's :math:`F` over :math:`(\theta, \varphi, \mathrm{Re}\beta, \mathrm{Im}\beta)`.
+    r"""Information :math:`F` about :math:`(\theta,\varphi,\mathrm{Re}\beta,\mathrm{Im}\beta)`.
 
     Arguments as for `direction_information`. Paper eqs. (14), (15).
     """
@@ -273,13 +276,13 @@ def full_information(
 
 
 def direction_bound(direction: DirectionInformation) -> DirectionBound:
-    r"""Invert the information, or say which angle has no bound.
+    r"""Cramér-Rao bounds from the information about a direction.
 
-    The gain's variance follows from that of the angles:
+    The bound on the gain's variance is
     :math:`|\beta|^2(1/\mathrm{SNR} + \mathrm{Re}(m^HJ^{-1}m))` with the coupling :math:`m`.
 
     Args:
-        direction: What the echo tells.
+        direction: Information from the echo through one surface.
     """
     found = identify(direction.information, jnp.diag(direction.reference))
     seen = jnp.all(jnp.isfinite(found.variance))
@@ -307,13 +310,13 @@ def scene_information(
     reflection: tuple[Complex[Array, "pattern _"], ...],
     position: Vector | None = None,
 ) -> tuple[DirectionInformation, ...]:
-    """What the echo through each surface tells of its own direction to a position.
+    """Information about the direction of a position at each surface.
 
     Args:
-        scene: The scene; its target gains are used wherever the target is taken to be.
-        covariance: One entry a surface. [W]
-        reflection: One entry a surface. [1]
-        position: Of the target; by default the scene's. [m]
+        scene: The scene; its target gains are used at any position.
+        covariance: Transmit covariances of each surface's patterns. [W]
+        reflection: Coefficients of each surface's patterns. [1]
+        position: Position of the target; by default that of the scene. [m]
     """
     angles = scene.angles(position)
     return tuple(
@@ -327,15 +330,15 @@ def position_information(
 ) -> tuple[Float[Array, "3 3"], Float[Array, "3 3"]]:
     r"""Information about the target's position: :math:`\sum_l T_lJ_lT_l^T`.
 
-    :math:`T_l` holds the slopes of elevation and azimuth at surface l to the position. How far
-    the target is from one surface is not used, as the gain is unknown.
+    :math:`T_l` is the transposed Jacobian of elevation and azimuth at surface l with respect to the
+    position. The ranges contribute no information, as the gains are unknown.
 
     Args:
         scene: Surfaces and target.
-        directions: What each surface tells, in their order.
+        directions: Information from each surface, in the order of the scene.
 
     Returns:
-        The information, and the same were all else known, for `identify`. [m⁻²]
+        The information, and its reference for `identify`. [m⁻²]
     """
     information, reference = jnp.zeros((3, 3)), jnp.zeros((3, 3))
     for surface, direction in zip(scene.surfaces, directions, strict=True):
@@ -350,19 +353,20 @@ def position_information(
 def position_bound(
     scene: SensingScene, directions: tuple[DirectionInformation, ...]
 ) -> tuple[Scalar, Identifiability]:
-    """Root mean square error of any unbiased position estimate, ``inf`` if there is none. [m]
+    """Lower bound on the root mean square error of unbiased position estimates. [m]
 
-    One surface alone never has one: it sees a direction, not how far the target is along it.
+    It is ``inf`` if the position is not identifiable, as with one surface, which gives a direction
+    but no range.
 
     Args:
         scene: Surfaces and target.
-        directions: What each surface tells, in their order.
+        directions: Information from each surface, in the order of the scene.
 
     Returns:
-        The bound, and which combinations of (x, y, z) are lost.
+        The bound, and the combinations of (x, y, z) that are not identifiable.
     """
     information, reference = position_information(scene, directions)
-    # One scale for all three coordinates, so that turning the scene changes nothing.
+    # One scale for all three coordinates makes the result invariant under rotations of the scene.
     common = jnp.trace(reference) * jnp.eye(3)
     found = identify(information, common)
     return jnp.sqrt(jnp.sum(found.variance)), found

@@ -1,10 +1,9 @@
-r"""A target's position from its directions at several surfaces.
+r"""Position of a target from its directions at two or more surfaces.
 
-`stansfield` is the linear method that the sensing paper names (`gavish1992`), in three
-dimensions: it makes the target's distances from the lines of sight small, each divided by how far
-away the target is, so that they count as angles. `iterated_least_squares` makes the angles' own
-errors small, weighed by the inverse of their full covariances: maximum likelihood for Gaussian
-angles. Either takes any number of surfaces from two on.
+`stansfield` is the linear method that the sensing paper names (`gavish1992`), extended to three
+dimensions. It minimises the distances of the target from the lines of sight, each divided by the
+range, which approximates the angular errors. `iterated_least_squares` minimises the angular errors
+weighted by the inverse of their covariances, which is maximum likelihood for Gaussian angles.
 """
 
 from functools import partial
@@ -22,26 +21,26 @@ from heliostat.geometry.frames import Scalar, Vector, wrapped_angle
 from heliostat.scene.sensing import SensingScene, target_angles
 
 PASSES = 3
-"""Of the linear method: its first ranges are all alike, each pass finds better ones."""
+"""Passes of the linear method; the first uses equal ranges, the others those of the last result."""
 PARALLEL = 1e-3
-"""Largest sine of the angle between lines of sight that count as one direction. [1]"""
+"""Sine of the angle between lines of sight below which they count as parallel. [1]"""
 
 
 class PositionEstimate(eqx.Module):
-    """Where the lines of sight meet."""
+    """Estimate of the target's position."""
 
     position: Vector  # [m]
-    covariance: Float[Array, "xyz xyz"]  # by the angles' covariances; inf where they do not meet
+    covariance: Float[Array, "xyz xyz"]  # propagated from the angles; inf where not identifiable
     behind: Bool[Array, "surface"]  # the estimate is behind this panel: the lines diverge
     converged: Bool[Array, ""]
 
 
 class _Sight(eqx.Module):
-    """A line of sight in the coordinates of the scene."""
+    """Line of sight in the coordinates of the scene."""
 
-    direction: Vector  # towards the target [1]
-    up: Vector  # along growing elevation [1]
-    across: Vector  # along growing azimuth; as long as the sine of the elevation [1]
+    direction: Vector  # unit vector towards the target [1]
+    up: Vector  # derivative of the direction with respect to elevation [1]
+    across: Vector  # derivative with respect to azimuth; its length is the sine of elevation [1]
 
 
 def _sights(scene: SensingScene, angles: Float[Array, "surface 2"]) -> list[_Sight]:
@@ -61,14 +60,14 @@ def _sights(scene: SensingScene, angles: Float[Array, "surface 2"]) -> list[_Sig
 
 
 def largest_sine(scene: SensingScene, angles: Float[Array, "surface 2"]) -> Scalar:
-    """Sine of the largest angle between two lines of sight. [1]
+    """Largest sine of the angle between two lines of sight. [1]
 
-    Below `PARALLEL` they are parallel, or the target is on the line through the surfaces: either
-    way they do not meet in a point.
+    Below `PARALLEL`, the lines are parallel or the target is on the line through the surfaces, and
+    they do not intersect in a point.
 
     Args:
-        scene: The surfaces.
-        angles: Elevation and azimuth at each. [rad]
+        scene: Scene with the surfaces.
+        angles: Elevation and azimuth at each surface. [rad]
     """
     directions = jnp.stack([sight.direction for sight in _sights(scene, angles)])
     crossed = jnp.cross(directions[:, None, :], directions[None, :, :])
@@ -80,23 +79,23 @@ def stansfield(
     angles: Float[Array, "surface 2"],
     covariance: Float[Array, "surface 2 2"],
 ) -> PositionEstimate:
-    r"""Linear least squares on distances from the lines of sight, over their ranges.
+    r"""Position by weighted linear least squares on the distances from the lines of sight.
 
-    With the unit vectors :math:`e_\theta, e_\varphi` across line l and the range :math:`r_l`, an
-    error of the angles by :math:`(\delta\theta, \delta\varphi)` moves the line at the target by
-    :math:`r_l(\delta\theta\,e_\theta + \sin\theta\,\delta\varphi\,e_\varphi)`. What is to be
-    made small is quadratic in the position once the ranges are given: three passes, the first
-    with equal ranges.
+    With the unit vectors :math:`e_\theta, e_\varphi` across line l and the range :math:`r_l`,
+    angular errors :math:`(\delta\theta, \delta\varphi)` move the line at the target by
+    :math:`r_l(\delta\theta\,e_\theta + \sin\theta\,\delta\varphi\,e_\varphi)`. For given
+    ranges, the weighted sum of squared errors is quadratic in the position. The ranges start equal
+    and are updated in `PASSES` passes.
 
     Args:
-        scene: The surfaces.
-        angles: Elevation and azimuth at each. [rad]
-        covariance: Of both angles at each. [rad²]
+        scene: Scene with the surfaces.
+        angles: Elevation and azimuth at each surface. [rad]
+        covariance: Covariance of both angles at each surface. [rad²]
     """
     sights = _sights(scene, angles)
     anchors = jnp.stack([surface.position for surface in scene.surfaces])
     weight = jax.vmap(jnp.linalg.inv)(covariance)
-    # Rows that turn an offset into errors of elevation and azimuth, times the range.
+    # Rows that map an offset of the position to errors of elevation and azimuth, times the range.
     rows = jnp.stack(
         [jnp.stack([s.up, s.across / jnp.maximum(jnp.sum(s.across**2), 1e-300)]) for s in sights]
     )
@@ -119,9 +118,17 @@ def iterated_least_squares(
     angles: Float[Array, "surface 2"],
     covariance: Float[Array, "surface 2 2"],
 ) -> PositionEstimate:
-    r""":math:`\arg\min_p\sum_l\delta_l^TC_l^{-1}\delta_l`, :math:`\delta_l` the angles' errors.
+    r"""Position by weighted nonlinear least squares on the angles.
 
-    Levenberg-Marquardt from `stansfield`. Arguments as there.
+    .. math:: \arg\min_p\sum_l\delta_l(p)^TC_l^{-1}\delta_l(p)
+
+    with the angular errors :math:`\delta_l` and their covariances :math:`C_l`, by
+    Levenberg-Marquardt from the result of `stansfield`.
+
+    Args:
+        scene: Scene with the surfaces.
+        angles: Elevation and azimuth at each surface. [rad]
+        covariance: Covariance of both angles at each surface. [rad²]
     """
     start = stansfield(scene, angles, covariance).position
     lower = jax.vmap(jnp.linalg.cholesky)(covariance)

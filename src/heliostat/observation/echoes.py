@@ -3,8 +3,8 @@ r"""The echo that the base station receives through one surface.
 .. math:: y[t] = \beta\,G^T\Psi aa^T\Psi G\,s[t] + w[t] = \beta\,v v^Ts[t] + w[t],\qquad
           v = G^T\Psi a(\theta, \varphi),
 
-paper eqs. (8), (10)-(13), with noise of covariance :math:`R_w` that is white in time. Every
-function sees one surface, one reflection pattern.
+paper eqs. (8), (10)-(13), with noise of covariance :math:`R_w` that is white in time. All functions
+are for one surface and one reflection pattern.
 """
 
 import jax
@@ -16,10 +16,10 @@ from heliostat.scene.sensing import EchoLink
 
 
 def target_steering(array: PlanarArray, angles: Float[Array, "2"]) -> Complex[Array, "element"]:
-    r"""Response of a panel towards a target, :math:`a = a_v(\theta) \otimes a_h(\theta, \varphi)`.
+    r"""Steering vector of a panel, :math:`a = a_v(\theta) \otimes a_h(\theta, \varphi)`. [1]
 
     Args:
-        array: The panel.
+        array: The array of the panel.
         angles: Elevation and azimuth. [rad]
 
     Paper eqs. (1)-(3).
@@ -32,13 +32,13 @@ def target_steering(array: PlanarArray, angles: Float[Array, "2"]) -> Complex[Ar
 def round_trip(
     link: EchoLink, reflection: Complex[Array, "element"], angles: Float[Array, "2"]
 ) -> Complex[Array, "tx"]:
-    r"""One way between base station and target, :math:`v = G^T\Psi a`. [1]
+    r"""One-way response between base station and target, :math:`v = G^T\Psi a`. [1]
 
-    The round trip is :math:`\beta v v^T`: the same vector on the way out and back.
+    By reciprocity the round trip is :math:`\beta v v^T`.
 
     Args:
-        link: What the echo depends on.
-        reflection: :math:`\psi`. [1]
+        link: Channel, panel and noise of the surface.
+        reflection: Coefficients of the surface, :math:`\psi`. [1]
         angles: Elevation and azimuth of the target. [rad]
     """
     return (reflection * target_steering(link.array, angles)) @ link.bs_to_irs
@@ -54,11 +54,11 @@ def echo_mean(
     r"""Noiseless echo, :math:`\beta v v^T S`, paper eq. (11). [√W]
 
     Args:
-        link: What the echo depends on.
-        reflection: :math:`\psi`. [1]
+        link: Channel, panel and noise of the surface.
+        reflection: Coefficients of the surface, :math:`\psi`. [1]
         angles: Elevation and azimuth of the target. [rad]
-        target_gain: :math:`\beta`. [1]
-        transmitted: :math:`S`. [√W]
+        target_gain: Complex gain of the target, :math:`\beta`. [1]
+        transmitted: Transmitted signal, :math:`S`. [√W]
     """
     way = round_trip(link, reflection, angles)
     return target_gain * way[:, None] * (way @ transmitted)[None, :]
@@ -67,16 +67,16 @@ def echo_mean(
 def noise_covariance(
     link: EchoLink, reflection: Complex[Array, "element"]
 ) -> Complex[Array, "tx tx"]:
-    r"""Of one snapshot, :math:`R_w = \sigma_r^2G^T\Psi\Psi^HG^* + \sigma_b^2I`, paper eq. (13). [W]
+    r"""Noise covariance, :math:`R_w = \sigma_r^2G^T\Psi\Psi^HG^* + \sigma_b^2I`. [W]
 
-    The paper leaves out the surface's noise of the first pass, which returns by way of the
-    target: `reradiated_noise`. Its Lemma 1 further *freezes* :math:`R_w` while the reflection
-    moves: evaluate this at the reflection where it is frozen and hand the result to the bound.
-    With the base station's own noise alone it is ``noise_covariance(link, 0 * reflection)``.
+    Paper eq. (13), which neglects the surface's noise of the first pass, see `reradiated_noise`.
+    Lemma 1 of the paper also keeps :math:`R_w` fixed while the reflection changes: to do so,
+    evaluate this function at the fixed reflection and pass the result to the bound.
+    ``noise_covariance(link, 0 * reflection)`` is the base station's noise alone.
 
     Args:
-        link: What the echo depends on.
-        reflection: :math:`\psi`; where :math:`R_w` is frozen, the one it is frozen at. [1]
+        link: Channel, panel and noise of the surface.
+        reflection: Coefficients of the surface, :math:`\psi`. [1]
     """
     weighted = reflection[:, None] * link.bs_to_irs
     own = link.surface_noise * (weighted.T @ jnp.conj(weighted))
@@ -89,15 +89,16 @@ def reradiated_noise(
     angles: Float[Array, "2"],
     target_gain: Complex[Array, ""],
 ) -> Complex[Array, "tx tx"]:
-    r"""What :math:`R_w` neglects: :math:`\sigma_r^2|\beta|^2\|\psi\|^2\,v v^H`. [W]
+    r"""Covariance of the neglected noise, :math:`\sigma_r^2|\beta|^2\|\psi\|^2\,v v^H`. [W]
 
-    The second term of paper eq. (8), a millionth of :math:`R_w` in the paper's set-up.
+    It belongs to the second term of paper eq. (8), and is less than a millionth of :math:`R_w` in
+    the paper's set-up.
 
     Args:
-        link: What the echo depends on.
-        reflection: :math:`\psi`. [1]
+        link: Channel, panel and noise of the surface.
+        reflection: Coefficients of the surface, :math:`\psi`. [1]
         angles: Elevation and azimuth of the target. [rad]
-        target_gain: :math:`\beta`. [1]
+        target_gain: Complex gain of the target, :math:`\beta`. [1]
     """
     way = round_trip(link, reflection, angles)
     gain = jnp.abs(target_gain) ** 2 * jnp.sum(jnp.abs(reflection) ** 2)
@@ -107,13 +108,13 @@ def reradiated_noise(
 def transmitted_signal(
     covariance: Complex[Array, "tx tx"], snapshots: int
 ) -> Complex[Array, "tx snapshot"]:
-    r"""A signal :math:`S` of exactly this sample covariance, :math:`SS^H/T = R`. [√W]
+    r"""Signal :math:`S` with the sample covariance :math:`SS^H/T = R`. [√W]
 
-    The eigenvectors of R, as beams, carry orthogonal sequences of constant modulus.
+    The eigenvectors of R are used as beams for orthogonal sequences of constant modulus.
 
     Args:
-        covariance: :math:`R`; of no higher rank than there are snapshots. [W]
-        snapshots: :math:`T`.
+        covariance: Transmit covariance :math:`R`, with a rank of at most :math:`T`. [W]
+        snapshots: Number of snapshots, :math:`T`.
     """
     power, beams = jnp.linalg.eigh(covariance)
     kept = min(snapshots, power.size)
@@ -132,16 +133,16 @@ def simulate_echo(
     neglect_reradiated: bool = False,
     key: PRNGKeyArray,
 ) -> Complex[Array, "tx snapshot"]:
-    r"""What the base station receives, paper eqs. (8) and (9), noise by noise. [√W]
+    r"""Received samples with all noise terms of paper eqs. (8) and (9). [√W]
 
     Args:
-        link: What the echo depends on.
-        reflection: :math:`\psi`. [1]
+        link: Channel, panel and noise of the surface.
+        reflection: Coefficients of the surface, :math:`\psi`. [1]
         angles: Elevation and azimuth of the target. [rad]
-        target_gain: :math:`\beta`. [1]
-        transmitted: :math:`S`. [√W]
-        neglect_reradiated: Leave out the surface's noise of the first pass, as the bounds do.
-        key: Of the noise; a trial's own.
+        target_gain: Complex gain of the target, :math:`\beta`. [1]
+        transmitted: Transmitted signal, :math:`S`. [√W]
+        neglect_reradiated: Omit the surface's noise of the first pass, as the bounds do.
+        key: Random key of the noise.
     """
     elements, antennas = link.bs_to_irs.shape
     snapshots = transmitted.shape[1]
@@ -151,7 +152,7 @@ def simulate_echo(
         return jax.random.normal(key, (rows, snapshots), dtype=complex)
 
     mean = echo_mean(link, reflection, angles, target_gain, transmitted)
-    # The surface amplifies its own noise in either pass; in the first it goes by way of the target.
+    # The surface adds noise in both passes; that of the first pass returns by way of the target.
     back = reflection[:, None] * jnp.sqrt(link.surface_noise) * drawn(second, elements)
     noise = link.bs_to_irs.T @ back + jnp.sqrt(link.noise) * drawn(own, antennas)
     if neglect_reradiated:

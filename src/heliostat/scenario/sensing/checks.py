@@ -206,7 +206,7 @@ class SensingScenario(SensingSections):
         if dwell.min_snr == "none":
             warnings.append(
                 "Least SNR: none is the sensing paper's own criterion; a design by it may leave "
-                "the target in the dark, where no estimator reaches the bound. 20 dB is for "
-                "planning."
+                "the target in the dark, where no estimator reaches the bound. For planning, "
+                "leave the key out."
             )
         return warnings

@@ -26,6 +26,12 @@ from heliostat.units import SPEED_OF_LIGHT, quote
 if TYPE_CHECKING:
     import heliostat.channel.imported
 
+DEFAULT_MIN_SNR = 1e2
+"""Default of ``dwell.min_snr`` with one pattern, 20 dB. [1]"""
+DEFAULT_MIN_SNR_PATTERNS = 10**2.3
+"""Default of ``dwell.min_snr`` with several patterns, 23 dB: side lobes cause gross errors up to a
+higher SNR than with one, see ``docs/theory/sensing.md``. [1]"""
+
 
 class SensingCarrierSpec(Section):
     """The radio wave."""
@@ -159,16 +165,19 @@ class DwellSpec(Section):
     patterns: Count = setting(
         "Settings that each surface goes through in its share of the dwell.", 1, 1
     )
-    min_snr: Annotated[float | Literal["none"], quantity("ratio", word="none")] = setting(
-        "Least SNR of the matched filter's output at each surface that a design must keep, so "
-        "that its bounds can be reached; none for the sensing paper's criterion.",
+    min_snr: Annotated[float | Literal["none"], quantity("ratio", word="none")] | None = setting(
+        "Minimum SNR of the matched filter's output at each surface that a design must keep, so "
+        "that an estimator reaches its bounds; default 20 dB with one pattern, 23 dB with "
+        "several; none for the sensing paper's criterion.",
         "20 dB",
-        "20 dB",
+        None,
     )
 
     @property
     def least_snr(self) -> float:
-        """Least SNR of the matched filter's output, linear; 0 for none. [1]"""
+        """Minimum SNR of the matched filter's output, linear; 0 for none. [1]"""
+        if self.min_snr is None:
+            return DEFAULT_MIN_SNR if self.patterns == 1 else DEFAULT_MIN_SNR_PATTERNS
         return self.min_snr if isinstance(self.min_snr, float) else 0.0
 
 
