@@ -205,6 +205,7 @@ def test_errors_of_a_scenario_act_by_where_they_steer_the_surface(bits):
     import jax
 
     from heliostat.protocol.errors import ErrorLevels, draw_errors
+    from heliostat.scenario.random_keys import purpose_key
 
     scenario = TABLE.updated(
         {
@@ -219,7 +220,7 @@ def test_errors_of_a_scenario_act_by_where_they_steer_the_surface(bits):
     levels = ErrorLevels(*(jnp.asarray(x) for x in (3.0, 0.0, 2.0, 0.0)))
     peb, rate = [], []
     for i in range(3):
-        drawn = draw_errors(levels, jax.random.fold_in(jax.random.key(0), i))
+        drawn = draw_errors(levels, jax.random.fold_in(purpose_key(0, "errors"), i))
         at = lambda offset: [20 + float(offset[0]), 40 + float(offset[1]), 0.0]
         before = scenario.updated({"surface.focus": at(drawn.movement + drawn.previous_position)})
         now = scenario.updated({"surface.focus": at(drawn.position)})

@@ -26,6 +26,7 @@ from heliostat.observation.echoes import simulate_echo, transmitted_signal
 from heliostat.observation.pilots import band_bins
 from heliostat.observation.pilots import simulate_pilots as simulated
 from heliostat.scenario import AnyScenario, LocalizationScenario, SensingScenario, of_system
+from heliostat.scenario.random_keys import purpose_key
 from heliostat.scene.localization import LocalizationScene
 from heliostat.scene.sensing import SensingScene
 from heliostat.surface.passive import Steered
@@ -117,8 +118,8 @@ class Position:
     converged: bool
 
 
-def _key(scenario: AnyScenario, key: PRNGKeyArray | None) -> PRNGKeyArray:
-    return jax.random.key(scenario.link.seed) if key is None else key
+def _noise_key(scenario: AnyScenario, key: PRNGKeyArray | None) -> PRNGKeyArray:
+    return purpose_key(scenario.link.seed if key is None else key, "noise")
 
 
 @partial(jax.jit, static_argnums=1)
@@ -155,7 +156,7 @@ def simulate_pilots(
         raise ValueError(f"bins is {bins}; it takes a whole number from 2 on to see a delay.")
     scene, antennas = build(scenario), int(chosen_antennas(scenario, active_antennas))
     frequency = band_bins(scene.link.bandwidth, bins)
-    samples = _pilots(scene, antennas, frequency, jnp.asarray(clock), _key(scenario, key))
+    samples = _pilots(scene, antennas, frequency, jnp.asarray(clock), _noise_key(scenario, key))
     return Pilots(np.asarray(samples), np.asarray(frequency))
 
 
@@ -266,7 +267,7 @@ def simulate_echoes(
     scenario = of_system(scenario, SensingScenario, "simulate_echoes")
     settings = checked_reflections(scenario, reflection)
     sent = checked_covariances(scenario, covariance, settings)
-    scene, root = scenario.build(), _key(scenario, key)
+    scene, root = scenario.build(), _noise_key(scenario, key)
     samples, transmitted = [], []
     for i, (psi, covar) in enumerate(zip(settings, sent, strict=True)):
         snapshots = max(1, scenario.dwell.symbols // (scene.n_surfaces * len(psi)))

@@ -29,6 +29,7 @@ from heliostat.rates.effective import (
     time_ratio,
 )
 from heliostat.scenario import AnyScenario, LocalizationScenario, of_system
+from heliostat.scenario.random_keys import purpose_key
 from heliostat.scene.localization import LocalizationScene
 from heliostat.surface.passive import Phased, Steered, quantised, steered_phases
 
@@ -426,7 +427,7 @@ def under_errors(
         scenario: A loaded localization scenario, with its ``errors``.
         active_antennas: :math:`N_B`; default as many as the period has time for.
         trials: How many draws.
-        key: Of the draws, trial i from ``fold_in(key, i)``; default ``link.seed``.
+        key: For the draws; default ``link.seed``.
 
     Returns:
         None where nothing errs, or the surface is not steered by estimates.
@@ -443,8 +444,8 @@ def under_errors(
         return None
     # Quantised phases are steered first and rounded after, trial by trial.
     scene = build(scenario.updated({"surface.bits": None}), key)
-    root = jax.random.key(scenario.link.seed) if key is None else key
-    keys = jax.vmap(lambda i: jax.random.fold_in(root, i))(jnp.arange(trials))
+    draws = purpose_key(scenario.link.seed if key is None else key, "errors")
+    keys = jax.vmap(lambda i: jax.random.fold_in(draws, i))(jnp.arange(trials))
     errors = scenario.errors
     levels = ErrorLevels(
         *(jnp.asarray(level, dtype=float) for level in (errors.position, errors.heading)),

@@ -4,7 +4,6 @@ import math
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
@@ -15,6 +14,7 @@ from heliostat._version import __version__
 from heliostat.protocol.search_region import Region, Scans, region_ahead
 from heliostat.protocol.target_search import Course, find
 from heliostat.scenario import AnyScenario, SensingScenario, of_system
+from heliostat.scenario.random_keys import purpose_key
 from heliostat.scene.sensing import SensingScene
 
 AXES = ["x", "y", "z"]
@@ -120,7 +120,7 @@ def find_target(
             snapshots_of(scenario),
             scenario.dwell.least_snr,
             accuracy,
-            jax.random.key(scenario.link.seed) if key is None else key,
+            purpose_key(scenario.link.seed if key is None else key, "noise"),
         )
     except ValueError as error:
         raise SearchError(f"{scenario.name}: {error}.") from None

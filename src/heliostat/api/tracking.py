@@ -5,7 +5,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
@@ -19,6 +18,7 @@ from heliostat.observation.pilots import band_bins
 from heliostat.protocol.errors import ErrorLevels
 from heliostat.protocol.tracking import PeriodRecord, Weighing, believed, discs, run_loop
 from heliostat.scenario import AnyScenario, LocalizationScenario, of_system
+from heliostat.scenario.random_keys import purpose_key
 from heliostat.scene.localization import LocalizationScene
 from heliostat.surface.passive import Steered
 from heliostat.units import SPEED_OF_LIGHT, quote
@@ -162,8 +162,7 @@ def run_protocol(
             "surface.phases or surface.bits of this scenario set the surface for one place; the "
             "process steers it, so leave phases designed and bits out."
         )
-    root = jax.random.key(scenario.link.seed) if key is None else key
-    walking, hearing = jax.random.split(root)
+    root = scenario.link.seed if key is None else key
     errors = scenario.errors
     walk = np.asarray([scenario.user.position[:2]]) if track is None else np.asarray(track)
     positions, headings = _walk(scene, walk[: int(periods)].astype(float))
@@ -178,8 +177,9 @@ def run_protocol(
             f"apart up to {farthest:.4g} m; give more bins."
         )
     if track is None:
+        motion = purpose_key(root, "motion")
         radius = jnp.asarray(errors.mobility if mobility is None else float(mobility))
-        positions = discs(scene, radius, int(periods), jnp.asarray(farthest), walking)
+        positions = discs(scene, radius, int(periods), jnp.asarray(farthest), motion)
         headings = jnp.full(len(positions), scene.user.heading)
     if weight is None and balance is None:
         weight = WEIGHT
@@ -199,7 +199,7 @@ def run_protocol(
         band_bins(scene.link.bandwidth, bins),
         grid,
         Weighing(value, balance is not None),
-        hearing,
+        purpose_key(root, "noise"),
         levels,
     )
     return _dataset(scenario, record)

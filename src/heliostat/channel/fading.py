@@ -48,7 +48,7 @@ def rician(
               + \sqrt{\tfrac{1}{K+1}}\,W\Big),\qquad W_{nm} \sim \mathcal{CN}(0, 1).
 
     Args:
-        key: A random key; channel i of a scene uses ``fold_in(key, i)``.
+        key: A random key, another one for each channel.
         specular: :math:`G_{LoS}`, entries of modulus 1. [1]
         rician_factor: :math:`K`, specular to diffuse power; inf leaves the specular part. [1]
         amplitude: :math:`\sqrt\rho`, the path loss. [1]

@@ -40,6 +40,8 @@ from heliostat.surface.active import random_reflection, reflected_power
 
 Method: TypeAlias = Literal["direct", "sdr"]
 Criterion: TypeAlias = Literal["worst", "mean"]
+_PHASES = 2**31 + 5
+"""Tag that keeps these keys apart from a scene's, see `scenario.random_keys`, for equal seeds."""
 
 
 def random_phases(scene: SensingScene, seed: int) -> Reflections:
@@ -49,9 +51,10 @@ def random_phases(scene: SensingScene, seed: int) -> Reflections:
         scene: The scene.
         seed: Of the phases.
     """
+    root = jax.random.fold_in(jax.random.key(seed), _PHASES)
     angles, begun = scene.angles(), []
     for i, surface in enumerate(scene.surfaces):
-        key = jax.random.fold_in(jax.random.key(seed), i)
+        key = jax.random.fold_in(root, i)
         psi = random_reflection(key, surface.array.elements, surface.amplification)
         steering = target_steering(surface.array, angles[i])
         channel = scene.bs_to_irs[i]

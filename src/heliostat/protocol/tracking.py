@@ -311,11 +311,12 @@ def run_period(
         grid: Where the estimator looks.
         weighing: How the next period's time is shared.
         invented: Errors of this size in place of an estimate, as in the papers; None to estimate.
-        key: Of this period's noise.
+        key: For this period's noise and errors.
     """
     scene = swept(scene, belief, grid.distance[-1])
     antennas = belief.active_antennas.astype(float)
-    pilots = simulate_matched(scene, antennas, frequency, key=key)
+    noise_key, error_key = jax.random.split(key)
+    pilots = simulate_matched(scene, antennas, frequency, key=noise_key)
     # The gain is the receiver's business where it is unknown: it sees a scene without it.
     known = scene.with_user(belief.position, belief.heading)
     if not scene.link.gain_known:
@@ -323,7 +324,7 @@ def run_period(
     if invented is None:
         estimate = locate(known, pilots, frequency, grid, belief.heading)
     else:
-        estimate = invented_estimate(scene, antennas, invented, key)
+        estimate = invented_estimate(scene, antennas, invented, error_key)
     heard = estimate.detected & estimate.converged
 
     strongest = jnp.argmax(jnp.sum(jnp.abs(pilots.samples) ** 2, axis=(0, 2)))
@@ -422,7 +423,7 @@ def run_loop(
         frequency: Of the pilots' bins. [Hz]
         grid: Where the estimator looks.
         weighing: How time is shared.
-        key: Of all noise.
+        key: For all noise and errors.
         invented: See `run_period`.
     """
 

@@ -10,6 +10,7 @@ from heliostat.geometry.arrays import LinearArray, PlanarArray
 from heliostat.geometry.frames import travel
 from heliostat.scenario.errors import Problem, ScenarioError
 from heliostat.scenario.localization.schema import LocalizationSections
+from heliostat.scenario.random_keys import purpose_key
 from heliostat.scene import localization as scene
 from heliostat.surface import passive
 from heliostat.units import quote
@@ -27,14 +28,13 @@ def localization_scene(
     Raises:
         ScenarioError: The file of phases is no longer what it was when the scenario was read.
     """
-    if key is None:
-        key = jax.random.key(scenario.link.seed)
-    gain_key, alignment_key, data_key = jax.random.split(key, 3)
+    root = scenario.link.seed if key is None else key
     base_station, user, link = scenario.base_station, scenario.user, scenario.link
     if isinstance(link.gain_phase, float):
         gain_phase = _real(link.gain_phase)
     else:
-        gain_phase = jax.random.uniform(gain_key, maxval=2 * jnp.pi)
+        phase_key = purpose_key(root, "path gain phase")
+        gain_phase = jax.random.uniform(phase_key, maxval=2 * jnp.pi)
     return scene.LocalizationScene(
         base_station=scene.BaseStation(
             position=_real(base_station.position),
@@ -45,7 +45,7 @@ def localization_scene(
             ),
             power=_real(base_station.power),
         ),
-        surface=_surface(scenario, alignment_key, data_key),
+        surface=_surface(scenario, root),
         user=scene.User(
             position=_real(user.position),
             heading=_real(user.heading),
@@ -74,9 +74,7 @@ def _real(value: Any) -> jax.Array:
     return jnp.asarray(value, dtype=float)
 
 
-def _surface(
-    scenario: LocalizationSections, alignment_key: PRNGKeyArray, data_key: PRNGKeyArray
-) -> scene.PassiveSurface:
+def _surface(scenario: LocalizationSections, root: int | PRNGKeyArray) -> scene.PassiveSurface:
     surface, position = scenario.surface, _real(scenario.surface.position)
     array = PlanarArray(
         horizontal=_real(surface.horizontal),
@@ -98,8 +96,9 @@ def _surface(
         alignment, data = passive.Phased(_real(listed)), passive.Phased(_real(listed[:1]))
     elif surface.phases == "random":
         count, elements = len(scenario.sweep), array.elements
+        alignment_key = purpose_key(root, "alignment phases")
         alignment = passive.Phased(passive.random_phases(alignment_key, count, elements))
-        data = passive.Phased(passive.random_phases(data_key, 1, elements))
+        data = passive.Phased(passive.random_phases(purpose_key(root, "data phases"), 1, elements))
     else:
         towards, _ = travel(position, _real(surface.focus or scenario.user.position))
         focus = array.direction_cosines(towards)

@@ -11,6 +11,7 @@ from heliostat.channel.path_loss import exponent_law, radar_equation
 from heliostat.geometry.arrays import LinearArray, PlanarArray
 from heliostat.geometry.frames import Vector, travel
 from heliostat.scenario.errors import Problem, ScenarioError
+from heliostat.scenario.random_keys import purpose_key
 from heliostat.scenario.sensing.schema import ActiveSurfaceSpec, SensingSections
 from heliostat.scene.localization import BaseStation
 from heliostat.scene.sensing import SensingScene, Target
@@ -19,15 +20,14 @@ from heliostat.units import quote
 
 EXPONENT = 2.2
 """Path-loss exponent where none is written; the paper does not print one."""
-_PHASES = 2**32 - 1  # folded into the key for the phases of the gains; surfaces count from 0
 
 
 def sensing_scene(scenario: SensingSections, key: PRNGKeyArray | None) -> SensingScene:
     r"""The scene behind a scenario, in SI units and double precision.
 
-    Channel i is drawn from ``fold_in(key, i)``, so that a surface more leaves the others' as they
-    are. The gain :math:`\beta_l` has the modulus of the radar equation and a random phase, which
-    no bound depends on.
+    Each surface's channel has a key of its own, so that an added surface leaves the other channels
+    unchanged. The gain :math:`\beta_l` has the modulus of the radar equation and a random phase,
+    which no bound depends on.
 
     Args:
         scenario: What a person wrote.
@@ -36,8 +36,7 @@ def sensing_scene(scenario: SensingSections, key: PRNGKeyArray | None) -> Sensin
     Raises:
         ScenarioError: The file of channels is no longer what it was when the scenario was read.
     """
-    if key is None:
-        key = jax.random.key(scenario.link.seed)
+    root = scenario.link.seed if key is None else key
     written = scenario.base_station
     base_station = BaseStation(
         position=_real(written.position),
@@ -48,9 +47,9 @@ def sensing_scene(scenario: SensingSections, key: PRNGKeyArray | None) -> Sensin
     )
     surfaces = tuple(_surface(surface) for surface in scenario.surfaces)
     target = Target(_real(scenario.target.position))
-    bs_to_irs, target_gain = _channels(scenario, key, base_station, surfaces)
+    bs_to_irs, target_gain = _channels(scenario, root, base_station, surfaces)
     if target_gain is None:
-        target_gain = _target_gain(scenario, key, surfaces, target)
+        target_gain = _target_gain(scenario, root, surfaces, target)
     return SensingScene(
         base_station=base_station,
         surfaces=surfaces,
@@ -89,7 +88,7 @@ def _surface(surface: ActiveSurfaceSpec) -> ActiveSurface:
 
 def _channels(
     scenario: SensingSections,
-    key: PRNGKeyArray,
+    root: int | PRNGKeyArray,
     base_station: BaseStation,
     surfaces: tuple[ActiveSurface, ...],
 ) -> tuple[tuple[Complex[Array, "_ tx"], ...], Complex[Array, "surface"] | None]:
@@ -113,21 +112,22 @@ def _channels(
             base_station.position, base_station.array, surface.position, surface.array
         )
         amplitude = exponent_law(distance, loss, exponent)
-        channels.append(rician(jax.random.fold_in(key, i), specular, _real(link.rician), amplitude))
+        key = purpose_key(root, "channel", i)
+        channels.append(rician(key, specular, _real(link.rician), amplitude))
     return tuple(channels), None
 
 
 def _target_gain(
     scenario: SensingSections,
-    key: PRNGKeyArray,
+    root: int | PRNGKeyArray,
     surfaces: tuple[ActiveSurface, ...],
     target: Target,
 ) -> Complex[Array, "surface"]:
     loss, cross_section = _real(scenario.link.reference_loss), _real(scenario.target.cross_section)
     distances = [travel(surface.position, target.position)[1] for surface in surfaces]
     modulus = jnp.stack([radar_equation(d, loss, cross_section) for d in distances])
-    draw = jax.random.fold_in(key, _PHASES)
-    phase = jax.random.uniform(draw, modulus.shape, minval=-jnp.pi, maxval=jnp.pi)
+    key = purpose_key(root, "target gain phase")
+    phase = jax.random.uniform(key, modulus.shape, minval=-jnp.pi, maxval=jnp.pi)
     return modulus * jnp.exp(1j * phase)
 
 

@@ -20,6 +20,7 @@ from heliostat.plots.localization import styled
 from heliostat.protocol.search_region import Region, Scans, Setting, places_in
 from heliostat.protocol.target_search import find
 from heliostat.scenario import SensingScenario, load, of_system
+from heliostat.scenario.random_keys import purpose_key
 from heliostat.scenario.sensing.build import moved_target
 from heliostat.studies.figures import COLOURS, LINES, legend_below, median_curve
 from heliostat.studies.study import Quantity, Study, Verdict
@@ -98,8 +99,9 @@ def sample(key: PRNGKeyArray) -> Trial:
     Args:
         key: The trial's own.
     """
-    number = int(jax.random.randint(key, (), 0, 2**31 - 1))
-    return Trial(places_in(REGION, _scans(RANDOM).scene, 1, number)[0], key)
+    number = int(jax.random.randint(purpose_key(key, "place"), (), 0, 2**31 - 1))
+    place = places_in(REGION, _scans(RANDOM).scene, 1, number)[0]
+    return Trial(place, purpose_key(key, "noise"))
 
 
 def point(trial: Trial, *, cross_section_db: float, scan: str) -> Mapping[str, np.ndarray]:

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from heliostat.estimation.triangulation import iterated_least_squares, stansfield
 from heliostat.plots.localization import styled
 from heliostat.scenario import SensingScenario, load, of_system
+from heliostat.scenario.random_keys import purpose_key
 from heliostat.scene.sensing import SensingScene
 from heliostat.studies.estimators.attainment import attainment, methods_against_bound
 from heliostat.studies.figures import log_axis
@@ -37,7 +38,7 @@ def sample(key: PRNGKeyArray) -> Array:
     Args:
         key: The trial's own.
     """
-    return jax.random.normal(key, (2, 2))
+    return jax.random.normal(purpose_key(key, "errors"), (2, 2))
 
 
 def point(errors: Array, *, error_deg: Array) -> Mapping[str, Array]:

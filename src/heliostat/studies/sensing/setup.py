@@ -23,6 +23,7 @@ from heliostat.design.baselines import (
 )
 from heliostat.design.joint_descent import descend_jointly
 from heliostat.scenario import SensingScenario, load, scenario_text
+from heliostat.scenario.random_keys import purpose_key
 from heliostat.scene.sensing import SensingScene
 from heliostat.studies.figures import COLOURS, MARKS
 from heliostat.studies.study import decided, log10, paired_change
@@ -74,7 +75,7 @@ def draw(key: PRNGKeyArray, *, antennas: int = 16, side: int = 4, rician_db: flo
         rician_db: See `scenario`.
     """
     scene = scenario(antennas, side, rician_db).build(key)
-    return Draw(scene, int(jax.random.randint(key, (), 0, 2**31 - 1)))
+    return Draw(scene, int(jax.random.randint(purpose_key(key, "starts"), (), 0, 2**31 - 1)))
 
 
 def at_levels(
