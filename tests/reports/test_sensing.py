@@ -75,6 +75,7 @@ def test_the_bounds_are_those_of_the_design(deployment):
     assert [s["crb_rad2"] for s in told["surfaces"]] == bounds.crb.tolist()
     assert told["worst_crb_rad2"] == pytest.approx(bounds.crb.max(), rel=1e-9)
     assert told["gap"] == pytest.approx(2 / 3, rel=1e-9)
+    assert told["excess_db"] == pytest.approx(10 * np.log10(3), rel=1e-9)
     assert told["history_rad2"] == design.history.tolist()
     assert told["status"] == design.status == "feasible"
 

@@ -32,7 +32,7 @@ from heliostat.design.joint_descent import (
 from heliostat.design.parametrization import FINAL_SHARPNESS, power_factor
 from heliostat.design.reflect import design_surface, reflection_task
 from heliostat.design.reflect_sdr import design_surface_sdr, transmit_sdp_or_none
-from heliostat.design.result import FEASIBLE, BeamformingDesign
+from heliostat.design.result import FEASIBLE, BeamformingDesign, excess_over_bound
 from heliostat.geometry.frames import Scalar
 from heliostat.observation.echoes import target_steering
 from heliostat.scene.sensing import SensingScene
@@ -220,6 +220,11 @@ class RegionDesign(eqx.Module):
         """How far from the best it can be: 1 - lower bound / criterion. [1]"""
         value = self.worst_crb if self.criterion == "worst" else self.mean_crb
         return 1 - self.lower_bound / value
+
+    @property
+    def excess_db(self) -> Scalar:
+        r"""Excess of the criterion over its lower bound, :math:`-10\log_{10}(1-\mathrm{gap})`. [dB]"""
+        return excess_over_bound(self.gap)
 
 
 def design_for_region(

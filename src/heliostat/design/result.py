@@ -58,9 +58,27 @@ class BeamformingDesign(eqx.Module):
         return jnp.where(finite, 1 - self.lower_bound / jnp.where(finite, worst, 1.0), jnp.inf)
 
     @property
+    def excess_db(self) -> Scalar:
+        r"""Excess of the worst CRB over its lower bound, :math:`-10\log_{10}(1 - \mathrm{gap})`. [dB]
+
+        The design is within this distance of the best possible one.
+        """
+        return excess_over_bound(self.gap)
+
+    @property
     def status(self) -> str:
         """In words, one of `STATUS`."""
         return STATUS[int(self.code)]
+
+
+def excess_over_bound(gap: Scalar) -> Scalar:
+    r""":math:`-10\log_{10}(1 - \mathrm{gap})`, inf where there is no finite CRB or no bound. [dB]
+
+    Args:
+        gap: 1 - lower bound / CRB. [1]
+    """
+    bounded = gap < 1  # inf: there is no finite CRB
+    return jnp.where(bounded, -10 * jnp.log10(1 - jnp.where(bounded, gap, 0.0)), jnp.inf)
 
 
 @eqx.filter_jit

@@ -264,11 +264,13 @@ def design_rows(found: SensingDeployment) -> list[Row]:
     """What the design reaches, and how good it can be at best."""
     design, limit = found.design, found.scenario.base_station.power
     sent, left = float(found.sent.mean()), float(design.slack.transmit)
+    excess = float(design.excess_db)
     spent = f"{sent:.4g} W of {limit:.4g} W, {left:.3g} W left"
     return [
         crb("worst_crb", "Worst CRB of all surfaces", float(design.worst_crb)),
-        angle("worst_direction", "Its root", float(np.sqrt(design.worst_crb))),
-        crb("lower_bound", "No design is below", float(design.lower_bound)),
+        angle("worst_direction", "Root of the worst CRB", float(np.sqrt(design.worst_crb))),
+        crb("lower_bound", "Lower bound on any design", float(design.lower_bound)),
+        Row("excess", "dB", "Within this of the best possible", f"{excess:.2f} dB", excess),
         share("gap", "Gap, 1 - lower bound / CRB", float(design.gap)),
         length("position_bound", "Position error bound", found.bounds.position_bound),
         Row("status", "1", "Status", design.status, int(design.code)),
