@@ -347,7 +347,8 @@ def test_what_cannot_be_estimated_is_infinite_not_nan():
     scene, psi, answer = design(rows=(1, 4))
     assert answer.status == "not identifiable"
     assert jnp.isinf(answer.worst_crb)
-    assert jnp.isinf(answer.gap) and jnp.isinf(answer.excess_db)
+    assert jnp.isinf(answer.gap)
+    assert jnp.isinf(answer.excess_db)
     assert_feasible(scene, psi, answer)
     assert all(not np.any(np.isnan(leaf)) for leaf in jax.tree.leaves(answer))
 

@@ -223,7 +223,7 @@ class RegionDesign(eqx.Module):
 
     @property
     def excess_db(self) -> Scalar:
-        r"""Excess of the criterion over its lower bound, :math:`-10\log_{10}(1-\mathrm{gap})`. [dB]"""
+        """Excess of the criterion over its lower bound, -10 log10(1 - gap). [dB]"""
         return excess_over_bound(self.gap)
 
 

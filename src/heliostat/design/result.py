@@ -59,7 +59,7 @@ class BeamformingDesign(eqx.Module):
 
     @property
     def excess_db(self) -> Scalar:
-        r"""Excess of the worst CRB over its lower bound, :math:`-10\log_{10}(1 - \mathrm{gap})`. [dB]
+        """Excess of the worst CRB over its lower bound, -10 log10(1 - gap). [dB]
 
         The design is within this distance of the best possible one.
         """
