@@ -301,7 +301,8 @@ def test_designs_with_a_least_snr_agree_with_the_semidefinite_program(case):
         assert fast.status == "optimal"
         assert_feasible(scene, psi, fast, share * reachable)
         slow = design_transmit_sdp(scene, psi, min_snr=share * reachable)
-        np.testing.assert_allclose(fast.worst_crb, slow.worst_crb, rtol=1e-5)
+        # The structured design is certified to 1e-6; the rest is the accuracy of Clarabel.
+        assert slow.worst_crb * (1 - 1e-4) <= fast.worst_crb <= slow.worst_crb * (1 + 1e-6)
         assert fast.lower_bound <= min(fast.worst_crb, slow.worst_crb * (1 + 1e-6))
         assert slow.lower_bound <= fast.worst_crb
 
