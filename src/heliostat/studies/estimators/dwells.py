@@ -80,7 +80,7 @@ def _scenario(level: float) -> SensingScenario:
     changes = {
         "target.cross_section": f"{level} dBsm",
         "dwell.patterns": 2,
-        "dwell.min_snr": "20 dB",
+        "dwell.min_snr": "23 dB",
     }
     return of_system(load("sensing-two-surfaces", changes), SensingScenario, "this study")
 
