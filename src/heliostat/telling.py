@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 import heliostat
 from heliostat import plots
 from heliostat.citation import citation
+from heliostat.provenance import commit
 from heliostat.scenario import AnyScenario
-from heliostat.studies.study import commit
 from heliostat.units import format_quantity, to_db, to_dbm, to_deg
 
 _SUFFIX = {

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -11,9 +11,6 @@ from heliostat.console import (
     first_sentence,
     print_table,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 def new(
@@ -60,10 +57,9 @@ def list_command() -> None:
 
     scenarios = {name: first_sentence(scenario_text(name)) for name in scenario_names()}
     print_table("Scenarios, for heliostat run, map and track", [], scenarios.items())
-    for system, figures in studies.NAMES.items():
-        titles = [studies.find(f"{system}/{figure}").title for figure in figures]
+    for system, titles in studies.TITLES.items():
         title = f"Studies, for heliostat reproduce {system} and sweep {system}/NAME"
-        print_table(title, [], zip(figures, titles, strict=True))
+        print_table(title, [], titles.items())
 
 
 def cite() -> None:

@@ -25,7 +25,8 @@ from filelock import FileLock, Timeout
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 import heliostat
-from heliostat.studies.study import FINE, Block, Outcome, Remark, Study, commit
+from heliostat.provenance import commit
+from heliostat.studies.study import FINE, Block, Outcome, Remark, Study
 
 FORMAT = 1
 """Version of what is on disk."""
