@@ -234,21 +234,20 @@ def write_csv(track: Track, file: Path) -> None:
     write_rows(walk | columns, file, "period", first=0)
 
 
-def write(track: Track, folder: Path) -> None:
+def write(track: Track, folder: Path, *, pdf: bool = False) -> None:
     """Write data and pictures.
 
     Args:
         track: What was found out.
-        folder: Where; it exists.
+        folder: An existing folder.
+        pdf: Write the pictures as PDF too.
     """
     surface = track.scenario.surface.position
     figures = {
         "path": protocol_plots.path_figure(track.periods, (surface[0], surface[1]), track.title),
         "periods": protocol_plots.periods_figure(track.periods, track.title),
     }
-    for name, figure in figures.items():
-        for suffix in ("png", "pdf"):
-            plots.save_figure(figure, folder / f"{name}.{suffix}")
+    plots.save_figures(figures, folder, pdf=pdf)
     write_csv(track, folder / "track.csv")
     origin = provenance(track.scenario, track.overrides)
     attrs = {"title": track.title} | origin | {"overrides": json.dumps(origin["overrides"])}

@@ -10,6 +10,7 @@ from heliostat.cli.options import (
     LOCALIZATION,
     SENSING,
     BalanceOption,
+    PdfOption,
     ScenarioArgument,
     SetOption,
     WeightOption,
@@ -107,6 +108,7 @@ def track(
         typer.Option(help="Folder to write; default results/, the scenario's name and -track."),
     ] = None,
     settings: SetOption = None,
+    pdf: PdfOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Follow a user over many periods, or look for a target over many dwells.
@@ -132,7 +134,16 @@ def track(
         radius = None if mobility is None else length_of("--mobility", mobility)
         with staged(folder) as stage, waiting("Following the user"):
             followed = _follow(
-                loaded, periods, walk, radius, weight, balance, invented_errors, overrides, stage
+                loaded,
+                periods,
+                walk,
+                radius,
+                weight,
+                balance,
+                invented_errors,
+                overrides,
+                stage,
+                pdf,
             )
         _tell_track(followed, folder, as_json)
         return
@@ -148,7 +159,7 @@ def track(
     goal = None if accuracy is None else length_of("--accuracy", accuracy)
     box = box_of(region)
     with staged(folder) as stage, waiting("Looking for the target"):
-        found = _search(loaded, dwells or MOST_DWELLS, goal, box, overrides, stage)
+        found = _search(loaded, dwells or MOST_DWELLS, goal, box, overrides, stage, pdf)
     _tell_search(found, folder, as_json)
 
 
@@ -162,6 +173,7 @@ def _follow(
     invented_errors: bool,
     overrides: dict[str, str],
     stage: Path,
+    pdf: bool,
 ) -> "Track":
     """Run the working process and write what came of it."""
     from heliostat import protocol_report
@@ -180,7 +192,7 @@ def _follow(
         )
     except TrackError as error:
         raise UserError(str(error)) from None
-    protocol_report.write(found, stage)
+    protocol_report.write(found, stage, pdf=pdf)
     return found
 
 
@@ -204,6 +216,7 @@ def _search(
     region: list[tuple[float, float]] | None,
     overrides: dict[str, str],
     stage: Path,
+    pdf: bool,
 ) -> "Search":
     """Look for the target and write what came of it."""
     from heliostat import dwell_report
@@ -215,7 +228,7 @@ def _search(
         )
     except SearchError as error:
         raise UserError(str(error)) from None
-    dwell_report.write(found, stage)
+    dwell_report.write(found, stage, pdf=pdf)
     return found
 
 

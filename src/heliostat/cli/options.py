@@ -23,6 +23,7 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. surface.rows=16; repeatable."),
 ]
+PdfOption = Annotated[bool, typer.Option("--pdf", help="Write the pictures as PDF too.")]
 AntennasOption = Annotated[
     int | None,
     typer.Option(

@@ -14,6 +14,7 @@ from heliostat.cli.options import (
     SENSING,
     AntennasOption,
     BalanceOption,
+    PdfOption,
     ScenarioArgument,
     SetOption,
     WeightOption,
@@ -53,6 +54,7 @@ def run(
             rich_help_panel=SENSING,
         ),
     ] = None,
+    pdf: PdfOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Evaluate a deployment, with pictures, data and a report.
@@ -81,10 +83,10 @@ def run(
     folder = out or Path("results") / loaded.name
     with staged(folder) as stage, waiting("Computing bounds, designs and pictures"):
         if loaded.system == "sensing":
-            told = _run_sensing(loaded, stage, overrides, method or "direct")
+            told = _run_sensing(loaded, stage, overrides, method or "direct", pdf)
         else:
             count = available_antennas(antennas, loaded)
-            told = _run_localization(loaded, stage, overrides, count, weight, balance)
+            told = _run_localization(loaded, stage, overrides, count, weight, balance, pdf)
     if as_json:
         document = told.document | {"folder": str(folder)}
         typer.echo(json.dumps(document, indent=2, allow_nan=False))
@@ -111,13 +113,14 @@ def _run_localization(
     antennas: int,
     weight: float | None,
     balance: float | None,
+    pdf: bool,
 ) -> _Told:
     from heliostat import report
 
     found = report.evaluate(
         scenario, active_antennas=antennas, weight=weight, balance=balance, overrides=overrides
     )
-    report.write(found, stage)
+    report.write(found, stage, pdf=pdf)
     return _Told(report.tables(found), report.notes(found), report.document(found))
 
 
@@ -126,13 +129,14 @@ def _run_sensing(
     stage: Path,
     overrides: Mapping[str, str],
     method: Literal["direct", "sdr"],
+    pdf: bool,
 ) -> _Told:
     from heliostat import sensing_report
 
     with warnings.catch_warnings():  # CVXPY's doubts; a design is checked before it is returned
         warnings.filterwarnings("ignore", message="Solution may be inaccurate")
         found = sensing_report.evaluate(scenario, method=method, overrides=overrides)
-    sensing_report.write(found, stage)
+    sensing_report.write(found, stage, pdf=pdf)
     return _Told(
         sensing_report.tables(found), sensing_report.notes(found), sensing_report.document(found)
     )
