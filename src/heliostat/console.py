@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from heliostat.interruption import on_interruption, uninterrupted
+
 if TYPE_CHECKING:
     import heliostat.telling
 
@@ -36,37 +38,49 @@ def staged(folder: Path) -> Iterator[Path]:
     """
     new_homes: list[Path] = []
     stage: Path | None = None
+
+    def remove() -> None:
+        if stage is not None:
+            shutil.rmtree(stage, ignore_errors=True)
+        for place in new_homes:
+            with suppress(OSError):  # only empty folders can be removed
+                place.rmdir()
+
     try:
-        try:
-            there = folder.is_dir()
-            home = folder if there else folder.parent
-            new_homes = [place for place in (home, *home.parents) if not place.exists()]
-            for place in (folder, *folder.parents):
-                if place.exists() and not place.is_dir():
-                    raise NotADirectoryError(None, f"{place} is a file")
-            home.mkdir(parents=True, exist_ok=True)
-            stage = home / f".heliostat-{os.urandom(4).hex()}"
-            stage.mkdir()
-            yield stage
-            if there:
-                for file in stage.iterdir():  # all or none: look before the first is moved
-                    if (folder / file.name).is_dir():
-                        raise IsADirectoryError(None, f"{folder / file.name} is a folder")
-                for file in stage.iterdir():
-                    os.replace(file, folder / file.name)
-            else:
-                stage.rename(folder)
-        finally:
-            if stage is not None:
-                shutil.rmtree(stage, ignore_errors=True)
-            for place in new_homes:  # empty ones only
-                with suppress(OSError):
-                    place.rmdir()
+        with on_interruption(remove):
+            try:
+                there = folder.is_dir()
+                home = folder if there else folder.parent
+                new_homes = [place for place in (home, *home.parents) if not place.exists()]
+                for place in (folder, *folder.parents):
+                    if place.exists() and not place.is_dir():
+                        raise NotADirectoryError(None, f"{place} is a file")
+                stage = home / f".heliostat-{os.urandom(4).hex()}"
+                stage.mkdir(parents=True)
+                yield stage
+                with uninterrupted():
+                    _move(stage, folder, there)
+            finally:
+                remove()
+    except BrokenPipeError:  # standard output, not a file
+        raise
     except OSError as error:
         reason = error.strerror or error
         raise UserError(
             f"--out {folder}: cannot be written ({reason}); give another folder."
         ) from None
+
+
+def _move(stage: Path, folder: Path, there: bool) -> None:
+    """Move what was written to where it belongs, all files or none."""
+    if not there:
+        stage.rename(folder)
+        return
+    for file in stage.iterdir():
+        if (folder / file.name).is_dir():
+            raise IsADirectoryError(None, f"{folder / file.name} is a folder")
+    for file in stage.iterdir():
+        os.replace(file, folder / file.name)
 
 
 # Showing -----------------------------------------------------------------------------------------
@@ -109,15 +123,35 @@ _STYLES = {"yes": "green", "no": "red"}
 
 @contextmanager
 def waiting(message: str) -> Iterator[None]:
-    """Something that moves on a terminal while the body runs.
+    """Show a spinner on a terminal while the body runs, and say so if JAX has to compile.
 
     Args:
-        message: Beside it.
+        message: Text beside the spinner.
     """
     from rich.console import Console
 
-    with Console(stderr=True).status(message):
+    console = Console(stderr=True)
+    if not console.is_terminal:
         yield
+        return
+    with console.status(message) as status:
+        compiled = 0.0
+
+        def count(event: str, duration_secs: float, **_: Any) -> None:
+            nonlocal compiled
+            if event == "/jax/core/compile/backend_compile_duration":
+                compiled += duration_secs  # next to nothing for a program that is in the cache
+                if compiled > COMPILING:
+                    status.update(f"{message} (compiling, once; later runs start at once)")
+
+        from jax import monitoring
+
+        monitoring.register_event_duration_secs_listener(count)
+        yield
+
+
+COMPILING = 1.0
+"""Compilation that takes longer than this is mentioned. [s]"""
 
 
 @contextmanager

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from heliostat.cli.watching import duration, event, told, watching
+from heliostat.cli.watching import duration, event, event_of, told, watching
 from heliostat.console import UserError, print_table, staged, waiting
+from heliostat.interruption import on_interruption, write_line
 
 if TYPE_CHECKING:
     from heliostat.studies.engines import Engine
@@ -243,18 +244,18 @@ def _carried_out(
             latest = tally
             watch(tally)
 
-        try:
-            return carry_out(store, plan, engine, strict=strict, on_progress=on_progress)
-        except SystemExit:  # Ctrl-C, or the end of a batch job's time
+        def on_stop() -> None:  # Ctrl-C, or the end of a batch job's time
             if latest is not None:
                 if as_json:
-                    event("stopped", latest)
-                typer.echo(
+                    write_line(1, json.dumps(event_of("stopped", latest), allow_nan=False))
+                write_line(
+                    2,
                     f"{latest.trials_done} of {latest.trials} trials are stored in {folder}; the "
                     "same command goes on from there.",
-                    err=True,
                 )
-            raise
+
+        with on_interruption(on_stop):
+            return carry_out(store, plan, engine, strict=strict, on_progress=on_progress)
 
 
 def _tell_versions(store: "Store") -> None:

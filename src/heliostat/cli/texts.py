@@ -26,10 +26,11 @@ def new(
     from heliostat.scenario import template_text
 
     try:
+        if file.exists():
+            raise UserError(f"{file}: exists already; give another name.")
+        file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("x", encoding="utf-8") as opened:
             opened.write(template_text(system))
-    except FileExistsError:
-        raise UserError(f"{file}: exists already; give another name.") from None
     except OSError as error:
         raise UserError(
             f"{file}: cannot be written ({error.strerror}); give another name."

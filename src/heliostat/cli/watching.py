@@ -55,16 +55,15 @@ def told(tally: "Tally") -> str:
     )
 
 
-def event(kind: str, tally: "Tally", **more: Any) -> None:
-    """Print one event as a line of JSON.
+def event_of(kind: str, tally: "Tally") -> dict[str, Any]:
+    """An event of a study, ready for JSON.
 
     Args:
-        kind: What happened: begin, progress, end or stopped.
-        tally: So far.
-        more: What else is to be said.
+        kind: begin, progress, end or stopped.
+        tally: Progress so far.
     """
     left = tally.seconds_left
-    facts = {
+    return {
         "event": kind,
         "points": tally.points,
         "points_done": tally.points_done,
@@ -76,7 +75,17 @@ def event(kind: str, tally: "Tally", **more: Any) -> None:
         "failures": tally.failures,
         "chunks_damaged": tally.damaged,
     }
-    typer.echo(json.dumps(facts | more, allow_nan=False))
+
+
+def event(kind: str, tally: "Tally", **more: Any) -> None:
+    """Print one event as a line of JSON.
+
+    Args:
+        kind: See `event_of`.
+        tally: Progress so far.
+        more: Further entries.
+    """
+    typer.echo(json.dumps(event_of(kind, tally) | more, allow_nan=False))
 
 
 @contextmanager
