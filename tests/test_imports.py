@@ -32,7 +32,7 @@ SOLVERS = {"cvxpy", "scipy.stats"}
 @pytest.mark.parametrize(
     ("code", "unused"),
     [
-        (LOCALIZATION, DATA | SOLVERS | {"scipy.optimize"}),
+        (LOCALIZATION, DATA | SOLVERS | {"scipy.optimize", "optimistix"}),
         (SENSING, DATA | SOLVERS | {"optimistix"}),
         (LIST, DATA | SOLVERS | {"jax", "scipy"}),
     ],
