@@ -338,8 +338,8 @@ def length_unit(values: np.ndarray) -> tuple[str, float]:
         values: At least one. [m]
     """
     high = float(np.quantile(values, 0.98))
-    units = {"m": 1.0, "cm": 1e2, "mm": 1e3, "um": 1e6}
-    unit = next((unit for unit, factor in units.items() if factor * high >= 0.8), "um")
+    units = {"m": 1.0, "cm": 1e2, "mm": 1e3, "µm": 1e6}
+    unit = next((unit for unit, factor in units.items() if factor * high >= 0.8), "µm")
     return unit, units[unit]
 
 
