@@ -1,6 +1,6 @@
-"""The command line's hands: files written all or none, tables and progress on a terminal.
+"""Terminal helpers: atomic output folders, tables, progress.
 
-Whatever is slow to import is imported by the function that needs it.
+Slow imports are made by the functions that need them.
 """
 
 import itertools
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class UserError(ValueError):
-    """What was asked cannot be done; the message tells a person what to do instead."""
+    """A request that cannot be carried out; the message says what to do instead."""
 
 
 # Writing -----------------------------------------------------------------------------------------
@@ -28,13 +28,15 @@ class UserError(ValueError):
 
 @contextmanager
 def staged(folder: Path) -> Iterator[Path]:
-    """A temporary folder; what is in it moves into ``folder`` at the end, unless anything fails.
+    """A temporary folder whose files are moved into ``folder`` if the body succeeds.
+
+    Missing folders are created. If the body fails or is interrupted, nothing is left behind.
 
     Args:
-        folder: Where to write in the end.
+        folder: Output folder.
 
     Raises:
-        UserError: Nothing can be written there; told before the body runs.
+        UserError: The folder cannot be written; raised before the body runs if possible.
     """
     new_homes: list[Path] = []
     stage: Path | None = None
@@ -87,10 +89,10 @@ def _move(stage: Path, folder: Path, there: bool) -> None:
 
 
 def show(table: "heliostat.telling.Table") -> None:
-    """Print a table that has lines.
+    """Print a table, or nothing if it has no lines.
 
     Args:
-        table: What to print.
+        table: The table.
     """
     if table.lines:
         title = f"{table.title}, {table.aside}" if table.aside else table.title
@@ -98,12 +100,12 @@ def show(table: "heliostat.telling.Table") -> None:
 
 
 def print_table(title: str, heads: list[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table, with colours if a terminal shows it.
+    """Print a table, in colour on a terminal.
 
     Args:
-        title: Above it.
-        heads: Of the columns; none for a plain list.
-        rows: Their cells.
+        title: Title above the table.
+        heads: Column headings; none for a plain list.
+        rows: Cells of each row.
     """
     from rich import box
     from rich.console import Console
@@ -156,10 +158,10 @@ COMPILING = 1.0
 
 @contextmanager
 def progress(delay: float = 0.0) -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for each name that is told as (name, done, total), on a terminal.
+    """A function (name, done, total) that shows a progress bar for each name on a terminal.
 
     Args:
-        delay: Show it only once the body takes longer. [s]
+        delay: Time before the bars appear. [s]
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -190,7 +192,7 @@ def first_sentence(text: str) -> str:
     """The first sentence of the comment at the top of a scenario.
 
     Args:
-        text: Of the scenario.
+        text: Text of the scenario.
     """
     lines = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
     comment = " ".join(line.lstrip("# ") for line in lines)

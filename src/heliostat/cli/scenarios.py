@@ -1,4 +1,4 @@
-"""Commands on one scenario: run and map."""
+"""The commands ``run`` and ``map``."""
 
 import json
 import warnings
@@ -41,16 +41,14 @@ if TYPE_CHECKING:
 def run(
     scenario: ScenarioArgument,
     settings: SetOption = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder to write; default results/ and the scenario's name.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Output folder; default results/NAME.")] = None,
     antennas: AntennasOption = None,
     weight: WeightOption = None,
     balance: BalanceOption = None,
     method: Annotated[
         Literal["direct", "sdr"] | None,
         typer.Option(
-            help="How to design: direct, or sdr, the paper's slow algorithm; default direct.",
+            help="Design method: direct, or sdr, the paper's slow algorithm; default direct.",
             rich_help_panel=SENSING,
         ),
     ] = None,
@@ -99,7 +97,7 @@ def run(
 
 
 class _Told(NamedTuple):
-    """What a run found out, for people and for programs."""
+    """Results of a run as tables, notes and a JSON document."""
 
     tables: "list[heliostat.telling.Table]"
     notes: list[str]
@@ -133,7 +131,7 @@ def _run_sensing(
 ) -> _Told:
     from heliostat import sensing_report
 
-    with warnings.catch_warnings():  # CVXPY's doubts; a design is checked before it is returned
+    with warnings.catch_warnings():  # of CVXPY; every design is checked before it is returned
         warnings.filterwarnings("ignore", message="Solution may be inaccurate")
         found = sensing_report.evaluate(scenario, method=method, overrides=overrides)
     sensing_report.write(found, stage, pdf=pdf)
@@ -147,8 +145,8 @@ def map_command(
     quantity: Annotated[
         Literal["peb", "reb", "rate", "position", "direction"] | None,
         typer.Option(
-            help="What the map shows: peb, reb or rate for localization, default peb; position or "
-            "direction for sensing, default position."
+            help="Quantity of the map: peb, reb or rate for localization, default peb; position or "
+            "direction bound for sensing, default position."
         ),
     ] = None,
     out: Annotated[
@@ -162,24 +160,24 @@ def map_command(
         typer.Option(
             min=1,
             max=10**7,
-            help="About how many places; default 40000 for localization, 10000 for one sensing "
-            "design, 60 for a design at each place.",
+            help="Approximate number of points; default 40000 for localization, 10000 for one "
+            "sensing design, 60 for a design at each point.",
         ),
     ] = None,
     antennas: AntennasOption = None,
     focus: Annotated[
         Literal["fixed", "user"] | None,
         typer.Option(
-            help="Keep the surface as it is set, or steer it at the user in each place; default "
-            "fixed if the scenario gives a focus or phases, else user.",
+            help="Surface configuration: fixed, or steered at the user at each point; default "
+            "fixed if the scenario gives a focus or phases, otherwise user.",
             rich_help_panel=LOCALIZATION,
         ),
     ] = None,
     design: Annotated[
         Literal["fixed", "each"] | None,
         typer.Option(
-            help="Keep the design made for the scenario's target, or make a quick one (2 starts "
-            "instead of 8) for each place; default fixed.",
+            help="Design for the scenario's target only, or a quick design (2 starts instead of 8) "
+            "for each point; default fixed.",
             rich_help_panel=SENSING,
         ),
     ] = None,
@@ -187,7 +185,7 @@ def map_command(
 ) -> None:
     """Compute a bound or the rate over an area, as a picture and as data.
 
-    Sensing scenarios: of a target at each place, at the height of the scenario's.
+    Sensing scenarios: the bounds of a target at each point, at the height of the scenario's target.
 
     Example: heliostat map street-canyon --quantity peb --area -20,20,-10,20 --out map.png
     """
@@ -198,7 +196,7 @@ def map_command(
     rectangle = rectangle_of(area)
     if out.suffix.lower() not in (".png", ".pdf", ".svg"):
         raise UserError(f"--out {out}: the name has to end in .png, .pdf or .svg.")
-    with suppress(OSError):  # what cannot be looked at is refused below
+    with suppress(OSError):  # a path that cannot be examined is refused below
         if out.is_dir():
             raise UserError(f"--out {out}: is a folder; give the name of a picture in it.")
     if loaded.system == "sensing":
@@ -241,7 +239,7 @@ def _map_localization(
     points: int,
     antennas: int | None,
 ) -> "heliostat.telling.Table":
-    """Compute a map and write picture and data; its quantiles."""
+    """Compute a map, write picture and data, and return its quantiles."""
     with progress(delay=2.0) as tell:
         from heliostat import plots, report, telling
 
@@ -277,7 +275,7 @@ def _map_sensing(
     area: "heliostat.maps.Area | None",
     points: int | None,
 ) -> "heliostat.telling.Table":
-    """Compute a map and write picture and data; its quantiles."""
+    """Compute a map, write picture and data, and return its quantiles."""
     with waiting("Designing for the scenario's target"):
         from heliostat import plots, sensing_plots, sensing_report, telling
 

@@ -1,4 +1,4 @@
-"""Commands that write or list texts: new, schema, list, cite."""
+"""The commands ``new``, ``schema``, ``list`` and ``cite``."""
 
 import json
 from pathlib import Path
@@ -14,12 +14,12 @@ from heliostat.console import (
 
 
 def new(
-    file: Annotated[Path, typer.Argument(help="Where to write it, e.g. hall.yaml.")],
+    file: Annotated[Path, typer.Argument(help="File to write, e.g. hall.yaml.")],
     system: Annotated[
-        Literal["localization", "sensing"], typer.Option(help="What the scenario describes.")
+        Literal["localization", "sensing"], typer.Option(help="System that the scenario describes.")
     ] = "localization",
 ) -> None:
-    """Write a scenario to start from, every key with its meaning, unit and default.
+    """Write a scenario template: every key with its meaning, unit and default.
 
     Example: heliostat new hall.yaml
     """
@@ -39,7 +39,7 @@ def new(
 
 
 def schema() -> None:
-    """Print the JSON Schema of scenario files, for editors that complete and check.
+    """Print the JSON Schema of scenario files, for completion and checks in editors.
 
     Example: heliostat schema > scenario.schema.json
     """
@@ -64,7 +64,7 @@ def list_command() -> None:
 
 
 def cite() -> None:
-    """Print BibTeX of heliostat and of the papers whose systems it has.
+    """Print BibTeX entries of heliostat and of the two papers.
 
     Example: heliostat cite >> references.bib
     """

@@ -1,4 +1,4 @@
-"""How far a long study is: a bar on a terminal, plain lines elsewhere, events for programs."""
+"""Progress of a long study: a bar on a terminal, plain lines elsewhere, events for programs."""
 
 import json
 import math
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 Watch: TypeAlias = "Callable[[Tally], None]"
 
 EVENT_SECONDS, LINE_SECONDS = 1.0, 10.0
-"""At least so long between two events, or two plain lines."""
+"""Least time between two events, and between two plain lines. [s]"""
 
 
 def duration(seconds: float) -> str:
-    """A time for people, e.g. 3 h 20 min.
+    """A duration as text, e.g. 3 h 20 min.
 
     Args:
-        seconds: [s]
+        seconds: Duration. [s]
     """
     if not math.isfinite(seconds):
         return "unknown"
@@ -41,10 +41,10 @@ def duration(seconds: float) -> str:
 
 
 def told(tally: "Tally") -> str:
-    """How far it is, in a line.
+    """Progress in one line.
 
     Args:
-        tally: So far.
+        tally: Progress so far.
     """
     pace = f", {tally.rate:.3g} trials/s" if tally.rate else ""
     left = f", {duration(tally.seconds_left)} left" if tally.rate and tally.missing else ""
@@ -90,11 +90,11 @@ def event(kind: str, tally: "Tally", **more: Any) -> None:
 
 @contextmanager
 def watching(name: str, as_json: bool) -> Iterator[Watch]:
-    """Something to tell the tally to, that shows it as fits where it goes.
+    """A function that shows the progress it is given, in the form that suits the output.
 
     Args:
-        name: Of the study.
-        as_json: Print events.
+        name: Name of the study.
+        as_json: Print events as JSON.
     """
     from rich.console import Console
 
@@ -118,7 +118,7 @@ def watching(name: str, as_json: bool) -> Iterator[Watch]:
 
 
 def _every(seconds: float, tell: Watch) -> Watch:
-    """Tell no more often than that."""
+    """The same function, called at most once in this time. [s]"""
     last = -math.inf
 
     def watch(tally: "Tally") -> None:
