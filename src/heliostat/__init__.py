@@ -9,6 +9,8 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from heliostat.compilation import keep_compiled_programs
+
 # Information matrices span many decades: single precision is never enough. The variable serves a
 # JAX that is not imported yet, the call one that is.
 os.environ["JAX_ENABLE_X64"] = "1"
@@ -18,6 +20,8 @@ if "jax" in sys.modules:
 # them all with tasks that wait for tasks that find no thread, for ever.
 if (os.cpu_count() or 1) < 16:
     os.environ.setdefault("NPROC", "16")
+
+keep_compiled_programs()
 
 __version__ = "0.1.0"
 

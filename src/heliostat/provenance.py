@@ -1,6 +1,9 @@
-"""What to cite: heliostat, and the papers whose systems it has."""
+"""Version, commit and citation: where a result comes from and how to cite it."""
 
-import heliostat
+import subprocess
+from pathlib import Path
+
+from heliostat._version import __version__
 
 _BIBTEX = """\
 @software{heliostat,
@@ -33,4 +36,22 @@ _BIBTEX = """\
 
 def citation() -> str:
     """BibTeX of heliostat, in this version, and of the papers."""
-    return _BIBTEX.replace("VERSION", heliostat.__version__)
+    return _BIBTEX.replace("VERSION", __version__)
+
+
+def commit() -> str:
+    """The commit of the checkout heliostat runs from; ``none`` where it is installed otherwise."""
+
+    def git(*words: str) -> str:
+        here = Path(__file__)
+        done = subprocess.run(
+            ["git", *words], cwd=here.parent, capture_output=True, text=True, timeout=5, check=True
+        )
+        return done.stdout.strip()
+
+    try:
+        # A checkout that happens to hold an installed heliostat does not track this file.
+        tracked = git("ls-files", Path(__file__).name)
+        return git("describe", "--always", "--dirty", "--abbrev=12") if tracked else "none"
+    except (OSError, subprocess.SubprocessError):
+        return "none"

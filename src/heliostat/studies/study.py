@@ -11,7 +11,6 @@ import functools
 import itertools
 import json
 import math
-import subprocess
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -24,11 +23,12 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, PRNGKeyArray
 from matplotlib.figure import Figure
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 import heliostat
 from heliostat.batch.workers import Engine, Lost, here
 from heliostat.plots.localization import save_figure
+from heliostat.provenance import commit
 
 
 @dataclass(frozen=True)
@@ -314,24 +314,6 @@ class Study:
         return xr.Dataset(variables, coordinates, attributes)
 
 
-def commit() -> str:
-    """The commit of the checkout heliostat runs from; ``none`` where it is installed otherwise."""
-
-    def git(*words: str) -> str:
-        here = Path(__file__)
-        done = subprocess.run(
-            ["git", *words], cwd=here.parent, capture_output=True, text=True, timeout=5, check=True
-        )
-        return done.stdout.strip()
-
-    try:
-        # A checkout that happens to hold an installed heliostat does not track this file.
-        tracked = git("ls-files", Path(__file__).name)
-        return git("describe", "--always", "--dirty", "--abbrev=12") if tracked else "none"
-    except (OSError, subprocess.SubprocessError):
-        return "none"
-
-
 def log10(samples: xr.DataArray) -> xr.DataArray:
     """Decadic logarithm that stays labelled."""
     result: xr.DataArray = xr.apply_ufunc(np.log10, samples)
@@ -359,7 +341,7 @@ def mean_and_band(samples: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
     finite = samples.where(np.isfinite(samples))
     count = finite.count("trial")
     spread = finite.std("trial", ddof=1) if samples.sizes["trial"] > 1 else 0 * finite.mean("trial")
-    quantile = xr.apply_ufunc(lambda n: student.ppf(0.975, np.maximum(n - 1, 1)), count)
+    quantile = xr.apply_ufunc(lambda n: stdtrit(np.maximum(n - 1, 1), 0.975), count)
     return finite.mean("trial"), quantile * spread / np.sqrt(count)
 
 
@@ -381,7 +363,7 @@ def paired_change(changed: xr.DataArray, base: xr.DataArray) -> tuple[float, flo
     count = len(per_trial)
     if count < 2:  # one trial says nothing of the spread, none says nothing at all
         return float(np.sum(per_trial)), math.inf
-    half = student.ppf(0.975, count - 1) * np.std(per_trial, ddof=1) / math.sqrt(count)
+    half = stdtrit(count - 1, 0.975) * np.std(per_trial, ddof=1) / math.sqrt(count)
     return float(np.mean(per_trial)), float(half)
 
 

@@ -21,6 +21,7 @@ from heliostat.protocol.search_region import Region, Scans, Setting, places_in
 from heliostat.protocol.target_search import find
 from heliostat.scenario import SensingScenario, load, of_system
 from heliostat.scenario.sensing.build import moved_target
+from heliostat.studies import TITLES
 from heliostat.studies.figures import COLOURS, LINES, legend_below, median_curve
 from heliostat.studies.study import Quantity, Study, Verdict
 from heliostat.surface.active import reflected_power
@@ -264,7 +265,7 @@ def draw(dataset: xr.Dataset) -> Figure:
 
 STUDY = Study(
     name="estimators/dwells",
-    title="A target looked for, dwell after dwell, against designs for its true place",
+    title=TITLES["estimators"]["dwells"],
     sample=sample,
     point=point,
     axes={"cross_section_db": LEVELS, "scan": SCANS},
