@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from heliostat._version import __version__ as __version__
+from heliostat.compilation import keep_compiled_programs
 
 # Information matrices span many decades: single precision is never enough. The variable serves a
 # JAX that is not imported yet, the call one that is.
@@ -20,6 +21,8 @@ if "jax" in sys.modules:
 # them all with tasks that wait for tasks that find no thread, for ever.
 if (os.cpu_count() or 1) < 16:
     os.environ.setdefault("NPROC", "16")
+
+keep_compiled_programs()
 
 if TYPE_CHECKING:
     from heliostat.api.estimation import (

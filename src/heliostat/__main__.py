@@ -1,28 +1,41 @@
-"""Where the command ``heliostat`` starts: set the stage, run it, tell in words what went wrong."""
+"""Entry point of the command ``heliostat``."""
 
-import logging
-import os
-import signal
 import sys
-import warnings
-from pathlib import Path
-from types import FrameType
+
+from heliostat import interruption
+
+CLOSED_PIPE = 128 + 13
+"""Exit code of a Unix tool whose reader has gone (SIGPIPE)."""
 
 
 def main() -> int:
-    """Entry point of the command: `answer` to what was typed, after setting the stage."""
-    _keep_compiled_programs()
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # its own cache is no user's worry
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
-    return answer(sys.argv[1:])
+    """Run the command that was typed and return its exit code."""
+    interruption.install()  # before anything that takes long to import
+
+    import logging
+    import warnings
+
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # the state of its own cache
+    warnings.filterwarnings("ignore", message="Error (reading|writing) persistent compilation")
+    code = answer(sys.argv[1:])
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        code = _unwritable(error)
+    interruption.uninstall()
+    return code
 
 
 def answer(arguments: list[str]) -> int:
-    """Run one command and return its exit code: 0, or 2 if what was asked cannot be done.
+    """Run one command.
 
     Args:
         arguments: What was typed after the command's name.
+
+    Returns:
+        The exit code: 0, 1 if results are missing or cannot be printed, 2 if the request cannot be
+        carried out, `CLOSED_PIPE` if nobody reads the output.
     """
     from heliostat.cli import app
     from heliostat.cli.console import UserError
@@ -30,7 +43,13 @@ def answer(arguments: list[str]) -> int:
     try:
         app(arguments, prog_name="heliostat")
     except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # Typer and Rich turn it into code 1
+            return _unwritable(end.__context__)
         return end.code if isinstance(end.code, int) else bool(end.code)
+    except OSError as error:
+        if error.filename is not None:  # not standard output
+            raise
+        return _unwritable(error)
     except ValueError as error:
         from heliostat.scenario import ScenarioError
 
@@ -41,28 +60,16 @@ def answer(arguments: list[str]) -> int:
     return 0
 
 
-def _stop(number: int, _frame: FrameType | None) -> None:
-    """End in good order, so that what is half-written gets removed on the way out."""
-    print("Stopped.", file=sys.stderr)
-    raise SystemExit(128 + number)
+def _unwritable(error: OSError) -> int:
+    """Exit code when standard output cannot be written; says why unless its reader has gone."""
+    import os
 
-
-def _keep_compiled_programs() -> None:
-    """Let JAX keep what it compiles, for the next start; where it cannot, it works without."""
-    folder = _cache_folder() / "heliostat"
-    if folder.is_absolute():
-        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-    warnings.filterwarnings("ignore", message="Error (reading|writing) persistent compilation")
-
-
-def _cache_folder() -> Path:
-    """Where this system keeps a user's caches; not absolute if the user has no home."""
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", "~")).expanduser()
-    if sys.platform == "darwin":
-        return Path(os.path.expanduser("~/Library/Caches"))
-    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+    # What is left in the buffer goes nowhere: writing it would fail again when Python ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    if isinstance(error, BrokenPipeError):
+        return CLOSED_PIPE
+    interruption.write_line(2, f"Standard output cannot be written: {error.strerror}.")
+    return 1
 
 
 if __name__ == "__main__":

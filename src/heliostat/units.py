@@ -150,6 +150,7 @@ DIMENSIONS: Mapping[str, Dimension] = MappingProxyType(
 """All dimensions by name. A ratio in linear scale is written with the word: 0.001 linear."""
 
 _QUANTITY = re.compile(rf"({NUMBER})\s*(\S*)")
+_MICRO = "\N{MICRO SIGN}"
 _NOT_FINITE = re.compile(r"[+-]?\.?(?:nan|inf|infinity)\b.*", re.IGNORECASE | re.DOTALL)
 _SPELLINGS = str.maketrans({"\N{MICRO SIGN}": "u", "\N{GREEK SMALL LETTER MU}": "u", "²": "2"})
 _SPELLINGS[ord("\N{MINUS SIGN}")] = "-"
@@ -249,7 +250,7 @@ def format_quantity(value: float, dimension: str, digits: int = 3) -> str:
         rounded = round(number, digits - 2) if unit.decibel else float(f"{number:.{digits}g}")
         if text and abs(rounded) < 1:
             break
-        text = f"{rounded:.15g} {name}"
+        text = f"{rounded:.15g} {name.replace('u', _MICRO)}"  # no other unit has a u
     return text
 
 
@@ -260,7 +261,7 @@ def write_quantity(value: float, dimension: str) -> str:
         value: In SI units, finite.
         dimension: A name of `DIMENSIONS`.
     """
-    text = format_quantity(value, dimension, digits=12)
+    text = format_quantity(value, dimension, digits=12).replace(_MICRO, "u")
     if parse_quantity(text, dimension) == value:
         return text
     return f"{float(value)!r} {_find(dimension).si}"

@@ -1,13 +1,21 @@
 """Truths: the physics called directly, the paper's numbers by hand, what bad requests are told."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
 import heliostat as hs
+from heliostat.api import localization as localization_api
 from heliostat.api.localization import NotIdentifiableError
-from heliostat.bounds.pose import error_bounds, pose_information_by_definition
+from heliostat.bounds.pose import (
+    error_bounds,
+    pose_information,
+    pose_information_by_definition,
+)
+from heliostat.protocol.period import next_share
+from heliostat.rates.effective import codebook_snr, eadr
 
 TABLE = hs.load("localization-table-1")
 BLIND = {"model.gain": "unknown", "surface.sweep": [[0, 0]]}
@@ -230,3 +238,44 @@ def test_errors_of_a_scenario_act_by_where_they_steer_the_surface(bits):
     np.testing.assert_allclose(effect.peb_90, max(peb), rtol=1e-9)
     np.testing.assert_allclose(effect.eadr_mean, np.mean(rate), rtol=1e-9)
     assert hs.under_errors(TABLE, 8) is None
+
+
+SIZES = [(1, 5, 7, 4), (40, 64, 8, 16)]
+"""Rows, columns, antennas of the base station, of the user."""
+
+
+def sized(rows, columns, antennas, user_antennas):
+    sizes = {"surface.rows": rows, "surface.columns": columns}
+    ends = {"base_station.antennas": antennas, "user.antennas": user_antennas}
+    return hs.load("localization-table-1", sizes | ends | {"frame.period": "20 ms"})
+
+
+def test_other_sizes_give_what_their_own_programs_give_without_compiling_anew():
+    def results(scenario):
+        best = hs.allocate_time(scenario)
+        return [hs.pose_bounds(scenario), hs.effective_rate(scenario), best]
+
+    @jax.jit
+    def plain(scene, antennas):
+        share = next_share(scene, jnp.asarray(1e-10))
+        bounds = error_bounds(pose_information(scene, antennas))
+        return *bounds, eadr(scene, antennas), codebook_snr(scene, antennas), share.ratio
+
+    results(sized(2, 2, 6, 3))
+    programs = (
+        localization_api._bounds,
+        localization_api._rates,
+        localization_api._choices,
+        localization_api._compiled_share,
+    )
+    compiled = [program._cache_size() for program in programs]
+    for sizes in SIZES:
+        bounds, rate, best = results(sized(*sizes))
+        # Truth: the same functions, compiled with the sizes as plain numbers.
+        peb, reb, of_rate, snr, ratio = plain(sized(*sizes).build(), jnp.asarray(float(sizes[2])))
+        np.testing.assert_allclose([bounds.peb, bounds.reb], [peb, reb], rtol=1e-12)
+        np.testing.assert_allclose([rate.eadr, rate.snr], [of_rate, snr], rtol=1e-12)
+        np.testing.assert_allclose(best.ratio, ratio, rtol=1e-12)
+        assert len(best.trade_off.peb) == sizes[2]
+        np.testing.assert_allclose(best.trade_off.peb[-1], peb, rtol=1e-12)
+    assert [program._cache_size() for program in programs] == compiled

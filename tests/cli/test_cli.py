@@ -37,11 +37,7 @@ link: {noise: -90 dBm}
 frame: {pilot: 10 us, optimization: 1 ms, period: 2 ms}
 """
 WRITTEN = {
-    *(
-        f"{name}.{suffix}"
-        for name in ("scene", "peb-map", "trade-off")
-        for suffix in ("png", "pdf")
-    ),
+    *(f"{name}.png" for name in ("scene", "peb-map", "trade-off")),
     "results.nc",
     "report.html",
 }
@@ -108,7 +104,7 @@ def test_run_prints_units_and_strained_assumptions_and_replaces_old_results(hall
     (hall / "out").mkdir()
     (hall / "out" / "notes.txt").write_text("mine")
     (hall / "out" / "report.html").write_text("old")
-    options = ["--balance", "0.5", "--set", "surface.spacing=[9,9]", "--out", "out"]
+    options = ["--pdf", "--balance", "0.5", "--set", "surface.spacing=[9,9]", "--out", "out"]
     assert answer(["run", "hall.yaml", *options]) == 0
     printed = capsys.readouterr().out
     rows = {line.split("  ")[1].strip(): line for line in printed.splitlines() if "   " in line}
@@ -118,7 +114,8 @@ def test_run_prints_units_and_strained_assumptions_and_replaces_old_results(hall
     assert rows["SNR, DFT beams"].rstrip().endswith("dB")
     assert "Best allocation, balance 0.5" in printed
     assert "Note: Far field: " in printed
-    assert {path.name for path in (hall / "out").iterdir()} == WRITTEN | {"notes.txt"}
+    pdfs = {f"{name}.pdf" for name in ("scene", "peb-map", "trade-off")}
+    assert {path.name for path in (hall / "out").iterdir()} == WRITTEN | pdfs | {"notes.txt"}
     assert (hall / "out" / "notes.txt").read_text() == "mine"
     assert "Far field" in (hall / "out" / "report.html").read_text()
 
@@ -194,7 +191,7 @@ def test_track_writes_all_and_its_json_equals_the_api(hall, capsys):
     told = json.loads(capsys.readouterr().out)
     folder = hall / "results" / "hall-track"
     assert told["folder"] == str(folder.relative_to(hall))
-    pictures = {f"{name}.{suffix}" for name in ("path", "periods") for suffix in ("png", "pdf")}
+    pictures = {"path.png", "periods.png"}
     assert {path.name for path in folder.iterdir()} == {"track.nc", "track.csv", *pictures}
     overrides = {"link.noise": "-120 dBm", "user.antennas": 4, "link.seed": 4}
     scenario = load("hall.yaml", overrides)
@@ -237,7 +234,7 @@ def test_track_looks_for_a_target_and_its_json_equals_the_api(hall, capsys, monk
     assert answer(["track", "yard.yaml", "--json", *options]) == 0
     told = json.loads(capsys.readouterr().out)
     folder = hall / "results" / "yard-track"
-    pictures = {f"{name}.{suffix}" for name in ("search", "dwells") for suffix in ("png", "pdf")}
+    pictures = {"search.png", "dwells.png"}
     assert {path.name for path in folder.iterdir()} == {"dwells.nc", "dwells.csv", *pictures}
     scenario = load("yard.yaml", {"base_station.noise": "-110 dBm"})
     box = [[0, 10], [10, 20], [-1, 3]]
@@ -272,11 +269,7 @@ def test_track_looks_for_a_target_and_its_json_equals_the_api(hall, capsys, monk
 # sensing
 
 SENSED = {
-    *(
-        f"{name}.{suffix}"
-        for name in ("scene", "beampattern", "crb", "convergence")
-        for suffix in ("png", "pdf")
-    ),
+    *(f"{name}.png" for name in ("scene", "beampattern", "crb", "convergence")),
     *("results.nc", "design.npz", "design.mat", "report.html"),
 }
 
@@ -489,6 +482,8 @@ def test_new_writes_a_scenario_that_runs(hall, capsys):
     assert answer(["new", "mine.yaml"]) == 0
     assert (hall / "mine.yaml").read_text() == template_text()
     assert load("mine.yaml").system == "localization"
+    assert answer(["new", "deep/er/hall.yaml"]) == 0  # missing folders are created
+    assert load("deep/er/hall.yaml").system == "localization"
     assert answer(["new", "--system", "sensing", "echo.yaml"]) == 0
     assert (hall / "echo.yaml").read_text() == template_text("sensing")
     assert load("echo.yaml").system == "sensing"

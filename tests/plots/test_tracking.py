@@ -98,7 +98,7 @@ def test_lost_periods_are_marked_and_their_estimates_not_shown():
 def test_periods_show_errors_and_bounds_in_fitting_units():
     track = track_of()
     position, heading, rate, antennas = periods_figure(track, "t").axes
-    assert position.get_ylabel() == "position error [um]"
+    assert position.get_ylabel() == "position error [µm]"
     np.testing.assert_allclose(drawn(position, "bound")[:, 1], 1e6 * track.peb)
     np.testing.assert_allclose(drawn(position, "of the")[:, 1], 200.0)
     assert position.get_yscale() == "log"

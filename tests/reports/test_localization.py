@@ -198,7 +198,7 @@ def test_the_texts_of_rows_say_what_their_values_are(deployment):
         deployment
     ):
         number, unit = re.match(r"(\S+) ?(\S*)", row.text).groups()
-        scale = {"um": 1e-6, "mm": 1e-3, "cm": 1e-2, "Mbit/s": 1e6, "deg": np.pi / 180}
+        scale = {"µm": 1e-6, "mm": 1e-3, "cm": 1e-2, "Mbit/s": 1e6, "deg": np.pi / 180}
         assert float(number) * scale.get(unit, 1) == pytest.approx(row.value, rel=1e-2), row
 
 

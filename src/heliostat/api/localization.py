@@ -30,7 +30,7 @@ from heliostat.rates.effective import (
 )
 from heliostat.scenario import AnyScenario, LocalizationScenario, of_system
 from heliostat.scenario.random_keys import purpose_key
-from heliostat.scene.localization import LocalizationScene
+from heliostat.scene.localization import LocalizationScene, with_traced_sizes
 from heliostat.surface.passive import Phased, Steered, quantised, steered_phases
 
 
@@ -198,6 +198,11 @@ def _information(
     return of(scene, antennas)
 
 
+def _for_any_size(scenario: LocalizationScenario, scene: LocalizationScene) -> LocalizationScene:
+    """A scene for which nothing is compiled anew when only its sizes change, where that can be."""
+    return scene if scenario.model.as_printed else with_traced_sizes(scene)
+
+
 @partial(jax.jit, static_argnums=0)
 def _bounds(
     as_printed: bool, scene: LocalizationScene, antennas: Float[Array, ""]
@@ -295,7 +300,7 @@ def pose_bounds(
     scenario = of_system(scenario, LocalizationScenario, "pose_bounds")
     antennas = chosen_antennas(scenario, active_antennas)
     peb, reb, information, rank, lost, directions = _bounds(
-        scenario.model.as_printed, build(scenario, key), antennas
+        scenario.model.as_printed, _for_any_size(scenario, build(scenario, key)), antennas
     )
     return PoseBounds(
         peb=float(peb),
@@ -325,7 +330,8 @@ def effective_rate(
     """
     scenario = of_system(scenario, LocalizationScenario, "effective_rate")
     antennas = chosen_antennas(scenario, active_antennas)
-    return EffectiveRate(*(float(x) for x in _rates(build(scenario, key), antennas)))
+    scene = _for_any_size(scenario, build(scenario, key))
+    return EffectiveRate(*(float(x) for x in _rates(scene, antennas)))
 
 
 def allocate_time(
@@ -358,7 +364,7 @@ def allocate_time(
         weight = 1e-10
     if not (np.isfinite(weight) and weight >= 0):
         raise ValueError(f"weight is {weight}; it must be a finite number, 0 or more.")
-    scene = build(scenario, key)
+    scene = _for_any_size(scenario, build(scenario, key))
     trade_off = trade_off_of(scenario, key=key)
     bound, name = (
         (trade_off.peb + trade_off.reb, "PEB + REB") if balance is None else (trade_off.peb, "PEB")
@@ -505,11 +511,12 @@ def trade_off_of(scenario: AnyScenario, *, key: PRNGKeyArray | None = None) -> T
         TypeError: The scenario is not one of localization.
     """
     scenario = of_system(scenario, LocalizationScenario, "trade_off_of")
-    antennas = np.arange(1, most_active_antennas(scenario) + 1)
+    count = most_active_antennas(scenario)
+    # Filled up to a power of two: compiled for few sizes.
+    antennas = np.arange(1, (1 << (count - 1).bit_length()) + 1)
+    scene = _for_any_size(scenario, build(scenario, key))
     ratio, peb, reb, rate = (
-        np.asarray(x)
-        for x in _choices(
-            scenario.model.as_printed, build(scenario, key), jnp.asarray(antennas, dtype=float)
-        )
+        np.asarray(x)[:count]
+        for x in _choices(scenario.model.as_printed, scene, jnp.asarray(antennas, dtype=float))
     )
-    return TradeOff(antennas, ratio, peb, reb, rate, dominated(peb, rate))
+    return TradeOff(antennas[:count], ratio, peb, reb, rate, dominated(peb, rate))

@@ -16,7 +16,12 @@ import dask
 from distributed import Client, Future, KilledWorker, LocalCluster, Security, as_completed
 
 from heliostat._version import __version__
-from heliostat.batch.workers import ATTEMPTS, SINGLE_THREAD, usable_cores
+from heliostat.batch.workers import (
+    ATTEMPTS,
+    SINGLE_THREAD,
+    usable_cores,
+    without_interrupts,
+)
 from heliostat.studies.engine import EngineError, Lost
 
 AHEAD = 3
@@ -55,18 +60,17 @@ def own_cluster(workers: int | None = None) -> Iterator["DaskEngine"]:
         workers: How many; default one a core.
     """
     _silence()
-    with (
-        dask.config.set(_SETTINGS),
-        LocalCluster(
-            n_workers=workers or usable_cores(),
-            threads_per_worker=1,
-            dashboard_address=None,
-            silence_logs=logging.CRITICAL,
-            preload=[_LEAVE_INTERRUPTS],
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        yield DaskEngine(client)
+    with dask.config.set(_SETTINGS):
+        with without_interrupts():
+            local = LocalCluster(
+                n_workers=workers or usable_cores(),
+                threads_per_worker=1,
+                dashboard_address=None,
+                silence_logs=logging.CRITICAL,
+                preload=[_LEAVE_INTERRUPTS],
+            )
+        with local as cluster, Client(cluster) as client:
+            yield DaskEngine(client)
 
 
 @contextmanager

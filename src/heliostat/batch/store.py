@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from heliostat._version import __version__
+from heliostat.interruption import on_interruption
 from heliostat.provenance import commit
 from heliostat.studies.study import FINE, Block, Outcome, Remark, Study
 
@@ -325,20 +326,25 @@ def _make(folder: Path, study: Study, asked: Mapping[str, str], trials: int, chu
         "runs": [],
     }
     stage = folder / f".{ARRAY}-{os.urandom(4).hex()}"
-    try:
-        zarr.create_array(
-            stage,
-            shape=shape,
-            chunks=chunks,
-            dtype="float64",
-            fill_value=np.nan,
-            compressors=[ZstdCodec(), Crc32cCodec()],
-            dimension_names=[*study.axes, "trial", "column"],
-            attributes=facts,
-        )
-        stage.rename(folder / ARRAY)
-    finally:
+
+    def remove() -> None:
         shutil.rmtree(stage, ignore_errors=True)
+
+    try:
+        with on_interruption(remove):
+            zarr.create_array(
+                stage,
+                shape=shape,
+                chunks=chunks,
+                dtype="float64",
+                fill_value=np.nan,
+                compressors=[ZstdCodec(), Crc32cCodec()],
+                dimension_names=[*study.axes, "trial", "column"],
+                attributes=facts,
+            )
+            stage.rename(folder / ARRAY)
+    finally:
+        remove()
 
 
 def _hash(asked: Mapping[str, str]) -> str:

@@ -18,9 +18,12 @@ import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from heliostat.compilation import FOLDER, LEAST_SECONDS
+from heliostat.interruption import on_interruption
 from heliostat.studies.engine import Engine, Lost
 
 ATTEMPTS = 3
@@ -33,9 +36,6 @@ SINGLE_THREAD = {
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
 }
 """For a process that has one core: numerical libraries look at these when they are imported."""
-
-_CACHE = "JAX_COMPILATION_CACHE_DIR"
-_CACHE_ALL = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
 
 
 def usable_cores() -> int:
@@ -56,7 +56,8 @@ def all_cores(workers: int | None = None) -> Iterator[Engine]:
         workers: How many; default one a core.
     """
     crew: list[_Worker] = []
-    with tempfile.TemporaryDirectory(prefix="heliostat-") as folder:
+    temporary = tempfile.TemporaryDirectory(prefix="heliostat-")
+    with temporary as folder, on_interruption(temporary.cleanup):
 
         def compute(
             function: Callable[[Any], Any], tasks: Sequence[Any]
@@ -77,7 +78,7 @@ class _Worker:
         context = multiprocessing.get_context("spawn")  # threads of XLA survive no fork
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs,), daemon=True)
-        with _environment_of_workers(cache):
+        with _environment_of_workers(cache), without_interrupts():
             self.process.start()
         theirs.close()  # or its end would not be seen when the process dies
         self.task: int | None = None
@@ -164,13 +165,30 @@ def _work(pipe: Connection) -> None:
 
 
 @contextmanager
+def without_interrupts() -> Iterator[None]:
+    """Let processes started in the body never see Ctrl-C, which is for the process that waits.
+
+    They inherit the mask, so that not even one that is still starting prints a traceback.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # starting it would lift the mask
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
 def _environment_of_workers(folder: str) -> Iterator[None]:
     """What processes started meanwhile inherit, as libraries look at it when they are imported."""
     before = dict(os.environ)
     flags = f"{before.get('XLA_FLAGS', '')} {SINGLE_THREAD['XLA_FLAGS']}".strip()
     os.environ.update(SINGLE_THREAD, XLA_FLAGS=flags)
-    if _CACHE not in before:
-        os.environ.update({_CACHE: folder, _CACHE_ALL: "0"})
+    if FOLDER not in before:
+        os.environ.update({FOLDER: folder, LEAST_SECONDS: "0"})
     try:
         yield
     finally:

@@ -113,7 +113,7 @@ def information_through(
 
     power = _inner(response, response)
     receive = 2 * jnp.pi * user.spacing
-    antennas = float(user.antennas)
+    antennas = jnp.asarray(user.antennas, dtype=float)
     derivative = [
         response_slope[:, 0] * departure_slope[0][i] + response_slope[:, 1] * departure_slope[1][i]
         for i in (0, 1)

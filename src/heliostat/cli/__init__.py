@@ -1,6 +1,6 @@
-"""The command line: parse, call one library function, show; no physics.
+"""The command line: each command parses its options, calls one library function and prints.
 
-Whatever is slow to import, JAX and Matplotlib above all, is imported by the command that needs it.
+Slow imports, JAX and Matplotlib above all, are made by the commands that need them.
 """
 
 import os
@@ -41,8 +41,8 @@ def _options(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Take the options that belong to no command."""
-    # A design takes thousands of small steps, in which OpenBLAS's threads would but wait for turns.
+    """Options that belong to no command."""
+    # A design takes thousands of small steps, too small for OpenBLAS to gain from threads.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 

@@ -1,6 +1,6 @@
-"""The command line's hands: files written all or none, tables and progress on a terminal.
+"""Terminal helpers: atomic output folders, tables, progress.
 
-Whatever is slow to import is imported by the function that needs it.
+Slow imports are made by the functions that need them.
 """
 
 import itertools
@@ -13,12 +13,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from heliostat.interruption import on_interruption, uninterrupted
+
 if TYPE_CHECKING:
     import heliostat.reports.tables
 
 
 class UserError(ValueError):
-    """What was asked cannot be done; the message tells a person what to do instead."""
+    """A request that cannot be carried out; the message says what to do instead."""
 
 
 # Writing -----------------------------------------------------------------------------------------
@@ -26,42 +28,44 @@ class UserError(ValueError):
 
 @contextmanager
 def staged(folder: Path) -> Iterator[Path]:
-    """A temporary folder; what is in it moves into ``folder`` at the end, unless anything fails.
+    """A temporary folder whose files are moved into ``folder`` if the body succeeds.
+
+    Missing folders are created. If the body fails or is interrupted, nothing is left behind.
 
     Args:
-        folder: Where to write in the end.
+        folder: Output folder.
 
     Raises:
-        UserError: Nothing can be written there; told before the body runs.
+        UserError: The folder cannot be written; raised before the body runs if possible.
     """
     new_homes: list[Path] = []
     stage: Path | None = None
+
+    def remove() -> None:
+        if stage is not None:
+            shutil.rmtree(stage, ignore_errors=True)
+        for place in new_homes:
+            with suppress(OSError):  # only empty folders can be removed
+                place.rmdir()
+
     try:
-        try:
-            there = folder.is_dir()
-            home = folder if there else folder.parent
-            new_homes = [place for place in (home, *home.parents) if not place.exists()]
-            for place in (folder, *folder.parents):
-                if place.exists() and not place.is_dir():
-                    raise NotADirectoryError(None, f"{place} is a file")
-            home.mkdir(parents=True, exist_ok=True)
-            stage = home / f".heliostat-{os.urandom(4).hex()}"
-            stage.mkdir()
-            yield stage
-            if there:
-                for file in stage.iterdir():  # all or none: look before the first is moved
-                    if (folder / file.name).is_dir():
-                        raise IsADirectoryError(None, f"{folder / file.name} is a folder")
-                for file in stage.iterdir():
-                    os.replace(file, folder / file.name)
-            else:
-                stage.rename(folder)
-        finally:
-            if stage is not None:
-                shutil.rmtree(stage, ignore_errors=True)
-            for place in new_homes:  # empty ones only
-                with suppress(OSError):
-                    place.rmdir()
+        with on_interruption(remove):
+            try:
+                there = folder.is_dir()
+                home = folder if there else folder.parent
+                new_homes = [place for place in (home, *home.parents) if not place.exists()]
+                for place in (folder, *folder.parents):
+                    if place.exists() and not place.is_dir():
+                        raise NotADirectoryError(None, f"{place} is a file")
+                stage = home / f".heliostat-{os.urandom(4).hex()}"
+                stage.mkdir(parents=True)
+                yield stage
+                with uninterrupted():
+                    _move(stage, folder, there)
+            finally:
+                remove()
+    except BrokenPipeError:  # standard output, not a file
+        raise
     except OSError as error:
         reason = error.strerror or error
         raise UserError(
@@ -69,14 +73,26 @@ def staged(folder: Path) -> Iterator[Path]:
         ) from None
 
 
+def _move(stage: Path, folder: Path, there: bool) -> None:
+    """Move what was written to where it belongs, all files or none."""
+    if not there:
+        stage.rename(folder)
+        return
+    for file in stage.iterdir():
+        if (folder / file.name).is_dir():
+            raise IsADirectoryError(None, f"{folder / file.name} is a folder")
+    for file in stage.iterdir():
+        os.replace(file, folder / file.name)
+
+
 # Showing -----------------------------------------------------------------------------------------
 
 
 def show(table: "heliostat.reports.tables.Table") -> None:
-    """Print a table that has lines.
+    """Print a table, or nothing if it has no lines.
 
     Args:
-        table: What to print.
+        table: The table.
     """
     if table.lines:
         title = f"{table.title}, {table.aside}" if table.aside else table.title
@@ -84,12 +100,12 @@ def show(table: "heliostat.reports.tables.Table") -> None:
 
 
 def print_table(title: str, heads: list[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table, with colours if a terminal shows it.
+    """Print a table, in colour on a terminal.
 
     Args:
-        title: Above it.
-        heads: Of the columns; none for a plain list.
-        rows: Their cells.
+        title: Title above the table.
+        heads: Column headings; none for a plain list.
+        rows: Cells of each row.
     """
     from rich import box
     from rich.console import Console
@@ -109,23 +125,43 @@ _STYLES = {"yes": "green", "no": "red"}
 
 @contextmanager
 def waiting(message: str) -> Iterator[None]:
-    """Something that moves on a terminal while the body runs.
+    """Show a spinner on a terminal while the body runs, and say so if JAX has to compile.
 
     Args:
-        message: Beside it.
+        message: Text beside the spinner.
     """
     from rich.console import Console
 
-    with Console(stderr=True).status(message):
+    console = Console(stderr=True)
+    if not console.is_terminal:
         yield
+        return
+    with console.status(message) as status:
+        compiled = 0.0
+
+        def count(event: str, duration_secs: float, **_: Any) -> None:
+            nonlocal compiled
+            if event == "/jax/core/compile/backend_compile_duration":
+                compiled += duration_secs  # next to nothing for a program that is in the cache
+                if compiled > COMPILING:
+                    status.update(f"{message} (compiling, once; later runs start at once)")
+
+        from jax import monitoring
+
+        monitoring.register_event_duration_secs_listener(count)
+        yield
+
+
+COMPILING = 1.0
+"""Compilation that takes longer than this is mentioned. [s]"""
 
 
 @contextmanager
 def progress(delay: float = 0.0) -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for each name that is told as (name, done, total), on a terminal.
+    """A function (name, done, total) that shows a progress bar for each name on a terminal.
 
     Args:
-        delay: Show it only once the body takes longer. [s]
+        delay: Time before the bars appear. [s]
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -156,7 +192,7 @@ def first_sentence(text: str) -> str:
     """The first sentence of the comment at the top of a scenario.
 
     Args:
-        text: Of the scenario.
+        text: Text of the scenario.
     """
     lines = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
     comment = " ".join(line.lstrip("# ") for line in lines)

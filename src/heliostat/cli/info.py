@@ -1,8 +1,8 @@
-"""Commands that write or list texts: new, schema, list, cite."""
+"""The commands ``new``, ``schema``, ``list`` and ``cite``."""
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,27 +12,25 @@ from heliostat.cli.console import (
     print_table,
 )
 
-if TYPE_CHECKING:
-    pass
-
 
 def new(
-    file: Annotated[Path, typer.Argument(help="Where to write it, e.g. hall.yaml.")],
+    file: Annotated[Path, typer.Argument(help="File to write, e.g. hall.yaml.")],
     system: Annotated[
-        Literal["localization", "sensing"], typer.Option(help="What the scenario describes.")
+        Literal["localization", "sensing"], typer.Option(help="System that the scenario describes.")
     ] = "localization",
 ) -> None:
-    """Write a scenario to start from, every key with its meaning, unit and default.
+    """Write a scenario template: every key with its meaning, unit and default.
 
     Example: heliostat new hall.yaml
     """
     from heliostat.scenario import template_text
 
     try:
+        if file.exists():
+            raise UserError(f"{file}: exists already; give another name.")
+        file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("x", encoding="utf-8") as opened:
             opened.write(template_text(system))
-    except FileExistsError:
-        raise UserError(f"{file}: exists already; give another name.") from None
     except OSError as error:
         raise UserError(
             f"{file}: cannot be written ({error.strerror}); give another name."
@@ -41,7 +39,7 @@ def new(
 
 
 def schema() -> None:
-    """Print the JSON Schema of scenario files, for editors that complete and check.
+    """Print the JSON Schema of scenario files, for completion and checks in editors.
 
     Example: heliostat schema > scenario.schema.json
     """
@@ -60,14 +58,13 @@ def list_command() -> None:
 
     scenarios = {name: first_sentence(scenario_text(name)) for name in scenario_names()}
     print_table("Scenarios, for heliostat run, map and track", [], scenarios.items())
-    for system, figures in studies.NAMES.items():
-        titles = [studies.find(f"{system}/{figure}").title for figure in figures]
+    for system, titles in studies.TITLES.items():
         title = f"Studies, for heliostat reproduce {system} and sweep {system}/NAME"
-        print_table(title, [], zip(figures, titles, strict=True))
+        print_table(title, [], titles.items())
 
 
 def cite() -> None:
-    """Print BibTeX of heliostat and of the papers whose systems it has.
+    """Print BibTeX entries of heliostat and of the two papers.
 
     Example: heliostat cite >> references.bib
     """

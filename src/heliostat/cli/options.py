@@ -1,4 +1,4 @@
-"""What several commands take, and how it is refused."""
+"""Options shared by several commands, and their checks."""
 
 import math
 from typing import TYPE_CHECKING, Annotated
@@ -23,11 +23,12 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. surface.rows=16; repeatable."),
 ]
+PdfOption = Annotated[bool, typer.Option("--pdf", help="Write the pictures as PDF too.")]
 AntennasOption = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Active base station antennas; default as many as the period holds.",
+        help="Active antennas of the base station; default as many as the period has time for.",
         rich_help_panel=LOCALIZATION,
     ),
 ]
@@ -37,27 +38,27 @@ WeightOption = Annotated[
     float | None,
     typer.Option(
         min=0,
-        help="Metres and radians that 1 bit/s is worth; default 1e-10.",
+        help="Weight of the rate against PEB + REB, in (m + rad) s/bit; default 1e-10.",
         rich_help_panel=LOCALIZATION,
     ),
 ]
 BalanceOption = Annotated[
     float | None,
     typer.Option(
-        help="Instead of a weight: 0 for rate alone, towards 1 for accuracy alone.",
+        help="Unit-free alternative to the weight: 0 for rate alone, towards 1 for accuracy.",
         rich_help_panel=LOCALIZATION,
     ),
 ]
 
 
 def overrides_of(settings: list[str] | None) -> dict[str, str]:
-    """Overrides by dotted key, from key=value each.
+    """Overrides of a scenario by dotted key.
 
     Args:
-        settings: As they were typed.
+        settings: Texts KEY=VALUE.
 
     Raises:
-        UserError: One has no key or no equals sign.
+        UserError: A text has no key or no equals sign.
     """
     pairs = [setting.partition("=") for setting in settings or []]
     for key, equals, _ in pairs:
@@ -67,14 +68,14 @@ def overrides_of(settings: list[str] | None) -> dict[str, str]:
 
 
 def refuse_of_other_system(scenario: "heliostat.scenario.AnyScenario", **options: object) -> None:
-    """Refuse options that belong to the other system, if they are given.
+    """Refuse options that belong to the other system.
 
     Args:
-        scenario: What was loaded.
-        options: As they were given; None where they were not.
+        scenario: The loaded scenario.
+        options: Values of these options; None for an option that was not given.
 
     Raises:
-        UserError: One was given.
+        UserError: One of them was given.
     """
     other = "localization" if scenario.system == "sensing" else "sensing"
     for name, given in options.items():
@@ -86,14 +87,14 @@ def refuse_of_other_system(scenario: "heliostat.scenario.AnyScenario", **options
 
 
 def check_weighing(weight: float | None, balance: float | None) -> None:
-    """Refuse what is no weight or balance, or both.
+    """Check the weight and the balance of a time allocation.
 
     Args:
-        weight: As it was given.
-        balance: Likewise.
+        weight: Value of --weight, if given.
+        balance: Value of --balance, if given.
 
     Raises:
-        UserError: It is none.
+        UserError: Both are given, or one is out of range.
     """
     if weight is not None and balance is not None:
         raise UserError("--weight and --balance: both are given; leave one out.")
@@ -106,14 +107,14 @@ def check_weighing(weight: float | None, balance: float | None) -> None:
 def available_antennas(
     antennas: int | None, scenario: "heliostat.scenario.LocalizationScenario"
 ) -> int:
-    """The antennas asked for, or as many as the period holds pilots of.
+    """Number of active antennas; default as many as the period has time for.
 
     Args:
-        antennas: As they were asked for.
-        scenario: Whose period.
+        antennas: Value of --antennas, if given.
+        scenario: The loaded scenario.
 
     Raises:
-        UserError: They are more than it has or holds pilots of.
+        UserError: The base station has fewer, or the period is too short for their pilots.
     """
     from heliostat.api.localization import most_active_antennas
 
@@ -127,14 +128,14 @@ def available_antennas(
 
 
 def length_of(option: str, text: str) -> float:
-    """A length of 0 or more, in metres, from text with its unit.
+    """A length of 0 or more. [m]
 
     Args:
-        option: It was given to.
-        text: As it was typed.
+        option: Name of the option, for the message.
+        text: A number with a unit.
 
     Raises:
-        UserError: It is none.
+        UserError: The text is no such length.
     """
     from heliostat.units import parse_quantity
 
@@ -148,13 +149,13 @@ def length_of(option: str, text: str) -> float:
 
 
 def rectangle_of(text: str | None) -> "heliostat.maps.localization.Area | None":
-    """The area of a map, from four numbers.
+    """The area of a map.
 
     Args:
-        text: As it was typed; None where it was not.
+        text: Value of --area, if given: four numbers.
 
     Raises:
-        UserError: It is none.
+        UserError: The text describes no rectangle.
     """
     if text is None:
         return None
@@ -165,13 +166,13 @@ def rectangle_of(text: str | None) -> "heliostat.maps.localization.Area | None":
 
 
 def box_of(text: str | None) -> list[tuple[float, float]] | None:
-    """The region of a search, lowest and highest x, y and z, from six numbers. [m]
+    """The region of a search: lowest and highest x, y and z. [m]
 
     Args:
-        text: As it was typed; None where it was not.
+        text: Value of --region, if given: six numbers.
 
     Raises:
-        UserError: It is none.
+        UserError: The text describes no box.
     """
     return None if text is None else _sides("--region", text, "xyz", "0,14,8,22,-2,4")
 

@@ -1,4 +1,4 @@
-"""How far a long study is: a bar on a terminal, plain lines elsewhere, events for programs."""
+"""Progress of a long study: a bar on a terminal, plain lines elsewhere, events for programs."""
 
 import json
 import math
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 Watch: TypeAlias = "Callable[[Tally], None]"
 
 EVENT_SECONDS, LINE_SECONDS = 1.0, 10.0
-"""At least so long between two events, or two plain lines."""
+"""Least time between two events, and between two plain lines. [s]"""
 
 
 def duration(seconds: float) -> str:
-    """A time for people, e.g. 3 h 20 min.
+    """A duration as text, e.g. 3 h 20 min.
 
     Args:
-        seconds: [s]
+        seconds: Duration. [s]
     """
     if not math.isfinite(seconds):
         return "unknown"
@@ -41,10 +41,10 @@ def duration(seconds: float) -> str:
 
 
 def told(tally: "Tally") -> str:
-    """How far it is, in a line.
+    """Progress in one line.
 
     Args:
-        tally: So far.
+        tally: Progress so far.
     """
     pace = f", {tally.rate:.3g} trials/s" if tally.rate else ""
     left = f", {duration(tally.seconds_left)} left" if tally.rate and tally.missing else ""
@@ -55,16 +55,15 @@ def told(tally: "Tally") -> str:
     )
 
 
-def event(kind: str, tally: "Tally", **more: Any) -> None:
-    """Print one event as a line of JSON.
+def event_of(kind: str, tally: "Tally") -> dict[str, Any]:
+    """An event of a study, ready for JSON.
 
     Args:
-        kind: What happened: begin, progress, end or stopped.
-        tally: So far.
-        more: What else is to be said.
+        kind: begin, progress, end or stopped.
+        tally: Progress so far.
     """
     left = tally.seconds_left
-    facts = {
+    return {
         "event": kind,
         "points": tally.points,
         "points_done": tally.points_done,
@@ -76,16 +75,26 @@ def event(kind: str, tally: "Tally", **more: Any) -> None:
         "failures": tally.failures,
         "chunks_damaged": tally.damaged,
     }
-    typer.echo(json.dumps(facts | more, allow_nan=False))
+
+
+def event(kind: str, tally: "Tally", **more: Any) -> None:
+    """Print one event as a line of JSON.
+
+    Args:
+        kind: See `event_of`.
+        tally: Progress so far.
+        more: Further entries.
+    """
+    typer.echo(json.dumps(event_of(kind, tally) | more, allow_nan=False))
 
 
 @contextmanager
 def watching(name: str, as_json: bool) -> Iterator[Watch]:
-    """Something to tell the tally to, that shows it as fits where it goes.
+    """A function that shows the progress it is given, in the form that suits the output.
 
     Args:
-        name: Of the study.
-        as_json: Print events.
+        name: Name of the study.
+        as_json: Print events as JSON.
     """
     from rich.console import Console
 
@@ -109,7 +118,7 @@ def watching(name: str, as_json: bool) -> Iterator[Watch]:
 
 
 def _every(seconds: float, tell: Watch) -> Watch:
-    """Tell no more often than that."""
+    """The same function, called at most once in this time. [s]"""
     last = -math.inf
 
     def watch(tally: "Tally") -> None:

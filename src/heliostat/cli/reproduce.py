@@ -1,4 +1,4 @@
-"""The command that reproduces figures."""
+"""The command ``reproduce``: the papers' figures and verdicts on their claims."""
 
 import json
 from dataclasses import asdict
@@ -10,7 +10,7 @@ import typer
 from heliostat.cli.console import UserError, print_table, progress, staged
 
 WORDS = {True: "yes", False: "no", None: "undecided"}
-"""Whether a claim holds, in words."""
+"""Words for whether a claim holds."""
 
 
 def reproduce(
@@ -31,17 +31,17 @@ def reproduce(
             "--trials",
             "--draws",
             min=1,
-            help="Trials at each point, for sensing draws of the channels: the more, the narrower "
-            "the bands; default what each study has.",
+            help="Trials at each point (channel draws for sensing); more trials give narrower "
+            "confidence bands; default as defined by each study.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of all that is random.")] = 0,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder to write; default results/ and the system.")
-    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**63 - 1, help="Seed of the random numbers.")
+    ] = 0,
+    out: Annotated[Path | None, typer.Option(help="Output folder; default results/SYSTEM.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON.")] = False,
 ) -> None:
-    """Compute a paper's figures, and whether the data bear out what it claims about them.
+    """Compute the figures of a paper and check its claims about them.
 
     Example: heliostat reproduce sensing fig2 --draws 10
     """

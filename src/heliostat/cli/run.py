@@ -1,4 +1,4 @@
-"""Commands on one scenario: run and map."""
+"""The commands ``run`` and ``map``."""
 
 import json
 import warnings
@@ -21,6 +21,7 @@ from heliostat.cli.options import (
     SENSING,
     AntennasOption,
     BalanceOption,
+    PdfOption,
     ScenarioArgument,
     SetOption,
     WeightOption,
@@ -40,19 +41,18 @@ if TYPE_CHECKING:
 def run(
     scenario: ScenarioArgument,
     settings: SetOption = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder to write; default results/ and the scenario's name.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Output folder; default results/NAME.")] = None,
     antennas: AntennasOption = None,
     weight: WeightOption = None,
     balance: BalanceOption = None,
     method: Annotated[
         Literal["direct", "sdr"] | None,
         typer.Option(
-            help="How to design: direct, or sdr, the paper's slow algorithm; default direct.",
+            help="Design method: direct, or sdr, the paper's slow algorithm; default direct.",
             rich_help_panel=SENSING,
         ),
     ] = None,
+    pdf: PdfOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Evaluate a deployment, with pictures, data and a report.
@@ -81,10 +81,10 @@ def run(
     folder = out or Path("results") / loaded.name
     with staged(folder) as stage, waiting("Computing bounds, designs and pictures"):
         if loaded.system == "sensing":
-            told = _run_sensing(loaded, stage, overrides, method or "direct")
+            told = _run_sensing(loaded, stage, overrides, method or "direct", pdf)
         else:
             count = available_antennas(antennas, loaded)
-            told = _run_localization(loaded, stage, overrides, count, weight, balance)
+            told = _run_localization(loaded, stage, overrides, count, weight, balance, pdf)
     if as_json:
         document = told.document | {"folder": str(folder)}
         typer.echo(json.dumps(document, indent=2, allow_nan=False))
@@ -97,7 +97,7 @@ def run(
 
 
 class _Told(NamedTuple):
-    """What a run found out, for people and for programs."""
+    """Results of a run as tables, notes and a JSON document."""
 
     tables: "list[heliostat.reports.tables.Table]"
     notes: list[str]
@@ -111,13 +111,14 @@ def _run_localization(
     antennas: int,
     weight: float | None,
     balance: float | None,
+    pdf: bool,
 ) -> _Told:
     from heliostat.reports import localization as localization_report
 
     found = localization_report.evaluate(
         scenario, active_antennas=antennas, weight=weight, balance=balance, overrides=overrides
     )
-    localization_report.write(found, stage)
+    localization_report.write(found, stage, pdf=pdf)
     return _Told(
         localization_report.tables(found),
         localization_report.notes(found),
@@ -130,13 +131,14 @@ def _run_sensing(
     stage: Path,
     overrides: Mapping[str, str],
     method: Literal["direct", "sdr"],
+    pdf: bool,
 ) -> _Told:
     from heliostat.reports import sensing as sensing_report
 
-    with warnings.catch_warnings():  # CVXPY's doubts; a design is checked before it is returned
+    with warnings.catch_warnings():  # of CVXPY; every design is checked before it is returned
         warnings.filterwarnings("ignore", message="Solution may be inaccurate")
         found = sensing_report.evaluate(scenario, method=method, overrides=overrides)
-    sensing_report.write(found, stage)
+    sensing_report.write(found, stage, pdf=pdf)
     return _Told(
         sensing_report.tables(found), sensing_report.notes(found), sensing_report.document(found)
     )
@@ -147,8 +149,8 @@ def map_command(
     quantity: Annotated[
         Literal["peb", "reb", "rate", "position", "direction"] | None,
         typer.Option(
-            help="What the map shows: peb, reb or rate for localization, default peb; position or "
-            "direction for sensing, default position."
+            help="Quantity of the map: peb, reb or rate for localization, default peb; position or "
+            "direction bound for sensing, default position."
         ),
     ] = None,
     out: Annotated[
@@ -162,24 +164,24 @@ def map_command(
         typer.Option(
             min=1,
             max=10**7,
-            help="About how many places; default 40000 for localization, 10000 for one sensing "
-            "design, 60 for a design at each place.",
+            help="Approximate number of points; default 40000 for localization, 10000 for one "
+            "sensing design, 60 for a design at each point.",
         ),
     ] = None,
     antennas: AntennasOption = None,
     focus: Annotated[
         Literal["fixed", "user"] | None,
         typer.Option(
-            help="Keep the surface as it is set, or steer it at the user in each place; default "
-            "fixed if the scenario gives a focus or phases, else user.",
+            help="Surface configuration: fixed, or steered at the user at each point; default "
+            "fixed if the scenario gives a focus or phases, otherwise user.",
             rich_help_panel=LOCALIZATION,
         ),
     ] = None,
     design: Annotated[
         Literal["fixed", "each"] | None,
         typer.Option(
-            help="Keep the design made for the scenario's target, or make a quick one (2 starts "
-            "instead of 8) for each place; default fixed.",
+            help="Design for the scenario's target only, or a quick design (2 starts instead of 8) "
+            "for each point; default fixed.",
             rich_help_panel=SENSING,
         ),
     ] = None,
@@ -187,7 +189,7 @@ def map_command(
 ) -> None:
     """Compute a bound or the rate over an area, as a picture and as data.
 
-    Sensing scenarios: of a target at each place, at the height of the scenario's.
+    Sensing scenarios: the bounds of a target at each point, at the height of the scenario's target.
 
     Example: heliostat map street-canyon --quantity peb --area -20,20,-10,20 --out map.png
     """
@@ -198,7 +200,7 @@ def map_command(
     rectangle = rectangle_of(area)
     if out.suffix.lower() not in (".png", ".pdf", ".svg"):
         raise UserError(f"--out {out}: the name has to end in .png, .pdf or .svg.")
-    with suppress(OSError):  # what cannot be looked at is refused below
+    with suppress(OSError):  # a path that cannot be examined is refused below
         if out.is_dir():
             raise UserError(f"--out {out}: is a folder; give the name of a picture in it.")
     if loaded.system == "sensing":
@@ -241,7 +243,7 @@ def _map_localization(
     points: int,
     antennas: int | None,
 ) -> "heliostat.reports.tables.Table":
-    """Compute a map and write picture and data; its quantiles."""
+    """Compute a map, write picture and data, and return its quantiles."""
     with progress(delay=2.0) as tell:
         from heliostat.plots import localization as localization_plots
         from heliostat.reports import localization as localization_report
@@ -281,7 +283,7 @@ def _map_sensing(
     area: "heliostat.maps.localization.Area | None",
     points: int | None,
 ) -> "heliostat.reports.tables.Table":
-    """Compute a map and write picture and data; its quantiles."""
+    """Compute a map, write picture and data, and return its quantiles."""
     with waiting("Designing for the scenario's target"):
         from heliostat.plots import localization as localization_plots
         from heliostat.plots import sensing as sensing_plots

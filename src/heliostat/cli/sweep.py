@@ -1,4 +1,4 @@
-"""The command that carries out studies of any size."""
+"""The command ``sweep``: studies of any size, which can be stopped and continued."""
 
 import json
 import math
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from heliostat.cli.console import UserError, print_table, staged, waiting
-from heliostat.cli.progress import duration, event, told, watching
+from heliostat.cli.progress import duration, event, event_of, told, watching
+from heliostat.interruption import on_interruption, write_line
 
 if TYPE_CHECKING:
     from heliostat.batch.run import Plan, Tally
@@ -28,50 +29,57 @@ def sweep(
         ),
     ],
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the study; default results/ and its name.")
+        Path | None, typer.Option(help="Folder of the study; default results/NAME.")
     ] = None,
     trials: Annotated[
         int | None,
         typer.Option(
             min=1,
             max=10**7,
-            help="At each point; default what the study says. More than are stored are added.",
+            help="Trials at each point; default as in the study. More trials than are stored are "
+            "added to them.",
         ),
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(min=0, max=2**63 - 1, help="Of all that is random; default likewise."),
+        typer.Option(
+            min=0, max=2**63 - 1, help="Seed of the random numbers; default as in the study."
+        ),
     ] = None,
     engine: Annotated[
         Literal["serial", "processes", "dask"] | None,
         typer.Option(
-            help="Where points run: one after the other, on all cores, or on a Dask cluster of "
-            "this machine; default processes."
+            help="Execution: one point after the other, on all cores, or on a Dask cluster of this "
+            "machine; default processes."
         ),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, max=4096, help="Processes; default one a core.")
+        int | None, typer.Option(min=1, max=4096, help="Number of processes; default one per core.")
     ] = None,
     chunk: Annotated[
         int | None,
-        typer.Option(min=1, help="Trials computed and stored at once; default a second's worth."),
+        typer.Option(
+            min=1, help="Trials computed and stored together; default about one second of work."
+        ),
     ] = None,
     stored: Annotated[
         bool,
-        typer.Option("--stored", help="Compute nothing: tell how far it is, write what is stored."),
+        typer.Option(
+            "--stored", help="Compute nothing: show the progress and write the stored results."
+        ),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Tell how much it is, and how long it would take.")
+        bool, typer.Option("--dry-run", help="Show the size of the study and the estimated time.")
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first failure.")] = False,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Throw away results that are in the folder.")
+        bool, typer.Option("--fresh", help="Discard the results in the folder.")
     ] = False,
-    csv: Annotated[bool, typer.Option("--csv", help="Write a table of the data too.")] = False,
-    mat: Annotated[bool, typer.Option("--mat", help="Write the data for MATLAB too.")] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print what happens as lines of JSON.")
+    csv: Annotated[bool, typer.Option("--csv", help="Write the data as CSV too.")] = False,
+    mat: Annotated[
+        bool, typer.Option("--mat", help="Write the data as a MATLAB file too.")
     ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print events as lines of JSON.")] = False,
     scheduler: Annotated[
         str | None,
         typer.Option(metavar="ADDRESS", help="E.g. tcp://host:8786.", rich_help_panel=CLUSTER),
@@ -87,7 +95,7 @@ def sweep(
         Path | None, typer.Option(help="Its private key.", rich_help_panel=CLUSTER)
     ] = None,
 ) -> None:
-    """Run a study of any size: stop it anywhere, and the same command goes on from there.
+    """Run a study of any size. After an interruption the same command continues it.
 
     Example: heliostat sweep examples/power-and-size.yaml --dry-run
     """
@@ -143,7 +151,7 @@ def _plan(name: str, trials: int | None, seed: int | None) -> "Plan":
 def _check_engine(
     kind: str, workers: int | None, scheduler: str | None, tls: tuple[Path | None, ...]
 ) -> None:
-    """Refuse options that do not go together."""
+    """Refuse options that exclude each other."""
     if scheduler is not None and kind != "dask":
         raise UserError(f"--scheduler {scheduler}: is for --engine dask; leave one of them out.")
     if scheduler is not None and workers is not None:
@@ -161,7 +169,7 @@ def _check_engine(
 def _engine(
     kind: str, workers: int | None, scheduler: str | None, tls: tuple[Path | None, ...]
 ) -> "Iterator[Engine]":
-    """Where points run, as long as the body does."""
+    """The engine that computes the points, for the duration of the body."""
     from heliostat.batch.workers import all_cores
     from heliostat.studies.engine import serial
 
@@ -200,7 +208,7 @@ def _engine(
 def _opened(
     folder: Path, plan: "Plan", chunk: int | None, workers: int, fresh: bool
 ) -> "Iterator[Store]":
-    """The study's store, with a chunk that fits if it is new."""
+    """The study's store; a new store gets a suitable chunk size."""
     from heliostat.batch.run import good_chunk, timing
     from heliostat.batch.store import opened
 
@@ -226,7 +234,7 @@ def _opened(
 def _carried_out(
     store: "Store", plan: "Plan", engine: "Engine", folder: Path, strict: bool, as_json: bool
 ) -> "Tally":
-    """Compute what is missing; if it is interrupted, say how to go on."""
+    """Compute the missing trials; after an interruption say how to continue."""
     from heliostat.batch.run import carry_out
 
     latest: Tally | None = None
@@ -245,22 +253,22 @@ def _carried_out(
             latest = tally
             watch(tally)
 
-        try:
-            return carry_out(store, plan, engine, strict=strict, on_progress=on_progress)
-        except SystemExit:  # Ctrl-C, or the end of a batch job's time
+        def on_stop() -> None:  # Ctrl-C, or the end of a batch job's time
             if latest is not None:
                 if as_json:
-                    event("stopped", latest)
-                typer.echo(
+                    write_line(1, json.dumps(event_of("stopped", latest), allow_nan=False))
+                write_line(
+                    2,
                     f"{latest.trials_done} of {latest.trials} trials are stored in {folder}; the "
                     "same command goes on from there.",
-                    err=True,
                 )
-            raise
+
+        with on_interruption(on_stop):
+            return carry_out(store, plan, engine, strict=strict, on_progress=on_progress)
 
 
 def _tell_versions(store: "Store") -> None:
-    """Say so if not all runs were of the same heliostat."""
+    """Print a note if several versions of heliostat contributed."""
     runs = store.facts["runs"]
     versions = {f"{run['heliostat_version']} ({run['commit']})": None for run in runs}
     if len(versions) > 1:
@@ -271,7 +279,7 @@ def _tell_versions(store: "Store") -> None:
 
 
 def _tell_size(plan: "Plan", workers: int, chunk: int | None) -> None:
-    """What a study would take."""
+    """Print the size of a study and the estimated time."""
     from heliostat.batch.run import good_chunk, timing
 
     with waiting("Timing a few trials"):
@@ -295,7 +303,7 @@ def _tell_size(plan: "Plan", workers: int, chunk: int | None) -> None:
 
 
 def _tell_end(tally: "Tally", plan: "Plan", folder: Path, as_json: bool) -> None:
-    """What came of it; exit code 1 where something is missing."""
+    """Print the outcome; exit with code 1 if results are missing."""
     if as_json:
         event("end", tally, lost=list(tally.lost), stopped=tally.stopped, folder=str(folder))
     else:

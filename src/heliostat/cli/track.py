@@ -1,4 +1,4 @@
-"""The command that follows a user over many periods, or looks for a target over many dwells."""
+"""The command ``track``: a user over many periods, or the search for a target."""
 
 import json
 from pathlib import Path
@@ -16,6 +16,7 @@ from heliostat.cli.options import (
     LOCALIZATION,
     SENSING,
     BalanceOption,
+    PdfOption,
     ScenarioArgument,
     SetOption,
     WeightOption,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from heliostat.scenario import LocalizationScenario, SensingScenario
 
 MOST_DWELLS = 12
-"""Where nobody says."""
+"""Default maximum number of dwells."""
 
 
 def track(
@@ -42,7 +43,7 @@ def track(
         typer.Option(
             "--track",
             metavar="FILE.csv",
-            help="Where the user is in each period: columns x and y in metres and, if it turns, "
+            help="Position of the user in each period: columns x and y in metres and optionally "
             "heading_deg.",
             rich_help_panel=LOCALIZATION,
         ),
@@ -52,7 +53,7 @@ def track(
         typer.Option(
             min=1,
             max=100_000,
-            help="How many; default 50, or all of the track.",
+            help="Number of periods; default 50, or the length of the track.",
             rich_help_panel=LOCALIZATION,
         ),
     ] = None,
@@ -60,7 +61,7 @@ def track(
         str | None,
         typer.Option(
             metavar="LENGTH",
-            help='Without a track the user jumps up to so far in each period, e.g. "7 m"; default '
+            help='Largest jump of the user in each period without a track, e.g. "7 m"; default '
             "the scenario's errors.mobility.",
             rich_help_panel=LOCALIZATION,
         ),
@@ -71,7 +72,7 @@ def track(
         bool,
         typer.Option(
             "--invented-errors",
-            help="Put the paper's uniform errors, the scenario's own, in place of estimates.",
+            help="Replace the estimates by the true pose with the scenario's errors.",
             rich_help_panel=LOCALIZATION,
         ),
     ] = False,
@@ -80,7 +81,7 @@ def track(
         typer.Option(
             min=1,
             max=1000,
-            help=f"At most so many; default {MOST_DWELLS}.",
+            help=f"Maximum number of dwells; default {MOST_DWELLS}.",
             rich_help_panel=SENSING,
         ),
     ] = None,
@@ -88,8 +89,8 @@ def track(
         str | None,
         typer.Option(
             metavar="LENGTH",
-            help='End when the position is known so well, e.g. "0.2 m"; 0 m for all dwells. '
-            "Default what one dwell reaches that is designed for the target's true place.",
+            help='Position standard deviation to stop at, e.g. "0.2 m"; 0 m for all dwells; '
+            "default the bound of one dwell designed for the target's true position.",
             rich_help_panel=SENSING,
         ),
     ] = None,
@@ -97,23 +98,26 @@ def track(
         str | None,
         typer.Option(
             metavar="X0,X1,Y0,Y1,Z0,Z1",
-            help="Where the target may be, in metres; default a box before the surfaces as large "
+            help="Box to search, in metres; default a box in front of the surfaces, as large "
             "as their distance to the base station.",
             rich_help_panel=SENSING,
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder to write; default results/, the scenario's name and -track."),
+        typer.Option(help="Output folder; default results/NAME-track."),
     ] = None,
     settings: SetOption = None,
+    pdf: PdfOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Follow a user over many periods, or look for a target over many dwells.
+    """Track a user over many periods, or search for a target over many dwells.
 
-    A user: pilots, estimate, data, next allocation; the surface is steered by what is really
-    estimated, and periods in which the user is lost are counted. A target: scan, estimate, design
-    for what is believed, until it is known well enough; what not knowing it costs is told.
+    Localization scenarios: in each period pilots, estimate, data and the next time allocation. The
+    surface is steered by the estimates, and periods in which the user is lost are counted.
+
+    Sensing scenarios: scan, estimate, and design for the estimate until the position is known well
+    enough. The bounds are compared with those of a known target.
 
     Example: heliostat track localization-table-1 --periods 50 --mobility "7 m"
 
@@ -130,9 +134,18 @@ def track(
         if walk is not None and mobility is not None:
             raise UserError("--track and --mobility: both are given; leave one out.")
         radius = None if mobility is None else length_of("--mobility", mobility)
-        with staged(folder) as stage, waiting("Following the user"):
+        with staged(folder) as stage, waiting("Tracking the user"):
             followed = _follow(
-                loaded, periods, walk, radius, weight, balance, invented_errors, overrides, stage
+                loaded,
+                periods,
+                walk,
+                radius,
+                weight,
+                balance,
+                invented_errors,
+                overrides,
+                stage,
+                pdf,
             )
         _tell_track(followed, folder, as_json)
         return
@@ -147,8 +160,8 @@ def track(
     )
     goal = None if accuracy is None else length_of("--accuracy", accuracy)
     box = box_of(region)
-    with staged(folder) as stage, waiting("Looking for the target"):
-        found = _search(loaded, dwells or MOST_DWELLS, goal, box, overrides, stage)
+    with staged(folder) as stage, waiting("Searching for the target"):
+        found = _search(loaded, dwells or MOST_DWELLS, goal, box, overrides, stage, pdf)
     _tell_search(found, folder, as_json)
 
 
@@ -162,8 +175,9 @@ def _follow(
     invented_errors: bool,
     overrides: dict[str, str],
     stage: Path,
+    pdf: bool,
 ) -> "Track":
-    """Run the working process and write what came of it."""
+    """Track the user and write the results."""
     from heliostat.api.tracking import TrackError
     from heliostat.reports import tracking as tracking_report
 
@@ -180,7 +194,7 @@ def _follow(
         )
     except TrackError as error:
         raise UserError(str(error)) from None
-    tracking_report.write(found, stage)
+    tracking_report.write(found, stage, pdf=pdf)
     return found
 
 
@@ -204,8 +218,9 @@ def _search(
     region: list[tuple[float, float]] | None,
     overrides: dict[str, str],
     stage: Path,
+    pdf: bool,
 ) -> "Search":
-    """Look for the target and write what came of it."""
+    """Search for the target and write the results."""
     from heliostat.api.target_search import SearchError
     from heliostat.reports import target_search as target_search_report
 
@@ -215,7 +230,7 @@ def _search(
         )
     except SearchError as error:
         raise UserError(str(error)) from None
-    target_search_report.write(found, stage)
+    target_search_report.write(found, stage, pdf=pdf)
     return found
 
 

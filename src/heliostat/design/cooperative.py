@@ -31,7 +31,6 @@ from heliostat.design.joint_descent import (
 )
 from heliostat.design.parametrization import FINAL_SHARPNESS, power_factor
 from heliostat.design.reflect import design_surface, reflection_task
-from heliostat.design.reflect_sdr import design_surface_sdr, transmit_sdp_or_none
 from heliostat.design.result import FEASIBLE, BeamformingDesign, excess_over_bound
 from heliostat.geometry.frames import Scalar
 from heliostat.observation.echoes import target_steering
@@ -75,6 +74,9 @@ def _reflect_half(
         task = reflection_task(scene, i, best.covariance[i], min_snr)
         rng = np.random.default_rng([seed, step, i])
         if method == "sdr":
+            # CVXPY takes longer to import than most designs take.
+            from heliostat.design.reflect_sdr import design_surface_sdr  # noqa: PLC0415
+
             chosen.append(design_surface_sdr(task, psi[0], candidates=1000, rng=rng))
         else:
             chosen.append(design_surface(task, psi, starts=2, rng=rng))
@@ -87,6 +89,8 @@ def _transmit_half_sdp(
     scene: SensingScene, reflection: Reflections, min_snr: Scalar
 ) -> tuple[Covariances, Reflections, float] | None:
     """As `transmit_half`, by CVXPY; where its solvers give up, the structured one stands in."""
+    from heliostat.design.reflect_sdr import transmit_sdp_or_none  # noqa: PLC0415
+
     found = transmit_sdp_or_none(scene, tuple(psi[0] for psi in reflection), float(min_snr))
     if found is None:
         return transmit_half(scene, reflection, min_snr)

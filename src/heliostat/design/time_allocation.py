@@ -10,13 +10,16 @@ from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
-import optimistix as optx
 from jaxtyping import Array, Bool, Float
 from scipy.special import lambertw
 
 from heliostat.geometry.frames import Scalar
+
+HALVINGS = 60
+"""Bisections of an interval of length 46, after which its ends are one rounding apart."""
 
 
 class TimeShare(eqx.Module):
@@ -46,16 +49,16 @@ def _minimise(
     # Twenty decades below the end the rate has no curvature left: the slope is negative there.
     upper = jnp.log(end)
     lower = upper - 46.0
-    inside = slope(upper) > 0
-    root = optx.root_find(
-        # Without a change of sign the end is the optimum; the search gets something to find.
-        lambda t, _: jnp.where(inside, slope(t), t - lower - 1),
-        optx.Bisection(rtol=1e-15, atol=1e-15),  # type: ignore[call-arg]  # its norm is a ClassVar
-        (lower + upper) / 2,
-        options={"lower": lower, "upper": upper},
-        max_steps=64,
-        throw=False,  # stops at rounding, a bit short of its tolerance; `residual` tells
-    ).value
+    inside = slope(upper) > 0  # otherwise the end is the optimum, and the root is not used
+
+    def halved(_: Any, ends: tuple[Scalar, Scalar]) -> tuple[Scalar, Scalar]:
+        middle = (ends[0] + ends[1]) / 2
+        below = slope(middle) < 0
+        return jnp.where(below, middle, ends[0]), jnp.where(below, ends[1], middle)
+
+    # A plain bisection: solvers that check their input call back to Python, and programs with
+    # such calls are not kept in JAX's compilation cache.
+    root = sum(jax.lax.fori_loop(0, HALVINGS, halved, (lower, upper))) / 2
     ratio = jnp.where(inside, jnp.exp(root), end)
     multiplier = jnp.where(inside, 0.0, (falling(end) - rising(end)) / end)
     left = rising(ratio) - falling(ratio) + multiplier * ratio

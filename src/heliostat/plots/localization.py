@@ -2,7 +2,7 @@
 
 import math
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,6 +57,19 @@ def save_figure(figure: Figure, path: Path) -> None:
         raise ValueError(f"{path.name} ends in none of {', '.join(SUFFIXES)}.")
     with styled():
         figure.savefig(path, metadata=_METADATA[path.suffix.lower()])
+
+
+def save_figures(figures: Mapping[str, Figure], folder: Path, *, pdf: bool) -> None:
+    """Write several figures as PNG.
+
+    Args:
+        figures: Figures by the names of their files, without suffix.
+        folder: An existing folder.
+        pdf: Write each figure as PDF too; embedding the fonts takes longer than all else.
+    """
+    for name, figure in figures.items():
+        for suffix in ("png", "pdf") if pdf else ("png",):
+            save_figure(figure, folder / f"{name}.{suffix}")
 
 
 # The scene ---------------------------------------------------------------------------------------
@@ -325,8 +338,8 @@ def length_unit(values: np.ndarray) -> tuple[str, float]:
         values: At least one. [m]
     """
     high = float(np.quantile(values, 0.98))
-    units = {"m": 1.0, "cm": 1e2, "mm": 1e3, "um": 1e6}
-    unit = next((unit for unit, factor in units.items() if factor * high >= 0.8), "um")
+    units = {"m": 1.0, "cm": 1e2, "mm": 1e3, "µm": 1e6}
+    unit = next((unit for unit, factor in units.items() if factor * high >= 0.8), "µm")
     return unit, units[unit]
 
 

@@ -201,7 +201,7 @@ def _angle_unit(values: np.ndarray) -> tuple[str, float]:
     high = float(np.quantile(finite, 0.98)) if finite.size else math.inf
     if to_deg(high) >= 0.05:
         return "deg", float(to_deg(1.0))
-    return ("mrad", 1e3) if high >= 1e-4 else ("urad", 1e6)
+    return ("mrad", 1e3) if high >= 1e-4 else ("µrad", 1e6)
 
 
 def _dots(axes: Axes, across: np.ndarray, up: np.ndarray, label: str) -> None:

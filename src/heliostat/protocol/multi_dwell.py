@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 from heliostat.bounds.direction import direction_bound, position_bound, scene_information
 from heliostat.estimation.direction import CosineGrid, likeliest_direction
@@ -273,7 +273,7 @@ def locate(
         return nowhere
     fits = np.abs(misfit - 1) < 5 / np.sqrt(freedom)
     behind = np.asarray(meeting.behind)
-    meets = float(miss) < chi2.isf(FALSE_ALARM, 2 * told.sum() - 3) and float(sine) > PARALLEL
+    meets = float(miss) < chdtri(2 * told.sum() - 3, FALSE_ALARM) and float(sine) > PARALLEL
     std = jnp.sqrt(jnp.trace(meeting.covariance))
     inside = bool(region.holds(meeting.position, INSIDE * std))
     sound = meets and inside and bool((fits & ~behind)[told].all())

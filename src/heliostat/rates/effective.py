@@ -18,7 +18,7 @@ def available_ratio(scene: LocalizationScene) -> Scalar:
 
 def time_ratio(scene: LocalizationScene, active_antennas: int | Scalar) -> Scalar:
     r"""Share of a period that the pilots take, :math:`\varpi = N_BN_MT_s/T_c`. [1]"""
-    pilots = active_antennas * float(scene.user.antennas)
+    pilots = active_antennas * jnp.asarray(scene.user.antennas, dtype=float)
     return pilots * scene.frame.pilot / scene.frame.period
 
 

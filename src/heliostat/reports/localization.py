@@ -423,12 +423,13 @@ def page(deployment: Deployment) -> Page:
     )
 
 
-def write(deployment: Deployment, folder: Path) -> None:
+def write(deployment: Deployment, folder: Path, *, pdf: bool = False) -> None:
     """Write pictures, data and report.
 
     Args:
         deployment: What was found out.
-        folder: Where; it exists.
+        folder: An existing folder.
+        pdf: Write the pictures as PDF too.
     """
     height = deployment.scenario.user.position[2]
     trade_off = localization_plots.trade_off_figure(
@@ -449,4 +450,4 @@ def write(deployment: Deployment, folder: Path) -> None:
             f"Position error bound of a user at a height of {height:g} m with the same heading.",
         ),
     }
-    write_page(page(deployment), figures, folder)
+    write_page(page(deployment), figures, folder, pdf=pdf)

@@ -507,12 +507,13 @@ def page(found: SensingDeployment) -> Page:
     )
 
 
-def write(found: SensingDeployment, folder: Path) -> None:
+def write(found: SensingDeployment, folder: Path, *, pdf: bool = False) -> None:
     """Write the design, pictures, data and report.
 
     Args:
         found: What was found out.
-        folder: Where; it exists.
+        folder: An existing folder.
+        pdf: Write the pictures as PDF too.
     """
     save_design(found.scenario, found.design, folder)
     dataset(found).to_netcdf(folder / "results.nc", engine="h5netcdf")
@@ -543,4 +544,4 @@ def write(found: SensingDeployment, folder: Path) -> None:
             "The worst CRB of all surfaces, step by step of the design.",
         ),
     }
-    write_page(page(found), figures, folder)
+    write_page(page(found), figures, folder, pdf=pdf)

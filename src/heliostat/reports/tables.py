@@ -228,16 +228,19 @@ class Page:
         )
 
 
-def write_page(page: Page, figures: Mapping[str, tuple[Figure, str]], folder: Path) -> None:
-    """Write the pictures, each as .png and .pdf, and ``report.html`` with them.
+def write_page(
+    page: Page, figures: Mapping[str, tuple[Figure, str]], folder: Path, *, pdf: bool = False
+) -> None:
+    """Write the pictures and ``report.html``, which embeds them.
 
     Args:
         page: What is told.
         figures: Pictures and their captions by the names of their files.
-        folder: Where; it exists.
+        folder: An existing folder.
+        pdf: Write the pictures as PDF too.
     """
-    for name, (figure, _) in figures.items():
-        for suffix in ("png", "pdf"):
-            localization_plots.save_figure(figure, folder / f"{name}.{suffix}")
+    localization_plots.save_figures(
+        {name: figure for name, (figure, _) in figures.items()}, folder, pdf=pdf
+    )
     pictures = {caption: folder / f"{name}.png" for name, (_, caption) in figures.items()}
     (folder / "report.html").write_text(page.html(pictures), encoding="utf-8")

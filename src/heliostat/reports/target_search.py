@@ -186,12 +186,13 @@ def write_csv(found: Search, file: Path) -> None:
     write_rows(columns, file, "dwell", first=1)
 
 
-def write(found: Search, folder: Path) -> None:
+def write(found: Search, folder: Path, *, pdf: bool = False) -> None:
     """Write data and pictures.
 
     Args:
         found: What was found out.
-        folder: Where; it exists.
+        folder: An existing folder.
+        pdf: Write the pictures as PDF too.
     """
     scenario = found.scenario
     figures = {
@@ -203,9 +204,7 @@ def write(found: Search, folder: Path) -> None:
         ),
         "dwells": target_search_plots.dwells_figure(found.dwells, scenario.name),
     }
-    for name, figure in figures.items():
-        for suffix in ("png", "pdf"):
-            localization_plots.save_figure(figure, folder / f"{name}.{suffix}")
+    localization_plots.save_figures(figures, folder, pdf=pdf)
     write_csv(found, folder / "dwells.csv")
     origin = provenance(scenario, found.overrides)
     attrs = {"title": found.title} | origin | {"overrides": json.dumps(origin["overrides"])}

@@ -235,21 +235,20 @@ def write_csv(track: Track, file: Path) -> None:
     write_rows(walk | columns, file, "period", first=0)
 
 
-def write(track: Track, folder: Path) -> None:
+def write(track: Track, folder: Path, *, pdf: bool = False) -> None:
     """Write data and pictures.
 
     Args:
         track: What was found out.
-        folder: Where; it exists.
+        folder: An existing folder.
+        pdf: Write the pictures as PDF too.
     """
     surface = track.scenario.surface.position
     figures = {
         "path": tracking_plots.path_figure(track.periods, (surface[0], surface[1]), track.title),
         "periods": tracking_plots.periods_figure(track.periods, track.title),
     }
-    for name, figure in figures.items():
-        for suffix in ("png", "pdf"):
-            localization_plots.save_figure(figure, folder / f"{name}.{suffix}")
+    localization_plots.save_figures(figures, folder, pdf=pdf)
     write_csv(track, folder / "track.csv")
     origin = provenance(track.scenario, track.overrides)
     attrs = {"title": track.title} | origin | {"overrides": json.dumps(origin["overrides"])}

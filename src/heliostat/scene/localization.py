@@ -119,3 +119,53 @@ class LocalizationScene(eqx.Module):
             focused = Steered(scene.departure(position), steered.offset)
             scene = eqx.tree_at(lambda s: getattr(s.surface, stage), scene, focused)  # noqa: B023
         return scene
+
+
+class _TracedPanel(PlanarArray):
+    columns: Scalar  # type: ignore[assignment]
+    rows: Scalar  # type: ignore[assignment]
+
+
+class _TracedArray(LinearArray):
+    elements: Scalar  # type: ignore[assignment]
+
+
+class _TracedUser(User):
+    antennas: Scalar  # type: ignore[assignment]
+
+
+def with_traced_sizes(scene: LocalizationScene) -> LocalizationScene:
+    """The same scene with numbers of elements that JAX traces, where the surface is steered.
+
+    A program compiled for such a scene serves every size of surface and arrays. It may only use
+    closed forms: whatever has an axis of elements needs the sizes when it is compiled.
+
+    Args:
+        scene: The scene. One whose surface is set by phases is returned as it is, as its phases
+            have such an axis.
+    """
+    surface, base_station, user = scene.surface, scene.base_station, scene.user
+    if not (isinstance(surface.alignment, Steered) and isinstance(surface.data, Steered)):
+        return scene
+    panel, array = surface.array, base_station.array
+    traced_panel = _TracedPanel(
+        horizontal=panel.horizontal,
+        vertical=panel.vertical,
+        normal=panel.normal,
+        spacing=panel.spacing,
+        columns=jnp.asarray(float(panel.columns)),
+        rows=jnp.asarray(float(panel.rows)),
+    )
+    traced_array = _TracedArray(array.axis, array.spacing, jnp.asarray(float(array.elements)))
+    traced_user = _TracedUser(
+        user.position, user.heading, user.spacing, jnp.asarray(float(user.antennas))
+    )
+    return LocalizationScene(
+        BaseStation(base_station.position, traced_array, base_station.power),
+        PassiveSurface(
+            surface.position, traced_panel, surface.reflection, surface.alignment, surface.data
+        ),
+        traced_user,
+        scene.link,
+        scene.frame,
+    )

@@ -6,11 +6,32 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from heliostat.studies.study import Study
 
-NAMES = {
-    "localization": ["fig4", "fig5", "fig6", "fig7", "fig8", "fig9"],
-    "sensing": ["fig2", "fig3", "fig4", "patterns", "scaling"],
-    "estimators": ["pose", "direction", "position", "protocol", "dwells"],
+TITLES = {
+    "localization": {
+        "fig4": "PEB and REB against the time ratio",
+        "fig5": "Effective rate against the time ratio",
+        "fig6": "Effective rate against PEB and REB",
+        "fig7": "Designed against random surface phases",
+        "fig8": "Best time ratio over surface side and antennas",
+        "fig9": "Rate and errors at the best time ratio",
+    },
+    "sensing": {
+        "fig2": "Worst CRB against the power of the base station",
+        "fig3": "Worst CRB against the power of the surfaces",
+        "fig4": "Worst CRB against the antennas of the base station",
+        "patterns": "Worst CRB over reflection patterns in each dwell and K-factor",
+        "scaling": "Convergence and run time of the paper's alternation and of the direct design",
+    },
+    "estimators": {
+        "pose": "Errors of a user's position and heading against their bounds",
+        "direction": "Errors of a target's direction against their bound",
+        "position": "Errors of a target's position against their bound",
+        "protocol": "The working process over periods, on real and on invented estimates",
+        "dwells": "A target looked for, dwell after dwell, against designs for its true place",
+    },
 }
+"""Title of every study by system and name; `heliostat list` shows them without importing JAX."""
+NAMES = {system: list(titles) for system, titles in TITLES.items()}
 BY_NAME = {"sensing": ["patterns", "scaling"], "estimators": ["dwells"]}
 """Studies beyond a paper's figures, or long ones, computed only if named."""
 

@@ -23,7 +23,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, PRNGKeyArray
 from matplotlib.figure import Figure
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from heliostat._version import __version__
 from heliostat.plots.localization import save_figure
@@ -341,7 +341,7 @@ def mean_and_band(samples: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
     finite = samples.where(np.isfinite(samples))
     count = finite.count("trial")
     spread = finite.std("trial", ddof=1) if samples.sizes["trial"] > 1 else 0 * finite.mean("trial")
-    quantile = xr.apply_ufunc(lambda n: student.ppf(0.975, np.maximum(n - 1, 1)), count)
+    quantile = xr.apply_ufunc(lambda n: stdtrit(np.maximum(n - 1, 1), 0.975), count)
     return finite.mean("trial"), quantile * spread / np.sqrt(count)
 
 
@@ -363,7 +363,7 @@ def paired_change(changed: xr.DataArray, base: xr.DataArray) -> tuple[float, flo
     count = len(per_trial)
     if count < 2:  # one trial says nothing of the spread, none says nothing at all
         return float(np.sum(per_trial)), math.inf
-    half = student.ppf(0.975, count - 1) * np.std(per_trial, ddof=1) / math.sqrt(count)
+    half = stdtrit(count - 1, 0.975) * np.std(per_trial, ddof=1) / math.sqrt(count)
     return float(np.mean(per_trial)), float(half)
 
 

@@ -24,6 +24,7 @@ from heliostat.observation.echoes import simulate_echo, transmitted_signal
 from heliostat.plots.localization import styled
 from heliostat.scenario import SensingScenario, load, of_system
 from heliostat.scene.sensing import EchoLink
+from heliostat.studies import TITLES
 from heliostat.studies.estimators.attainment import (
     attainment,
     methods_against_bound,
@@ -133,7 +134,7 @@ def draw(dataset: xr.Dataset) -> Figure:
 
 STUDY = Study(
     name="estimators/direction",
-    title="Errors of a target's direction against their bound",
+    title=TITLES["estimators"]["direction"],
     sample=sample,
     point=point,
     axes={"snr_db": SNRS.tolist()},

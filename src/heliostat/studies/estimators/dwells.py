@@ -22,6 +22,7 @@ from heliostat.protocol.target_search import find
 from heliostat.scenario import SensingScenario, load, of_system
 from heliostat.scenario.random_keys import purpose_key
 from heliostat.scenario.sensing.build import moved_target
+from heliostat.studies import TITLES
 from heliostat.studies.figures import COLOURS, LINES, legend_below, median_curve
 from heliostat.studies.study import Quantity, Study, Verdict
 from heliostat.surface.active import reflected_power
@@ -266,7 +267,7 @@ def draw(dataset: xr.Dataset) -> Figure:
 
 STUDY = Study(
     name="estimators/dwells",
-    title="A target looked for, dwell after dwell, against designs for its true place",
+    title=TITLES["estimators"]["dwells"],
     sample=sample,
     point=point,
     axes={"cross_section_db": LEVELS, "scan": SCANS},

@@ -19,6 +19,7 @@ from heliostat.observation.pilots import band_bins
 from heliostat.plots.localization import styled
 from heliostat.scenario import LocalizationScenario, load, of_system
 from heliostat.scene.localization import LocalizationScene
+from heliostat.studies import TITLES
 from heliostat.studies.estimators.attainment import (
     attainment,
     error_curve,
@@ -156,7 +157,7 @@ def draw(dataset: xr.Dataset) -> Figure:
 
 STUDY = Study(
     name="estimators/pose",
-    title="Errors of a user's position and heading against their bounds",
+    title=TITLES["estimators"]["pose"],
     sample=sample,
     point=point,
     axes={"model": list(MODELS), "snr_db": SNRS.tolist()},

@@ -16,6 +16,7 @@ from heliostat.plots.localization import styled
 from heliostat.scenario import SensingScenario, load, of_system
 from heliostat.scenario.random_keys import purpose_key
 from heliostat.scene.sensing import SensingScene
+from heliostat.studies import TITLES
 from heliostat.studies.estimators.attainment import attainment, methods_against_bound
 from heliostat.studies.figures import log_axis
 from heliostat.studies.study import Quantity, Study, Verdict
@@ -103,7 +104,7 @@ def draw(dataset: xr.Dataset) -> Figure:
 
 STUDY = Study(
     name="estimators/position",
-    title="Errors of a target's position against their bound",
+    title=TITLES["estimators"]["position"],
     sample=sample,
     point=point,
     axes={"error_deg": ERRORS},

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from heliostat.api.tracking import run_protocol
 from heliostat.plots.localization import styled
 from heliostat.scenario import load
+from heliostat.studies import TITLES
 from heliostat.studies.estimators.pose import SWEEP
 from heliostat.studies.figures import COLOURS, LINES, legend_below
 from heliostat.studies.localization.setup import SIDES
@@ -142,7 +143,7 @@ def draw(dataset: xr.Dataset) -> Figure:
 
 STUDY = Study(
     name="estimators/protocol",
-    title="The working process over periods, on real and on invented estimates",
+    title=TITLES["estimators"]["protocol"],
     sample=sample,
     point=point,
     axes={"side": SIDES, "mobility": MOBILITIES, "estimates": ESTIMATES},

@@ -13,6 +13,7 @@ from heliostat.bounds.pose import error_bounds, pose_information_by_definition
 from heliostat.plots.localization import styled
 from heliostat.protocol.errors import Errors
 from heliostat.protocol.period import as_steered
+from heliostat.studies import TITLES
 from heliostat.studies.figures import COLOURS, LINES, curve, legend_below, sizes_and
 from heliostat.studies.localization import setup
 from heliostat.studies.study import (
@@ -153,7 +154,7 @@ def draw(dataset: xr.Dataset) -> Figure:
 
 STUDY = Study(
     name="localization/fig4",
-    title="PEB and REB against the time ratio",
+    title=TITLES["localization"]["fig4"],
     sample=setup.unit_errors,
     point=point,
     axes={"side": setup.SIDES, "condition": range(len(setup.CONDITIONS))},

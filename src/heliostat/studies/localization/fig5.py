@@ -14,6 +14,7 @@ from heliostat.plots.localization import styled
 from heliostat.protocol.errors import Errors
 from heliostat.protocol.period import as_steered
 from heliostat.rates.effective import eadr, eadr_closed_form, time_ratio
+from heliostat.studies import TITLES
 from heliostat.studies.figures import COLOURS, MARKS, curve, legend_below, sizes_and
 from heliostat.studies.localization import setup
 from heliostat.studies.study import Quantity, Study, Verdict, decided, paired_change
@@ -131,7 +132,7 @@ def draw(dataset: xr.Dataset) -> Figure:
 
 STUDY = Study(
     name="localization/fig5",
-    title="Effective rate against the time ratio",
+    title=TITLES["localization"]["fig5"],
     sample=setup.unit_errors,
     point=point,
     axes={"side": setup.SIDES, "condition": range(len(CONDITIONS))},

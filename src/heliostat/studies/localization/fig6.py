@@ -13,6 +13,7 @@ from heliostat.design.time_allocation import dominated
 from heliostat.plots.localization import styled
 from heliostat.protocol.errors import Errors
 from heliostat.protocol.period import as_steered
+from heliostat.studies import TITLES
 from heliostat.studies.figures import COLOURS, LINES, curve, legend_below, sizes_and
 from heliostat.studies.localization import setup
 from heliostat.studies.localization.fig4 import MIDDLE_AND_LARGEST
@@ -101,7 +102,7 @@ def draw(dataset: xr.Dataset) -> Figure:
 
 STUDY = Study(
     name="localization/fig6",
-    title="Effective rate against PEB and REB",
+    title=TITLES["localization"]["fig6"],
     sample=setup.unit_errors,
     point=point,
     axes={"side": setup.SIDES, "condition": range(len(setup.CONDITIONS))},

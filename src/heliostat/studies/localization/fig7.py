@@ -12,6 +12,7 @@ from jaxtyping import Array, PRNGKeyArray
 from matplotlib.figure import Figure
 
 from heliostat.plots.localization import styled
+from heliostat.studies import TITLES
 from heliostat.studies.figures import COLOURS, LINES, curve, legend_below
 from heliostat.studies.localization import setup
 from heliostat.studies.study import Quantity, Study, Verdict, log10, mean_and_band
@@ -116,7 +117,7 @@ def draw(dataset: xr.Dataset) -> Figure:
 
 STUDY = Study(
     name="localization/fig7",
-    title="Designed against random surface phases",
+    title=TITLES["localization"]["fig7"],
     sample=lambda key: key,
     point=point,
     axes={"phases": [DESIGNED, RANDOM]},

@@ -15,6 +15,7 @@ from heliostat.design.time_allocation import TimeShare
 from heliostat.plots.localization import styled
 from heliostat.protocol.errors import Errors
 from heliostat.protocol.period import as_believed, as_steered, next_share
+from heliostat.studies import TITLES
 from heliostat.studies.figures import COLOURS, LINES, curve, legend_below
 from heliostat.studies.localization import setup
 from heliostat.studies.study import Quantity, Study, Verdict, decided, paired_change
@@ -134,7 +135,7 @@ def draw(dataset: xr.Dataset) -> Figure:
 
 STUDY = Study(
     name="localization/fig8",
-    title="Best time ratio over surface side and antennas",
+    title=TITLES["localization"]["fig8"],
     sample=setup.unit_errors,
     point=point,
     axes={"case": range(len(CASES)), "condition": range(len(CONDITIONS))},

@@ -15,6 +15,7 @@ from heliostat.plots.localization import styled
 from heliostat.protocol.errors import Errors
 from heliostat.protocol.period import as_believed, as_steered, error_scale, next_share
 from heliostat.rates.effective import available_ratio, eadr_closed_form, snr_slope
+from heliostat.studies import TITLES
 from heliostat.studies.figures import COLOURS, MARKS, legend_below, sizes_and
 from heliostat.studies.localization import setup
 from heliostat.studies.study import (
@@ -149,7 +150,7 @@ def draw(dataset: xr.Dataset) -> Figure:
 
 STUDY = Study(
     name="localization/fig9",
-    title="Rate and errors at the best time ratio",
+    title=TITLES["localization"]["fig9"],
     sample=setup.unit_errors,
     point=point,
     axes={"side": setup.SIDES, "condition": range(len(CONDITIONS))},

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from heliostat.design.cooperative_bound import least_crb, panels_of, surface_majorants
 from heliostat.plots.localization import styled
+from heliostat.studies import TITLES
 from heliostat.studies.figures import COLOURS, MARKS, legend_below, log_axis, median_curve
 from heliostat.studies.sensing import setup
 from heliostat.studies.sensing.setup import (
@@ -141,7 +142,7 @@ def draw(dataset: xr.Dataset) -> Figure:
 
 STUDY = Study(
     name="sensing/fig2",
-    title="Worst CRB against the power of the base station",
+    title=TITLES["sensing"]["fig2"],
     sample=setup.draw,
     point=point,
     axes={"curve": list(LABELS)},

@@ -12,6 +12,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from heliostat.plots.localization import styled
+from heliostat.studies import TITLES
 from heliostat.studies.figures import COLOURS, MARKS, legend_below, log_axis, median_curve
 from heliostat.studies.sensing import setup
 from heliostat.studies.sensing.setup import advantage
@@ -172,7 +173,7 @@ def draw(dataset: xr.Dataset) -> Figure:
 
 STUDY = Study(
     name="sensing/fig3",
-    title="Worst CRB against the power of the surfaces",
+    title=TITLES["sensing"]["fig3"],
     sample=setup.draw,
     point=point,
     axes={"power": POWERS},

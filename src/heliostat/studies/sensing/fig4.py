@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from heliostat.design.reflect import design_reflection
 from heliostat.plots.localization import styled
 from heliostat.scene.sensing import SensingScene
+from heliostat.studies import TITLES
 from heliostat.studies.figures import legend_below, log_axis, median_curve
 from heliostat.studies.sensing import setup
 from heliostat.studies.sensing.setup import PASSIVE, PROPOSED, REFLECT, TRANSMIT, advantage
@@ -156,7 +157,7 @@ def draw(dataset: xr.Dataset) -> Figure:
 
 STUDY = Study(
     name="sensing/fig4",
-    title="Worst CRB against the antennas of the base station",
+    title=TITLES["sensing"]["fig4"],
     sample=draw_channels,
     point=point,
     axes={"curve": list(setup.DESIGNS)},

@@ -13,6 +13,7 @@ from jaxtyping import PRNGKeyArray
 from matplotlib.figure import Figure
 
 from heliostat.plots.localization import styled
+from heliostat.studies import TITLES
 from heliostat.studies.figures import COLOURS, MARKS, legend_below, median_curve
 from heliostat.studies.sensing import setup
 from heliostat.studies.sensing.setup import advantage
@@ -123,7 +124,7 @@ def draw(dataset: xr.Dataset) -> Figure:
 
 STUDY = Study(
     name="sensing/patterns",
-    title="Worst CRB over reflection patterns in each dwell and K-factor",
+    title=TITLES["sensing"]["patterns"],
     sample=sample,
     point=point,
     axes={"patterns": PATTERNS, "rician_db": FACTORS.tolist()},

@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from heliostat.design.cooperative import design_alternately
 from heliostat.design.joint_descent import descend_jointly
 from heliostat.plots.localization import styled
+from heliostat.studies import TITLES
 from heliostat.studies.figures import COLOURS, LINES, MARKS, legend_below, log_axis, median_curve
 from heliostat.studies.sensing import setup
 from heliostat.studies.sensing.setup import advantage
@@ -152,7 +153,7 @@ def draw(dataset: xr.Dataset) -> Figure:
 
 STUDY = Study(
     name="sensing/scaling",
-    title="Convergence and run time of the paper's alternation and of the direct design",
+    title=TITLES["sensing"]["scaling"],
     sample=sample,
     point=point,
     axes={"algorithm": list(LABELS), "side": SIDES},
