@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 WORKERS ?= 2
 
-.PHONY: help reproduce test test-slow check lint types floors bench lock clean
+.PHONY: help reproduce test test-slow check lint types layers bench lock clean
 
 help:            ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -37,10 +37,10 @@ lint: $(READY)   ## style and spelling
 types: $(READY)  ## static types
 	$(BIN)/mypy
 
-floors: $(READY) ## each floor of the house imports only from floors below it
+layers: $(READY) ## each layer imports only from layers below it
 	$(BIN)/lint-imports
 
-check: lint types floors test ## what CI runs
+check: lint types layers test ## what CI runs
 
 bench: $(READY)  ## speed and memory, as ratios against what a user would pick instead
 	$(BIN)/python -m benchmarks
