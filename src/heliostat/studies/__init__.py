@@ -9,9 +9,9 @@ if TYPE_CHECKING:
 NAMES = {
     "localization": ["fig4", "fig5", "fig6", "fig7", "fig8", "fig9"],
     "sensing": ["fig2", "fig3", "fig4", "patterns", "scaling"],
-    "estimators": ["pose", "direction", "position", "protocol", "dwells"],
+    "estimators": ["pose", "direction", "position", "protocol", "dwells", "calibration"],
 }
-BY_NAME = {"sensing": ["patterns", "scaling"], "estimators": ["dwells"]}
+BY_NAME = {"sensing": ["patterns", "scaling"], "estimators": ["dwells", "calibration"]}
 """Studies beyond a paper's figures, or long ones, computed only if named."""
 
 
