@@ -21,8 +21,8 @@ def reproduce(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Figures, e.g. fig4, or for sensing also patterns and scaling; default every "
-            "figure of the paper, or of the estimators."
+            help="Figures, e.g. fig4, for sensing also patterns and scaling, for estimators also "
+            "dwells and calibration; default every figure of the paper, or of the estimators."
         ),
     ] = None,
     trials: Annotated[

@@ -28,11 +28,12 @@ TITLES = {
         "position": "Errors of a target's position against their bound",
         "protocol": "The working process over periods, on real and on invented estimates",
         "dwells": "A target looked for, dwell after dwell, against designs for its true place",
+        "calibration": "Calibration of reported covariances and flags",
     },
 }
 """Title of every study by system and name; `heliostat list` shows them without importing JAX."""
 NAMES = {system: list(titles) for system, titles in TITLES.items()}
-BY_NAME = {"sensing": ["patterns", "scaling"], "estimators": ["dwells"]}
+BY_NAME = {"sensing": ["patterns", "scaling"], "estimators": ["dwells", "calibration"]}
 """Studies beyond a paper's figures, or long ones, computed only if named."""
 
 

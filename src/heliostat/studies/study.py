@@ -128,6 +128,8 @@ class Study:
     axis_labels: Mapping[str, str] = field(default_factory=dict)
     """What axes are called in pictures, if not by their names."""
     provenance: Mapping[str, str] = field(default_factory=dict)
+    table: Callable[[xr.Dataset], str] | None = None
+    """The dataset as a table in Markdown, for the documentation."""
 
     def run(
         self,
@@ -368,7 +370,7 @@ def paired_change(changed: xr.DataArray, base: xr.DataArray) -> tuple[float, flo
 
 
 def save(study: Study, dataset: xr.Dataset, out: Path) -> list[Verdict]:
-    """Write a study's dataset, picture (PNG and PDF) and verdicts into a folder.
+    """Write a study's dataset, picture (PNG and PDF), verdicts and table into a folder.
 
     Args:
         study: The study.
@@ -383,4 +385,6 @@ def save(study: Study, dataset: xr.Dataset, out: Path) -> list[Verdict]:
         save_figure(picture, out / f"{figure_name}.{suffix}")
     text = json.dumps([asdict(v) for v in verdicts], indent=2)
     (out / f"{figure_name}.verdicts.json").write_text(text + "\n", encoding="utf-8")
+    if study.table:
+        (out / f"{figure_name}.md").write_text(study.table(dataset), encoding="utf-8")
     return verdicts
