@@ -74,23 +74,20 @@ def plane_free(
     return jnp.stack([jnp.real(share / room), jnp.imag(share / room)], axis=-1)
 
 
-def soft_least(first: Scalar, second: Scalar, sharpness: Scalar) -> Scalar:
-    """Smooth and never above the least of two positive numbers, by a factor 2^(1/sharpness)."""
-    exponents = -sharpness * jnp.log(first), -sharpness * jnp.log(second)
-    return jnp.exp(-jnp.logaddexp(*exponents) / sharpness)
-
-
 def power_factor(power: Scalar, wanted: Scalar, sharpness: Scalar) -> Scalar:
-    """Smooth least of 1 and power/wanted; 1 where the power is not limited.
+    r"""Smooth minimum of 1 and power/wanted, :math:`(1 + (wanted/power)^s)^{-1/s}`.
+
+    It is never above the minimum, and below it by a factor :math:`2^{1/s}` at most. Value and
+    gradient are finite for an unlimited power and where nothing is wanted.
 
     Args:
-        power: What there is, ``inf`` for no limit. [W]
-        wanted: What would be used. [W]
-        sharpness: How closely the least is followed.
+        power: Available power, ``inf`` for no limit. [W]
+        wanted: Power that would be used. [W]
+        sharpness: :math:`s`, which sets how closely the minimum is followed.
     """
-    limited = jnp.isfinite(power)
-    room = jnp.where(limited, power, 1.0) / jnp.maximum(wanted, 1e-300)
-    return jnp.where(limited, soft_least(jnp.ones(()), room, sharpness), 1.0)
+    # The floor is far below any ratio that matters, and keeps the gradient of the logarithm finite.
+    log_ratio = jnp.log(jnp.maximum(wanted / power, 1e-100))
+    return jnp.exp(-jnp.logaddexp(jnp.zeros(()), sharpness * log_ratio) / sharpness)
 
 
 def log_crb(direction: DirectionInformation) -> Scalar:
