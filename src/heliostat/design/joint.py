@@ -62,7 +62,7 @@ class Layout(NamedTuple):
     @property
     def size(self) -> int:
         """Number of unknowns."""
-        return self.patterns * (2 * self.elements + 2 * self.basis * self.rank + 2)
+        return self.patterns * (2 * self.elements + 2 * self.basis * self.rank + 3)
 
 
 class Setting(NamedTuple):
@@ -112,18 +112,27 @@ def random_unknowns(layout: Layout, rng: np.random.Generator) -> np.ndarray:
         rng: Where it comes from.
     """
     flat = rng.normal(size=layout.size)
-    flat[-2 * layout.patterns : -layout.patterns] = -1.0
-    flat[-layout.patterns :] = 0.0
+    flat[-3 * layout.patterns :] = 0.0
+    flat[-3 * layout.patterns : -2 * layout.patterns] = -1.0
     return flat
 
 
-def _read(flat: Float[Array, "unknown"], layout: Layout) -> tuple[Array, Array, Array, Array]:
-    """Free coefficients, mixing of the beams, logarithms of price and of energy shares."""
+class Unknowns(NamedTuple):
+    """Unknowns of each pattern, as read from a flat vector."""
+
+    free: Float[Array, "pattern element 2"]  # reflection coefficients, see `descent.coefficients`
+    mixing: Complex[Array, "pattern basis beam"]  # C
+    log_price: Float[Array, "pattern"]  # log of rho
+    noise_logit: Float[Array, "pattern"]  # of the share of P_s left to the surface's own noise
+    log_energy: Float[Array, "pattern"]  # log of the transmit energy, up to a common factor
+
+
+def _read(flat: Float[Array, "unknown"], layout: Layout) -> Unknowns:
     K = layout.patterns
     first = 2 * K * layout.elements
     free = flat[:first].reshape(K, layout.elements, 2)
-    mix = flat[first : -2 * K].reshape(K, layout.basis, layout.rank, 2)
-    return free, mix[..., 0] + 1j * mix[..., 1], flat[-2 * K : -K], flat[-K:]
+    mixing = flat[first : -3 * K].reshape(K, layout.basis, layout.rank, 2)
+    return Unknowns(free, mixing[..., 0] + 1j * mixing[..., 1], *flat[-3 * K :].reshape(3, K))
 
 
 def setting(
@@ -142,8 +151,8 @@ def setting(
         sharpness: How closely the powers are used.
         layout: How to read the unknowns.
     """
-    free, mix, price, energy = _read(flat, layout)
-    share = layout.patterns * jax.nn.softmax(energy)
+    unknowns = _read(flat, layout)
+    energy_share = layout.patterns * jax.nn.softmax(unknowns.log_energy)
     surface, channel = task.surface, task.link.bs_to_irs
     antennas = channel.shape[1]
     steering = jax.vmap(lambda at: target_steering(task.link.array, at))(task.angles)
@@ -158,28 +167,41 @@ def setting(
             )(steering, task.target_gain)
         )
 
-    def pattern(psi: Array, mixed: Array, price: Array, share: Array) -> Setting:
-        psi = psi * jnp.sqrt(power_factor(surface.power / 2, own_noise(psi), sharpness))
+    def pattern(
+        psi: Array, mixing: Array, log_price: Array, noise_logit: Array, energy_share: Array
+    ) -> Setting:
+        # Not P_s times the share: P_s may be infinite, and the gradient must not be.
+        claimed = own_noise(psi) / jax.nn.sigmoid(noise_logit)
+        psi = psi * jnp.sqrt(power_factor(surface.power, claimed, sharpness))
         weight = jax.vmap(lambda a, gain: power_weight(psi, channel, a, gain))(
             steering, task.target_gain
         )
         scaled = weight[0] * (antennas / jnp.real(jnp.trace(weight[0])))
         ways = jax.vmap(lambda at: echo_derivatives(task.link, psi, at))(task.angles)
+        # The derivatives are nearly parallel to v. Without their part along v they span the same
+        # beams, and the descent takes a fraction of the steps. The floor is for channels of rank
+        # one, where nothing is left of them.
+        ways = ways / jnp.linalg.norm(ways, axis=2, keepdims=True)
+        along = jnp.einsum("qxm,qm->qx", ways, jnp.conj(ways[:, 0])).at[:, 0].set(0.0)
+        ways = ways - along[..., None] * ways[:, :1]
+        square = jnp.sum(jnp.abs(ways) ** 2, axis=2, keepdims=True)
+        ways = ways / jnp.sqrt(square + 1e-16)
         ways = ways.reshape(layout.basis, antennas)
-        ways = ways / jnp.linalg.norm(ways, axis=1, keepdims=True)
         # Hermitian: half the work of a general solver, and a fraction of its bookkeeping.
         factor = jax.scipy.linalg.cho_factor(
-            jnp.eye(antennas) + jnp.exp(price) * scaled, lower=True
+            jnp.eye(antennas) + jnp.exp(log_price) * scaled, lower=True
         )
-        beams = jax.scipy.linalg.cho_solve(factor, jnp.conj(ways).T @ mixed)
+        beams = jax.scipy.linalg.cho_solve(factor, jnp.conj(ways).T @ mixing)
         covar = beams @ jnp.conj(beams).T
-        covar = covar * (share * power / jnp.real(jnp.trace(covar)))
+        covar = covar * (energy_share * power / jnp.real(jnp.trace(covar)))
         radiated = jnp.max(jnp.real(jnp.einsum("qab,ba->q", weight, covar)))
         room = surface.power - own_noise(psi)
         return Setting(psi, covar * power_factor(room, radiated, sharpness))
 
-    psi = coefficients(free, surface.amplification, layout.form)
-    return jax.vmap(pattern)(psi, mix, price, share)
+    psi = coefficients(unknowns.free, surface.amplification, layout.form)
+    return jax.vmap(pattern)(
+        psi, unknowns.mixing, unknowns.log_price, unknowns.noise_logit, energy_share
+    )
 
 
 def log_crbs(task: JointTask, chosen: Setting) -> tuple[Float[Array, "position"], Array]:
