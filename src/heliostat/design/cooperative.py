@@ -43,24 +43,29 @@ Criterion: TypeAlias = Literal["worst", "mean"]
 
 
 def random_phases(scene: SensingScene, seed: int) -> Reflections:
-    """Random phases at full gain, or where the surface's own noise reaches half of its power.
+    """Coefficients of random phase and of equal amplitude, which leave power for the signal. [1]
+
+    The amplitude is the largest, unless the surface's own noise would then take more than half of
+    its power, and more than its share of what is radiated under isotropic transmission.
 
     Args:
         scene: The scene.
-        seed: Of the phases.
+        seed: Seed of the phases.
     """
-    angles, begun = scene.angles(), []
+    angles, reflection = scene.angles(), []
     for i, surface in enumerate(scene.surfaces):
         key = jax.random.fold_in(jax.random.key(seed), i)
         psi = random_reflection(key, surface.array.elements, surface.amplification)
         steering = target_steering(surface.array, angles[i])
-        channel = scene.bs_to_irs[i]
-        silent = jnp.zeros((channel.shape[1], channel.shape[1]), dtype=complex)
-        gain = scene.target_gain[i]
-        own = reflected_power(psi, channel, silent, steering, gain, surface.noise).own_noise
-        sharpness = jnp.asarray(FINAL_SHARPNESS)
-        begun.append(psi[None] * jnp.sqrt(power_factor(surface.power / 2, own, sharpness)))
-    return tuple(begun)
+        antennas = scene.base_station.array.elements
+        isotropic = jnp.eye(antennas, dtype=complex) * (scene.base_station.power / antennas)
+        radiated = reflected_power(
+            psi, scene.bs_to_irs[i], isotropic, steering, scene.target_gain[i], surface.noise
+        )
+        claimed = radiated.own_noise / jnp.maximum(0.5, radiated.own_noise / radiated.total)
+        factor = power_factor(surface.power, claimed, jnp.asarray(FINAL_SHARPNESS))
+        reflection.append(psi[None] * jnp.sqrt(factor))
+    return tuple(reflection)
 
 
 def _reflect_half(
@@ -145,7 +150,7 @@ def design_jointly(
     *,
     patterns: int = 1,
     min_snr: float | Scalar = 100.0,
-    starts: int = 8,
+    starts: int = 16,
     seed: int = 0,
 ) -> BeamformingDesign:
     """Covariances and coefficients together, the best found over all surfaces.
@@ -225,7 +230,7 @@ def design_for_region(
     criterion: Criterion = "worst",
     patterns: int = 1,
     min_snr: float | Scalar = 100.0,
-    starts: int = 8,
+    starts: int = 16,
     seed: int = 0,
 ) -> RegionDesign:
     """One design for several possible positions of the target.

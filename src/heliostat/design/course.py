@@ -36,8 +36,8 @@ Reflections: TypeAlias = tuple[Complex[Array, "pattern _"], ...]
 
 COARSE, FINE, FINEST = 30.0, 300.0, 3000.0
 """How closely the smooth least of two powers follows the true one, step by step."""
-TRIAL_STEPS, STEPS = 60, 200
-FINALISTS = 2
+TRIAL_STEPS, STEPS = 30, 200
+FINALISTS = 3
 ROUNDS = (COARSE, FINE, FINEST, FINEST)
 SETTLED = 3e-4  # relative improvement of a round that ends them
 
