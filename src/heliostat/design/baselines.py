@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex
 
-from heliostat.design.cooperative import design_jointly, random_phases
+from heliostat.design.cooperative import random_phases
 from heliostat.design.cooperative_bound import cooperative_lower_bound
 from heliostat.design.course import Reflections, transmit_half
 from heliostat.design.descent import FINAL_SHARPNESS
@@ -94,26 +94,6 @@ def with_passive_surfaces(scene: SensingScene) -> SensingScene:
     """
     passive = tuple(passive_surface(s.position, s.array) for s in scene.surfaces)
     return eqx.tree_at(lambda s: s.surfaces, scene, passive)
-
-
-def passive_design(scene: SensingScene, *, seed: int = 0) -> BeamformingDesign:
-    """The paper's passive counterpart: the joint design with passive surfaces.
-
-    Args:
-        scene: The scene; whatever its surfaces are, they count as passive.
-        seed: Of the starts.
-    """
-    return design_jointly(with_passive_surfaces(scene), min_snr=0.0, seed=seed)
-
-
-def isotropic_random(scene: SensingScene, *, seed: int = 0) -> BeamformingDesign:
-    """Isotropic transmission and random phases, as loud as the surfaces' power allows.
-
-    Args:
-        scene: The scene.
-        seed: Of the phases.
-    """
-    return _as_it_is(scene, isotropic_covariance(scene), random_phases(scene, seed))
 
 
 def matched_beams(scene: SensingScene) -> BeamformingDesign:
