@@ -151,7 +151,7 @@ def design_jointly(
     *,
     patterns: int = 1,
     min_snr: float | Scalar = 100.0,
-    starts: int = 16,
+    starts: int | None = None,
     seed: int = 0,
 ) -> BeamformingDesign:
     """Design covariances and coefficients of all surfaces jointly.
@@ -160,12 +160,15 @@ def design_jointly(
         scene: The scene.
         patterns: Number of reflection patterns of each surface in its share of the dwell.
         min_snr: Least SNR of the matched filter, 100 being 20 dB; 0 for the paper's criterion. [1]
-        starts: Number of random starts for each surface.
+        starts: Number of random starts for each surface; by default 32 for panels of up to 64
+            elements, 16 for larger ones, on which a start takes longer.
         seed: Seed of the starts.
 
     Raises:
         ValueError: If no design was found that reaches the SNR.
     """
+    if starts is None:
+        starts = 32 if max(s.array.elements for s in scene.surfaces) <= 64 else 16
     course = descend_jointly(
         (scene,), patterns=patterns, mean=False, min_snr=min_snr, starts=starts, seed=seed
     )

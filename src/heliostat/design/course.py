@@ -37,7 +37,7 @@ Reflections: TypeAlias = tuple[Complex[Array, "pattern _"], ...]
 COARSE, FINE, FINEST = 30.0, 300.0, 3000.0
 """Sharpness of the smooth minima in successive rounds, see `descent.power_factor`."""
 TRIAL_STEPS, STEPS = 30, 200
-FINALISTS = 3
+FINALISTS = 4
 ROUNDS = (COARSE, FINE, FINEST, FINEST)
 SETTLED = 3e-4  # relative improvement below which the rounds end
 

@@ -36,7 +36,7 @@ AMPLIFICATION = 8.0
 """a_max of its Figs. 3 and 4."""
 DRAWS = 5
 STARTS = 8
-"""Random starts of each joint design, half of the default."""
+"""Random starts of each joint design, fewer than by default."""
 LEVEL = "worst CRB, $10\\,\\log_{10}(\\mathrm{tr}\\,F^{-1}/\\mathrm{rad}^2)$ [dB]"
 """What the ordinates show."""
 
