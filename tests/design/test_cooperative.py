@@ -10,11 +10,10 @@ from heliostat.channel.path_loss import radar_equation
 from heliostat.design import cooperative_bound
 from heliostat.design.baselines import (
     isotropic_covariance,
-    isotropic_random,
     matched_beams,
-    passive_design,
     reflective_only,
     transmit_only,
+    with_passive_surfaces,
 )
 from heliostat.design.cooperative import (
     design_alternately,
@@ -32,7 +31,9 @@ from heliostat.design.cooperative_bound import (
 )
 from heliostat.design.feasibility import dwell_design
 from heliostat.design.joint import joint_layout, joint_objective, joint_task, random_unknowns
+from heliostat.design.reflect import design_reflection
 from heliostat.design.result import FEASIBLE, surface_bounds
+from heliostat.scenario import load
 from tests.support.sensing_scenes import random_covariance, random_reflections, sensing_scene
 
 SMALL = {"rows": (2, 2), "columns": (3, 3), "antennas": 4}
@@ -66,8 +67,11 @@ def assert_feasible(scene, design, min_snr=0.0):
     assert eigenvalues.min() >= -1e-12 * eigenvalues.max()
 
 
-def test_gradient_equals_finite_differences():
+@pytest.mark.parametrize("passive", [False, True])
+def test_gradient_equals_finite_differences(passive):
     scene = sensing_scene(**SMALL, surface_power=1e-3)
+    if passive:
+        scene = with_passive_surfaces(scene)
     task = joint_task((scene,), 0, jnp.asarray(1e9))
     layout = joint_layout(task, 2, mean=False)
     rng = np.random.default_rng(1)
@@ -127,11 +131,114 @@ def test_joint_is_no_worse_than_alternating():
 
 
 def test_passive_elements_keep_modulus_one():
-    scene = sensing_scene(**SMALL)
-    design = passive_design(scene)
+    scene = with_passive_surfaces(sensing_scene(**SMALL))
+    design = design_jointly(scene, **QUIET)
     for psi in design.reflection:
         np.testing.assert_allclose(jnp.abs(psi), 1.0, rtol=1e-12)
     assert design.lower_bound <= design.worst_crb
+
+
+def decibel(ratio):
+    return 10 * np.log10(float(ratio))
+
+
+def loss_of_passive_designs(seed, patterns=1, starts=8, **sizes):
+    """Losses against surfaces that may also attenuate, descended in another parametrisation. [dB]
+
+    Without noise and a power limit amplitudes below 1 are not worth anything, so that the active
+    optimum is the passive one. Returned for the joint and for the reflective design.
+    """
+    free = {"amplification": 1.0, "surface_power": 1e6, "surface_noise": 1e-20}
+    active = sensing_scene(seed=seed, **sizes, **free)
+    passive = with_passive_surfaces(active)
+    joint, reference = (
+        design_jointly(scene, patterns=patterns, min_snr=0.0, starts=n).worst_crb
+        for scene, n in ((passive, starts), (active, 2 * starts))
+    )
+    given = isotropic_covariance(active)
+    reflective, kept = (
+        design_reflection(scene, given, patterns=patterns, min_snr=0.0, starts=n).worst_crb
+        for scene, n in ((passive, 6), (active, 12))
+    )
+    return decibel(joint / reference), decibel(reflective / kept)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_passive_designs_reach_the_optimum(seed):
+    assert max(loss_of_passive_designs(seed, **SMALL)) <= 0.1
+
+
+def test_certificate_leaves_a_passive_design_little_room():
+    scene = with_passive_surfaces(sensing_scene(seed=1, **SMALL))
+    design = design_jointly(scene, min_snr=0.0)
+    assert decibel(design.worst_crb / design.lower_bound) <= 0.2
+
+
+@pytest.mark.slow
+def test_passive_designs_reach_the_optimum_in_fifty_scenes():
+    rng = np.random.default_rng(0)
+    for seed in range(50):
+        side = (2, 3, 4, 5, 6)[seed % 5]
+        losses = loss_of_passive_designs(
+            seed,
+            patterns=2 if seed % 4 == 3 else 1,
+            antennas=8,
+            rows=(side, side),
+            columns=(side, side),
+            rician_factor=float(10 ** rng.uniform(-0.5, 1.5)),
+        )
+        assert max(losses) <= 0.1, (seed, losses)
+
+
+@pytest.mark.parametrize("power", [1e-2, 1e-4])
+def test_surface_noise_may_take_most_of_the_power(power):
+    # Elements that add more noise than they receive signal: at any common gain of the elements,
+    # with the covariance as large as the powers then allow, the CRB is no better.
+    scene = sensing_scene(**SMALL, power=power, surface_noise=1e-7, surface_power=1e-5)
+    design = design_jointly(scene, **QUIET)
+    assert_feasible(scene, design)
+    for i, surface in enumerate(scene.surfaces):
+        psi, covariance = design.reflection[i], design.covariance[i]
+        crbs = []
+        for gain in np.linspace(0.5, 2.0, 61):
+            weighted = gain * np.asarray(psi)[:, None] * np.asarray(scene.bs_to_irs[i])
+            noise = 2 * surface.noise * np.sum(np.abs(gain * np.asarray(psi)) ** 2)
+            signal = np.trace(weighted @ np.asarray(covariance) @ weighted.conj().T).real
+            # The echo's own part of the power is negligible: |beta|^2 is below 1e-9.
+            room = min(1.0, float((surface.power - noise) / signal))
+            if room <= 0 or gain * np.max(np.abs(psi)) > surface.amplification:
+                continue
+            information = direction_information_by_definition(
+                scene.link(i),
+                gain * psi[None],
+                room * covariance[None],
+                scene.angles()[i],
+                scene.target_gain[i],
+            )
+            crbs.append(float(direction_bound(information).crb))
+        assert decibel(design.crb[i] / min(crbs)) <= 0.05
+
+
+def losses_by_seed(scene, seeds, **dwell):
+    """Loss of the default design of each seed against the best of them and of 40 starts. [dB]"""
+    crbs = [design_jointly(scene, seed=seed, **dwell).worst_crb for seed in range(seeds)]
+    best = min([*crbs, design_jointly(scene, seed=seeds, starts=40, **dwell).worst_crb])
+    return np.array([decibel(crb / best) for crb in crbs])
+
+
+def test_default_design_hardly_depends_on_the_seed():
+    assert np.max(losses_by_seed(sensing_scene(**SMALL), 3, min_snr=0.0)) <= 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["sensing-two-surfaces", "drone-corridor", "indoor-three-surfaces"]
+)
+def test_default_designs_of_shipped_scenarios_hardly_depend_on_the_seed(name):
+    scenario = load(name)
+    dwell = {"patterns": scenario.dwell.patterns, "min_snr": scenario.dwell.least_snr}
+    losses = losses_by_seed(scenario.build(), 10, **dwell)
+    assert np.sum(losses <= 0.05) >= 9, losses
 
 
 def test_crb_falls_as_the_inverse_power_where_surfaces_are_not_limited():
@@ -147,7 +254,6 @@ def test_lower_bound_is_below_all_designs():
         design_jointly(scene, min_snr=0.0),
         transmit_only(scene),
         reflective_only(scene),
-        isotropic_random(scene),
         matched_beams(scene),
     ]
     for design in designs:

@@ -1,6 +1,6 @@
-"""What the paper compares its design with, and two more that need no solver.
+"""Benchmark designs of the paper, and matched beams.
 
-None of them knows a least SNR: as in the paper, the CRB alone counts.
+As in the paper, none of them has an SNR constraint.
 """
 
 import equinox as eqx
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex
 
-from heliostat.design.cooperative import design_jointly, random_phases
+from heliostat.design.cooperative import random_phases
 from heliostat.design.cooperative_bound import cooperative_lower_bound
 from heliostat.design.feasibility import dwell_design
 from heliostat.design.joint_descent import Reflections, transmit_half
@@ -23,7 +23,7 @@ from heliostat.surface.active import passive_surface
 def _as_it_is(
     scene: SensingScene, covariance: Complex[Array, "surface tx tx"], reflection: Reflections
 ) -> BeamformingDesign:
-    """Evaluate, the coefficients shrunk where a surface would radiate too much."""
+    """Return the design, its coefficients scaled down to keep each surface's power limit."""
     fit = []
     for i, psi in enumerate(reflection):
         task = reflection_task(scene, i, covariance[i][None], 0.0)
@@ -41,7 +41,7 @@ def _as_it_is(
 
 
 def isotropic_covariance(scene: SensingScene) -> Complex[Array, "surface tx tx"]:
-    r""":math:`R_l = (P_t/M)I`, the same power in every direction. [W]
+    r"""Return isotropic covariances, :math:`R_l = (P_t/M)I`. [W]
 
     Args:
         scene: The scene.
@@ -52,14 +52,14 @@ def isotropic_covariance(scene: SensingScene) -> Complex[Array, "surface tx tx"]
 
 
 def transmit_only(scene: SensingScene, *, seed: int = 0) -> BeamformingDesign:
-    """The paper's "Transmit BF only": best covariances for random phases at full gain.
+    """Design the paper's "Transmit BF only": optimal covariances for `random_phases`.
 
     Args:
         scene: The scene.
-        seed: Of the phases.
+        seed: Seed of the phases.
 
     Raises:
-        ValueError: If the surfaces so set show no direction.
+        ValueError: If no covariance makes both angles identifiable.
     """
     found = transmit_half(scene, random_phases(scene, seed), jnp.zeros(()))
     if found is None:
@@ -77,17 +77,17 @@ def transmit_only(scene: SensingScene, *, seed: int = 0) -> BeamformingDesign:
 
 
 def reflective_only(scene: SensingScene, *, seed: int = 0) -> BeamformingDesign:
-    """The paper's "Reflective BF only": best coefficients for isotropic transmission.
+    """Design the paper's "Reflective BF only": best coefficients for isotropic transmission.
 
     Args:
         scene: The scene.
-        seed: Of the starts.
+        seed: Seed of the starts.
     """
     return design_reflection(scene, isotropic_covariance(scene), min_snr=0.0, seed=seed)
 
 
 def with_passive_surfaces(scene: SensingScene) -> SensingScene:
-    """The same scene, its surfaces without amplifiers: no gain, no noise, no limit of power.
+    """Return the scene with passive surfaces: unit modulus, no noise, no power limit.
 
     Args:
         scene: The scene.
@@ -96,31 +96,11 @@ def with_passive_surfaces(scene: SensingScene) -> SensingScene:
     return eqx.tree_at(lambda s: s.surfaces, scene, passive)
 
 
-def passive_design(scene: SensingScene, *, seed: int = 0) -> BeamformingDesign:
-    """The paper's passive counterpart: the joint design with passive surfaces.
-
-    Args:
-        scene: The scene; whatever its surfaces are, they count as passive.
-        seed: Of the starts.
-    """
-    return design_jointly(with_passive_surfaces(scene), min_snr=0.0, seed=seed)
-
-
-def isotropic_random(scene: SensingScene, *, seed: int = 0) -> BeamformingDesign:
-    """Isotropic transmission and random phases, as loud as the surfaces' power allows.
-
-    Args:
-        scene: The scene.
-        seed: Of the phases.
-    """
-    return _as_it_is(scene, isotropic_covariance(scene), random_phases(scene, seed))
-
-
 def matched_beams(scene: SensingScene) -> BeamformingDesign:
-    r"""Surfaces that focus the channel's strongest mode on the target, beams :math:`\propto v^*`.
+    r"""Focus the channel's strongest mode on the target, with beams :math:`\propto v^*`.
 
-    What maximises the echo rather than what it tells: for one dominant mode, the phases make all
-    elements add up at the target. The base station's power is shared equally.
+    This maximises the SNR of the echo rather than its information: for one dominant mode, all
+    elements add in phase at the target. The surfaces get equal transmit power.
 
     Args:
         scene: The scene.

@@ -1,13 +1,14 @@
-r"""Cooperative design of covariances and coefficients over all surfaces: the paper's (P1).
+r"""Cooperative design of the covariances and coefficients of all surfaces: the paper's (P1).
 
 .. math:: \min_{\psi_l, R_l}\ \max_l\ \mathrm{tr}F_l^{-1}\quad\text{s.t.}\quad
           \tfrac1L\textstyle\sum_l\mathrm{tr}R_l \le P_t,\quad \text{(7)} \le P_s,\quad
           |\psi_{l,n}| \le a_{max},\quad \mathrm{SNR}_l \ge \gamma.
 
-`design_jointly` descends over coefficients and beams at once. `design_alternately` is the paper's
-way, with either solver for each half. `design_for_region` designs for every place where the
-target may be, as the very direction to be estimated is not known beforehand. All keep the best
-design so far, so that what they return never gets worse from one step to the next.
+`design_jointly` optimises coefficients and beams together. `design_alternately` is the paper's
+alternating optimisation, with either solver for each half. `design_for_region` designs for a set of
+possible target positions, because the direction to be estimated is not known in advance. All of
+them keep the best design found so far, so that their worst CRB never increases from one step to
+the next.
 """
 
 from collections.abc import Sequence
@@ -44,31 +45,36 @@ _PHASES = 2**31 + 5
 
 
 def random_phases(scene: SensingScene, seed: int) -> Reflections:
-    """Random phases at full gain, or where the surface's own noise reaches half of its power.
+    """Coefficients of random phase and of equal amplitude, which leave power for the signal. [1]
+
+    The amplitude is the largest, unless the surface's own noise would then take more than half of
+    its power, and more than its share of what is radiated under isotropic transmission.
 
     Args:
         scene: The scene.
-        seed: Of the phases.
+        seed: Seed of the phases.
     """
     root = jax.random.fold_in(jax.random.key(seed), _PHASES)
-    angles, begun = scene.angles(), []
+    angles, reflection = scene.angles(), []
     for i, surface in enumerate(scene.surfaces):
         key = jax.random.fold_in(root, i)
         psi = random_reflection(key, surface.array.elements, surface.amplification)
         steering = target_steering(surface.array, angles[i])
-        channel = scene.bs_to_irs[i]
-        silent = jnp.zeros((channel.shape[1], channel.shape[1]), dtype=complex)
-        gain = scene.target_gain[i]
-        own = reflected_power(psi, channel, silent, steering, gain, surface.noise).own_noise
-        sharpness = jnp.asarray(FINAL_SHARPNESS)
-        begun.append(psi[None] * jnp.sqrt(power_factor(surface.power / 2, own, sharpness)))
-    return tuple(begun)
+        antennas = scene.base_station.array.elements
+        isotropic = jnp.eye(antennas, dtype=complex) * (scene.base_station.power / antennas)
+        radiated = reflected_power(
+            psi, scene.bs_to_irs[i], isotropic, steering, scene.target_gain[i], surface.noise
+        )
+        claimed = radiated.own_noise / jnp.maximum(0.5, radiated.own_noise / radiated.total)
+        factor = power_factor(surface.power, claimed, jnp.asarray(FINAL_SHARPNESS))
+        reflection.append(psi[None] * jnp.sqrt(factor))
+    return tuple(reflection)
 
 
 def _reflect_half(
     scene: SensingScene, best: Incumbent, method: Method, min_snr: Scalar, step: int, seed: int
 ) -> tuple[Incumbent, float]:
-    """Better coefficients for the covariances of a design, and their least SNR."""
+    """Return a design with better coefficients for its covariances, and its least SNR."""
     chosen = []
     for i, psi in enumerate(best.reflection):
         task = reflection_task(scene, i, best.covariance[i], min_snr)
@@ -88,7 +94,7 @@ def _reflect_half(
 def _transmit_half_sdp(
     scene: SensingScene, reflection: Reflections, min_snr: Scalar
 ) -> tuple[Covariances, Reflections, float] | None:
-    """As `transmit_half`, by CVXPY; where its solvers give up, the structured one stands in."""
+    """Return what `transmit_half` returns, by CVXPY; where that fails, by the structured solver."""
     from heliostat.design.reflect_sdr import transmit_sdp_or_none  # noqa: PLC0415
 
     found = transmit_sdp_or_none(scene, tuple(psi[0] for psi in reflection), float(min_snr))
@@ -105,14 +111,14 @@ def design_alternately(
     steps: int = 10,
     seed: int = 0,
 ) -> BeamformingDesign:
-    """The paper's alternation between (P2) and (P3), from random phases.
+    """Design by the paper's alternation between (P2) and (P3), from random phases.
 
     Args:
         scene: The scene.
         method: "sdr" for the paper's own solvers, "direct" for `transmit` and `reflect`.
         min_snr: Least SNR of the matched filter, 100 being 20 dB; 0 for the paper's criterion. [1]
-        steps: At most so many alternations; fewer where one gains less than a thousandth.
-        seed: Of phases and random vectors.
+        steps: Maximum number of alternations; they end where one gains less than a thousandth.
+        seed: Seed of phases and random vectors.
 
     Raises:
         ValueError: If no design was found that reaches the SNR.
@@ -121,7 +127,7 @@ def design_alternately(
     half = _transmit_half_sdp if method == "sdr" else transmit_half
     begun = random_phases(scene, seed)
     first = half(scene, begun, course.min_snr)
-    if first is None:  # random phases are too quiet: alternate from the paper's criterion
+    if first is None:  # the SNR is out of reach for random phases: start without it
         first = half(scene, begun, jnp.zeros(()))
         present = None if first is None else Incumbent(*first)
     else:
@@ -132,7 +138,7 @@ def design_alternately(
             break
         before = np.inf if course.best is None else course.best.worst
         middle, snr = _reflect_half(scene, present, method, course.min_snr, step, seed)
-        # An inaccurate solver of the other half may lose what this one has won.
+        # The other half may be worse where its solver is inaccurate.
         if snr >= float(course.min_snr) * (1 - 1e-6):
             course.offer(*middle)
         found = half(scene, middle.reflection, course.min_snr)
@@ -152,21 +158,24 @@ def design_jointly(
     *,
     patterns: int = 1,
     min_snr: float | Scalar,
-    starts: int = 8,
+    starts: int | None = None,
     seed: int = 0,
 ) -> BeamformingDesign:
-    """Covariances and coefficients together, the best found over all surfaces.
+    """Design covariances and coefficients of all surfaces jointly.
 
     Args:
         scene: The scene.
-        patterns: How many reflection patterns each surface goes through in its part of the dwell.
+        patterns: Number of reflection patterns of each surface in its share of the dwell.
         min_snr: Least SNR of the matched filter, 100 being 20 dB; 0 for the paper's criterion. [1]
-        starts: Random starts for each surface.
-        seed: Of the starts.
+        starts: Number of random starts for each surface; by default 32 for panels of up to 64
+            elements, 16 for larger ones, on which a start takes longer.
+        seed: Seed of the starts.
 
     Raises:
         ValueError: If no design was found that reaches the SNR.
     """
+    if starts is None:
+        starts = 32 if max(s.array.elements for s in scene.surfaces) <= 64 else 16
     course = descend_jointly(
         (scene,), patterns=patterns, mean=False, min_snr=min_snr, starts=starts, seed=seed
     )
@@ -181,19 +190,19 @@ def design_beamforming(
     min_snr: float | Scalar,
     seed: int = 0,
 ) -> BeamformingDesign:
-    """The cooperative design: the best of this package, or the paper's algorithm.
+    """Design covariances and coefficients jointly, or by the paper's algorithm.
 
     Args:
         scene: The scene.
-        method: "direct" designs covariances and coefficients together, "sdr" is the paper's
+        method: "direct" designs covariances and coefficients jointly, "sdr" is the paper's
             alternation with semidefinite programs.
-        patterns: How many reflection patterns each surface goes through in its part of the dwell.
+        patterns: Number of reflection patterns of each surface in its share of the dwell.
         min_snr: Least SNR of the matched filter, 100 being 20 dB; 0 for the paper's criterion. [1]
-        seed: Of all that is random.
+        seed: Seed of all random numbers.
 
     Raises:
         ValueError: If no design was found that reaches the SNR, or if "sdr" is asked for more
-            than one pattern, which the paper does not have.
+            than one pattern.
     """
     if method == "direct":
         return design_jointly(scene, patterns=patterns, min_snr=min_snr, seed=seed)
@@ -203,11 +212,11 @@ def design_beamforming(
 
 
 class RegionDesign(eqx.Module):
-    """One design for all places where the target may be."""
+    """One design for several possible target positions."""
 
-    designs: tuple[BeamformingDesign, ...]  # the same design, seen from each position
+    designs: tuple[BeamformingDesign, ...]  # the same design, evaluated at each position
     criterion: Criterion = eqx.field(static=True)
-    lower_bound: Scalar  # of the criterion, for every design [rad²]
+    lower_bound: Scalar  # lower bound on the criterion of any design [rad²]
 
     @property
     def worst_crb(self) -> Scalar:
@@ -221,7 +230,7 @@ class RegionDesign(eqx.Module):
 
     @property
     def gap(self) -> Scalar:
-        """How far from the best it can be: 1 - lower bound / criterion. [1]"""
+        """Largest possible relative excess over the optimum: 1 - lower bound / criterion. [1]"""
         value = self.worst_crb if self.criterion == "worst" else self.mean_crb
         return 1 - self.lower_bound / value
 
@@ -237,18 +246,18 @@ def design_for_region(
     criterion: Criterion = "worst",
     patterns: int = 1,
     min_snr: float | Scalar,
-    starts: int = 8,
+    starts: int = 16,
     seed: int = 0,
 ) -> RegionDesign:
-    """One design for several possible positions of the target.
+    """Design covariances and coefficients for several possible positions of the target.
 
     Args:
         scenes: The same scene with the target at each position (`SensingScene.with_target`).
-        criterion: Whether the worst or the mean CRB over the positions is made small.
-        patterns: How many reflection patterns each surface goes through in its part of the dwell.
+        criterion: Whether to minimise the worst or the mean CRB over the positions.
+        patterns: Number of reflection patterns of each surface in its share of the dwell.
         min_snr: Least SNR at every position, 100 being 20 dB. [1]
-        starts: Random starts for each surface.
-        seed: Of the starts.
+        starts: Number of random starts for each surface.
+        seed: Seed of the starts.
 
     Raises:
         ValueError: If no design was found that reaches the SNR everywhere.
@@ -257,7 +266,7 @@ def design_for_region(
     course = descend_jointly(
         every, patterns=patterns, mean=mean, min_snr=min_snr, starts=starts, seed=seed
     )
-    finished(course, 0.0)  # says what is wrong if nothing was found
+    finished(course, 0.0)  # raises if nothing was found
     best = course.best
     assert best is not None
     designs = tuple(

@@ -1,17 +1,23 @@
-r"""Covariances and coefficients of one surface together, for a given share of the power.
+r"""Objective of the joint design of beams and coefficients of one surface at a given power.
 
 The best covariance for given coefficients lies in the span of :math:`(I + \rho Q)^{-1}V^*`, with
-:math:`V = [v, v_\theta, v_\varphi]` and :math:`Q` the matrix that turns R into radiated power. Its
-beams are therefore written as
+:math:`V = [v, v_\theta, v_\varphi]` and :math:`Q` the matrix of `surface.active.power_weight`. The
+beams are therefore parametrised as
 
 .. math:: W = (I + \rho\hat Q)^{-1}\hat V^*C,\qquad R = p\,\frac{WW^H}{\|W\|^2},
 
-so that they follow when the coefficients move, and a descent over :math:`(\psi, C, \rho)` does not
-zigzag between beams and coefficients as alternating does. The power p is the least of what the
-base station gives and of what the surface can take, its own noise limited to half of its power
-beforehand: for more noise than that, less amplification is better throughout. Every candidate is
-feasible by construction. Several patterns in a dwell and several possible target positions only
-add sums.
+where :math:`\hat V` spans the same space as V with orthogonalised derivatives, and
+:math:`\hat Q` is Q scaled to the trace of the identity. The beams follow when the coefficients
+move, so that a descent over :math:`(\psi, C, \rho)` does not zigzag between beams and coefficients
+as alternating optimisation does.
+
+Every candidate satisfies the power constraints. The coefficients of a pattern are scaled down
+together until the surface's own noise takes at most a share c of :math:`P_s`, and the covariance is
+scaled down until its signal takes at most what is left. The share is one of the unknowns. For
+coefficients of a given shape, own noise n and signal s at full amplitude, and negligible surface
+noise at the base station, the best amplitude that :math:`P_s` allows gives
+:math:`c = \max(1/2, n/(n+s))`: more than half where the elements add more noise than they receive
+signal. Several patterns in a dwell and several possible target positions only add sums.
 """
 
 from functools import partial
@@ -40,44 +46,44 @@ from heliostat.surface.active import ActiveSurface, power_weight, reflected_powe
 
 
 class JointTask(eqx.Module):
-    """One surface, wherever the target may be."""
+    """Design problem of one surface for all possible target positions."""
 
     link: EchoLink
     surface: ActiveSurface
-    angles: Float[Array, "position 2"]  # of each possible target [rad]
-    target_gain: Complex[Array, "position"]  # beta of each [1]
+    angles: Float[Array, "position 2"]  # towards each possible position [rad]
+    target_gain: Complex[Array, "position"]  # beta at each position [1]
     min_snr: Scalar  # [1]
 
 
 class Layout(NamedTuple):
-    """How a flat vector of unknowns is read."""
+    """Sizes that divide a flat vector of unknowns into its parts."""
 
     patterns: int
     elements: int
     basis: int
     rank: int
     form: Form
-    mean: bool  # over positions, of the CRB; else the worst
+    mean: bool  # minimise the mean CRB over positions, not the worst
 
     @property
     def size(self) -> int:
         """Number of unknowns."""
-        return self.patterns * (2 * self.elements + 2 * self.basis * self.rank + 2)
+        return self.patterns * (2 * self.elements + 2 * self.basis * self.rank + 3)
 
 
 class Setting(NamedTuple):
-    """What a surface and the base station do in each pattern."""
+    """Coefficients and covariances of each pattern."""
 
     reflection: Complex[Array, "pattern element"]  # [1]
     covariance: Complex[Array, "pattern tx tx"]  # [W]
 
 
 def joint_task(scenes: tuple[SensingScene, ...], index: int, min_snr: Scalar) -> JointTask:
-    """The task of one surface.
+    """Return the design problem of one surface.
 
     Args:
         scenes: The same scene with the target at each possible position.
-        index: Which surface.
+        index: Index of the surface.
         min_snr: Least SNR at every position. [1]
     """
     first = scenes[0]
@@ -91,12 +97,12 @@ def joint_task(scenes: tuple[SensingScene, ...], index: int, min_snr: Scalar) ->
 
 
 def joint_layout(task: JointTask, patterns: int, mean: bool) -> Layout:
-    """Unknowns for a task: two beams for one position, two more for each further one.
+    """Return the layout of the unknowns, with two beams for each position.
 
     Args:
-        task: The task.
-        patterns: How many patterns.
-        mean: Whether the mean CRB over positions counts, not the worst.
+        task: The design problem.
+        patterns: Number of patterns.
+        mean: Whether to minimise the mean CRB over positions instead of the worst.
     """
     elements, antennas = task.link.bs_to_irs.shape
     positions = task.angles.shape[0]
@@ -105,25 +111,34 @@ def joint_layout(task: JointTask, patterns: int, mean: bool) -> Layout:
 
 
 def random_unknowns(layout: Layout, rng: np.random.Generator) -> np.ndarray:
-    """Somewhere to start from.
+    """Return a random starting point.
 
     Args:
-        layout: Of the unknowns.
-        rng: Where it comes from.
+        layout: Layout of the unknowns.
+        rng: Random generator.
     """
     flat = rng.normal(size=layout.size)
-    flat[-2 * layout.patterns : -layout.patterns] = -1.0
-    flat[-layout.patterns :] = 0.0
+    flat[-3 * layout.patterns :] = 0.0
+    flat[-3 * layout.patterns : -2 * layout.patterns] = -1.0
     return flat
 
 
-def _read(flat: Float[Array, "unknown"], layout: Layout) -> tuple[Array, Array, Array, Array]:
-    """Free coefficients, mixing of the beams, logarithms of price and of energy shares."""
+class Unknowns(NamedTuple):
+    """Unknowns of each pattern, as read from a flat vector."""
+
+    free: Float[Array, "pattern element 2"]  # reflection coefficients, see `descent.coefficients`
+    mixing: Complex[Array, "pattern basis beam"]  # C
+    log_price: Float[Array, "pattern"]  # log of rho
+    noise_logit: Float[Array, "pattern"]  # of the share of P_s left to the surface's own noise
+    log_energy: Float[Array, "pattern"]  # log of the transmit energy, up to a common factor
+
+
+def _read(flat: Float[Array, "unknown"], layout: Layout) -> Unknowns:
     K = layout.patterns
     first = 2 * K * layout.elements
     free = flat[:first].reshape(K, layout.elements, 2)
-    mix = flat[first : -2 * K].reshape(K, layout.basis, layout.rank, 2)
-    return free, mix[..., 0] + 1j * mix[..., 1], flat[-2 * K : -K], flat[-K:]
+    mixing = flat[first : -3 * K].reshape(K, layout.basis, layout.rank, 2)
+    return Unknowns(free, mixing[..., 0] + 1j * mixing[..., 1], *flat[-3 * K :].reshape(3, K))
 
 
 def setting(
@@ -133,17 +148,17 @@ def setting(
     sharpness: Scalar,
     layout: Layout,
 ) -> Setting:
-    """Coefficients and covariances that keep every power, from free unknowns.
+    """Return coefficients and covariances that satisfy every power constraint.
 
     Args:
-        task: The task.
-        flat: The unknowns.
-        power: What the base station spends on this surface, the mean over its patterns. [W]
-        sharpness: How closely the powers are used.
-        layout: How to read the unknowns.
+        task: The design problem.
+        flat: Unconstrained unknowns.
+        power: Transmit power for this surface, averaged over its patterns. [W]
+        sharpness: Sharpness of the smooth minima, see `descent.power_factor`.
+        layout: Layout of the unknowns.
     """
-    free, mix, price, energy = _read(flat, layout)
-    share = layout.patterns * jax.nn.softmax(energy)
+    unknowns = _read(flat, layout)
+    energy_share = layout.patterns * jax.nn.softmax(unknowns.log_energy)
     surface, channel = task.surface, task.link.bs_to_irs
     antennas = channel.shape[1]
     steering = jax.vmap(lambda at: target_steering(task.link.array, at))(task.angles)
@@ -158,36 +173,49 @@ def setting(
             )(steering, task.target_gain)
         )
 
-    def pattern(psi: Array, mixed: Array, price: Array, share: Array) -> Setting:
-        psi = psi * jnp.sqrt(power_factor(surface.power / 2, own_noise(psi), sharpness))
+    def pattern(
+        psi: Array, mixing: Array, log_price: Array, noise_logit: Array, energy_share: Array
+    ) -> Setting:
+        # Not P_s times the share: P_s may be infinite, and the gradient must not be.
+        claimed = own_noise(psi) / jax.nn.sigmoid(noise_logit)
+        psi = psi * jnp.sqrt(power_factor(surface.power, claimed, sharpness))
         weight = jax.vmap(lambda a, gain: power_weight(psi, channel, a, gain))(
             steering, task.target_gain
         )
         scaled = weight[0] * (antennas / jnp.real(jnp.trace(weight[0])))
         ways = jax.vmap(lambda at: echo_derivatives(task.link, psi, at))(task.angles)
+        # The derivatives are nearly parallel to v. Without their part along v they span the same
+        # beams, and the descent takes a fraction of the steps. The floor is for channels of rank
+        # one, where nothing is left of them.
+        ways = ways / jnp.linalg.norm(ways, axis=2, keepdims=True)
+        along = jnp.einsum("qxm,qm->qx", ways, jnp.conj(ways[:, 0])).at[:, 0].set(0.0)
+        ways = ways - along[..., None] * ways[:, :1]
+        square = jnp.sum(jnp.abs(ways) ** 2, axis=2, keepdims=True)
+        ways = ways / jnp.sqrt(square + 1e-16)
         ways = ways.reshape(layout.basis, antennas)
-        ways = ways / jnp.linalg.norm(ways, axis=1, keepdims=True)
-        # Hermitian: half the work of a general solver, and a fraction of its bookkeeping.
+        # Hermitian: half the work of a general solver, with less overhead.
         factor = jax.scipy.linalg.cho_factor(
-            jnp.eye(antennas) + jnp.exp(price) * scaled, lower=True
+            jnp.eye(antennas) + jnp.exp(log_price) * scaled, lower=True
         )
-        beams = jax.scipy.linalg.cho_solve(factor, jnp.conj(ways).T @ mixed)
+        beams = jax.scipy.linalg.cho_solve(factor, jnp.conj(ways).T @ mixing)
         covar = beams @ jnp.conj(beams).T
-        covar = covar * (share * power / jnp.real(jnp.trace(covar)))
+        covar = covar * (energy_share * power / jnp.real(jnp.trace(covar)))
         radiated = jnp.max(jnp.real(jnp.einsum("qab,ba->q", weight, covar)))
         room = surface.power - own_noise(psi)
         return Setting(psi, covar * power_factor(room, radiated, sharpness))
 
-    psi = coefficients(free, surface.amplification, layout.form)
-    return jax.vmap(pattern)(psi, mix, price, share)
+    psi = coefficients(unknowns.free, surface.amplification, layout.form)
+    return jax.vmap(pattern)(
+        psi, unknowns.mixing, unknowns.log_price, unknowns.noise_logit, energy_share
+    )
 
 
 def log_crbs(task: JointTask, chosen: Setting) -> tuple[Float[Array, "position"], Array]:
-    """Log CRB and SNR at every position.
+    """Return the log CRB and the SNR at every position.
 
     Args:
-        task: The task.
-        chosen: What is done.
+        task: The design problem.
+        chosen: Coefficients and covariances.
     """
 
     def at(angles: Array, gain: Array) -> tuple[Scalar, Scalar]:
@@ -202,7 +230,7 @@ def log_crbs(task: JointTask, chosen: Setting) -> tuple[Float[Array, "position"]
 def joint_objective(
     task: JointTask, flat: Float[Array, "unknown"], power: Scalar, sharpness: Scalar, layout: Layout
 ) -> Scalar:
-    """Log of the mean CRB over positions, or nearly of the worst; and a penalty on the SNR.
+    """Return the log of the mean CRB, or a smooth maximum of the log CRBs, plus an SNR penalty.
 
     Arguments as for `setting`.
     """
@@ -223,20 +251,20 @@ def value_and_slopes(
     structure: PyTreeDef,
     layout: Layout,
 ) -> Float[Array, "..."]:
-    """`joint_objective`, its slope to the log power, and to every unknown, in one row.
+    """Return `joint_objective`, its derivative to the log power, and its gradient, in one row.
 
-    The second is how the best log CRB answers to the log power, by the envelope theorem. A
-    descent calls this thousands of times, and half of each call would go into taking a task
-    apart: therefore it comes as `jax.tree.flatten` gives it. Compiled once for each layout and
-    shape.
+    By the envelope theorem the second entry, at an optimum, is the derivative of the least log
+    CRB to the log power. The task is passed as `jax.tree.flatten` returns it, because a descent
+    calls this thousands of times and flattening would take half of each call. Compiled once for
+    each layout and shape.
 
     Args:
-        leaves: Of the task.
-        flat: The unknowns.
-        power: See `setting`. [W]
-        sharpness: Likewise.
-        structure: Of the task.
-        layout: How to read the unknowns.
+        leaves: Leaves of the task.
+        flat: Unconstrained unknowns.
+        power: Transmit power for this surface, averaged over its patterns. [W]
+        sharpness: Sharpness of the smooth minima, see `descent.power_factor`.
+        structure: Tree structure of the task.
+        layout: Layout of the unknowns.
     """
     task: JointTask = jax.tree.unflatten(structure, leaves)
 
@@ -251,7 +279,7 @@ def value_and_slopes(
 def final_setting(
     task: JointTask, flat: Float[Array, "unknown"], power: Scalar, layout: Layout
 ) -> tuple[Setting, Array, Array]:
-    """What is done, log CRBs and SNRs, the powers used to the ninth digit.
+    """Return the setting, log CRBs and SNRs, with the powers used to nine digits.
 
     Arguments as for `setting`.
     """

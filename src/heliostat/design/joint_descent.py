@@ -1,9 +1,9 @@
-r"""The course of a joint design: explore, share the power, descend, keep the best.
+r"""Joint design of all surfaces: multi-start descents and a shared transmit power.
 
-Only the base station's power ties the surfaces together. Each surface's coefficients and beams
-descend at once (`joint`), from several starts; then the power is shared so that all CRBs come out
-equal. How a CRB answers to its power is the slope of the descent's objective, by the envelope
-theorem. For one pattern and one position the exact covariances of `transmit` are tried as well.
+Only the base station's power couples the surfaces. Coefficients and beams of each surface are
+optimised together (`joint`) from several starts. Then the power is divided so that all CRBs are
+equal, by Newton steps whose derivatives follow from the envelope theorem. For one pattern and one
+position the optimal covariances of `transmit` are tried as well.
 """
 
 from collections.abc import Callable
@@ -35,39 +35,39 @@ Covariances: TypeAlias = Complex[Array, "surface pattern tx tx"]
 Reflections: TypeAlias = tuple[Complex[Array, "pattern _"], ...]
 
 COARSE, FINE, FINEST = 30.0, 300.0, 3000.0
-"""How closely the smooth least of two powers follows the true one, step by step."""
-TRIAL_STEPS, STEPS = 60, 200
-FINALISTS = 2
+"""Sharpness of the smooth minima in successive rounds, see `descent.power_factor`."""
+TRIAL_STEPS, STEPS = 30, 200
+FINALISTS = 4
 ROUNDS = (COARSE, FINE, FINEST, FINEST)
-SETTLED = 3e-4  # relative improvement of a round that ends them
+SETTLED = 3e-4  # relative improvement below which the rounds end
 
 
 class Share(NamedTuple):
-    """One surface in the course of the design."""
+    """State of one surface during the design."""
 
     task: JointTask
     layout: Layout
-    flat: np.ndarray  # its unknowns
-    power: float  # what the base station spends on it [W]
+    flat: np.ndarray  # unknowns, see `joint.Layout`
+    power: float  # transmit power for it [W]
 
 
 class Incumbent(NamedTuple):
-    """The best design so far."""
+    """Best design found so far."""
 
     covariance: Covariances
     reflection: Reflections
-    worst: float  # its worst CRB [rad²]
+    worst: float  # worst CRB [rad²]
 
 
 def _evaluated(share: Share, sharpness: float) -> Callable[[np.ndarray], np.ndarray]:
-    """`value_and_slopes` of a surface as a function of its unknowns alone."""
+    """Return `value_and_slopes` of a surface as a function of its unknowns alone."""
     leaves, structure = jax.tree.flatten(share.task)
     fixed = jnp.asarray(share.power), jnp.asarray(sharpness)
     return lambda x: np.asarray(value_and_slopes(tuple(leaves), x, *fixed, structure, share.layout))
 
 
 def _descend(share: Share, sharpness: float, steps: int) -> tuple[Share, float]:
-    """A surface's unknowns, improved at its present power."""
+    """Return a surface with improved unknowns at its present power, and the objective."""
     evaluate = _evaluated(share, sharpness)
 
     def value_and_slope(x: np.ndarray) -> tuple[float, np.ndarray]:
@@ -79,12 +79,12 @@ def _descend(share: Share, sharpness: float, steps: int) -> tuple[Share, float]:
 
 
 def explore(share: Share, starts: int, rng: np.random.Generator) -> Share:
-    """The best of several short descents, after the best of these have gone further.
+    """Run short descents from random starts, continue the best few, and return the best.
 
     Args:
         share: The surface.
-        starts: How many descents.
-        rng: Where they begin.
+        starts: Number of random starts.
+        rng: Random generator of the starts.
     """
     beginnings = [share._replace(flat=random_unknowns(share.layout, rng)) for _ in range(starts)]
     trials = sorted((_descend(s, COARSE, TRIAL_STEPS) for s in beginnings), key=lambda t: t[1])
@@ -93,12 +93,12 @@ def explore(share: Share, starts: int, rng: np.random.Generator) -> Share:
 
 
 def shared_power(shares: list[Share], total: float, sharpness: float) -> list[Share]:
-    """One Newton step, in logarithms, towards powers that make all CRBs equal.
+    """Divide the power so that all CRBs become equal, by one Newton step in logarithms.
 
     Args:
         shares: The surfaces, at their optima.
         total: Sum of all powers. [W]
-        sharpness: Of the objective they are optima of.
+        sharpness: Sharpness with which these optima were found.
     """
     before = np.log([s.power for s in shares])
     values, slopes = [], []
@@ -106,7 +106,8 @@ def shared_power(shares: list[Share], total: float, sharpness: float) -> list[Sh
         _, crbs, _ = final_setting(s.task, jnp.asarray(s.flat), jnp.asarray(s.power), s.layout)
         values.append(_score(np.asarray(crbs), s.layout.mean))
         slopes.append(_evaluated(s, sharpness)(s.flat)[1])
-    # A surface at its own limit hardly answers to power; do not send it all there is.
+    # The CRB of a surface at its own power limit hardly depends on the transmit power: bound the
+    # derivative, so that this surface does not get all of it.
     answer = np.clip(-np.asarray(slopes, dtype=float), 0.1, 2.0)
     value = np.asarray(values)
     if not np.isfinite(value).all():
@@ -131,7 +132,7 @@ def _score(log_crbs: np.ndarray, mean: bool) -> float:
 
 
 def _settled(shares: list[Share]) -> tuple[Covariances, Reflections, float, float]:
-    """What the unknowns stand for: covariances, coefficients, worst log CRB, least SNR."""
+    """Return covariances, coefficients, worst log CRB and least SNR of the unknowns."""
     covariance, reflection, worst, snr = [], [], [], []
     for s in shares:
         chosen, crbs, heard = final_setting(
@@ -141,13 +142,13 @@ def _settled(shares: list[Share]) -> tuple[Covariances, Reflections, float, floa
         reflection.append(chosen.reflection)
         worst.append(_score(np.asarray(crbs), s.layout.mean))
         snr.append(float(jnp.min(heard)))
-    # Rounding of the softmax and the sums must not leave a violation.
+    # Rounding errors of the softmax and the sums must not violate the power constraint.
     safe = jnp.stack(covariance) * (1 - 1e-12)
     return safe, tuple(reflection), max(worst), min(snr)
 
 
 class Course:
-    """The best design so far and how its worst CRB fell."""
+    """Best design found so far, and its worst CRB after each step."""
 
     def __init__(self, scenes: tuple[SensingScene, ...], min_snr: float | Scalar) -> None:
         self.scenes = scenes
@@ -156,25 +157,25 @@ class Course:
         self.history: list[float] = []
 
     def offer(self, covariance: Covariances, reflection: Reflections, worst: float) -> None:
-        """A design that keeps every constraint: take it if it is better.
+        """Keep a feasible design if it is better than the best so far.
 
         Args:
-            covariance: Of each surface and pattern. [W]
-            reflection: Of each surface and pattern. [1]
-            worst: Its worst CRB. [rad²]
+            covariance: Transmit covariance of each surface and pattern. [W]
+            reflection: Coefficients of each surface and pattern. [1]
+            worst: Worst CRB over the surfaces. [rad²]
         """
         if self.best is None or worst < self.best.worst:
             self.best = Incumbent(covariance, reflection, worst)
         self.history.append(self.best.worst)
 
     def gained(self) -> float:
-        """Relative improvement by the last step; all of it where there was none before."""
+        """Return the relative improvement by the last step, 1 before there are two steps."""
         if len(self.history) < 2:
             return 1.0
         return 1 - self.history[-1] / self.history[-2]
 
     def offer_shares(self, shares: list[Share]) -> None:
-        """What the surfaces' unknowns stand for, and the best covariances for its coefficients.
+        """Offer the present design, and its coefficients with the best covariances for them.
 
         Args:
             shares: The surfaces.
@@ -194,12 +195,15 @@ class Course:
 def transmit_half(
     scene: SensingScene, reflection: Reflections, min_snr: Scalar
 ) -> tuple[Covariances, Reflections, float] | None:
-    """Best covariances for single patterns, with the worst CRB; None if none keep the SNR.
+    """Return optimal covariances for single patterns, or None if none reach the SNR.
 
     Args:
         scene: The scene.
         reflection: One pattern for each surface. [1]
         min_snr: Least SNR. [1]
+
+    Returns:
+        Covariances [W], the given coefficients [1] and the worst CRB [rad²].
     """
     found = solve_transmit(scene, tuple(psi[0] for psi in reflection), min_snr)
     worst = float(found.worst_crb)
@@ -219,15 +223,15 @@ def descend_jointly(
     starts: int,
     seed: int,
 ) -> Course:
-    """The course of a joint design for one or several possible target positions.
+    """Run the joint design for one or several possible target positions.
 
     Args:
         scenes: The same scene with the target at each position.
-        patterns: How many patterns each surface goes through.
-        mean: Whether the mean CRB over the positions counts, not the worst.
+        patterns: Number of patterns of each surface.
+        mean: Whether to minimise the mean CRB over the positions instead of the worst.
         min_snr: Least SNR at every position. [1]
-        starts: Random starts for each surface.
-        seed: Of the starts.
+        starts: Number of random starts for each surface.
+        seed: Seed of the starts.
     """
     scene = scenes[0]
     course = Course(scenes, min_snr)
@@ -248,11 +252,14 @@ def descend_jointly(
 
 
 def finished(course: Course, lower_bound: float) -> BeamformingDesign:
-    """The best design of a course, checked.
+    """Return the best design of a course after checking its constraints.
 
     Args:
         course: The course.
-        lower_bound: No design has a smaller worst CRB. [rad²]
+        lower_bound: Lower bound on the worst CRB of any design. [rad²]
+
+    Raises:
+        ValueError: If no design that reaches the SNR was found.
     """
     if course.best is None:
         least = 10 * np.log10(float(course.min_snr)) if float(course.min_snr) > 0 else -np.inf

@@ -1,14 +1,13 @@
-r"""What the direct designs share: coefficients without constraints, the log CRB, the descent.
+r"""Parametrisations, objective and optimiser shared by the direct designs.
 
-The CRB spans decades and powers of it appear everywhere, so all of them descend on its
-logarithm. A reflection is written in one of three forms. ``plane``: a free complex z in
+All of them minimise the logarithm of the CRB, which spans decades. A reflection is parametrised in
+one of three forms:
 
-.. math:: \psi = a_{max}\frac{z}{\sqrt{1 + |z|^2}},
-
-from which an amplitude can pass through zero to the other side; ``polar``: amplitude and phase,
-in which the cap :math:`|\psi| = a_{max}` is reached exactly, fit for a polish only, as an
-amplitude that sits at zero has no way to turn; ``phase``: :math:`\psi = a_{max}z/|z|` for passive
-surfaces.
+- ``plane``: a free complex z in :math:`\psi = a_{max}z/\sqrt{1 + |z|^2}`. An amplitude can pass
+  through zero.
+- ``polar``: amplitude and phase. The limit :math:`|\psi| = a_{max}` is reached exactly, but at an
+  amplitude of zero the phase has no gradient, so that this form only serves for polishing.
+- ``phase``: :math:`\psi = a_{max}z/|z|`, for passive surfaces.
 """
 
 import functools
@@ -26,18 +25,18 @@ from heliostat.geometry.frames import Scalar
 
 Form: TypeAlias = Literal["plane", "polar", "phase"]
 FINAL_SHARPNESS = 1e9
-"""At which the smooth least of two powers is their least, to nine digits and from below."""
+"""Sharpness at which `power_factor` is within nine digits of the minimum, and never above it."""
 
 
 def coefficients(
     free: Float[Array, "pattern element 2"], amplification: Scalar, form: Form
 ) -> Complex[Array, "pattern element"]:
-    """Reflection coefficients no larger than the amplification. [1]
+    """Return reflection coefficients whose amplitude is at most the amplification. [1]
 
     Args:
-        free: Real and imaginary part of z; or amplitude over the largest, and phase [rad].
-        amplification: Largest amplitude. [1]
-        form: Which of the three forms.
+        free: Real and imaginary part of z; or amplitude relative to the largest, and phase [rad].
+        amplification: Largest amplitude, :math:`a_{max}`. [1]
+        form: Parametrisation.
     """
     first, second = free[..., 0], free[..., 1]
     if form == "polar":
@@ -50,7 +49,7 @@ def coefficients(
 def polar_free(
     reflection: Complex[Array, "pattern element"], amplification: Scalar
 ) -> Float[Array, "pattern element 2"]:
-    """What gives these coefficients in polar form.
+    """Return the unknowns of these coefficients in polar form.
 
     Args:
         reflection: The coefficients. [1]
@@ -63,7 +62,7 @@ def polar_free(
 def plane_free(
     reflection: Complex[Array, "pattern element"], amplification: Scalar
 ) -> Float[Array, "pattern element 2"]:
-    """What gives these coefficients, or nearly so where at the cap, as a free complex number.
+    """Return the unknowns of these coefficients in plane form, approximate at the limit.
 
     Args:
         reflection: The coefficients. [1]
@@ -74,34 +73,31 @@ def plane_free(
     return jnp.stack([jnp.real(share / room), jnp.imag(share / room)], axis=-1)
 
 
-def soft_least(first: Scalar, second: Scalar, sharpness: Scalar) -> Scalar:
-    """Smooth and never above the least of two positive numbers, by a factor 2^(1/sharpness)."""
-    exponents = -sharpness * jnp.log(first), -sharpness * jnp.log(second)
-    return jnp.exp(-jnp.logaddexp(*exponents) / sharpness)
-
-
 def power_factor(power: Scalar, wanted: Scalar, sharpness: Scalar) -> Scalar:
-    """Smooth least of 1 and power/wanted; 1 where the power is not limited.
+    r"""Smooth minimum of 1 and power/wanted, :math:`(1 + (wanted/power)^s)^{-1/s}`.
+
+    It is never above the minimum, and below it by a factor :math:`2^{1/s}` at most. Value and
+    gradient are finite for an unlimited power and where nothing is wanted.
 
     Args:
-        power: What there is, ``inf`` for no limit. [W]
-        wanted: What would be used. [W]
-        sharpness: How closely the least is followed.
+        power: Available power, ``inf`` for no limit. [W]
+        wanted: Power that would be used. [W]
+        sharpness: :math:`s`, which sets how closely the minimum is followed.
     """
-    limited = jnp.isfinite(power)
-    room = jnp.where(limited, power, 1.0) / jnp.maximum(wanted, 1e-300)
-    return jnp.where(limited, soft_least(jnp.ones(()), room, sharpness), 1.0)
+    # The floor is far below any ratio that matters, and keeps the gradient of the logarithm finite.
+    log_ratio = jnp.log(jnp.maximum(wanted / power, 1e-100))
+    return jnp.exp(-jnp.logaddexp(jnp.zeros(()), sharpness * log_ratio) / sharpness)
 
 
 def log_crb(direction: DirectionInformation) -> Scalar:
-    r"""Logarithm of the paper's :math:`\mathrm{tr}F^{-1}`, smooth wherever it exists.
+    r"""Return the logarithm of the paper's :math:`\mathrm{tr}F^{-1}`.
 
     :math:`\mathrm{tr}J^{-1} + |\beta|^2(1/\mathrm{SNR} + \mathrm{Re}(m^HJ^{-1}m))` as in
-    `bounds.direction.direction_bound`, which decides what is identifiable; here a lost angle is
-    just a large number.
+    `bounds.direction.direction_bound`. Where an angle is not identifiable that function returns
+    ``inf``; this one returns a large finite number, so that a descent can move away.
 
     Args:
-        direction: What the echo tells.
+        direction: Information of the echo about the direction.
     """
     J, m = direction.information, direction.coupling
     determinant = J[0, 0] * J[1, 1] - J[0, 1] ** 2
@@ -115,11 +111,11 @@ def log_crb(direction: DirectionInformation) -> Scalar:
 
 
 def snr_shortfall(snr: Float[Array, "..."], least: Scalar) -> Scalar:
-    """Squared shortfall in the logarithm, summed; zero where the demand is met.
+    """Return the sum of squared shortfalls of the log SNR, zero where the SNR suffices.
 
     Args:
-        snr: Of the matched filter. [1]
-        least: What is demanded; zero for nothing. [1]
+        snr: SNR of the matched filter output. [1]
+        least: Least SNR; 0 for no constraint. [1]
     """
     demanded = least > 0
     short = jnp.log(jnp.where(demanded, least, 1.0)) - jnp.log(jnp.maximum(snr, 1e-300))
@@ -138,17 +134,17 @@ def descend(
     steps: int,
     bounds: list[tuple[float | None, float | None]] | None = None,
 ) -> tuple[np.ndarray, float]:
-    """Limited-memory quasi-Newton descent by scipy; never returns worse than it was given.
+    """Minimise a function by L-BFGS-B; the result is never worse than the start.
 
     Args:
-        value_and_slope: Of the flat unknowns.
-        start: Where to begin.
-        steps: At most so many.
-        bounds: Of each unknown, if any.
+        value_and_slope: Function of the unknowns that returns value and gradient.
+        start: Starting point.
+        steps: Maximum number of iterations.
+        bounds: Lower and upper bound of each unknown, if any.
 
     Returns:
-        The unknowns and the value there. Running out of steps, or of precision in the line
-        search, ends it: the point reached counts, whatever the solver calls it.
+        The unknowns and the value there. A descent that runs out of iterations, or of precision
+        in the line search, returns the best point it reached.
     """
 
     def evaluate(x: np.ndarray) -> tuple[float, np.ndarray]:
@@ -158,8 +154,7 @@ def descend(
         return float(value), slope
 
     before = evaluate(start)[0]
-    # Thousands of small steps: BLAS threads that meet in each of them mostly wait for each other,
-    # on a busy machine for good parts of a second.
+    # With thousands of small steps, BLAS threads spend most of their time waiting for each other.
     with _libraries().limit(limits=1, user_api="blas"):
         found = minimize(
             evaluate,

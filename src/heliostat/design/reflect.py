@@ -1,13 +1,14 @@
-r"""Reflection coefficients for covariances that are already chosen: the paper's (P3), directly.
+r"""Reflection coefficients for given covariances: direct solution of the paper's (P3).
 
 .. math:: \min_\psi\ \mathrm{tr}F^{-1}(\psi)\quad\text{s.t.}\quad \text{(7)} \le P_s,\quad
           |\psi_n| \le a_{max},\quad \mathrm{SNR} \ge \gamma.
 
-Every candidate is feasible by construction: coefficients saturate at :math:`a_{max}`, and all of
-them shrink together where the surface would radiate more than :math:`P_s`, since every term of
-(7) falls at least as the square. What is left has no constraint but the SNR, and a gradient. The
-CRB has many local minima, so several starts run a short way and the best of them to the end; what
-one already has is one of the starts, and the answer is never worse.
+Every candidate satisfies the amplitude and power constraints: coefficients saturate at
+:math:`a_{max}`, and all of them are scaled down together where the surface would radiate more than
+:math:`P_s`. This suffices because every term of (7) decreases at least quadratically. The SNR
+constraint is a penalty. The CRB has many local minima, so short descents run from several starts
+and the best few are continued. Given coefficients are among the starts, and the result is never
+worse than they are.
 """
 
 from functools import partial
@@ -40,13 +41,13 @@ from heliostat.scene.sensing import EchoLink, SensingScene
 from heliostat.surface.active import ActiveSurface, reflected_power
 
 SHARPNESS = (30.0, 300.0, 3000.0)
-"""How closely the smooth least of two powers follows the true one, step by step."""
+"""Sharpness of the smooth minimum in successive descents, see `descent.power_factor`."""
 TRIAL_STEPS, STEPS = 60, 600
 FINALISTS = 2
 
 
 class ReflectionTask(eqx.Module):
-    """One surface's coefficients are to be designed for given covariances."""
+    """Design problem of one surface's coefficients for given covariances."""
 
     link: EchoLink
     surface: ActiveSurface
@@ -62,12 +63,12 @@ def reflection_task(
     covariance: Complex[Array, "pattern tx tx"],
     min_snr: float | Scalar,
 ) -> ReflectionTask:
-    """The task of one surface of a scene.
+    """Return the design problem of one surface of a scene.
 
     Args:
         scene: The scene.
-        index: Which surface.
-        covariance: Of each pattern. [W]
+        index: Index of the surface.
+        covariance: Transmit covariance of each pattern. [W]
         min_snr: Least SNR. [1]
     """
     return ReflectionTask(
@@ -83,12 +84,12 @@ def reflection_task(
 def within_power(
     task: ReflectionTask, reflection: Complex[Array, "pattern element"], sharpness: Scalar
 ) -> Complex[Array, "pattern element"]:
-    """Shrink all coefficients of a pattern together until the surface keeps its power. [1]
+    """Scale down the coefficients of each pattern until the surface keeps its power limit. [1]
 
     Args:
-        task: The task.
-        reflection: Of each pattern. [1]
-        sharpness: How closely the power is used.
+        task: The design problem.
+        reflection: Coefficients of each pattern. [1]
+        sharpness: Sharpness of the smooth minimum, see `descent.power_factor`.
     """
     steering = target_steering(task.link.array, task.angles)
 
@@ -107,13 +108,13 @@ def reflection_objective(
     sharpness: Scalar,
     form: Form,
 ) -> Scalar:
-    """Log CRB, and a penalty where the SNR falls short.
+    """Return the log CRB plus a penalty where the SNR falls short.
 
     Args:
-        task: The task.
+        task: The design problem.
         free: Unknowns in one of the forms of `descent.coefficients`.
-        sharpness: How closely the power is used; the weight of the penalty grows with it.
-        form: Which form.
+        sharpness: Sharpness of the smooth minimum; also the weight of the penalty.
+        form: Parametrisation.
     """
     psi = within_power(task, coefficients(free, task.surface.amplification, form), sharpness)
     direction = direction_information(
@@ -141,7 +142,7 @@ def _measure(task: ReflectionTask, psi: Complex[Array, "pattern element"]) -> tu
 
 
 class SetSurface(NamedTuple):
-    """One surface, designed."""
+    """Designed coefficients of one surface."""
 
     reflection: Complex[Array, "pattern element"]  # [1]
     log_crb: float
@@ -155,13 +156,13 @@ def design_surface(
     starts: int,
     rng: np.random.Generator,
 ) -> SetSurface:
-    """Best coefficients found for one surface.
+    """Return the best coefficients found for one surface.
 
     Args:
-        task: The task.
-        incumbent: Coefficients that are already known, if any; the answer is no worse. [1]
-        starts: How many random starts.
-        rng: Where they come from.
+        task: The design problem.
+        incumbent: Known coefficients, if any; the result is no worse. [1]
+        starts: Number of random starts.
+        rng: Random generator of the starts.
     """
     surface = task.surface
     form: Form = "phase" if surface.passive else "plane"
@@ -195,7 +196,7 @@ def design_surface(
 
 
 def _best(task: ReflectionTask, known: list[Array]) -> SetSurface:
-    """Least CRB among those whose SNR suffices; else the largest SNR."""
+    """Return the candidate of least CRB among those whose SNR suffices, else of largest SNR."""
     measured = [SetSurface(psi, *(float(m) for m in _measure(task, psi))) for psi in known]
     enough = float(task.min_snr) * (1 - 1e-6)
     heard = [m for m in measured if m.snr >= enough]
@@ -207,7 +208,7 @@ def _best(task: ReflectionTask, known: list[Array]) -> SetSurface:
 def with_patterns(
     covariance: Complex[Array, "surface *pattern tx tx"], patterns: int
 ) -> Complex[Array, "surface pattern tx tx"]:
-    """The same covariance in every pattern, unless they have their own already. [W]"""
+    """Repeat covariances for every pattern, unless they already have a pattern axis. [W]"""
     if covariance.ndim == 4:
         return covariance
     shape = covariance.shape
@@ -224,16 +225,17 @@ def design_reflection(
     starts: int = 6,
     seed: int = 0,
 ) -> BeamformingDesign:
-    """Coefficients of every surface for given covariances; (P3) falls apart into surfaces.
+    """Design the coefficients of every surface for given covariances; (P3) separates by surface.
 
     Args:
         scene: The scene.
-        covariance: Of each surface, in every pattern the same, or of each surface and pattern. [W]
-        incumbent: Coefficients to begin from and to beat. [1]
-        patterns: How many patterns each surface goes through.
+        covariance: Transmit covariance of each surface, the same in every pattern, or of each
+            surface and pattern. [W]
+        incumbent: Known coefficients, used as a start; the result is no worse. [1]
+        patterns: Number of patterns of each surface.
         min_snr: Least SNR of the matched filter, 100 being 20 dB; 0 for the paper's criterion. [1]
-        starts: Random starts for each surface.
-        seed: Of the starts.
+        starts: Number of random starts for each surface.
+        seed: Seed of the starts.
 
     Raises:
         ValueError: If no coefficients were found that reach the SNR.

@@ -41,7 +41,7 @@ from heliostat.protocol.search_region import Scans, Setting, region_grids, setti
 from heliostat.scene.sensing import SensingScene
 
 STARTS = 2
-"""Random starts of an aim, for each surface; a run's design has eight, and a certificate."""
+"""Random starts of an aim, for each surface; a complete design has more, and a certificate."""
 EASED = (1.0, 0.25, 0.0625, 0.0)
 """Shares of the least SNR that an aim tries to keep, the first that can be."""
 KEPT = 0.25
