@@ -145,6 +145,10 @@ def descend(
     Returns:
         The unknowns and the value there. A descent that runs out of iterations, or of precision
         in the line search, returns the best point it reached.
+
+    Raises:
+        FloatingPointError: The gradient at the start is not finite although the value is: nothing
+            could be minimised.
     """
 
     def evaluate(x: np.ndarray) -> tuple[float, np.ndarray]:
@@ -153,6 +157,9 @@ def descend(
             return 1e30, np.zeros_like(x)
         return float(value), slope
 
+    value, slope = (np.asarray(part) for part in value_and_slope(start))
+    if np.isfinite(value) and not np.all(np.isfinite(slope)):
+        raise FloatingPointError("the objective is finite at the start, but its gradient is not")
     before = evaluate(start)[0]
     # With thousands of small steps, BLAS threads spend most of their time waiting for each other.
     with _libraries().limit(limits=1, user_api="blas"):
