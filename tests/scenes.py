@@ -9,7 +9,7 @@ from heliostat.geometry.frames import travel
 from heliostat.scene import BaseStation, Frame, Link, LocalizationScene, PassiveSurface, User
 from heliostat.surface.passive import Phased, Steered
 
-FOUR = ((0.9, 0.0), (-0.9, 0.0), (0.0, 0.9), (0.0, -0.9))
+FOUR = ((1.0, 0.0), (-1.0, 0.0), (0.0, 1.4), (0.0, -1.4))
 
 
 def real(x):

@@ -9,7 +9,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from heliostat.bounds.fisher import identify
-from heliostat.bounds.pose import alignment_response, pose_information_by_definition
+from heliostat.bounds.pose import (
+    alignment_response,
+    error_bounds,
+    pose_information,
+    pose_information_by_definition,
+)
 from heliostat.estimation.pose import estimate_pose, place_grid
 from heliostat.observation.pilots import (
     band_bins,
@@ -74,6 +79,128 @@ def test_samples_without_noise_give_the_pose_from_a_cold_start(model, x, y, head
     np.testing.assert_allclose(found.gain, 0.6 - 0.8j, rtol=1e-7)
     assert found.detected
     assert found.converged
+
+
+ONE = ((0.0, 0.0),)
+CROSS = ((0.9, 0.0), (-0.9, 0.0), (0.0, 0.9), (0.0, -0.9))
+"""Ambiguous: its responses are equal wherever both offsets from the focus are."""
+
+
+def random_places(count, seed):
+    """Places in front of the surface and within reach, level with the scene's user. [m]"""
+    rng = np.random.default_rng(seed)
+    bearing, distance = rng.uniform(-1.4, 1.4, count), rng.uniform(31.0, 70.0, count)
+    radius = np.sqrt(distance**2 - 30.0**2)
+    x, y = radius * np.cos(bearing) - 20, radius * np.sin(bearing) + 20
+    return np.stack([x, y, 0 * x], axis=1)
+
+
+def log_likelihood(scene, samples, clock):
+    """Log-likelihood over all samples, the gain being the best one where it is unknown."""
+    mean = clean(scene, clock)
+    gain = 1.0
+    if not scene.link.gain_known:
+        gain = jnp.vdot(mean, samples) / jnp.sum(jnp.abs(mean) ** 2)
+    whole, left = jnp.sum(jnp.abs(samples) ** 2), jnp.sum(jnp.abs(samples - gain * mean) ** 2)
+    return (whole - left) / scene.link.noise_density
+
+
+def random_trials(model, sweep, count, seed):
+    """Estimates and truths over random places, headings, clocks, focuses and SNRs, as a function of
+    whether the surface is focused on the user: error over the PEB, both log-likelihoods, flag."""
+    scene = small(**(MODELS[model] | {"sweep": sweep}))
+    frequency, grid = bins_of(scene), place_grid(scene, BINS)
+    rng = np.random.default_rng(seed)
+    places, elsewhere = random_places(count, seed), random_places(count, seed + 1)
+    clocks = rng.uniform(-20, 20, count) * (not scene.link.clock_known)
+    drawn = (rng.uniform(-np.pi, np.pi, count), clocks, rng.choice([30.0, 60.0, 90.0], count))
+
+    def trial(drawn):
+        place, focus, (heading, clock, snr_db), key = drawn
+        here = scene.with_user(place, heading).focused(alignment=focus)
+        density = jnp.sum(jnp.abs(clean(here)) ** 2) / 10 ** (snr_db / 10)
+        here = eqx.tree_at(lambda s: s.link.noise_density, here, density)
+        samples = simulate_pilots(here, ACTIVE, frequency, clock=clock, key=key)
+        found = estimate_pose(hidden(here), samples, frequency, grid)
+        there = here.with_user(found.position, found.heading)
+        off = jnp.linalg.norm(found.position - place)
+        return (
+            off / error_bounds(pose_information(here, ACTIVE))[0],
+            log_likelihood(there, samples, found.clock),
+            log_likelihood(here, samples, clock),
+            found.detected & found.fits & found.unique,
+        )
+
+    keys = jax.random.split(jax.random.key(seed), count)
+    run = jax.jit(lambda *each: jax.lax.map(trial, each, batch_size=8))
+
+    def result(on_user):
+        focus = places if on_user else elsewhere
+        return map(np.asarray, run(jnp.asarray(places), jnp.asarray(focus), drawn, keys))
+
+    return result
+
+
+def check_random_trials(model, sweep, count):
+    result = random_trials(model, sweep, count, 2)
+    for on_user in (True, False):
+        error, found, truth, usable = result(on_user)
+        # Rounding of an energy that is up to 1e9 times the noise.
+        assert (found >= truth - 1e-6 - 1e-9 * np.abs(truth)).all()
+        # Such an error is 1e-11 likely if it is Gaussian.
+        assert (error[usable] < 8).all()
+        if on_user and not (MODELS[model].get("gain_known") and sweep == ONE):
+            assert usable.all()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_nothing_is_likelier_than_the_estimate_and_usable_ones_are_right(model):
+    check_random_trials(model, ONE if model == "gain known" else FOUR, 8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "sweep"), [("gain known", ONE), *((model, FOUR) for model in MODELS)]
+)
+def test_nothing_is_likelier_than_the_estimate_at_200_places(model, sweep):
+    check_random_trials(model, sweep, 200)
+
+
+def test_an_ambiguous_sweep_gives_no_unique_pose():
+    options = {"gain_known": False, "clock_known": False, "position": FOCUS}
+    unique = {}
+    for name, sweep in (("default", FOUR), ("cross", CROSS)):
+        scene = small(sweep=sweep, noise=1e-10, **options)
+        frequency, grid = bins_of(scene), place_grid(scene, BINS)
+        samples = simulate_pilots(scene, ACTIVE, frequency, key=jax.random.key(1))
+        found = estimate_pose(hidden(scene), samples, frequency, grid)
+        unique[name] = bool(found.unique)
+        assert found.detected
+        assert found.fits
+        # The margin is to the likeliest of all places outside the surface's main lobe.
+        best = log_likelihood(scene.with_user(found.position, found.heading), samples, found.clock)
+        far = surface_correlations(scene, found.position)
+        expected = float(found.snr) * (1 - far.max())
+        np.testing.assert_allclose(found.log_likelihood_margin, expected, rtol=0.1, atol=20)
+        assert best > found.log_likelihood_margin
+    assert unique == {"default": True, "cross": False}
+
+
+def surface_correlations(scene, position):
+    """Normalised correlations of the response at a place with those at all others that are more
+    than half a null off, within reach of the bins."""
+    distance = np.linspace(30.2, 77.0, 300)
+    bearing = np.linspace(-1.55, 1.55, 300)
+    radius = np.sqrt(distance**2 - 30.0**2)[:, None]
+    x, y = radius * np.cos(bearing) - 20, radius * np.sin(bearing) + 20
+    places = jnp.asarray(np.stack([x.ravel(), y.ravel(), np.zeros(x.size)], axis=1))
+    respond = jax.vmap(lambda p: alignment_response(scene.with_user(p, real(0.0)))[0])
+    others, own = np.asarray(respond(places)), np.asarray(respond(position[None, :]))[0]
+    overlap = np.abs(others.conj() @ own) ** 2
+    energy = np.sum(np.abs(others) ** 2, axis=1) * np.sum(np.abs(own) ** 2)
+    cosines = np.asarray(jax.vmap(scene.departure)(places) - scene.departure(position)[None, :])
+    apart = np.abs(cosines).max(axis=1) * 8 * 0.5 > 0.5
+    return overlap[apart] / energy[apart]
 
 
 def test_the_believed_heading_picks_one_of_two():
