@@ -146,11 +146,11 @@ def check_random_trials(model, sweep, count):
     for on_user in (True, False):
         error, found, truth, usable = result(on_user)
         # Rounding of an energy that is up to 1e9 times the noise.
-        assert (found >= truth - 1e-6 - 1e-9 * np.abs(truth)).all()
-        # Such an error is 1e-11 likely if it is Gaussian.
-        assert (error[usable] < 8).all()
-        if on_user and not (MODELS[model].get("gain_known") and sweep == ONE):
-            assert usable.all()
+        assert (found >= truth - 1e-4 - 1e-11 * np.abs(truth)).all()
+        if on_user:
+            # Such an error has the probability 1e-11 if it is Gaussian.
+            assert (error[usable] < 8).all()
+            assert usable.all() or sweep == ONE
 
 
 @pytest.mark.parametrize("model", MODELS)

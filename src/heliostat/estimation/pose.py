@@ -28,7 +28,7 @@ from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
 from heliostat.bounds.fisher import covariance_bound
 from heliostat.bounds.pose import PoseInformation, pose_information
 from heliostat.estimation.ascent import Factors, Likelihood, Moves, climb, likelihood
-from heliostat.estimation.search import OVERSAMPLING, detected, peaks, threshold
+from heliostat.estimation.search import detected, peaks, threshold
 from heliostat.geometry.arrays import linear_steering
 from heliostat.geometry.codebooks import dft_codebook
 from heliostat.geometry.frames import Scalar, Vector, travel, wrapped_angle
@@ -41,19 +41,18 @@ from heliostat.observation.pilots import (
 from heliostat.scene import LocalizationScene
 from heliostat.units import SPEED_OF_LIGHT
 
+OVERSAMPLING = 8
+"""Of the coarse search: grid points per resolution of the arrays and of the band."""
+PEAKS, REFINEMENT = 128, 5
+"""Peaks of the coarse search that are looked at again, at so many points a side within a cell."""
 CANDIDATES = 24
-"""Peaks of the coarse search from which the likelihood is climbed."""
+"""The highest of these, from which the likelihood is climbed."""
 SAME_PEAK = 0.1
 """Distance below which two converged ends are the same peak. [surface beamwidths]"""
 BEAMWIDTH = 0.5
 """The same distance where one of them has not converged: half the first null's. [beamwidths]"""
 END_FIRE = 0.999
 """Largest sine of the arrival angle at which a climb starts: at 1 its slope vanishes."""
-
-
-def _oversampling(scene: LocalizationScene) -> int:
-    """Of the coarse search: where the gain is known its phase counts, which turns faster."""
-    return 2 * OVERSAMPLING if scene.link.gain_known else OVERSAMPLING
 
 
 class PlaceGrid(eqx.Module):
@@ -85,7 +84,8 @@ class PoseEstimate(eqx.Module):
     """Log-likelihood of the estimate minus that of the next best peak elsewhere, side lobes of the
     surface's response included; ``inf`` if the search found no other peak. [1]"""
     unique: Bool[Array, ""]
-    """Whether the margin exceeds what noise gives a wrong place with probability 1e-6."""
+    """Whether the climb converged and the margin exceeds what noise gives a wrong place with
+    probability 1e-6."""
     detected: Bool[Array, ""]  # the fitted mean stands out of the noise
     converged: Bool[Array, ""]
 
@@ -120,13 +120,13 @@ def place_grid(scene: LocalizationScene, bins: int, farthest: float | None = Non
             f"{reach:g} m apart, give one in between or more bins."
         )
     side = float(np.max(np.asarray(array.spacing) * np.array([array.columns, array.rows])))
-    around = max(64, math.ceil(2 * math.pi * _oversampling(scene) * side))
+    around = max(64, math.ceil(2 * math.pi * OVERSAMPLING * side))
     # Dense enough for the band, and for the surface's beams that a change of distance crosses:
     # the elevation seen from the surface is arcsin(nearest/distance).
     distance = np.linspace(nearest, farthest, 4096)
     elevation = np.arcsin(nearest / distance) if nearest > 0 else np.zeros(distance.size)
     cells = (distance - nearest) / resolution + side * (elevation[0] - elevation)
-    steps = max(2, math.ceil(cells[-1] * _oversampling(scene)))
+    steps = max(2, math.ceil(cells[-1] * OVERSAMPLING))
     return PlaceGrid(
         jnp.linspace(-jnp.pi, jnp.pi, around, endpoint=False),
         jnp.asarray(np.interp((np.arange(steps) + 0.5) / steps * cells[-1], cells, distance)),
@@ -272,7 +272,7 @@ def _coarse(
 
     _, bs_to_irs = travel(scene.base_station.position, scene.surface.position)
     spread = jnp.minimum(1.0, 0.5 / user.spacing)
-    arrivals = spread * jnp.linspace(-1.0, 1.0, _oversampling(scene) * user.antennas + 1)
+    arrivals = spread * jnp.linspace(-1.0, 1.0, OVERSAMPLING * user.antennas + 1)
     step = arrivals[1] - arrivals[0]
     over_rx = jax.vmap(lambda psi: factors(psi, bs_to_irs)[0])(arrivals)
     delays = bs_to_irs + grid.distance
@@ -313,13 +313,29 @@ def _coarse(
     value = jax.lax.map(
         lambda each: at_distance(grid.bearing, *each), (grid.distance, profile.T), batch_size=64
     )  # [distance bearing]
-    row, column, best = peaks(value, wrap_columns=True, count=CANDIDATES)
-    places = jax.vmap(place)(grid.bearing[column], grid.distance[row])
+    row, column, best = peaks(value, wrap_columns=True, count=PEAKS)
+
+    # Half a cell off its top, a peak may look lower than another that is not as high.
+    fine = jnp.linspace(-0.5, 0.5, REFINEMENT)
+    rows = jnp.arange(grid.distance.size)
+    turn = grid.bearing[1] - grid.bearing[0]
+
+    def refine(row: Array, column: Array, best: Scalar) -> tuple[Array, Scalar, Scalar]:
+        distances = jnp.interp(row + fine, rows, grid.distance)
+        bearings = grid.bearing[column] + turn * fine
+        near = jax.vmap(at_distance, (None, 0, None))(bearings, distances, profile[:, row])
+        near = jnp.where(best > -jnp.inf, near, -jnp.inf)
+        which = jnp.argmax(near)
+        distance, bearing = distances[which // REFINEMENT], bearings[which % REFINEMENT]
+        return place(bearing, distance), distance, near.ravel()[which]
+
+    places, distances, refined = jax.vmap(refine)(row, column, best)
+    best, chosen = jax.lax.top_k(refined, CANDIDATES)
     lag = jnp.zeros(CANDIDATES)
     if not scene.link.clock_known:
-        lag = grid.distance[best_delay] - grid.distance[row]
+        lag = grid.distance[best_delay] - distances[chosen]
     arrival = jnp.full(CANDIDATES, arrivals[best_arrival])
-    return _Unknowns(places, arrival, lag), best
+    return _Unknowns(places[chosen], arrival, lag), best
 
 
 def _level(scene: LocalizationScene, place: Float[Array, "2"]) -> Scalar:
@@ -331,14 +347,18 @@ def _level(scene: LocalizationScene, place: Float[Array, "2"]) -> Scalar:
     return jnp.hypot(direction[0], direction[1])
 
 
+def _ahead_by(scene: LocalizationScene, place: Float[Array, "2"]) -> Scalar:
+    """Distance of a place from the surface's plane, positive on the side it serves. [m]"""
+    return jnp.dot(_position(scene, place) - scene.surface.position, scene.surface.array.normal)
+
+
 def _in_reach(
     scene: LocalizationScene, place: Float[Array, "2"], grid: PlaceGrid
 ) -> Bool[Array, ""]:
-    """Whether a place is in front of the surface and no farther than the grid, one cell apart."""
-    offset = _position(scene, place) - scene.surface.position
+    """Whether a place is in front of the surface and no farther than the grid, plus one cell."""
+    distance = jnp.linalg.norm(_position(scene, place) - scene.surface.position)
     farthest = grid.distance[-1] + SPEED_OF_LIGHT / scene.link.bandwidth
-    ahead = jnp.dot(offset, scene.surface.array.normal) > 0
-    return ahead & (jnp.sum(offset**2) < farthest**2)
+    return (_ahead_by(scene, place) > 0) & (distance < farthest)
 
 
 def _scale(scene: LocalizationScene) -> Moves:
@@ -410,13 +430,13 @@ def locate(
 
     def constrained(moves: Moves) -> Likelihood:
         found = likelihood(heard, factors, moves, scene.link.noise_density, known_gain)
-        possible = _in_reach(scene, _scaled(scene, moves).place, grid)
+        ahead = _ahead_by(scene, _scaled(scene, moves).place) > 0
         # The curvature of Gauss and Newton vanishes over the arrival angle at end-fire; that of
         # the sine remains: d^2/dphi^2 f(sin phi) = f'' cos^2 phi - f' sin phi.
         unit = _scale(scene)[2]
         bend = unit * found.slope[2] * jnp.tan(unit * moves[2])
         return Likelihood(
-            jnp.where(possible, found.value, -jnp.inf),
+            jnp.where(ahead, found.value, -jnp.inf),
             found.slope,
             found.curvature.at[2, 2].add(jnp.maximum(bend, 0.0)),
         )
@@ -425,6 +445,9 @@ def locate(
         return climb(constrained, _unscaled(scene, start), value > -jnp.inf)
 
     ended, height, settled = jax.vmap(contend)(starts, values)
+    # A climb may cross the places beyond reach, but not end there.
+    within = jax.vmap(lambda moves: _in_reach(scene, _scaled(scene, moves).place, grid))(ended)
+    height = jnp.where(within, height, -jnp.inf)
     winner = jnp.argmax(height)
     best = _scaled(scene, ended[winner])
     beams = jax.vmap(lambda moves: _beams(scene, moves))(ended)
@@ -472,7 +495,7 @@ def locate(
         misfit,
         1 / jnp.sqrt(jnp.asarray(freedom)),
         margin,
-        margin > threshold(places),
+        settled[winner] & (margin > threshold(places)),
         detected(explained, cells),
         settled[winner],
     )
