@@ -82,8 +82,6 @@ def test_samples_without_noise_give_the_pose_from_a_cold_start(model, x, y, head
 
 
 ONE = ((0.0, 0.0),)
-CROSS = ((0.9, 0.0), (-0.9, 0.0), (0.0, 0.9), (0.0, -0.9))
-"""Ambiguous: its responses are equal wherever both offsets from the focus are."""
 
 
 def random_places(count, seed):
@@ -164,43 +162,6 @@ def test_nothing_is_likelier_than_the_estimate_and_usable_ones_are_right(model):
 )
 def test_nothing_is_likelier_than_the_estimate_at_200_places(model, sweep):
     check_random_trials(model, sweep, 200)
-
-
-def test_an_ambiguous_sweep_gives_no_unique_pose():
-    options = {"gain_known": False, "clock_known": False, "position": FOCUS}
-    unique = {}
-    for name, sweep in (("default", FOUR), ("cross", CROSS)):
-        scene = small(sweep=sweep, noise=1e-10, **options)
-        frequency, grid = bins_of(scene), place_grid(scene, BINS)
-        samples = simulate_pilots(scene, ACTIVE, frequency, key=jax.random.key(1))
-        found = estimate_pose(hidden(scene), samples, frequency, grid)
-        unique[name] = bool(found.unique)
-        assert found.detected
-        assert found.fits
-        # The margin is to the likeliest of all places outside the surface's main lobe.
-        best = log_likelihood(scene.with_user(found.position, found.heading), samples, found.clock)
-        far = surface_correlations(scene, found.position)
-        expected = float(found.snr) * (1 - far.max())
-        np.testing.assert_allclose(found.log_likelihood_margin, expected, rtol=0.1, atol=20)
-        assert best > found.log_likelihood_margin
-    assert unique == {"default": True, "cross": False}
-
-
-def surface_correlations(scene, position):
-    """Normalised correlations of the response at a place with those at all others that are more
-    than half a null off, within reach of the bins."""
-    distance = np.linspace(30.2, 77.0, 300)
-    bearing = np.linspace(-1.55, 1.55, 300)
-    radius = np.sqrt(distance**2 - 30.0**2)[:, None]
-    x, y = radius * np.cos(bearing) - 20, radius * np.sin(bearing) + 20
-    places = jnp.asarray(np.stack([x.ravel(), y.ravel(), np.zeros(x.size)], axis=1))
-    respond = jax.vmap(lambda p: alignment_response(scene.with_user(p, real(0.0)))[0])
-    others, own = np.asarray(respond(places)), np.asarray(respond(position[None, :]))[0]
-    overlap = np.abs(others.conj() @ own) ** 2
-    energy = np.sum(np.abs(others) ** 2, axis=1) * np.sum(np.abs(own) ** 2)
-    cosines = np.asarray(jax.vmap(scene.departure)(places) - scene.departure(position)[None, :])
-    apart = np.abs(cosines).max(axis=1) * 8 * 0.5 > 0.5
-    return overlap[apart] / energy[apart]
 
 
 def test_the_believed_heading_picks_one_of_two():
