@@ -17,7 +17,7 @@ CHANGES = {
     "surface.rows": 8,
     "surface.columns": 8,
     "model.gain": "unknown",
-    "surface.sweep": [[0.9, 0], [-0.9, 0], [0, 0.9], [0, -0.9]],
+    "surface.sweep": [[1.0, 0], [-1.0, 0], [0, 1.4], [0, -1.4]],
     "link.noise": "-20 dBm",
 }
 DISTANCES, BEARINGS, HEADINGS = 33, 51, 33

@@ -21,6 +21,7 @@ from heliostat.observation.pilots import (
     pilot_mean,
     unknowns_at,
 )
+from heliostat.scenario import load
 from heliostat.units import SPEED_OF_LIGHT
 from tests.observation.test_pilots import paper_mean
 from tests.support.scenes import FOUR, localization_scene, random_scenes, real
@@ -284,3 +285,43 @@ def test_scale_of_the_bound_by_hand():
     information = np.asarray(pose_information(scene, 1).information)
     np.testing.assert_allclose(information[:2, :2], expected * np.outer(level, level), rtol=1e-10)
     assert np.all(information[2] == 0)
+
+
+@pytest.mark.parametrize(
+    ("share", "peb"), [(0, 0.0871e-3), (0.25, 0.1150e-3), (0.5, 0.1711e-3), (0.75, 0.3406e-3)]
+)
+def test_a_known_gain_makes_the_bound_depend_on_where_phases_are_counted_from(share, peb):
+    """The table of docs/theory/localization.md; its truth is the differentiated mean."""
+    np.testing.assert_allclose(_peb_counted_from(share), peb, rtol=1e-3)
+    if share == 0:  # the corner, as in the paper and in the closed form
+        bound = error_bounds(pose_information(load("localization-table-1").build(), 8))[0]
+        np.testing.assert_allclose(_peb_counted_from(share), bound, rtol=1e-6)
+
+
+def test_counted_from_the_centre_a_known_gain_leaves_the_position_unidentifiable():
+    information = _information_counted_from(1.0)
+    scale = np.sqrt(np.diag(information))
+    least = np.linalg.eigvalsh(information / scale[:, None] / scale[None, :])[0]
+    assert abs(least) < 1e-12
+
+
+def _information_counted_from(share):
+    """Of the paper's scenario, the panel's phases counted from between its corner element (0) and
+    its centre (1)."""
+    scene = load("localization-table-1").build()
+    unknowns, nodes = unknowns_at(scene), band_nodes(scene.link.bandwidth)
+
+    def mean(pose):
+        channel = channel_params(scene, unknowns.at[:3].set(pose))
+        array = scene.surface.array
+        middle = array.spacing * (jnp.array([array.columns, array.rows]) - 1.0) / 2
+        turn = jnp.exp(2j * jnp.pi * share * jnp.dot(middle, channel[2:4]))
+        return (turn * pilot_mean(scene, channel, 8, nodes)).ravel()
+
+    slope = np.asarray(jax.jacfwd(mean)(unknowns[:3]))
+    return 2 / float(scene.link.noise_density) * np.real(slope.conj().T @ slope)
+
+
+def _peb_counted_from(share):
+    covariance = np.linalg.inv(_information_counted_from(share))
+    return np.sqrt(covariance[0, 0] + covariance[1, 1])

@@ -48,7 +48,7 @@ def test_design_beats_what_one_would_try_first(criterion):
     np.testing.assert_allclose(design.value, expected, rtol=1e-6)
     rivals = [
         dft_sweep(scene, places, 4),
-        Steered(design.sweep.focus, jnp.array([[0.9, 0], [-0.9, 0], [0, 0.9], [0, -0.9]]) / 8),
+        Steered(design.sweep.focus, jnp.array([[1.0, 0], [-1.0, 0], [0, 1.4], [0, -1.4]]) / 8),
         *(random_sweep(scene, 4, jax.random.key(i)) for i in range(5)),
     ]
     for rival in rivals:

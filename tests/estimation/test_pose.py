@@ -9,7 +9,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from heliostat.bounds.fisher import identify
-from heliostat.bounds.pose import alignment_response, pose_information_by_definition
+from heliostat.bounds.pose import (
+    alignment_response,
+    error_bounds,
+    pose_information,
+    pose_information_by_definition,
+)
 from heliostat.estimation.pose import estimate_pose, place_grid
 from heliostat.observation.pilots import (
     band_bins,
@@ -74,6 +79,89 @@ def test_samples_without_noise_give_the_pose_from_a_cold_start(model, x, y, head
     np.testing.assert_allclose(found.gain, 0.6 - 0.8j, rtol=1e-7)
     assert found.detected
     assert found.converged
+
+
+ONE = ((0.0, 0.0),)
+
+
+def random_places(count, seed):
+    """Places in front of the surface and within reach, level with the scene's user. [m]"""
+    rng = np.random.default_rng(seed)
+    bearing, distance = rng.uniform(-1.4, 1.4, count), rng.uniform(31.0, 70.0, count)
+    radius = np.sqrt(distance**2 - 30.0**2)
+    x, y = radius * np.cos(bearing) - 20, radius * np.sin(bearing) + 20
+    return np.stack([x, y, 0 * x], axis=1)
+
+
+def log_likelihood(scene, samples, clock):
+    """Log-likelihood over all samples, the gain being the best one where it is unknown."""
+    mean = clean(scene, clock)
+    gain = 1.0
+    if not scene.link.gain_known:
+        gain = jnp.vdot(mean, samples) / jnp.sum(jnp.abs(mean) ** 2)
+    whole, left = jnp.sum(jnp.abs(samples) ** 2), jnp.sum(jnp.abs(samples - gain * mean) ** 2)
+    return (whole - left) / scene.link.noise_density
+
+
+def random_trials(model, sweep, count, seed):
+    """Estimates and truths over random places, headings, clocks, focuses and SNRs, as a function of
+    whether the surface is focused on the user: error over the PEB, both log-likelihoods, flag."""
+    scene = small(**(MODELS[model] | {"sweep": sweep}))
+    frequency, grid = bins_of(scene), place_grid(scene, BINS)
+    rng = np.random.default_rng(seed)
+    places, elsewhere = random_places(count, seed), random_places(count, seed + 1)
+    clocks = rng.uniform(-20, 20, count) * (not scene.link.clock_known)
+    drawn = (rng.uniform(-np.pi, np.pi, count), clocks, rng.choice([30.0, 60.0, 90.0], count))
+
+    def trial(drawn):
+        place, focus, (heading, clock, snr_db), key = drawn
+        here = scene.with_user(place, heading).focused(alignment=focus)
+        density = jnp.sum(jnp.abs(clean(here)) ** 2) / 10 ** (snr_db / 10)
+        here = eqx.tree_at(lambda s: s.link.noise_density, here, density)
+        samples = simulate_pilots(here, ACTIVE, frequency, clock=clock, key=key)
+        found = estimate_pose(hidden(here), samples, frequency, grid)
+        there = here.with_user(found.position, found.heading)
+        off = jnp.linalg.norm(found.position - place)
+        return (
+            off / error_bounds(pose_information(here, ACTIVE))[0],
+            log_likelihood(there, samples, found.clock),
+            log_likelihood(here, samples, clock),
+            found.detected & found.fits & found.unique,
+        )
+
+    keys = jax.random.split(jax.random.key(seed), count)
+    run = jax.jit(lambda *each: jax.lax.map(trial, each, batch_size=8))
+
+    def result(on_user):
+        focus = places if on_user else elsewhere
+        return map(np.asarray, run(jnp.asarray(places), jnp.asarray(focus), drawn, keys))
+
+    return result
+
+
+def check_random_trials(model, sweep, count):
+    result = random_trials(model, sweep, count, 2)
+    for on_user in (True, False):
+        error, found, truth, usable = result(on_user)
+        # Rounding of an energy that is up to 1e9 times the noise.
+        assert (found >= truth - 1e-4 - 1e-11 * np.abs(truth)).all()
+        if on_user:
+            # Such an error has the probability 1e-11 if it is Gaussian.
+            assert (error[usable] < 8).all()
+            assert usable.all() or sweep == ONE
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_nothing_is_likelier_than_the_estimate_and_usable_ones_are_right(model):
+    check_random_trials(model, ONE if model == "gain known" else FOUR, 8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "sweep"), [("gain known", ONE), *((model, FOUR) for model in MODELS)]
+)
+def test_nothing_is_likelier_than_the_estimate_at_200_places(model, sweep):
+    check_random_trials(model, sweep, 200)
 
 
 def test_the_believed_heading_picks_one_of_two():

@@ -90,12 +90,12 @@ def test_defaults_are_the_honest_ones():
     assert scenario.model.gain == "unknown"
     assert scenario.model.clock == "synchronized"
     assert scenario.link.path_loss == "product"
-    assert scenario.sweep == ((0.9, 0.0), (-0.9, 0.0), (0.0, 0.9), (0.0, -0.9))
+    assert scenario.sweep == ((1.0, 0.0), (-1.0, 0.0), (0.0, 1.4), (0.0, -1.4))
     assert scenario.surface.facing == (1.0, 0.0, 0.0)
     assert scenario.period == pytest.approx(4 * 2 * 10e-6 + 1e-3, rel=1e-15)
     assert scenario.errors.position == 0.0
     offset = scenario.build().surface.alignment.offset
-    np.testing.assert_allclose(offset, [[0.3, 0], [-0.3, 0], [0, 0.45], [0, -0.45]], rtol=1e-15)
+    np.testing.assert_allclose(offset, [[1 / 3, 0], [-1 / 3, 0], [0, 0.7], [0, -0.7]], rtol=1e-15)
     assert parse(BARE, {"model.gain": "known"}).sweep == ((0.0, 0.0),)
 
 
@@ -213,7 +213,7 @@ def test_what_is_shipped():
 def test_shipped_scenarios_build_and_strain_nothing(name):
     scenario = load(name)
     scenario.build()
-    expected = {TABLE_1: ["Path loss: "], "sensing-two-surfaces": ["Least SNR: "]}
+    expected = {TABLE_1: ["Path loss: ", "Known gain:"], "sensing-two-surfaces": ["Least SNR: "]}
     assert [warning[:11] for warning in scenario.warnings()] == expected.get(name, [])
     assert scenario_text(name).startswith("# ")
 
@@ -702,6 +702,32 @@ def test_a_huge_file_is_refused(tmp_path):
 def test_a_strained_assumption_is_told(overrides, start):
     assert parse(BARE).warnings() == []
     assert any(warning.startswith(start) for warning in parse(BARE, overrides).warnings())
+
+
+CROSS = [[0.9, 0], [-0.9, 0], [0, 0.9], [0, -0.9]]
+PANEL = {"surface.rows": 8, "surface.columns": 8, "surface.position": [0, 0, 9]}
+
+
+@pytest.mark.parametrize(
+    ("sweep", "clock", "warned"),
+    [
+        (CROSS, "unknown", True),  # equal responses where both offsets are equal
+        (CROSS, "synchronized", False),  # those places are at other distances
+        ([[1, 0], [-1, 0], [0, 1.4], [0, -1.4]], "unknown", False),
+        ([[0.9, 0], [-0.9, 0]], "synchronized", True),  # one ratio, the same in a side lobe
+        ([[0, 0]], "synchronized", True),  # no ratio at all
+        (None, "unknown", False),
+    ],
+)
+def test_an_ambiguous_sweep_is_reported(sweep, clock, warned):
+    scenario = parse(BARE, PANEL | {"model.clock": clock, "surface.sweep": sweep})
+    found = [w for w in scenario.warnings() if w.startswith("Sweep: ")]
+    assert bool(found) == warned
+
+
+def test_no_sweep_is_ambiguous_for_a_known_gain_whose_reference_is_reported():
+    told = parse(BARE, PANEL | {"model.gain": "known", "surface.sweep": CROSS}).warnings()
+    assert [warning[:11] for warning in told] == ["Known gain:"]
 
 
 def test_the_far_field_begins_at_fraunhofers_distance():

@@ -16,7 +16,7 @@ from heliostat.scene.localization import (
 )
 from heliostat.surface.passive import Phased, Steered
 
-FOUR = ((0.9, 0.0), (-0.9, 0.0), (0.0, 0.9), (0.0, -0.9))
+FOUR = ((1.0, 0.0), (-1.0, 0.0), (0.0, 1.4), (0.0, -1.4))
 
 
 def real(x):

@@ -44,7 +44,10 @@ class Pilots:
 
 @dataclass(frozen=True)
 class Pose:
-    """Where a user is, by its pilots."""
+    """Maximum-likelihood pose of a user.
+
+    ``detected and fits and unique`` is the condition to test before the pose is used.
+    """
 
     position: np.ndarray
     """At the known height. [m]"""
@@ -67,6 +70,12 @@ class Pose:
     """Whether ``misfit`` is within five standard deviations of 1."""
     detected: bool
     """Whether the pilots stand out of the noise; if not, the rest means nothing."""
+    unique: bool
+    """Whether no other place explains the pilots nearly as well: ``log_likelihood_margin`` is
+    larger than what noise gives a wrong place with probability 1e-6."""
+    log_likelihood_margin: float
+    """Log-likelihood of the pose minus that of the next best peak of the likelihood, in another
+    main or side lobe of the surface's response; ``inf`` if there is no other. [1]"""
     converged: bool
     """Whether the descent to the likeliest pose came to its end."""
 
@@ -235,6 +244,8 @@ def estimate_pose(
         misfit=float(found.misfit),
         fits=bool(found.fits),
         detected=bool(found.detected),
+        unique=bool(found.unique),
+        log_likelihood_margin=float(found.log_likelihood_margin),
         converged=bool(found.converged),
     )
 

@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, Complex, Float, Int
 
 from heliostat.geometry.frames import Scalar
 
-MAX_STEPS = 60
+MAX_STEPS = 100
 TOLERANCE = 1e-10
 """Length of the last step, in the unknowns' natural scale."""
 ROUNDING = 1e-12

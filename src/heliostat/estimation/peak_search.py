@@ -1,5 +1,6 @@
 """What the estimators share: peaks of a coarse search, each followed to its top, the best kept."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -24,13 +25,14 @@ FALSE_ALARM = 1e-6
 
 
 def peaks(
-    value: Float[Array, "row column"], *, wrap_columns: bool
+    value: Float[Array, "row column"], *, wrap_columns: bool, count: int = CANDIDATES
 ) -> tuple[Int[Array, "candidate"], Int[Array, "candidate"], Float[Array, "candidate"]]:
     """The highest entries of a table that no neighbour exceeds: rows, columns, values.
 
     Args:
         value: ``-inf`` where nothing is to be found.
         wrap_columns: Whether the first column is the last one's neighbour.
+        count: Number of peaks to return; ``-inf`` fills up where there are fewer.
     """
     wrapped = jnp.pad(value, ((1, 1), (0, 0)), constant_values=-jnp.inf)
     if wrap_columns:
@@ -38,7 +40,7 @@ def peaks(
     else:
         wrapped = jnp.pad(wrapped, ((0, 0), (1, 1)), constant_values=-jnp.inf)
     around = jax.lax.reduce_window(wrapped, -jnp.inf, jax.lax.max, (3, 3), (1, 1), "valid")
-    best, index = jax.lax.top_k(jnp.where(value >= around, value, -jnp.inf).ravel(), CANDIDATES)
+    best, index = jax.lax.top_k(jnp.where(value >= around, value, -jnp.inf).ravel(), count)
     row, column = jnp.unravel_index(index, value.shape)
     return row, column, best
 
@@ -93,7 +95,17 @@ def detected(explained: Scalar, cells: int) -> Bool[Array, ""]:
         explained: Energy of the fitted mean over the noise density. [1]
         cells: How many distinguishable means were tried.
     """
-    return explained > jnp.log(cells / FALSE_ALARM)
+    return explained > threshold(cells)
+
+
+def threshold(hypotheses: int) -> float:
+    r"""Log-likelihood that noise alone reaches with probability `FALSE_ALARM`,
+    :math:`\ln(\text{hypotheses}/P_{FA})`. [1]
+
+    Args:
+        hypotheses: Number of alternatives, by the union bound.
+    """
+    return math.log(hypotheses / FALSE_ALARM)
 
 
 def real_parts(samples: Array) -> Float[Array, "sample"]:

@@ -27,8 +27,8 @@ from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
 
 from heliostat.bounds.fisher import covariance_bound
 from heliostat.bounds.pose import PoseInformation, pose_information
-from heliostat.estimation.gauss_newton import Factors, Moves, climb, likelihood
-from heliostat.estimation.peak_search import CANDIDATES, CONTENDER, OVERSAMPLING, detected, peaks
+from heliostat.estimation.gauss_newton import Factors, Likelihood, Moves, climb, likelihood
+from heliostat.estimation.peak_search import detected, peaks, threshold
 from heliostat.geometry.arrays import linear_steering
 from heliostat.geometry.codebooks import dft_codebook
 from heliostat.geometry.frames import Scalar, Vector, travel, wrapped_angle
@@ -41,10 +41,18 @@ from heliostat.observation.pilots import (
 from heliostat.scene.localization import LocalizationScene
 from heliostat.units import SPEED_OF_LIGHT
 
-
-def _oversampling(scene: LocalizationScene) -> int:
-    """Of the coarse search: where the gain is known its phase counts, which turns faster."""
-    return 2 * OVERSAMPLING if scene.link.gain_known else OVERSAMPLING
+OVERSAMPLING = 8
+"""Of the coarse search: grid points per resolution of the arrays and of the band."""
+PEAKS, REFINEMENT = 128, 5
+"""Peaks of the coarse search that are looked at again, at so many points a side within a cell."""
+CANDIDATES = 24
+"""The highest of these, from which the likelihood is climbed."""
+SAME_PEAK = 0.1
+"""Distance below which two converged ends are the same peak. [surface beamwidths]"""
+BEAMWIDTH = 0.5
+"""The same distance where one of them has not converged: half the first null's. [beamwidths]"""
+END_FIRE = 0.999
+"""Largest sine of the arrival angle at which a climb starts: at 1 its slope vanishes."""
 
 
 class PlaceGrid(eqx.Module):
@@ -72,9 +80,12 @@ class PoseEstimate(eqx.Module):
     """Energy of what the model does not explain, over what noise would leave; one but for a
     standard deviation of ``misfit_std`` if the model is right. [1]"""
     misfit_std: Scalar  # [1]
-    lead: Scalar
-    """Log-likelihood by which the likeliest place in another beam of the surface is behind; ``inf``
-    where the search saw no other. [1]"""
+    log_likelihood_margin: Scalar
+    """Log-likelihood of the estimate minus that of the next best peak elsewhere, side lobes of the
+    surface's response included; ``inf`` if the search found no other peak. [1]"""
+    unique: Bool[Array, ""]
+    """Whether the climb converged and the margin exceeds what noise gives a wrong place with
+    probability 1e-6."""
     detected: Bool[Array, ""]  # the fitted mean stands out of the noise
     converged: Bool[Array, ""]
 
@@ -108,12 +119,17 @@ def place_grid(scene: LocalizationScene, bins: int, farthest: float | None = Non
             f"farthest is {farthest:g} m; {bins} bins tell distances from {nearest:g} m to "
             f"{reach:g} m apart, give one in between or more bins."
         )
-    steps = max(2, math.ceil((farthest - nearest) / resolution * _oversampling(scene)))
-    sides = np.asarray(array.spacing) * np.array([array.columns, array.rows])
-    around = max(64, math.ceil(2 * math.pi * _oversampling(scene) * float(sides.max())))
+    side = float(np.max(np.asarray(array.spacing) * np.array([array.columns, array.rows])))
+    around = max(64, math.ceil(2 * math.pi * OVERSAMPLING * side))
+    # Dense enough for the band, and for the surface's beams that a change of distance crosses:
+    # the elevation seen from the surface is arcsin(nearest/distance).
+    distance = np.linspace(nearest, farthest, 4096)
+    elevation = np.arcsin(nearest / distance) if nearest > 0 else np.zeros(distance.size)
+    cells = (distance - nearest) / resolution + side * (elevation[0] - elevation)
+    steps = max(2, math.ceil(cells[-1] * OVERSAMPLING))
     return PlaceGrid(
         jnp.linspace(-jnp.pi, jnp.pi, around, endpoint=False),
-        nearest + (farthest - nearest) * (jnp.arange(steps) + 0.5) / steps,
+        jnp.asarray(np.interp((np.arange(steps) + 0.5) / steps * cells[-1], cells, distance)),
     )
 
 
@@ -256,7 +272,8 @@ def _coarse(
 
     _, bs_to_irs = travel(scene.base_station.position, scene.surface.position)
     spread = jnp.minimum(1.0, 0.5 / user.spacing)
-    arrivals = spread * jnp.linspace(-1.0, 1.0, _oversampling(scene) * user.antennas + 1)
+    arrivals = spread * jnp.linspace(-1.0, 1.0, OVERSAMPLING * user.antennas + 1)
+    step = arrivals[1] - arrivals[0]
     over_rx = jax.vmap(lambda psi: factors(psi, bs_to_irs)[0])(arrivals)
     delays = bs_to_irs + grid.distance
     over_band = jax.vmap(lambda delay: factors(jnp.zeros(()), delay)[1])(delays)
@@ -279,7 +296,8 @@ def _coarse(
 
     def likelihood(bearing: Scalar, distance: Scalar, seen: Complex[Array, "config"]) -> Scalar:
         where = place(bearing, distance)
-        offset = _position(scene, where) - scene.surface.position
+        level = _level(scene, where)
+        possible = _in_reach(scene, where, grid) & (abs(arrivals[best_arrival]) <= level + step)
         channel = _channel(scene, _Unknowns(where, jnp.zeros(()), clock))
         found = pilot_factors(scene, channel, 1, frequency)
         unit = found.amplitude * matched.level * found.response
@@ -289,36 +307,81 @@ def _coarse(
             value = 2 * jnp.real(jnp.conj(gain) * overlap) - jnp.abs(gain) ** 2 * energy
         else:
             value = jnp.abs(overlap) ** 2 / jnp.where(energy > 0, energy, 1.0)
-        return jnp.where(jnp.dot(offset, scene.surface.array.normal) > 0, value, -jnp.inf)
+        return jnp.where(possible, value, -jnp.inf)
 
     at_distance = jax.vmap(likelihood, (0, None, None))
     value = jax.lax.map(
         lambda each: at_distance(grid.bearing, *each), (grid.distance, profile.T), batch_size=64
     )  # [distance bearing]
-    row, column, best = peaks(value, wrap_columns=True)
-    places = jax.vmap(place)(grid.bearing[column], grid.distance[row])
+    row, column, best = peaks(value, wrap_columns=True, count=PEAKS)
+
+    # Half a cell off its top, a peak may look lower than another that is not as high.
+    fine = jnp.linspace(-0.5, 0.5, REFINEMENT)
+    rows = jnp.arange(grid.distance.size)
+    turn = grid.bearing[1] - grid.bearing[0]
+
+    def refine(row: Array, column: Array, best: Scalar) -> tuple[Array, Scalar, Scalar]:
+        distances = jnp.interp(row + fine, rows, grid.distance)
+        bearings = grid.bearing[column] + turn * fine
+        near = jax.vmap(at_distance, (None, 0, None))(bearings, distances, profile[:, row])
+        near = jnp.where(best > -jnp.inf, near, -jnp.inf)
+        which = jnp.argmax(near)
+        distance, bearing = distances[which // REFINEMENT], bearings[which % REFINEMENT]
+        return place(bearing, distance), distance, near.ravel()[which]
+
+    places, distances, refined = jax.vmap(refine)(row, column, best)
+    best, chosen = jax.lax.top_k(refined, CANDIDATES)
     lag = jnp.zeros(CANDIDATES)
     if not scene.link.clock_known:
-        lag = grid.distance[best_delay] - grid.distance[row]
+        lag = grid.distance[best_delay] - distances[chosen]
     arrival = jnp.full(CANDIDATES, arrivals[best_arrival])
-    return _Unknowns(places, arrival, lag), best
+    return _Unknowns(places[chosen], arrival, lag), best
+
+
+def _level(scene: LocalizationScene, place: Float[Array, "2"]) -> Scalar:
+    """Largest arrival cosine that any heading gives a user at this place. [1]
+
+    Its array is level, so this is the level part of the wave's travel direction.
+    """
+    direction, _ = travel(scene.surface.position, _position(scene, place))
+    return jnp.hypot(direction[0], direction[1])
+
+
+def _ahead_by(scene: LocalizationScene, place: Float[Array, "2"]) -> Scalar:
+    """Distance of a place from the surface's plane, positive on the side it serves. [m]"""
+    return jnp.dot(_position(scene, place) - scene.surface.position, scene.surface.array.normal)
+
+
+def _in_reach(
+    scene: LocalizationScene, place: Float[Array, "2"], grid: PlaceGrid
+) -> Bool[Array, ""]:
+    """Whether a place is in front of the surface and no farther than the grid, plus one cell."""
+    distance = jnp.linalg.norm(_position(scene, place) - scene.surface.position)
+    farthest = grid.distance[-1] + SPEED_OF_LIGHT / scene.link.bandwidth
+    return (_ahead_by(scene, place) > 0) & (distance < farthest)
 
 
 def _scale(scene: LocalizationScene) -> Moves:
-    """Natural scales of x, y, arrival cosine and clock: length of the band, user's beamwidth."""
+    """Natural scales of x, y, arrival angle and clock: length of the band, user's beamwidth."""
     resolution = SPEED_OF_LIGHT / scene.link.bandwidth
     beamwidth = 1 / (scene.user.antennas * scene.user.spacing)
     return jnp.stack([resolution, resolution, beamwidth, resolution])
 
 
 def _scaled(scene: LocalizationScene, moves: Moves) -> _Unknowns:
-    x, y, arrival, clock = jnp.append(moves, jnp.zeros(4 - moves.size)) * _scale(scene)
-    return _Unknowns(jnp.stack([x, y]), arrival, clock)
+    x, y, angle, clock = jnp.append(moves, jnp.zeros(4 - moves.size)) * _scale(scene)
+    place = jnp.stack([x, y])
+    return _Unknowns(place, _level(scene, place) * jnp.sin(angle), clock)
 
 
 def _unscaled(scene: LocalizationScene, at: _Unknowns) -> Moves:
-    """As many as are unknown: the clock is left out where it is synchronized."""
-    moves = jnp.stack([*at.place, at.arrival, at.clock]) / _scale(scene)
+    r"""As many as are unknown: the clock is left out where it is synchronized.
+
+    The arrival cosine is :math:`\ell\sin\varphi` with `_level` :math:`\ell`, so that the climb
+    over :math:`\varphi` never leaves the cosines that some heading gives.
+    """
+    sine = jnp.clip(at.arrival / _level(scene, at.place), -END_FIRE, END_FIRE)
+    moves = jnp.stack([*at.place, jnp.arcsin(sine), at.clock]) / _scale(scene)
     return moves[:3] if scene.link.clock_known else moves
 
 
@@ -365,19 +428,33 @@ def locate(
         received = linear_steering(scene.user.antennas, scene.user.spacing, channel[1])
         return found.amplitude * matched.level * found.response, received, found.over_band
 
-    def contend(start: _Unknowns, value: Scalar) -> tuple[Moves, Scalar, Array]:
-        return climb(
-            lambda moves: likelihood(heard, factors, moves, scene.link.noise_density, known_gain),
-            _unscaled(scene, start),
-            value >= CONTENDER * values[0],
+    def constrained(moves: Moves) -> Likelihood:
+        found = likelihood(heard, factors, moves, scene.link.noise_density, known_gain)
+        ahead = _ahead_by(scene, _scaled(scene, moves).place) > 0
+        # The curvature of Gauss and Newton vanishes over the arrival angle at end-fire; that of
+        # the sine remains: d^2/dphi^2 f(sin phi) = f'' cos^2 phi - f' sin phi.
+        unit = _scale(scene)[2]
+        bend = unit * found.slope[2] * jnp.tan(unit * moves[2])
+        return Likelihood(
+            jnp.where(ahead, found.value, -jnp.inf),
+            found.slope,
+            found.curvature.at[2, 2].add(jnp.maximum(bend, 0.0)),
         )
 
+    def contend(start: _Unknowns, value: Scalar) -> tuple[Moves, Scalar, Array]:
+        return climb(constrained, _unscaled(scene, start), value > -jnp.inf)
+
     ended, height, settled = jax.vmap(contend)(starts, values)
+    # A climb may cross the places beyond reach, but not end there.
+    within = jax.vmap(lambda moves: _in_reach(scene, _scaled(scene, moves).place, grid))(ended)
+    height = jnp.where(within, height, -jnp.inf)
     winner = jnp.argmax(height)
     best = _scaled(scene, ended[winner])
     beams = jax.vmap(lambda moves: _beams(scene, moves))(ended)
-    elsewhere = jnp.max(jnp.abs(beams - beams[winner][None, :]), axis=1) > 0.5
-    lead = height[winner] - jnp.max(jnp.where(elsewhere, height, -jnp.inf))
+    apart = jnp.max(jnp.abs(beams - beams[winner][None, :]), axis=1)
+    elsewhere = apart > jnp.where(settled & settled[winner], SAME_PEAK, BEAMWIDTH)
+    margin = height[winner] - jnp.max(jnp.where(elsewhere, height, -jnp.inf))
+    places = grid.bearing.size * grid.distance.size
     if frequency.size > 1:  # delays further apart than this look the same
         period = SPEED_OF_LIGHT / (frequency[1] - frequency[0])
         best = eqx.tree_at(
@@ -392,7 +469,7 @@ def locate(
     unknown_count = 3 + 2 * (not scene.link.gain_known) + (not scene.link.clock_known)
     freedom = matched.samples.size + matched.left_out - unknown_count / 2
     misfit = (left * noise + matched.unexplained) / (noise * freedom)
-    cells = grid.bearing.size * grid.distance.size * scene.user.antennas
+    cells = places * scene.user.antennas
     explained = _energy(matched.samples) / noise - left
 
     position = _position(scene, best.place)
@@ -402,8 +479,8 @@ def locate(
     bearing = jnp.arctan2(direction[1], direction[0])
     headings = jnp.stack([wrapped_angle(turn - bearing), wrapped_angle(-turn - bearing)])
     if believed_heading is not None:
-        apart = jnp.abs(wrapped_angle(headings - believed_heading))
-        headings = jnp.where(apart[0] <= apart[1], headings, headings[::-1])
+        turned = jnp.abs(wrapped_angle(headings - believed_heading))
+        headings = jnp.where(turned[0] <= turned[1], headings, headings[::-1])
 
     at = eqx.tree_at(lambda s: s.link.gain, scene.with_user(position, headings[0]), gain + 0j)
     return PoseEstimate(
@@ -417,7 +494,8 @@ def locate(
         snr,
         misfit,
         1 / jnp.sqrt(jnp.asarray(freedom)),
-        lead,
+        margin,
+        settled[winner] & (margin > threshold(places)),
         detected(explained, cells),
         settled[winner],
     )

@@ -56,9 +56,6 @@ from heliostat.surface.passive import Steered
 CONFIRMED = 2.0
 """The data's SNR must be what the estimate promises to within this factor, either way: in a wrong
 place the surface is steered off the user."""
-LEAD = 10.0
-"""Log-likelihood by which an unexpected place must be ahead of any in another beam of the surface;
-a wrong one is ahead so far once in exp(LEAD) times."""
 
 
 class Weighing(eqx.Module):
@@ -290,6 +287,7 @@ def invented_estimate(
         jnp.asarray(jnp.inf),
         jnp.asarray(True),
         jnp.asarray(True),
+        jnp.asarray(True),
     )
 
 
@@ -333,7 +331,7 @@ def run_period(
     if invented is None:
         hoped = data_snr(as_estimated(known, estimate), antennas, strongest)
         confirmed = (snr < CONFIRMED * hoped) & (snr * CONFIRMED > hoped)
-        clear = (estimate.lead > LEAD) | _expected(scene, belief, estimate)
+        clear = estimate.unique | _expected(scene, belief, estimate)
         found = heard & estimate.fits & clear & confirmed
     ratio = time_ratio(scene, antennas)
     rate = jnp.where(found, rate_left(scene, ratio, snr), 0.0)

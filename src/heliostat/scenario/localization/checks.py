@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from heliostat.scenario.ambiguity import AMBIGUOUS, largest_correlation
 from heliostat.scenario.errors import Clash
 from heliostat.scenario.fields import write_vector
 from heliostat.scenario.localization.schema import LocalizationSections
@@ -178,4 +179,18 @@ class LocalizationScenario(LocalizationSections):
             warnings.append(
                 "Surface: surface.sweep has no effect; each row of the file is used as is."
             )
+        if self.model.gain == "known":
+            warnings.append(
+                "Known gain: the bounds take the carrier phase as known and count it from corner "
+                "elements; counted from another point they are others, up to infinite. "
+                "model.gain: unknown does not depend on that point."
+            )
+        elif surface.phases == "designed" and surface.sweep is not None:
+            correlation = largest_correlation(self)
+            if correlation > AMBIGUOUS:
+                warnings.append(
+                    "Sweep: with this surface.sweep and an unknown gain two separate directions "
+                    f"have nearly proportional responses (correlation {correlation:.2f}), so that "
+                    "an estimate may be at the wrong one; leave surface.sweep out."
+                )
         return warnings

@@ -23,6 +23,10 @@ from heliostat.scenario.fields import (
 from heliostat.scenario.panels import PanelSpec
 from heliostat.units import SPEED_OF_LIGHT, quote
 
+DEFAULT_STEERING = (1.0, 1.4)
+"""Steering of the default sweep off the focus along columns and rows, in 1/columns and 1/rows for
+elements half a wavelength apart. Equal steps are ambiguous, see docs/theory/localization.md."""
+
 
 class CarrierSpec(Section):
     """The radio wave."""
@@ -76,8 +80,9 @@ class SurfaceSpec(PanelSpec):
     ) = setting(
         "Configurations of the beam-alignment stage, one each: how far it is steered off the "
         "focus (along columns, along rows), in units of 1/columns and 1/rows of a direction "
-        "cosine. Default [[0, 0]] when model.gain is known, else four around the focus.",
-        [[0.9, 0], [-0.9, 0], [0, 0.9], [0, -0.9]],
+        "cosine. Default [[0, 0]] when model.gain is known, else four around the focus, farther "
+        "off along rows than along columns, so that no two directions give the same response.",
+        [[1.0, 0], [-1.0, 0], [0, 1.4], [0, -1.4]],
         None,
     )
 
@@ -233,4 +238,5 @@ class LocalizationSections(Scenario):
             return self.surface.sweep
         if self.model.gain == "known":
             return ((0.0, 0.0),)
-        return ((0.9, 0.0), (-0.9, 0.0), (0.0, 0.9), (0.0, -0.9))
+        across, up = (DEFAULT_STEERING[i] * 0.5 / self.surface.spacing[i] for i in (0, 1))
+        return ((across, 0.0), (-across, 0.0), (0.0, up), (0.0, -up))

@@ -30,7 +30,7 @@ from heliostat.studies.figures import COLOURS, LINES, MARKS, legend_below
 from heliostat.studies.study import Quantity, Study, Verdict
 
 BINS, ANTENNAS, USER_ANTENNAS = 16, 4, 16
-SWEEP = [[0.9, 0], [-0.9, 0], [0, 0.9], [0, -0.9]]
+SWEEP = [[1.0, 0], [-1.0, 0], [0, 1.4], [0, -1.4]]
 MODELS = {
     "gain known": {"model.gain": "known", "surface.sweep": [[0, 0]]},
     "gain unknown": {"model.gain": "unknown", "surface.sweep": SWEEP},
