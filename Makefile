@@ -24,10 +24,10 @@ reproduce: $(READY) ## every figure of the papers and the verdict on every claim
 	$(BIN)/heliostat reproduce sensing --out results/sensing
 
 test: $(READY)   ## the tests, shapes and types checked at run time; long Monte Carlo apart
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope -m "not slow"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
 
 test-slow: $(READY) ## the long ones: many random cases against independent solvers
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope -m slow
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow
 
 lint: $(READY)   ## style and spelling
 	$(BIN)/ruff check .
