@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.timing import Row
-from heliostat.batch.dask import own_cluster
-from heliostat.batch.run import CHUNK_SECONDS, Plan, carry_out
-from heliostat.batch.store import opened
-from heliostat.batch.study_file import parse_study
-from heliostat.batch.workers import all_cores, usable_cores
+from heliostat.batch.dask import local_cluster
+from heliostat.batch.run import CHUNK_SECONDS, run_blocks
+from heliostat.batch.store import open_store
+from heliostat.batch.study_file import Plan, parse_study
+from heliostat.batch.workers import local_workers, usable_cores
 from heliostat.studies.engine import Engine, serial
 from heliostat.studies.study import FINE, Block, Outcome
 
@@ -37,9 +37,9 @@ def trials_per_second(engine: Engine, folder: Path, warm: Path) -> float:
     """By the wall clock, store included, once every process has compiled."""
     for out, trials in ((warm, 4), (folder, 200)):
         plan = plan_of(trials)
-        with opened(out, plan.study, plan.asked(), trials=trials, chunk=lambda: 50) as store:
+        with open_store(out, plan.study, plan.identity(), trials=trials, chunk=lambda: 50) as store:
             begun = time.perf_counter()
-            carry_out(store, plan, engine)
+            run_blocks(store, plan, engine)
             elapsed = time.perf_counter() - begun
     return plan.total / elapsed
 
@@ -55,7 +55,9 @@ def idle(duration: float) -> Outcome:
 def cost_of_a_task(engine: Engine, folder: Path, work: float, tasks: int) -> float:
     """Time a task takes beside its work, from the first to the last result, with the store. [s]"""
     plan = plan_of(50 * tasks // 20)
-    with opened(folder, plan.study, plan.asked(), trials=plan.trials, chunk=lambda: 50) as store:
+    with open_store(
+        folder, plan.study, plan.identity(), trials=plan.trials, chunk=lambda: 50
+    ) as store:
         blocks: list[Block] = plan.study.blocks(plan.trials, 50)[:tasks]
         results = engine(idle, [work] * len(blocks))
         store.write(blocks[0], next(results)[1])
@@ -68,13 +70,13 @@ def cost_of_a_task(engine: Engine, folder: Path, work: float, tasks: int) -> flo
 def run() -> list[Row]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        one = stack.enter_context(all_cores(1))
-        two = stack.enter_context(all_cores(2))
+        one = stack.enter_context(local_workers(1))
+        two = stack.enter_context(local_workers(2))
         rates = [
             trials_per_second(engine, folder / name, folder / f"{name}-warm")
             for name, engine in (("serial", serial), ("one", one), ("two", two))
         ]
-        dask = stack.enter_context(own_cluster(1))
+        dask = stack.enter_context(local_cluster(1))
         costs = [
             cost_of_a_task(engine, folder / name, 0.0, TASKS)
             for name, engine in (("tasks-one", one), ("tasks-dask", dask))

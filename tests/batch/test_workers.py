@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from heliostat.batch.workers import ATTEMPTS, all_cores
+from heliostat.batch.workers import ATTEMPTS, local_workers
 from heliostat.studies.engine import Lost
 from heliostat.studies.study import Quantity, Study
 
@@ -88,7 +88,7 @@ def die_or_double(number):
 
 @pytest.fixture(scope="module", params=[1, 2])
 def engine(request):
-    with all_cores(request.param) as engine:
+    with local_workers(request.param) as engine:
         yield engine
 
 
@@ -142,7 +142,7 @@ def test_workers_are_processes_with_one_thread_and_one_cache(engine):
 
 def test_leaving_ends_workers_at_once():
     begun = time.monotonic()
-    with all_cores(1) as engine:
+    with local_workers(1) as engine:
         results = engine(wait_or_tell, ["tell", "wait"])
         assert next(results) == (0, "told")
     assert time.monotonic() - begun < 60

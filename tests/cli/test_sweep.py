@@ -88,7 +88,7 @@ def test_missing_points_end_with_exit_code_1(study, monkeypatch, capsys):
 def test_a_dry_run_tells_and_writes_nothing(study, capsys):
     assert answer(["sweep", "mine.yaml", "--dry-run", "--workers", "2"]) == 0
     printed = capsys.readouterr().out
-    for words in ("points", "trials at each", "one trial", "with 2 at once", "MB"):
+    for words in ("points", "trials per point", "one trial", "with 2 at once", "MB"):
         assert words in printed
     assert [path.name for path in study.iterdir()] == ["mine.yaml"]
 
@@ -133,7 +133,7 @@ def test_a_run_stopped_while_files_are_written_is_made_good_by_the_next(study, m
 
     assert answer(["sweep", "mine.yaml", "--engine", "serial", "--strict", "--chunk", "1"]) == 1
     with monkeypatch.context() as patch:
-        patch.setattr("heliostat.batch.run.put_out", interrupted)
+        patch.setattr("heliostat.batch.run.write_results", interrupted)
         assert answer(["sweep", "mine.yaml", "--engine", "serial"]) == 130
     assert answer(["sweep", "mine.yaml", "--engine", "serial"]) == 0
     with xr.open_dataset(study / "results/mine/mine.nc", engine="h5netcdf") as dataset:
@@ -160,11 +160,20 @@ def test_any_title_can_be_drawn_and_kept(study, title):
         (["nothing.yaml"], "nothing.yaml: no such file, and no study"),
         (["sensing/fig9"], "sensing/fig9: no such file, and no study"),
         (["mine.yaml", "--out", "mine.yaml"], "--out mine.yaml: cannot be written"),
-        (["mine.yaml", "--scheduler", "tcp://h:1", "--engine", "serial"], "is for --engine dask"),
-        (["mine.yaml", "--scheduler", "tcp://h:1", "--workers", "2"], "the scheduler has workers"),
+        (
+            ["mine.yaml", "--scheduler", "tcp://h:1", "--engine", "serial"],
+            "is for --engine dask only",
+        ),
+        (
+            ["mine.yaml", "--scheduler", "tcp://h:1", "--workers", "2"],
+            "the scheduler has its own workers",
+        ),
         (["mine.yaml", "--engine", "serial", "--workers", "2"], "--engine serial has none"),
-        (["mine.yaml", "--tls-ca", "mine.yaml"], "are for --scheduler"),
-        (["mine.yaml", "--scheduler", "tls://h:1", "--tls-key", "no.pem"], "there is no such file"),
+        (["mine.yaml", "--tls-ca", "mine.yaml"], "are for --scheduler only"),
+        (
+            ["mine.yaml", "--scheduler", "tls://h:1", "--tls-key", "no.pem"],
+            "no such file; give an existing one",
+        ),
     ],
 )
 def test_a_bad_request_is_refused_in_one_sentence(study, capsys, arguments, words):
@@ -183,7 +192,7 @@ def test_a_chunk_of_another_size_is_refused(study, capsys):
 
 
 def test_a_scheduler_that_does_not_answer_is_told(study, capsys, monkeypatch):
-    monkeypatch.setattr("heliostat.batch.dask.ANSWER", 1.0)
+    monkeypatch.setattr("heliostat.batch.dask.SCHEDULER_TIMEOUT", 1.0)
     assert answer(["sweep", "mine.yaml", "--scheduler", "tcp://127.0.0.1:9"]) == 1
     assert "does not answer" in capsys.readouterr().err
 

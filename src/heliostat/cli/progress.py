@@ -1,4 +1,4 @@
-"""How far a long study is: a bar on a terminal, plain lines elsewhere, events for programs."""
+"""Progress of a study: a bar on a terminal, plain lines elsewhere, JSON events for programs."""
 
 import json
 import math
@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import typer
 
 if TYPE_CHECKING:
-    from heliostat.batch.run import Tally
+    from heliostat.batch.run import Progress
 
-Watch: TypeAlias = "Callable[[Tally], None]"
+ShowProgress: TypeAlias = "Callable[[Progress], None]"
 
 EVENT_SECONDS, LINE_SECONDS = 1.0, 10.0
-"""At least so long between two events, or two plain lines."""
+"""Shortest time between two events, and between two plain lines. [s]"""
 
 
 def duration(seconds: float) -> str:
-    """A time for people, e.g. 3 h 20 min.
+    """Return a time as text, e.g. 3 h 20 min.
 
     Args:
-        seconds: [s]
+        seconds: The time. [s]
     """
     if not math.isfinite(seconds):
         return "unknown"
@@ -40,82 +40,90 @@ def duration(seconds: float) -> str:
     return f"{hours // 24} d {hours % 24} h"
 
 
-def told(tally: "Tally") -> str:
-    """How far it is, in a line.
+def summary(progress: "Progress") -> str:
+    """Return the progress in one line.
 
     Args:
-        tally: So far.
+        progress: State of the run.
     """
-    pace = f", {tally.rate:.3g} trials/s" if tally.rate else ""
-    left = f", {duration(tally.seconds_left)} left" if tally.rate and tally.missing else ""
-    failures = f", {tally.failures} failed" if tally.failures else ""
-    return (
-        f"{tally.points_done} of {tally.points} points, {tally.trials_done} of {tally.trials} "
-        f"trials{pace}{left}{failures}"
-    )
+    pace = f", {progress.rate:.3g} trials/s" if progress.rate else ""
+    left = f", {duration(progress.seconds_left)} left" if progress.rate and progress.missing else ""
+    failures = f", {progress.failures} failed" if progress.failures else ""
+    points = f"{progress.points_done} of {progress.points} points"
+    trials = f"{progress.trials_done} of {progress.trials} trials"
+    return f"{points}, {trials}{pace}{left}{failures}"
 
 
-def event(kind: str, tally: "Tally", **more: Any) -> None:
+def event(kind: str, progress: "Progress", **more: Any) -> None:
     """Print one event as a line of JSON.
 
     Args:
-        kind: What happened: begin, progress, end or stopped.
-        tally: So far.
-        more: What else is to be said.
+        kind: Kind of the event: begin, progress, end or stopped.
+        progress: State of the run.
+        more: Further entries.
     """
-    left = tally.seconds_left
+    left = progress.seconds_left
     facts = {
         "event": kind,
-        "points": tally.points,
-        "points_done": tally.points_done,
-        "trials": tally.trials,
-        "trials_done": tally.trials_done,
-        "trials_computed": tally.computed,
-        "trials_per_second": tally.rate,
+        "points": progress.points,
+        "points_done": progress.points_done,
+        "trials": progress.trials,
+        "trials_done": progress.trials_done,
+        "trials_computed": progress.computed,
+        "trials_per_second": progress.rate,
         "seconds_left": left if math.isfinite(left) else None,
-        "failures": tally.failures,
-        "chunks_damaged": tally.damaged,
+        "failures": progress.failures,
+        "chunks_damaged": progress.damaged,
     }
     typer.echo(json.dumps(facts | more, allow_nan=False))
 
 
 @contextmanager
-def watching(name: str, as_json: bool) -> Iterator[Watch]:
-    """Something to tell the tally to, that shows it as fits where it goes.
+def progress_display(name: str, as_json: bool) -> Iterator[ShowProgress]:
+    """Provide a function that shows progress as a bar, as plain lines or as events.
 
     Args:
-        name: Of the study.
+        name: Name of the study.
         as_json: Print events.
     """
     from rich.console import Console
 
     console = Console(stderr=True)
     if as_json:
-        yield _every(EVENT_SECONDS, lambda tally: event("progress", tally))
+        yield _every(EVENT_SECONDS, lambda progress: event("progress", progress))
     elif not console.is_terminal:
-        yield _every(LINE_SECONDS, lambda tally: print(told(tally), file=sys.stderr, flush=True))
+        yield _every(
+            LINE_SECONDS, lambda progress: print(summary(progress), file=sys.stderr, flush=True)
+        )
     else:
-        from rich.progress import BarColumn, Progress, TextColumn
+        from rich.progress import BarColumn, TextColumn
+        from rich.progress import Progress as ProgressBar
 
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[told]}"))
-        with Progress(*columns, console=console, transient=True) as bar:
-            line = bar.add_task(name, total=None, told="starting")
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[state]}"),
+        )
+        with ProgressBar(*columns, console=console, transient=True) as bar:
+            line = bar.add_task(name, total=None, state="starting")
 
-            def show(tally: "Tally") -> None:
-                text = told(tally) if tally.computed or not tally.missing else "starting"
-                bar.update(line, completed=tally.trials_done, total=tally.trials, told=text)
+            def show(progress: "Progress") -> None:
+                text = (
+                    summary(progress) if progress.computed or not progress.missing else "starting"
+                )
+                bar.update(line, completed=progress.trials_done, total=progress.trials, state=text)
 
             yield show
 
 
-def _every(seconds: float, tell: Watch) -> Watch:
-    """Tell no more often than that."""
+def _every(seconds: float, show: ShowProgress) -> ShowProgress:
+    """Limit how often progress is shown."""
     last = -math.inf
 
-    def watch(tally: "Tally") -> None:
+    def limited(progress: "Progress") -> None:
         nonlocal last
-        if time.monotonic() - last >= seconds and tally.computed:
+        if time.monotonic() - last >= seconds and progress.computed:
             last = time.monotonic()
-            tell(tally)
+            show(progress)
 
-    return watch
+    return limited
