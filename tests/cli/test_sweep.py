@@ -9,6 +9,7 @@ import xarray as xr
 
 import heliostat as hs
 from heliostat.__main__ import answer
+from heliostat.batch.study_file import parse_study
 from heliostat.cli.progress import duration
 from heliostat.studies.engine import Lost
 
@@ -29,6 +30,19 @@ def study(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text(STUDY)
     return tmp_path
+
+
+def chunk_files(folder):
+    return [file for file in (folder / "study.zarr" / "c").rglob("*") if file.is_file()]
+
+
+def test_worker_processes_compute_the_same_as_this_process(study):
+    # Truth: the study computed in memory.
+    assert answer(["sweep", "mine.yaml", "--engine", "processes", "--workers", "1"]) == 0
+    plan = parse_study(STUDY, "mine.yaml")
+    reference = plan.study.run(trials=plan.trials, seed=plan.seed)
+    with xr.open_dataset(study / "results" / "mine" / "mine.nc", engine="h5netcdf") as dataset:
+        xr.testing.assert_equal(dataset["pose_bounds.peb"], reference["pose_bounds.peb"])
 
 
 def test_sweep_writes_store_data_picture_and_tables(study, capsys):
@@ -64,8 +78,31 @@ def test_failures_are_told_and_a_second_run_has_nothing_to_do(study, capsys):
     printed = capsys.readouterr().out
     assert "4 of 4 points, 8 of 8 trials" in printed
     assert "4 trials lack at least one result" in printed
+    files = {file: file.stat().st_mtime_ns for file in chunk_files(study / "here")}
+    assert len(files) == 4
     assert answer(["sweep", "mine.yaml", "--engine", "serial", "--out", "here"]) == 0
     assert "Nothing to do" in capsys.readouterr().out
+    assert {file: file.stat().st_mtime_ns for file in files} == files
+
+
+def test_damaged_chunks_are_computed_again_with_a_note(study, capsys):
+    arguments = ["sweep", "mine.yaml", "--engine", "serial", "--chunk", "1", "--json"]
+    assert answer(arguments) == 0
+    capsys.readouterr()
+    data = study / "results" / "mine" / "mine.nc"
+    with xr.open_dataset(data, engine="h5netcdf") as dataset:
+        before = dataset.load().drop_attrs()
+    data.unlink()
+    flipped, cut, *_ = sorted(chunk_files(data.parent))
+    content = bytearray(flipped.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    flipped.write_bytes(content)
+    cut.write_bytes(cut.read_bytes()[:5])
+    assert answer(arguments[:-1]) == 0
+    printed = capsys.readouterr()
+    assert "2 chunks are damaged and are computed again" in printed.err
+    with xr.open_dataset(data, engine="h5netcdf") as dataset:
+        xr.testing.assert_identical(dataset.load().drop_attrs(), before)
 
 
 def test_a_strict_run_ends_with_exit_code_1(study, capsys):
