@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, ge
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
-from pydantic import BeforeValidator, Field, create_model, field_validator
+from pydantic import BeforeValidator, Field, create_model
 
 from heliostat.api import estimation as estimation_api
 from heliostat.api import localization as localization_api
@@ -283,6 +283,9 @@ FUNCTIONS: Mapping[str, Function] = {
 }
 """Functions that a study can call, by name."""
 
+OUTPUTS = [f"{name}.{field}" for name, function in FUNCTIONS.items() for field in function.fields]
+"""Quantities that a study can compute."""
+
 
 def compute(name: str, trial: Trial) -> Computed:
     """Return all quantities of one function.
@@ -333,74 +336,25 @@ def _options_of(name: str, function: Callable[..., Any]) -> type[Section]:
     return create_model(name, __base__=Section, **fields)
 
 
-class Request(Section):
-    """Outputs of a study, and options of the functions that compute them."""
-
-    outputs: tuple[str, ...]
-    options: Section
-
-    @field_validator("outputs")
-    @classmethod
-    def _once(cls, outputs: tuple[str, ...]) -> tuple[str, ...]:
-        for name in outputs:
-            if outputs.count(name) > 1:
-                raise ValueError(f"{name} is given more than once; keep one of them")
-        return outputs
+_GROUPS: dict[str, Any] = {
+    name: (_options_of(name, function.call) | None, setting(f"Options of {name}.", {}, None))
+    for name, function in FUNCTIONS.items()
+}
+OPTIONS = create_model("options", __base__=Section, **_GROUPS)
+"""Model of the options of all functions, by function."""
 
 
-@functools.cache
-def options_model(system: str) -> type[Section]:
-    """Return the model of all options of one system, by function.
-
-    Args:
-        system: "localization" or "sensing".
-    """
-    groups: dict[str, Any] = {
-        name: (_options_of(name, function.call) | None, setting(f"Options of {name}.", {}, None))
-        for name, function in FUNCTIONS.items()
-        if function.system == system
-    }
-    return create_model("options", __base__=Section, **groups)
-
-
-@functools.cache
-def request_model(system: str) -> type[Request]:
-    """Return the model of the outputs and options that one system has.
-
-    Args:
-        system: "localization" or "sensing".
-    """
-    names = tuple(
-        f"{name}.{field}"
-        for name, function in FUNCTIONS.items()
-        if function.system == system
-        for field in function.fields
-    )
-    outputs: Any = tuple[Literal[names], ...]  # type: ignore[valid-type]
-    return create_model(
-        "request",
-        __base__=Request,
-        outputs=(
-            Annotated[outputs, Field(min_length=1)],
-            setting("Quantities to compute.", [names[0]]),
-        ),
-        options=(options_model(system), setting("Options by function.", {}, {})),
-    )
-
-
-def read_options(system: str, given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def read_options(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return options as the functions take them, by function.
 
     Args:
-        system: "localization" or "sensing".
         given: Options as written, by function.
 
     Raises:
         ScenarioError: A function or an option does not exist, or a value is not valid for it.
     """
-    options = check(options_model(system), given, Report(""))
     return {
         name: {option: getattr(group, option) for option in group.model_fields_set}
-        for name, group in options
+        for name, group in check(OPTIONS, given, Report(""))
         if group
     }

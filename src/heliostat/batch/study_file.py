@@ -19,6 +19,7 @@ An axis may also be an option, ``pose_bounds.active_antennas``. Trial i uses the
 or an axis gives ``link.seed``, each trial draws it, and with it all that the scenario draws.
 """
 
+import difflib
 import functools
 import hashlib
 import math
@@ -32,9 +33,9 @@ from typing import Annotated, Any, NamedTuple, TypeAlias
 import jax
 import numpy as np
 import yaml
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
-from heliostat.batch.quantities import ANGLE, FUNCTIONS, SURFACE, request_model
+from heliostat.batch.quantities import ANGLE, FUNCTIONS, OPTIONS, OUTPUTS, SURFACE
 from heliostat.batch.summary_plot import summary_figure
 from heliostat.batch.trial import (
     Axis,
@@ -245,13 +246,22 @@ def _with_keys(given: Any) -> Any:
     return {key: (key, value) for key, value in given.items()} if isinstance(given, dict) else given
 
 
+def _output(name: str) -> str:
+    if name not in OUTPUTS:
+        near = difflib.get_close_matches(name, OUTPUTS, cutoff=0.7)
+        remedy = f"did you mean {' or '.join(near)}?" if near else f"write {', '.join(OUTPUTS)}"
+        raise ValueError(f"{quote(name)} is not an output; {remedy}")
+    return name
+
+
 _Axis = Annotated[Axis, BeforeValidator(lambda entry: read_axis(*entry))]
 _Range = Annotated[UniformRange, BeforeValidator(lambda entry: _uniform_range(*entry))]
+_Output = Annotated[str, AfterValidator(_output)]
 _Whole = Annotated[int, BeforeValidator(not_a_word)]
 
 
 class StudyFile(Section):
-    """A study file. Outputs and options are checked by `request_model`, for a scenario's system."""
+    """A study file, each of its keys by itself."""
 
     model_config = ConfigDict(title="a study file")
 
@@ -264,8 +274,10 @@ class StudyFile(Section):
     random: Annotated[dict[str, _Range], BeforeValidator(_with_keys)] = setting(
         "Ranges of uniform draws, by key.", {"user.heading": "0..90 deg"}, {}
     )
-    outputs: Any = setting("Quantities to compute.", ["pose_bounds.peb"])
-    options: Any = setting("Options by function.", {"pose_bounds": {"active_antennas": 8}}, {})
+    outputs: Annotated[tuple[_Output, ...], Field(min_length=1)] = setting(
+        "Quantities to compute.", ["pose_bounds.peb"]
+    )
+    options: OPTIONS = setting("Options by function.", {"pose_bounds": {"active_antennas": 8}}, {})
     trials: Annotated[_Whole, Field(ge=1, le=MAX_TRIALS)] = setting("Trials per point.", 20, 1)
     seed: Annotated[_Whole, Field(ge=0, lt=2**63)] = setting("Seed of the trials' keys.", 0, 0)
 
@@ -301,13 +313,13 @@ def parse_study(text: str, file: str) -> Plan:
         raise report.error()
     study = check(StudyFile, data, report)
     scenario = _load_scenario(report, study, Path(file).absolute().parent)
-    setup = _trial_setup(report, study, scenario)
+    setup = _trial_setup(report, study, scenario, data.get("options"))
     _try_values(report, setup, data["axes"])
     body = {
         "axes": data["axes"],
         "random": data.get("random") or {},
         "outputs": list(setup.outputs),
-        "options": study.options,
+        "options": data.get("options") or {},
     }
     if not setup.draws_seed:
         body["draws_seed"] = False
@@ -337,18 +349,20 @@ def _load_scenario(report: Report, study: StudyFile, folder: Path) -> AnyScenari
         raise report.error() from None
 
 
-def _trial_setup(report: Report, study: StudyFile, scenario: AnyScenario) -> TrialSetup:
+def _trial_setup(
+    report: Report, study: StudyFile, scenario: AnyScenario, options: Mapping[str, Any] | None
+) -> TrialSetup:
     """Check that the parts of a study file fit together, and with the scenario."""
-    request = check(
-        request_model(scenario.system),
-        {"outputs": study.outputs, "options": study.options},
-        report,
-    )
     axes, ranges = tuple(study.axes.values()), tuple(study.random.values())
-    functions = {name.partition(".")[0] for name in request.outputs}
+    functions = {name.partition(".")[0] for name in study.outputs}
+    for name in functions:
+        if (system := FUNCTIONS[name].system) != scenario.system:
+            report.refuse(("outputs",), f"{name} needs a {system} scenario; leave it out")
     functions |= {needed for name in functions for needed in FUNCTIONS[name].needs}
-    for name in request.options.model_fields_set - functions:
+    for name in set(options or {}) - functions:
         report.refuse(("options", name), "no output needs it; leave it out")
+    for name in {name for name in study.outputs if study.outputs.count(name) > 1}:
+        report.refuse(("outputs",), f"{name} is given more than once; keep one of them")
     names = [axis.name for axis in axes]
     for name in {name for name in names if names.count(name) > 1}:
         report.refuse(("axes",), f"{name} is given more than once; keep one of them")
@@ -366,29 +380,29 @@ def _trial_setup(report: Report, study: StudyFile, scenario: AnyScenario) -> Tri
     if report.found:
         raise report.error()
     draws_seed = "link.seed" not in [*keys, *study.set]
-    options = {name: given for name, given in study.options.items() if given}
-    return TrialSetup(scenario, axes, ranges, request.outputs, options, draws_seed)
+    given = {name: chosen for name, chosen in (options or {}).items() if chosen}
+    return TrialSetup(scenario, axes, ranges, study.outputs, given, draws_seed)
 
 
 def _try_values(report: Report, setup: TrialSetup, written_axes: Mapping[str, Any]) -> None:
     """Refuse each value that is not valid while all others are those of the first point."""
     first = {axis.name: next(iter(axis.written)) for axis in setup.axes}
-    tried: list[tuple[tuple[str, ...], dict[str, Any], dict[str, Any], Any]] = []
+    tried: list[tuple[tuple[str, str], Any, dict[str, Any], dict[str, Any]]] = []
     for key, axis in zip(written_axes, setup.axes, strict=True):
         for coordinate, value in axis.written.items():
-            tried.append((("axes", key), first | {axis.name: coordinate}, {}, value))
+            tried.append((("axes", key), value, first | {axis.name: coordinate}, {}))
     for given in setup.ranges:
         for fraction in (0.0, 1.0, (math.sqrt(5) - 1) / 2):  # the last hits no integer by chance
             value = given.at(fraction)
-            tried.append((("random", given.key), first, {given.key: value}, value))
-    refused: set[tuple[str, ...]] = set()
-    for path, point, overrides, value in tried:
-        try:
-            trial_at(setup, Draw(overrides, jax.random.key(0)), point)
-        except NoResultError as error:
-            if path not in refused:
+            tried.append((("random", given.key), value, first, {given.key: value}))
+    refused: set[tuple[str, str]] = set()
+    for path, value, point, overrides in tried:
+        if path not in refused:
+            try:
+                trial_at(setup, Draw(overrides, jax.random.key(0)), point)
+            except NoResultError as error:
                 report.refuse(path, f"{quote(value)} is not valid: {error}", quote(value))
-            refused.add(path)
+                refused.add(path)
     if report.found:
         raise report.error()
 
@@ -404,7 +418,7 @@ def study_from(source: StudyText) -> Study:
     body, report = yaml.safe_load(source.body), Report(source.name)
     draws_seed = body.pop("draws_seed", True)
     study = check(StudyFile, body | {"scenario": source.scenario_name}, report)
-    setup = replace(_trial_setup(report, study, scenario), draws_seed=draws_seed)
+    setup = replace(_trial_setup(report, study, scenario, body["options"]), draws_seed=draws_seed)
     outputs = {}
     for name in setup.outputs:
         function, _, field = name.partition(".")

@@ -101,8 +101,7 @@ def trial_at(setup: TrialSetup, draw: Draw, point: Mapping[str, Any]) -> Trial:
             else:
                 overrides[key] = axis.written[point[axis.name]]
     try:
-        checked = read_options(setup.scenario.system, options)
-        return Trial(setup.scenario.updated(overrides), draw.key, checked)
+        return Trial(setup.scenario.updated(overrides), draw.key, read_options(options))
     except ScenarioError as error:
         problems = dict.fromkeys(f"{p.field or p.where}: {p.sentence}" for p in error.problems)
         raise NoResultError("; ".join(problems)) from None
