@@ -4,6 +4,7 @@ The main process submits a few tasks per worker and receives the results as they
 heliostat and its dependencies but no shared disk.
 """
 
+import functools
 import itertools
 import logging
 import time
@@ -17,7 +18,7 @@ from distributed import Client, Future, KilledWorker, LocalCluster, Security, as
 
 from heliostat._version import __version__
 from heliostat.batch.workers import ATTEMPTS, SINGLE_THREAD, usable_cores
-from heliostat.studies.engine import EngineError, Lost
+from heliostat.studies.engine import Engine, EngineError, Lost
 
 TASKS_PER_THREAD = 3
 """Tasks submitted for each worker thread, so that no worker waits for its next task."""
@@ -48,7 +49,7 @@ def _disable_logging() -> None:
 
 
 @contextmanager
-def local_cluster(workers: int | None = None) -> Iterator["DaskEngine"]:
+def local_cluster(workers: int | None = None) -> Iterator[Engine]:
     """Provide an engine of Dask workers on this machine, each a process with one core.
 
     Args:
@@ -66,11 +67,11 @@ def local_cluster(workers: int | None = None) -> Iterator["DaskEngine"]:
         ) as cluster,
         Client(cluster) as client,
     ):
-        yield DaskEngine(client)
+        yield functools.partial(_compute, client)
 
 
 @contextmanager
-def existing_cluster(scheduler: str, security: Security | None = None) -> Iterator["DaskEngine"]:
+def existing_cluster(scheduler: str, security: Security | None = None) -> Iterator[Engine]:
     """Provide an engine of the workers of a running scheduler.
 
     Args:
@@ -92,7 +93,7 @@ def existing_cluster(scheduler: str, security: Security | None = None) -> Iterat
             ) from None
         with client:
             _check_workers(client, scheduler)
-            yield DaskEngine(client)
+            yield functools.partial(_compute, client)
 
 
 def _check_workers(client: Client, scheduler: str) -> None:
@@ -120,53 +121,39 @@ def _version() -> str:
     return __version__
 
 
-class DaskEngine:
-    """Engine of a client's workers, see `heliostat.studies.engine`."""
+def _task_limit(client: Client) -> int:
+    """Number of tasks that the present workers have at the same time."""
+    return TASKS_PER_THREAD * max(sum(client.nthreads().values()), 1)
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
 
-    @property
-    def workers(self) -> int:
-        """Current number of threads of all workers."""
-        return sum(self._client.nthreads().values())
+def _compute(
+    client: Client, function: Callable[[Any], Any], tasks: Sequence[Any]
+) -> Iterator[tuple[int, Any]]:
+    """Submit tasks to all workers and yield their results, see `heliostat.studies.engine`."""
+    run, waiting = uuid.uuid4().hex[:12], iter(enumerate(tasks))
+    numbers: dict[str, int] = {}
+    results = as_completed()
 
-    def __call__(
-        self, function: Callable[[Any], Any], tasks: Sequence[Any]
-    ) -> Iterator[tuple[int, Any]]:
-        """Submit tasks and yield their results, see `heliostat.studies.engine`.
+    def submit(count: int) -> None:
+        for number, task in itertools.islice(waiting, max(count, 0)):
+            key = f"heliostat-{run}-{number}"
+            numbers[key] = number
+            results.add(client.submit(function, task, key=key, pure=False))
 
-        Args:
-            function: Function of one task.
-            tasks: Its arguments.
-
-        Raises:
-            EngineError: The connection to the scheduler is lost.
-        """
-        run, waiting = uuid.uuid4().hex[:12], iter(enumerate(tasks))
-        numbers: dict[str, int] = {}
-        results = as_completed()
-
-        def submit(count: int) -> None:
-            for number, task in itertools.islice(waiting, max(count, 0)):
-                key = f"heliostat-{run}-{number}"
-                numbers[key] = number
-                results.add(self._client.submit(function, task, key=key, pure=False))
-
-        try:
-            counted, limit = time.monotonic(), TASKS_PER_THREAD * max(self.workers, 1)
-            submit(limit)
-            while numbers:
-                future = next(results)
-                number = numbers.pop(future.key)
-                yield number, _result_of(future)
-                if time.monotonic() - counted > 5.0:  # the number of workers may change
-                    counted, limit = time.monotonic(), TASKS_PER_THREAD * max(self.workers, 1)
-                submit(limit - len(numbers))
-        except (OSError, TimeoutError, StopIteration) as error:
-            raise _scheduler_lost(error) from None
-        finally:
-            results.clear()
+    try:
+        counted, limit = time.monotonic(), _task_limit(client)
+        submit(limit)
+        while numbers:
+            future = next(results)
+            number = numbers.pop(future.key)
+            yield number, _result_of(future)
+            if time.monotonic() - counted > 5.0:  # the number of workers may change
+                counted, limit = time.monotonic(), _task_limit(client)
+            submit(limit - len(numbers))
+    except (OSError, TimeoutError, StopIteration) as error:
+        raise _scheduler_lost(error) from None
+    finally:
+        results.clear()
 
 
 def _result_of(future: "Future[Any]") -> Any:

@@ -143,19 +143,19 @@ def run_blocks(
         EngineError: The engine can compute nothing more.
     """
     status = store.status(plan.study.blocks(plan.trials, store.chunk))
-    todo, remarks = sorted(status.missing + status.damaged), status.remarks
+    todo = sorted(status.missing + status.damaged)
     open_blocks = Counter(block.point for block in todo)
     progress = Progress(
         points=len(plan.study.grid),
         trials=plan.total,
         points_done=len(plan.study.grid) - len(open_blocks),
         trials_done=plan.total - sum(block.size for block in todo),
-        failures=sum(n for remark, n in remarks.items() if remark.failed),
+        failures=sum(n for remark, n in status.remarks.items() if remark.failed),
         damaged=len(status.damaged),
     )
     on_progress(progress)
     if strict and progress.failures:
-        progress.stopped = next(remark.text for remark in remarks if remark.failed)
+        progress.stopped = next(remark.text for remark in status.remarks if remark.failed)
         return progress
     begun, before = math.inf, 0
     for number, outcome in engine(functools.partial(compute_block, plan), todo):
@@ -165,7 +165,6 @@ def run_blocks(
             progress.lost += (f"{place}: {outcome.reason}",)
             continue
         store.write(block, outcome)
-        remarks.update(outcome.remarks)
         failed = [remark.text for remark in outcome.remarks if remark.failed]
         open_blocks[block.point] -= 1
         progress.points_done += open_blocks[block.point] == 0
@@ -180,14 +179,6 @@ def run_blocks(
         if strict and failed:
             progress.stopped = failed[0]
             break
-    if progress.computed:
-        store.update_attributes(
-            {
-                "remarks": {remark.text: n for remark, n in remarks.items() if remark.text},
-                "failures": progress.failures,
-                "trials_missing": progress.missing,
-            }
-        )
     return progress
 
 
@@ -204,7 +195,6 @@ def stored_dataset(store: Store, plan: Plan) -> xr.Dataset:
     dataset = plan.study.dataset(store.values(), plan.seed)
     attributes, remarks = store.attributes, store.remarks()
     counts = Counter(remark for row in remarks for remark in row)
-    # Counted anew, because a run that was killed has not updated the store's attributes.
     dataset.attrs |= {
         "heliostat_runs": json.dumps(attributes["runs"]),
         "hash": attributes["hash"],
