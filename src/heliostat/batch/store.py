@@ -319,7 +319,7 @@ def _create(
             for name, quantity in study.outputs.items()
         ]
         + [f"line of {REMARKS}, 0 for none"],
-        "asked": dict(identity),
+        "asked": dict(identity),  # its name in format 1
         "hash": _hash(identity),
         "runs": [],
     }
