@@ -8,9 +8,15 @@ import xarray as xr
 import zarr
 
 from heliostat.batch import store as stores
-from heliostat.batch.run import Plan, carry_out, good_chunk, matlab_names, result, table
-from heliostat.batch.store import StoreError, opened
-from heliostat.batch.study_file import parse_study
+from heliostat.batch.run import (
+    matlab_arrays,
+    run_blocks,
+    stored_dataset,
+    suggested_chunk,
+    trial_table,
+)
+from heliostat.batch.store import StoreError, open_store
+from heliostat.batch.study_file import Plan, parse_study
 from heliostat.studies.engine import EngineError, Lost, serial
 from heliostat.studies.study import FINE, Block, Outcome, Remark
 
@@ -27,8 +33,7 @@ trials: 5
 
 @pytest.fixture(scope="module")
 def plan():
-    asked = parse_study(TEXT, "mine.yaml")
-    return Plan(asked.source, asked.trials, asked.seed)
+    return parse_study(TEXT, "mine.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -37,25 +42,25 @@ def undisturbed(plan):
 
 
 def store_of(folder, plan, chunk=2, **options):
-    how = {"trials": plan.trials, "chunk": lambda: chunk} | options
-    return opened(folder, plan.study, plan.asked(), **how)
+    arguments = {"trials": plan.trials, "chunk": lambda: chunk} | options
+    return open_store(folder, plan.study, plan.identity(), **arguments)
 
 
-def carried_out(folder, plan, engine=serial, **options):
+def run(folder, plan, engine=serial, **options):
     with store_of(folder, plan) as store:
-        tally = carry_out(store, plan, engine, **options)
-        return tally, result(store, plan)
+        progress = run_blocks(store, plan, engine, **options)
+        return progress, stored_dataset(store, plan)
 
 
 def test_what_is_stored_is_what_a_run_in_memory_gives(tmp_path, plan, undisturbed):
-    tally, dataset = carried_out(tmp_path, plan)
-    assert (tally.points, tally.trials, tally.missing) == (6, 30, 0)
+    progress, dataset = run(tmp_path, plan)
+    assert (progress.points, progress.trials, progress.missing) == (6, 30, 0)
     for name in undisturbed.data_vars:
         xr.testing.assert_identical(dataset[name], undisturbed[name])
     # 40 antennas are more than there are: a failure with its reason, at these points alone.
     failed = dataset.failed.sel({"pose_bounds.active_antennas": 40})
     assert failed.all()
-    assert int(dataset.failed.sum()) == dataset.attrs["failures"] == tally.failures == 10
+    assert int(dataset.failed.sum()) == dataset.attrs["failures"] == progress.failures == 10
     reason = str(dataset.remark.sel({"pose_bounds.active_antennas": 40}).values.flat[0])
     assert "active_antennas is 40" in reason
     assert json.loads(dataset.attrs["remarks"]) == {reason: 10}
@@ -65,21 +70,21 @@ def test_the_split_into_chunks_changes_nothing(tmp_path, plan):
     found = []
     for chunk in (1, 3, 5):
         with store_of(tmp_path / str(chunk), plan, chunk) as store:
-            carry_out(store, plan, serial)
+            run_blocks(store, plan, serial)
             found.append(store.values())
     np.testing.assert_array_equal(found[0], found[1])
     np.testing.assert_array_equal(found[0], found[2])
 
 
 def test_one_chunk_is_one_file(tmp_path, plan):
-    carried_out(tmp_path, plan)
+    run(tmp_path, plan)
     files = [f for f in (tmp_path / "study.zarr" / "c").rglob("*") if f.is_file()]
     assert len(files) == 6 * 3
 
 
 def test_provenance_is_in_the_store(tmp_path, plan):
-    carried_out(tmp_path, plan)
-    carried_out(tmp_path, plan)
+    run(tmp_path, plan)
+    run(tmp_path, plan)
     facts = zarr.open_array(tmp_path / "study.zarr", mode="r").attrs
     assert len(facts["runs"]) == 2
     assert {"begun", "heliostat_version", "commit"} <= set(facts["runs"][0])
@@ -96,15 +101,15 @@ def test_an_engine_that_ends_half_way_leaves_what_was_done(tmp_path, plan, undis
         raise EngineError("the cluster is gone")
 
     with pytest.raises(EngineError, match="gone"):
-        carried_out(tmp_path, plan, ends)
+        run(tmp_path, plan, ends)
     with store_of(tmp_path, plan) as store:
-        dataset = result(store, plan)
+        dataset = stored_dataset(store, plan)
     assert dataset.attrs["trials_missing"] == 30 - 6
     assert dataset.attrs["failures"] == int(dataset.failed.sum())
-    told = []
-    tally, dataset = carried_out(tmp_path, plan, on_progress=lambda t: told.append(t.trials_done))
-    assert told[0] == 2 + 2 + 2
-    assert tally.computed == 30 - told[0]
+    counts = []
+    progress, dataset = run(tmp_path, plan, on_progress=lambda p: counts.append(p.trials_done))
+    assert counts[0] == 2 + 2 + 2
+    assert progress.computed == 30 - counts[0]
     xr.testing.assert_identical(dataset["pose_bounds.peb"], undisturbed["pose_bounds.peb"])
 
 
@@ -113,35 +118,35 @@ def test_a_lost_block_is_missing_and_computed_by_the_next_run(tmp_path, plan, un
         for number, task in enumerate(tasks):
             yield number, Lost("it died") if number == 4 else function(task)
 
-    tally, dataset = carried_out(tmp_path, plan, loses)
-    assert (tally.missing, tally.points_done) == (2, 5)
-    assert "it died" in tally.lost[0]
+    progress, dataset = run(tmp_path, plan, loses)
+    assert (progress.missing, progress.points_done) == (2, 5)
+    assert "it died" in progress.lost[0]
     assert int(np.isnan(dataset["pose_bounds.peb"]).sum()) == dataset.attrs["trials_missing"] == 2
-    tally, dataset = carried_out(tmp_path, plan)
-    assert (tally.computed, tally.missing) == (2, 0)
+    progress, dataset = run(tmp_path, plan)
+    assert (progress.computed, progress.missing) == (2, 0)
     xr.testing.assert_identical(dataset["pose_bounds.peb"], undisturbed["pose_bounds.peb"])
 
 
 def test_a_strict_run_stops_at_the_first_failure(tmp_path, plan):
-    tally, _ = carried_out(tmp_path, plan, strict=True)
-    assert "active_antennas is 40" in tally.stopped
-    assert tally.trials_done == 5 + 5 + 2
-    again, _ = carried_out(tmp_path, plan, strict=True)
-    assert again.stopped == tally.stopped
+    progress, _ = run(tmp_path, plan, strict=True)
+    assert "active_antennas is 40" in progress.stopped
+    assert progress.trials_done == 5 + 5 + 2
+    again, _ = run(tmp_path, plan, strict=True)
+    assert again.stopped == progress.stopped
     assert again.computed == 0
 
 
 def test_a_damaged_file_of_remarks_costs_what_points_to_it(tmp_path, plan, undisturbed):
-    carried_out(tmp_path, plan)
+    run(tmp_path, plan)
     remarks = tmp_path / "remarks.jsonl"
     remarks.write_text(remarks.read_text()[:-9])  # as a killed process would leave it
-    tally, dataset = carried_out(tmp_path, plan)
-    assert (tally.damaged, tally.computed) == (6, 10)
+    progress, dataset = run(tmp_path, plan)
+    assert (progress.damaged, progress.computed) == (6, 10)
     xr.testing.assert_identical(dataset["pose_bounds.peb"], undisturbed["pose_bounds.peb"])
     assert int(dataset.failed.sum()) == 10
     remarks.write_bytes(b"\xff" + remarks.read_bytes())
-    tally, dataset = carried_out(tmp_path, plan)
-    assert (tally.damaged, tally.computed) == (6, 10)
+    progress, dataset = run(tmp_path, plan)
+    assert (progress.damaged, progress.computed) == (6, 10)
     assert int(dataset.failed.sum()) == dataset.attrs["failures"] == 10
 
 
@@ -156,47 +161,45 @@ def test_a_damaged_file_of_remarks_costs_what_points_to_it(tmp_path, plan, undis
     ],
 )
 def test_another_study_is_refused_with_what_differs(tmp_path, plan, old, new, told):
-    carried_out(tmp_path, plan)
+    run(tmp_path, plan)
     assert old in TEXT
-    asked = parse_study(TEXT.replace(old, new), "mine.yaml")
-    other = Plan(asked.source, asked.trials, asked.seed)
+    other = parse_study(TEXT.replace(old, new), "mine.yaml")
     with pytest.raises(StoreError, match=told) as caught:
-        carried_out(tmp_path, other)
+        run(tmp_path, other)
     assert "--fresh" in str(caught.value)
     with store_of(tmp_path, other, fresh=True) as store:
-        assert len(store.take_stock(other.study.blocks(other.trials, 2)).missing) == len(
+        assert len(store.status(other.study.blocks(other.trials, 2)).missing) == len(
             other.study.blocks(other.trials, 2)
         )
 
 
 def test_more_trials_are_added_to_those_that_are_there(tmp_path, plan):
-    carried_out(tmp_path, plan)
+    run(tmp_path, plan)
     more = Plan(plan.source, 8, plan.seed)
-    tally, dataset = carried_out(tmp_path, more)
+    progress, dataset = run(tmp_path, more)
     # Of five trials in chunks of two the last has one; it is the only one to be computed again.
-    assert (tally.computed, tally.damaged) == (6 * 4, 0)
+    assert (progress.computed, progress.damaged) == (6 * 4, 0)
     reference = plan.study.run(trials=8, seed=plan.seed)
     xr.testing.assert_identical(dataset["pose_bounds.peb"], reference["pose_bounds.peb"])
-    assert carried_out(tmp_path, more)[0].computed == 0
+    assert run(tmp_path, more)[0].computed == 0
     with pytest.raises(StoreError, match="trials was 8 and is 5"):
-        carried_out(tmp_path, plan)
+        run(tmp_path, plan)
 
 
 def test_a_comment_or_another_title_is_no_other_study(tmp_path, plan):
-    carried_out(tmp_path, plan)
-    asked = parse_study("# A comment.\ntitle: Mine\n" + TEXT, "mine.yaml")
-    tally, _ = carried_out(tmp_path, Plan(asked.source, asked.trials, asked.seed))
-    assert tally.computed == 0
+    run(tmp_path, plan)
+    progress, _ = run(tmp_path, parse_study("# A comment.\ntitle: Mine\n" + TEXT, "mine.yaml"))
+    assert progress.computed == 0
 
 
 def test_another_format_or_no_store_at_all_is_refused(tmp_path, plan, monkeypatch):
-    carried_out(tmp_path, plan)
+    run(tmp_path, plan)
     monkeypatch.setattr(stores, "FORMAT", 99)
     with pytest.raises(StoreError, match="its format is 1, this heliostat writes 99"):
-        carried_out(tmp_path, plan)
+        run(tmp_path, plan)
     (tmp_path / "study.zarr" / "zarr.json").write_text("{")
     with pytest.raises(StoreError, match=r"study\.zarr cannot be read"):
-        carried_out(tmp_path, plan)
+        run(tmp_path, plan)
 
 
 def test_a_changed_file_that_the_scenario_names_is_another_study(tmp_path, monkeypatch):
@@ -205,26 +208,25 @@ def test_a_changed_file_that_the_scenario_names_is_another_study(tmp_path, monke
     text = TEXT.replace("surface.sweep: null", "surface.phases: mine.npy").replace(
         "model.gain: unknown", "model.gain: known"
     )
-    asked = parse_study(text, "mine.yaml")
-    plan = Plan(asked.source, 1, 0)
-    before = plan.asked()
+    plan = parse_study(text, "mine.yaml")
+    before = plan.identity()
     np.save("mine.npy", np.ones(16))
-    assert plan.asked()["files"] != before["files"]
-    assert plan.asked()["scenario"] == before["scenario"]
+    assert plan.identity()["files"] != before["files"]
+    assert plan.identity()["scenario"] == before["scenario"]
     axis = text.replace("surface.phases: mine.npy, ", "").replace(
         "axes:", "axes:\n  surface.phases: [my file.npy]"
     )
     np.save("my file.npy", np.zeros(16))
-    plan = Plan(parse_study(axis, "mine.yaml").source, 1, 0)
-    before = plan.asked()
+    plan = parse_study(axis, "mine.yaml")
+    before = plan.identity()
     np.save("my file.npy", np.ones(16))
-    assert plan.asked()["files"] != before["files"]
+    assert plan.identity()["files"] != before["files"]
 
 
 def test_a_store_that_is_in_use_is_refused(tmp_path, plan):
     with (
         store_of(tmp_path, plan),
-        pytest.raises(StoreError, match="another run is at work"),
+        pytest.raises(StoreError, match="another run uses it"),
         store_of(tmp_path, plan),
     ):
         pass
@@ -242,14 +244,14 @@ def test_a_full_disk_is_told_in_words(tmp_path, plan, monkeypatch):
 
 
 def test_a_table_has_a_row_a_trial_and_a_column_an_output(tmp_path, plan):
-    _, dataset = carried_out(tmp_path, plan)
-    frame = table(dataset)
+    _, dataset = run(tmp_path, plan)
+    frame = trial_table(dataset)
     assert len(frame) == 30
     assert "pose_bounds.peb [m]" in frame.columns
     value = frame.loc[(30.0, 8, 2), "pose_bounds.peb [m]"]
     at = {"base_station.power_dbm": 30.0, "pose_bounds.active_antennas": 8, "trial": 2}
     assert value == float(dataset["pose_bounds.peb"].sel(at))
-    names = matlab_names(dataset)
+    names = matlab_arrays(dataset)
     assert all(name.isidentifier() for name in names)
     np.testing.assert_array_equal(names["pose_bounds_peb"], dataset["pose_bounds.peb"])
 
@@ -259,4 +261,4 @@ def test_a_table_has_a_row_a_trial_and_a_column_an_output(tmp_path, plan):
 )
 def test_a_chunk_takes_a_second_but_leaves_some_for_everyone(plan, trial, workers, chunk):
     # 30 trials of 6 points; four blocks a worker at least, so 30 / 4 = 7 trials at most.
-    assert good_chunk(Plan(plan.source, 5, 0), trial, workers) == min(chunk, 5)
+    assert suggested_chunk(Plan(plan.source, 5, 0), trial, workers) == min(chunk, 5)

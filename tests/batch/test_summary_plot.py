@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from heliostat.batch.summary_plot import overview
+from heliostat.batch.summary_plot import summary_figure
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +39,7 @@ def solid(axes):
 
 def test_curves_are_means_over_trials_and_the_largest_of_an_outputs_own_dimension():
     data = dataset()
-    peb, crb = overview(data).axes
+    peb, crb = summary_figure(data).axes
     assert peb.get_xlabel() == "power [W]"
     assert (peb.get_ylabel(), crb.get_ylabel()) == ("bound [m]", "largest CRB [rad2]")
     assert peb.get_xscale() == "log"
@@ -52,7 +52,7 @@ def test_curves_are_means_over_trials_and_the_largest_of_an_outputs_own_dimensio
 
 
 def test_points_without_a_result_are_gaps_and_such_with_some_are_hollow_and_counted():
-    figure = overview(dataset([(0, 0), (1, 1, 0, 2)]))
+    figure = summary_figure(dataset([(0, 0), (1, 1, 0, 2)]))
     four, eight = solid(figure.axes[0])
     assert np.isnan(four.get_ydata()[0])
     assert np.isfinite(eight.get_ydata()).all()
@@ -64,14 +64,14 @@ def test_points_without_a_result_are_gaps_and_such_with_some_are_hollow_and_coun
 
 def test_nothing_at_all_is_said():
     data = dataset([(slice(None),)])
-    figure = overview(data)
+    figure = summary_figure(data)
     assert [text.get_text() for text in figure.axes[0].texts] == ["no result"]
 
 
 def test_legends_stay_on_the_page():
     data = dataset()
     data = data.assign_coords(rows=("rows", [4, 8], {"long_name": "surface.rows, surface." * 3}))
-    figure = overview(data)
+    figure = summary_figure(data)
     figure.canvas.draw()
     (legend,) = figure.legends
     box = legend.get_window_extent()

@@ -2,8 +2,6 @@
 
 import json
 import os
-import pathlib
-import signal
 import time
 
 import jax
@@ -12,9 +10,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from heliostat.batch.workers import ATTEMPTS, all_cores
+from heliostat.batch.workers import ATTEMPTS, local_workers
 from heliostat.studies.engine import Lost
 from heliostat.studies.study import Quantity, Study
+from tests.support import tasks
 
 
 def sample(key):
@@ -57,43 +56,20 @@ def study(point=point, kinds=("works", "fails", "breaks")):
     )
 
 
-def environment(name):
-    return os.environ.get(name)
-
-
-def whereabouts(_):
-    return os.getpid()
-
-
-def wait_or_tell(what):
-    if what == "wait":
-        time.sleep(600)
-    return "told"
-
-
-def die_at_first(folder):
-    """Take the process with it, but only once for each folder."""
-    mark = pathlib.Path(folder) / "was-here"
-    if not mark.exists():
-        mark.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return "survived"
-
-
-def die_or_double(number):
-    if number == 3:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return 2 * number
-
-
 @pytest.fixture(scope="module", params=[1, 2])
 def engine(request):
-    with all_cores(request.param) as engine:
+    with local_workers(request.param) as engine:
         yield engine
 
 
-def test_results_are_the_same_to_the_last_bit_wherever_they_are_computed(engine):
-    xr.testing.assert_identical(study().run(engine=engine), study().run())
+@pytest.fixture(scope="module")
+def computed_by_workers():
+    with local_workers(2) as engine:
+        return study().run(engine=engine)
+
+
+def test_results_are_the_same_to_the_last_bit_wherever_they_are_computed(computed_by_workers):
+    xr.testing.assert_identical(computed_by_workers, study().run())
 
 
 def test_a_point_is_where_its_coordinates_say():
@@ -106,8 +82,8 @@ def test_a_point_is_where_its_coordinates_say():
         np.testing.assert_array_equal(at.line, [0.0, 2.0, 4.0])
 
 
-def test_a_point_that_fails_is_stored_as_infinite_and_counted(engine):
-    dataset = study().run(engine=engine)
+def test_a_point_that_fails_is_stored_as_infinite_and_counted(computed_by_workers):
+    dataset = computed_by_workers
     assert dataset.attrs["failures"] == 8
     reasons = json.loads(dataset.attrs["failure_reasons"])
     assert reasons == {"two is too many": 4, "a result is not a number": 4}
@@ -131,9 +107,9 @@ def test_progress_counts_trials():
 
 def test_workers_are_processes_with_one_thread_and_one_cache(engine):
     before = dict(os.environ)
-    assert os.getpid() not in dict(engine(whereabouts, range(2))).values()
+    assert os.getpid() not in dict(engine(tasks.process_id, range(2))).values()
     names = ["OMP_NUM_THREADS", "XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR"] * 4
-    found = [value for _, value in sorted(engine(environment, names))]
+    found = [value for _, value in sorted(engine(tasks.environment, names))]
     assert set(found[::3]) == {"1"}
     assert all("--xla_cpu_multi_thread_eigen=false" in flags for flags in found[1::3])
     assert len(set(found[2::3])) == 1
@@ -142,9 +118,9 @@ def test_workers_are_processes_with_one_thread_and_one_cache(engine):
 
 def test_leaving_ends_workers_at_once():
     begun = time.monotonic()
-    with all_cores(1) as engine:
-        results = engine(wait_or_tell, ["tell", "wait"])
-        assert next(results) == (0, "told")
+    with local_workers(1) as engine:
+        results = engine(tasks.wait_if_told, ["return", "wait"])
+        assert next(results) == (0, "return")
     assert time.monotonic() - begun < 60
 
 
@@ -152,12 +128,12 @@ def test_a_task_whose_process_is_killed_is_computed_by_another(engine, tmp_path)
     folders = [tmp_path / name for name in "abc"]
     for folder in folders:
         folder.mkdir()
-    found = dict(engine(die_at_first, [str(folder) for folder in folders]))
+    found = dict(engine(tasks.die_at_first, [str(folder) for folder in folders]))
     assert found == {0: "survived", 1: "survived", 2: "survived"}
 
 
 def test_a_task_that_kills_every_process_is_given_up_and_no_other_is(engine):
-    found = dict(engine(die_or_double, range(6)))
+    found = dict(engine(tasks.die_or_double, range(6)))
     lost = found.pop(3)
     assert isinstance(lost, Lost)
     assert f"died {ATTEMPTS} times" in lost.reason

@@ -9,6 +9,7 @@ import xarray as xr
 
 import heliostat as hs
 from heliostat.__main__ import answer
+from heliostat.batch.study_file import parse_study
 from heliostat.cli.progress import duration
 from heliostat.studies.engine import Lost
 
@@ -29,6 +30,19 @@ def study(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text(STUDY)
     return tmp_path
+
+
+def chunk_files(folder):
+    return [file for file in (folder / "study.zarr" / "c").rglob("*") if file.is_file()]
+
+
+def test_worker_processes_compute_the_same_as_this_process(study):
+    # Truth: the study computed in memory.
+    assert answer(["sweep", "mine.yaml", "--engine", "processes", "--workers", "1"]) == 0
+    plan = parse_study(STUDY, "mine.yaml")
+    reference = plan.study.run(trials=plan.trials, seed=plan.seed)
+    with xr.open_dataset(study / "results" / "mine" / "mine.nc", engine="h5netcdf") as dataset:
+        xr.testing.assert_equal(dataset["pose_bounds.peb"], reference["pose_bounds.peb"])
 
 
 def test_sweep_writes_store_data_picture_and_tables(study, capsys):
@@ -64,8 +78,31 @@ def test_failures_are_told_and_a_second_run_has_nothing_to_do(study, capsys):
     printed = capsys.readouterr().out
     assert "4 of 4 points, 8 of 8 trials" in printed
     assert "4 trials lack at least one result" in printed
+    files = {file: file.stat().st_mtime_ns for file in chunk_files(study / "here")}
+    assert len(files) == 4
     assert answer(["sweep", "mine.yaml", "--engine", "serial", "--out", "here"]) == 0
     assert "Nothing to do" in capsys.readouterr().out
+    assert {file: file.stat().st_mtime_ns for file in files} == files
+
+
+def test_damaged_chunks_are_computed_again_with_a_note(study, capsys):
+    arguments = ["sweep", "mine.yaml", "--engine", "serial", "--chunk", "1", "--json"]
+    assert answer(arguments) == 0
+    capsys.readouterr()
+    data = study / "results" / "mine" / "mine.nc"
+    with xr.open_dataset(data, engine="h5netcdf") as dataset:
+        before = dataset.load().drop_attrs()
+    data.unlink()
+    flipped, cut, *_ = sorted(chunk_files(data.parent))
+    content = bytearray(flipped.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    flipped.write_bytes(content)
+    cut.write_bytes(cut.read_bytes()[:5])
+    assert answer(arguments[:-1]) == 0
+    printed = capsys.readouterr()
+    assert "2 chunks are damaged and are computed again" in printed.err
+    with xr.open_dataset(data, engine="h5netcdf") as dataset:
+        xr.testing.assert_identical(dataset.load().drop_attrs(), before)
 
 
 def test_a_strict_run_ends_with_exit_code_1(study, capsys):
@@ -88,7 +125,7 @@ def test_missing_points_end_with_exit_code_1(study, monkeypatch, capsys):
 def test_a_dry_run_tells_and_writes_nothing(study, capsys):
     assert answer(["sweep", "mine.yaml", "--dry-run", "--workers", "2"]) == 0
     printed = capsys.readouterr().out
-    for words in ("points", "trials at each", "one trial", "with 2 at once", "MB"):
+    for words in ("points", "trials per point", "one trial", "with 2 at once", "MB"):
         assert words in printed
     assert [path.name for path in study.iterdir()] == ["mine.yaml"]
 
@@ -133,7 +170,7 @@ def test_a_run_stopped_while_files_are_written_is_made_good_by_the_next(study, m
 
     assert answer(["sweep", "mine.yaml", "--engine", "serial", "--strict", "--chunk", "1"]) == 1
     with monkeypatch.context() as patch:
-        patch.setattr("heliostat.batch.run.put_out", interrupted)
+        patch.setattr("heliostat.batch.run.write_results", interrupted)
         assert answer(["sweep", "mine.yaml", "--engine", "serial"]) == 130
     assert answer(["sweep", "mine.yaml", "--engine", "serial"]) == 0
     with xr.open_dataset(study / "results/mine/mine.nc", engine="h5netcdf") as dataset:
@@ -160,11 +197,20 @@ def test_any_title_can_be_drawn_and_kept(study, title):
         (["nothing.yaml"], "nothing.yaml: no such file, and no study"),
         (["sensing/fig9"], "sensing/fig9: no such file, and no study"),
         (["mine.yaml", "--out", "mine.yaml"], "--out mine.yaml: cannot be written"),
-        (["mine.yaml", "--scheduler", "tcp://h:1", "--engine", "serial"], "is for --engine dask"),
-        (["mine.yaml", "--scheduler", "tcp://h:1", "--workers", "2"], "the scheduler has workers"),
+        (
+            ["mine.yaml", "--scheduler", "tcp://h:1", "--engine", "serial"],
+            "is for --engine dask only",
+        ),
+        (
+            ["mine.yaml", "--scheduler", "tcp://h:1", "--workers", "2"],
+            "the scheduler has its own workers",
+        ),
         (["mine.yaml", "--engine", "serial", "--workers", "2"], "--engine serial has none"),
-        (["mine.yaml", "--tls-ca", "mine.yaml"], "are for --scheduler"),
-        (["mine.yaml", "--scheduler", "tls://h:1", "--tls-key", "no.pem"], "there is no such file"),
+        (["mine.yaml", "--tls-ca", "mine.yaml"], "are for --scheduler only"),
+        (
+            ["mine.yaml", "--scheduler", "tls://h:1", "--tls-key", "no.pem"],
+            "no such file; give an existing one",
+        ),
     ],
 )
 def test_a_bad_request_is_refused_in_one_sentence(study, capsys, arguments, words):
@@ -183,7 +229,7 @@ def test_a_chunk_of_another_size_is_refused(study, capsys):
 
 
 def test_a_scheduler_that_does_not_answer_is_told(study, capsys, monkeypatch):
-    monkeypatch.setattr("heliostat.batch.dask.ANSWER", 1.0)
+    monkeypatch.setattr("heliostat.batch.dask.SCHEDULER_TIMEOUT", 1.0)
     assert answer(["sweep", "mine.yaml", "--scheduler", "tcp://127.0.0.1:9"]) == 1
     assert "does not answer" in capsys.readouterr().err
 

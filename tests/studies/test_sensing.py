@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from heliostat.batch.workers import all_cores
+from heliostat.batch.workers import local_workers
 from heliostat.design.baselines import reflective_only, transmit_only
 from heliostat.design.cooperative import design_jointly
 from heliostat.design.cooperative_bound import cooperative_lower_bound
@@ -237,7 +237,7 @@ EXPECTED = {
 @pytest.mark.parametrize("name", EXPECTED)
 def test_verdicts_are_those_found_before(name):
     study = find(f"sensing/{name}")
-    with all_cores() as engine:
+    with local_workers() as engine:
         dataset = study.run(engine=engine)
     verdicts = study.verdicts(dataset)
     assert [v.holds for v in verdicts] == EXPECTED[name], [v.finding for v in verdicts]

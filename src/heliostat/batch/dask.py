@@ -1,9 +1,10 @@
-"""Points on a Dask cluster: one of this machine's own, or one that is there already.
+"""Workers of a Dask cluster, on this machine or elsewhere.
 
-The process that writes hands out a few blocks for each worker and takes in results as they come.
-Workers need heliostat and its libraries, but no common disk: what they compute travels back.
+The main process submits a few tasks per worker and receives the results as they come. Workers need
+heliostat and its dependencies but no shared disk.
 """
 
+import functools
 import itertools
 import logging
 import time
@@ -22,16 +23,16 @@ from heliostat.batch.workers import (
     usable_cores,
     without_interrupts,
 )
-from heliostat.studies.engine import EngineError, Lost
+from heliostat.studies.engine import Engine, EngineError, Lost
 
-AHEAD = 3
-"""Blocks handed out for each worker thread, so that none waits for the next."""
+TASKS_PER_THREAD = 3
+"""Tasks submitted for each worker thread, so that no worker waits for its next task."""
 
-PATIENCE = 60.0
-"""How long to wait for a scheduler's first worker. [s]"""
+WORKER_TIMEOUT = 60.0
+"""Longest wait for a scheduler's first worker. [s]"""
 
-ANSWER = 15.0
-"""How long to wait for the scheduler itself. [s]"""
+SCHEDULER_TIMEOUT = 15.0
+"""Longest wait for the scheduler. [s]"""
 
 _SETTINGS = {
     "distributed.scheduler.allowed-failures": ATTEMPTS - 1,
@@ -41,25 +42,25 @@ _SETTINGS = {
 }
 
 
-_LEAVE_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
-"""What workers begin with: Ctrl-C, which a terminal sends to all, is for the process that waits."""
+_IGNORE_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+"""Run by every worker: a terminal sends Ctrl-C to all, but the main process handles it."""
 
 
-def _silence() -> None:
-    """Let Dask say nothing of what is told here in words."""
+def _disable_logging() -> None:
+    """Disable the log messages of Dask; failures are reported by `EngineError` and `Lost`."""
     for name in list(logging.root.manager.loggerDict):
         if name.partition(".")[0] == "distributed":
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
 @contextmanager
-def own_cluster(workers: int | None = None) -> Iterator["DaskEngine"]:
-    """An engine of Dask workers on this machine, each a process with one core.
+def local_cluster(workers: int | None = None) -> Iterator[Engine]:
+    """Provide an engine of Dask workers on this machine, each a process with one core.
 
     Args:
-        workers: How many; default one a core.
+        workers: Number of processes; default the number of usable cores.
     """
-    _silence()
+    _disable_logging()
     with dask.config.set(_SETTINGS):
         with without_interrupts():
             local = LocalCluster(
@@ -67,55 +68,56 @@ def own_cluster(workers: int | None = None) -> Iterator["DaskEngine"]:
                 threads_per_worker=1,
                 dashboard_address=None,
                 silence_logs=logging.CRITICAL,
-                preload=[_LEAVE_INTERRUPTS],
+                preload=[_IGNORE_INTERRUPTS],
             )
         with local as cluster, Client(cluster) as client:
-            yield DaskEngine(client)
+            yield functools.partial(_compute, client)
 
 
 @contextmanager
-def existing_cluster(scheduler: str, security: Security | None = None) -> Iterator["DaskEngine"]:
-    """An engine of the workers of a scheduler that runs already.
+def existing_cluster(scheduler: str, security: Security | None = None) -> Iterator[Engine]:
+    """Provide an engine of the workers of a running scheduler.
 
     Args:
-        scheduler: Its address, e.g. ``tcp://host:8786``.
-        security: Certificate and keys of a ``tls://`` address.
+        scheduler: Address of the scheduler, e.g. ``tcp://host:8786``.
+        security: Certificate and keys for a ``tls://`` address.
 
     Raises:
-        EngineError: There is no scheduler, it has no workers, or they have another heliostat.
+        EngineError: The scheduler does not answer, has no workers, or its workers have another
+            version of heliostat.
     """
-    _silence()
+    _disable_logging()
     with dask.config.set(_SETTINGS):
         try:
-            client = Client(scheduler, security=security, timeout=ANSWER)
+            client = Client(scheduler, security=security, timeout=SCHEDULER_TIMEOUT)
         except (OSError, ValueError, TypeError) as error:
             raise EngineError(
                 f"--scheduler {scheduler}: does not answer ({str(error) or type(error).__name__}); "
-                "look whether it runs, and whether its address is right."
+                "check that it runs and that the address is right."
             ) from None
         with client:
             _check_workers(client, scheduler)
-            yield DaskEngine(client)
+            yield functools.partial(_compute, client)
 
 
 def _check_workers(client: Client, scheduler: str) -> None:
     try:
-        client.wait_for_workers(1, timeout=PATIENCE)
+        client.wait_for_workers(1, timeout=WORKER_TIMEOUT)
     except TimeoutError:
         raise EngineError(
-            f"--scheduler {scheduler}: no worker came within {PATIENCE:g} s; start some."
+            f"--scheduler {scheduler}: no worker within {WORKER_TIMEOUT:g} s; start at least one."
         ) from None
     try:
         versions = set(client.run(_version).values())
     except (ImportError, AttributeError) as error:
         raise EngineError(
-            f"--scheduler {scheduler}: its workers cannot load heliostat ({error}); install it "
+            f"--scheduler {scheduler}: its workers cannot import heliostat ({error}); install it "
             "there."
         ) from None
     if versions != {__version__}:
         raise EngineError(
             f"--scheduler {scheduler}: its workers have heliostat "
-            f"{' and '.join(sorted(versions))}, this is {__version__}; install the same."
+            f"{' and '.join(sorted(versions))}, here it is {__version__}; install the same version."
         )
 
 
@@ -123,57 +125,43 @@ def _version() -> str:
     return __version__
 
 
-class DaskEngine:
-    """An `heliostat.batch.workers.Engine` of a client's workers."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-
-    @property
-    def workers(self) -> int:
-        """Threads of all workers that are there now."""
-        return sum(self._client.nthreads().values())
-
-    def __call__(
-        self, function: Callable[[Any], Any], tasks: Sequence[Any]
-    ) -> Iterator[tuple[int, Any]]:
-        """Hand out tasks and yield what comes back, see `heliostat.batch.workers`.
-
-        Args:
-            function: What to compute.
-            tasks: Of what.
-
-        Raises:
-            EngineError: The scheduler is gone.
-        """
-        run, waiting = uuid.uuid4().hex[:12], iter(enumerate(tasks))
-        numbers: dict[str, int] = {}
-        coming = as_completed()
-
-        def hand_out(count: int) -> None:
-            for number, task in itertools.islice(waiting, max(count, 0)):
-                key = f"heliostat-{run}-{number}"
-                numbers[key] = number
-                coming.add(self._client.submit(function, task, key=key, pure=False))
-
-        try:
-            looked, ahead = time.monotonic(), AHEAD * max(self.workers, 1)
-            hand_out(ahead)
-            while numbers:
-                future = next(coming)
-                number = numbers.pop(future.key)
-                yield number, _came_of(future)
-                if time.monotonic() - looked > 5.0:  # workers come and go
-                    looked, ahead = time.monotonic(), AHEAD * max(self.workers, 1)
-                hand_out(ahead - len(numbers))
-        except (OSError, TimeoutError, StopIteration) as error:
-            raise _gone(error) from None
-        finally:
-            coming.clear()
+def _task_limit(client: Client) -> int:
+    """Number of tasks that the present workers have at the same time."""
+    return TASKS_PER_THREAD * max(sum(client.nthreads().values()), 1)
 
 
-def _came_of(future: "Future[Any]") -> Any:
-    """A result, or `Lost`."""
+def _compute(
+    client: Client, function: Callable[[Any], Any], tasks: Sequence[Any]
+) -> Iterator[tuple[int, Any]]:
+    """Submit tasks to all workers and yield their results, see `heliostat.studies.engine`."""
+    run, waiting = uuid.uuid4().hex[:12], iter(enumerate(tasks))
+    numbers: dict[str, int] = {}
+    results = as_completed()
+
+    def submit(count: int) -> None:
+        for number, task in itertools.islice(waiting, max(count, 0)):
+            key = f"heliostat-{run}-{number}"
+            numbers[key] = number
+            results.add(client.submit(function, task, key=key, pure=False))
+
+    try:
+        counted, limit = time.monotonic(), _task_limit(client)
+        submit(limit)
+        while numbers:
+            future = next(results)
+            number = numbers.pop(future.key)
+            yield number, _result_of(future)
+            if time.monotonic() - counted > 5.0:  # the number of workers may change
+                counted, limit = time.monotonic(), _task_limit(client)
+            submit(limit - len(numbers))
+    except (OSError, TimeoutError, StopIteration) as error:
+        raise _scheduler_lost(error) from None
+    finally:
+        results.clear()
+
+
+def _result_of(future: "Future[Any]") -> Any:
+    """Result of a future, or `Lost`."""
     if future.status == "finished":
         return future.result()
     error = future.exception() if future.status == "error" else None
@@ -181,11 +169,11 @@ def _came_of(future: "Future[Any]") -> Any:
         return Lost(f"its worker died {ATTEMPTS} times; it may need more memory than there is")
     if error is not None:
         raise error
-    raise _gone(future.status)  # cancelled or lost, without an exception
+    raise _scheduler_lost(future.status)  # cancelled or lost, without an exception
 
 
-def _gone(reason: object) -> EngineError:
+def _scheduler_lost(reason: object) -> EngineError:
     return EngineError(
-        f"The scheduler is gone ({reason}). What is stored is safe; the same command goes on from "
-        "there, also with --engine processes."
+        f"The connection to the scheduler is lost ({reason}). Stored results are kept; repeat the "
+        "command to continue, with any engine."
     )

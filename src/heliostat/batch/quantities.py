@@ -1,19 +1,22 @@
-"""What a study can ask of a scenario: the public functions, by name, and the numbers they return.
+"""Quantities that a study can compute: results of the public functions, by name.
 
-A quantity is named as one would write it: ``pose_bounds.peb`` is the field ``peb`` of what
-`heliostat.pose_bounds` returns. Functions that work on what others return get it from them, with
-the options given to those: echoes are simulated for the design that ``design_beamforming`` makes.
-Errors are those of an estimate against the truth of its scenario.
+``pose_bounds.peb`` is the field ``peb`` of the result of `heliostat.pose_bounds`. Functions that
+need the result of another function get it with that function's options: echoes are simulated for
+the design of ``design_beamforming``. Errors are those of an estimate against the true scenario.
+
+The options of a function are the arguments of its signature that are numbers, flags or words.
 """
 
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from types import NoneType
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
+from pydantic import BeforeValidator, Field, create_model
 
 from heliostat.api import estimation as estimation_api
 from heliostat.api import localization as localization_api
@@ -23,81 +26,65 @@ from heliostat.api import tracking as tracking_api
 from heliostat.design.result import BeamformingDesign
 from heliostat.geometry.frames import wrapped_angle
 from heliostat.scenario import AnyScenario, LocalizationScenario, SensingScenario, of_system
+from heliostat.scenario.errors import Report
+from heliostat.scenario.fields import Number, Section, not_a_word, quantity, setting
+from heliostat.scenario.validation import check
 from heliostat.studies.study import Quantity
-from heliostat.units import parse_quantity, quote
 
 SURFACE, ANGLE = "surface", "angle"
-"""Dimensions that a quantity may have; the second is elevation, then azimuth."""
+"""Dimensions of quantities besides axes and trials; an angle is an elevation or an azimuth."""
 
 
 @dataclass(frozen=True)
-class Case:
-    """One trial: a scenario, the key of all noise, and options by function."""
+class Trial:
+    """Inputs of one trial: a scenario, the key of all noise, and options by function."""
 
     scenario: AnyScenario
     key: PRNGKeyArray
     options: Mapping[str, Mapping[str, Any]]
 
-    def given(self, function: str) -> Mapping[str, Any]:
-        """Options given to a function."""
+    def options_of(self, function: str) -> Mapping[str, Any]:
+        """Options of one function."""
         return self.options.get(function, {})
 
     @functools.cached_property
     def design(self) -> BeamformingDesign:
-        """Beams and surfaces for the scenario's target."""
-        return sensing_api.design_beamforming(self.scenario, **self.given("design_beamforming"))
+        """Beamforming design for the scenario's target."""
+        options = self.options_of("design_beamforming")
+        return sensing_api.design_beamforming(self.scenario, **options)
 
     @functools.cached_property
     def directions(self) -> estimation_api.Directions:
-        """Where noisy echoes of the design say the target is."""
-        sent, psi = self.design.covariance, self.design.reflection
-        given = self.given("estimate_direction")
-        echoes = estimation_api.simulate_echoes(self.scenario, sent, psi, key=self.key, **given)
+        """Target directions estimated from noisy echoes of the design."""
+        covariance, psi = self.design.covariance, self.design.reflection
+        echoes = estimation_api.simulate_echoes(
+            self.scenario, covariance, psi, key=self.key, **self.options_of("estimate_direction")
+        )
         return estimation_api.estimate_direction(self.scenario, echoes, psi)
 
 
-class Found(NamedTuple):
-    """What a function returned."""
+class Computed(NamedTuple):
+    """Result of one function in one trial."""
 
     values: Mapping[str, Any]
     reason: str = ""
-    """Why some of them are infinite or mean nothing."""
+    """Why some values are infinite or have no meaning; empty if all are valid."""
     status: str = ""
     """How a solver ended."""
 
 
-def _fields(result: Any, names: Mapping[str, Quantity]) -> dict[str, Any]:
-    return {name: np.asarray(getattr(result, name), dtype=float) for name in names}
-
-
-def _pose_bounds(case: Case) -> Found:
-    bounds = localization_api.pose_bounds(case.scenario, **case.given("pose_bounds"))
-    return Found(_fields(bounds, FUNCTIONS["pose_bounds"].fields), bounds.reason)
-
-
-def _effective_rate(case: Case) -> Found:
-    rate = localization_api.effective_rate(case.scenario, **case.given("effective_rate"))
-    return Found(_fields(rate, FUNCTIONS["effective_rate"].fields))
-
-
-def _allocate_time(case: Case) -> Found:
-    share = localization_api.allocate_time(case.scenario, **case.given("allocate_time"))
-    return Found(_fields(share, FUNCTIONS["allocate_time"].fields))
-
-
-def _under_errors(case: Case) -> Found:
-    effect = localization_api.under_errors(
-        case.scenario, key=case.key, **case.given("under_errors")
-    )
+def _under_errors(trial: Trial) -> localization_api.ErrorEffect:
+    options = trial.options_of("under_errors")
+    effect = localization_api.under_errors(trial.scenario, key=trial.key, **options)
     if effect is None:
-        raise ValueError("nothing errs in this scenario: its errors are 0, or no estimate steers")
-    return Found(_fields(effect, FUNCTIONS["under_errors"].fields))
+        raise ValueError("no error is given, or the surface is not steered by estimates")
+    return effect
 
 
-def _estimate_pose(case: Case) -> Found:
-    scenario = of_system(case.scenario, LocalizationScenario, "estimate_pose")
-    given = case.given("estimate_pose")
-    pilots = estimation_api.simulate_pilots(scenario, key=case.key, **given)
+def _estimate_pose(trial: Trial) -> Computed:
+    scenario = of_system(trial.scenario, LocalizationScenario, "estimate_pose")
+    given = trial.options_of("estimate_pose")
+    pilots = estimation_api.simulate_pilots(scenario, key=trial.key, **given)
     heading = float(scenario.user.heading)
     pose = estimation_api.estimate_pose(scenario, pilots, believed_heading=heading)
     off = np.linalg.norm(pose.position - np.asarray(scenario.user.position))
@@ -108,53 +95,51 @@ def _estimate_pose(case: Case) -> Found:
         "snr": pose.snr,
         "misfit": pose.misfit,
     }
-    reason = "" if pose.detected else "the pilots do not stand out of the noise"
-    return Found(values, reason, "converged" if pose.converged else "not converged")
+    reason = "" if pose.detected else "the pilots are not detected"
+    return Computed(values, reason, "converged" if pose.converged else "not converged")
 
 
-def _run_protocol(case: Case) -> Found:
-    track = tracking_api.run_protocol(case.scenario, key=case.key, **case.given("run_protocol"))
+def _run_protocol(trial: Trial) -> Computed:
+    track = tracking_api.run_protocol(
+        trial.scenario, key=trial.key, **trial.options_of("run_protocol")
+    )
     found = track.position_error.values[track.detected.values]
     values = {
         "eadr_mean": track.eadr.mean(),
         "position_error_median": np.median(found) if found.size else np.inf,
         "lost_periods": track.attrs["lost_periods"],
     }
-    return Found(values, "" if found.size else "the user was lost in every period")
+    return Computed(values, "" if found.size else "the user is lost in every period")
 
 
-def _design_beamforming(case: Case) -> Found:
-    made = case.design
-    return Found(_fields(made, FUNCTIONS["design_beamforming"].fields), status=made.status)
+def _direction_bounds(trial: Trial) -> sensing_api.DirectionBounds:
+    design = trial.design
+    return sensing_api.direction_bounds(trial.scenario, design.covariance, design.reflection)
 
 
-def _direction_bounds(case: Case) -> Found:
-    made = case.design
-    bounds = sensing_api.direction_bounds(case.scenario, made.covariance, made.reflection)
-    return Found(_fields(bounds, FUNCTIONS["direction_bounds"].fields), bounds.reason)
-
-
-def _estimate_direction(case: Case) -> Found:
-    seen = case.directions
-    scenario = of_system(case.scenario, SensingScenario, "estimate_direction")
+def _estimate_direction(trial: Trial) -> Computed:
+    seen = trial.directions
+    scenario = of_system(trial.scenario, SensingScenario, "estimate_direction")
     off = wrapped_angle(jnp.asarray(seen.angles) - scenario.build().angles())
     unseen = np.flatnonzero(~seen.detected)
-    reason = "".join(f"the echo through surface {i} is lost in the noise; " for i in unseen)
+    reason = "".join(f"the echo through surface {i} is not detected; " for i in unseen)
     errors = np.where(seen.detected[:, None], abs(off), np.inf)
-    return Found({"angle_error": errors, "snr": seen.snr}, reason.removesuffix("; "))
+    return Computed({"angle_error": errors, "snr": seen.snr}, reason.removesuffix("; "))
 
 
-def _triangulate(case: Case) -> Found:
-    seen, given = case.directions, case.given("triangulate")
-    place = estimation_api.triangulate(case.scenario, seen.angles, seen.covariance, **given)
-    scenario = of_system(case.scenario, SensingScenario, "triangulate")
+def _triangulate(trial: Trial) -> Computed:
+    seen, given = trial.directions, trial.options_of("triangulate")
+    place = estimation_api.triangulate(trial.scenario, seen.angles, seen.covariance, **given)
+    scenario = of_system(trial.scenario, SensingScenario, "triangulate")
     truth = np.asarray(scenario.target.position)
     values = {"position_error": np.linalg.norm(place.position - truth)}
-    return Found(values, status="converged" if place.converged else "not converged")
+    return Computed(values, status="converged" if place.converged else "not converged")
 
 
-def _find_target(case: Case) -> Found:
-    search = target_search_api.find_target(case.scenario, key=case.key, **case.given("find_target"))
+def _find_target(trial: Trial) -> Computed:
+    search = target_search_api.find_target(
+        trial.scenario, key=trial.key, **trial.options_of("find_target")
+    )
     needed = search.attrs["dwells_needed"]
     values = {
         "dwells_needed": needed or np.inf,
@@ -162,187 +147,215 @@ def _find_target(case: Case) -> Found:
         "bound": search.bound.values[-1],
         "cost_of_ignorance_db": search.cost_of_ignorance.values[-1],
     }
-    return Found(values, "" if needed else "the accuracy was not reached in so many dwells")
+    return Computed(values, "" if needed else "the accuracy is not reached within the given dwells")
 
 
 @dataclass(frozen=True)
 class Function:
-    """A public function, as a study sees it."""
+    """A public function that a study can call."""
 
     system: str
-    """Of the scenarios it is for."""
-    compute: Callable[[Case], Found]
+    """System of the scenarios that it takes."""
+    call: Callable[..., Any]
+    """The public function that takes the options."""
     fields: Mapping[str, Quantity]
-    options: Mapping[str, str]
-    """What may be given to it by name, and the kind of its value: whole, number, flag, a dimension
-    of `heliostat.units`, or words to choose from, with | between."""
+    adapter: Callable[[Trial], Any] | None = None
+    """Returns `Computed` or a result with these fields; default ``call`` with the scenario."""
     needs: tuple[str, ...] = ()
-    """Functions whose results it works on."""
+    """Functions whose results it takes."""
 
-
-_ANTENNAS = {"active_antennas": "whole"}
-_SHARE = {"weight": "number", "balance": "number"}
 
 FUNCTIONS: Mapping[str, Function] = {
     "pose_bounds": Function(
         "localization",
-        _pose_bounds,
+        localization_api.pose_bounds,
         {
             "peb": Quantity("m", (), "position error bound"),
             "reb": Quantity("rad", (), "heading error bound"),
-            "rank": Quantity("1", (), "rank of the information"),
+            "rank": Quantity("1", (), "rank of the Fisher information"),
         },
-        _ANTENNAS,
     ),
     "effective_rate": Function(
         "localization",
-        _effective_rate,
+        localization_api.effective_rate,
         {
             "eadr": Quantity("bit/s", (), "effective rate with codebook beams"),
             "eadr_closed_form": Quantity("bit/s", (), "effective rate in closed form"),
             "snr": Quantity("1", (), "SNR of the data"),
             "time_ratio": Quantity("1", (), "share of the period for pilots"),
         },
-        _ANTENNAS,
     ),
     "allocate_time": Function(
         "localization",
-        _allocate_time,
+        localization_api.allocate_time,
         {
             "ratio": Quantity("1", (), "best share of the period for pilots"),
             "active_antennas": Quantity("1", (), "best number of active antennas"),
             "peak_rate_ratio": Quantity("1", (), "share of the period where the rate is largest"),
         },
-        _SHARE,
     ),
     "under_errors": Function(
         "localization",
-        _under_errors,
+        localization_api.under_errors,
         {
             "peb_median": Quantity("m", (), "median position error bound under errors"),
             "reb_median": Quantity("rad", (), "median heading error bound under errors"),
             "eadr_mean": Quantity("bit/s", (), "mean effective rate under errors"),
         },
-        _ANTENNAS | {"trials": "whole"},
+        _under_errors,
     ),
     "estimate_pose": Function(
         "localization",
-        _estimate_pose,
+        estimation_api.simulate_pilots,
         {
             "position_error": Quantity("m", (), "error of the estimated position"),
             "heading_error": Quantity("rad", (), "error of the estimated heading"),
             "snr": Quantity("1", (), "energy of the fitted pilots over the noise density"),
-            "misfit": Quantity("1", (), "unexplained energy over what noise leaves"),
+            "misfit": Quantity("1", (), "residual energy over that of noise alone"),
         },
-        _ANTENNAS | {"bins": "whole"},
+        _estimate_pose,
     ),
     "run_protocol": Function(
         "localization",
-        _run_protocol,
+        tracking_api.run_protocol,
         {
             "eadr_mean": Quantity("bit/s", (), "mean effective rate over the periods"),
-            "position_error_median": Quantity("m", (), "median error of the periods not lost"),
-            "lost_periods": Quantity("1", (), "periods in which the user was lost"),
+            "position_error_median": Quantity(
+                "m", (), "median position error of the periods not lost"
+            ),
+            "lost_periods": Quantity("1", (), "periods in which the user is lost"),
         },
-        _SHARE | {"periods": "whole", "mobility": "length", "invented_errors": "flag"},
+        _run_protocol,
     ),
     "design_beamforming": Function(
         "sensing",
-        _design_beamforming,
+        sensing_api.design_beamforming,
         {
             "worst_crb": Quantity("rad2", (), "worst CRB of the design"),
             "crb": Quantity("rad2", (SURFACE,), "CRB of the design"),
-            "lower_bound": Quantity("rad2", (), "no design has a smaller worst CRB"),
+            "lower_bound": Quantity("rad2", (), "lower bound on the worst CRB of any design"),
             "gap": Quantity("1", (), "1 - lower bound / worst CRB"),
             "excess_db": Quantity("dB", (), "excess of the worst CRB over the lower bound"),
         },
-        {"method": "direct|sdr"},
+        lambda trial: trial.design,
     ),
     "direction_bounds": Function(
         "sensing",
-        _direction_bounds,
+        sensing_api.direction_bounds,
         {
-            "crb": Quantity("rad2", (SURFACE,), "CRB of the designed dwell"),
-            "direction_std": Quantity("rad", (SURFACE, ANGLE), "least standard deviation"),
+            "crb": Quantity("rad2", (SURFACE,), "CRB of the design"),
+            "direction_std": Quantity(
+                "rad", (SURFACE, ANGLE), "lower bound on the standard deviation"
+            ),
             "snr": Quantity("1", (SURFACE,), "SNR of the matched filter's output"),
-            "position_bound": Quantity("m", (), "bound of the position's root mean square error"),
+            "position_bound": Quantity("m", (), "lower bound on the RMS position error"),
         },
-        {},
+        _direction_bounds,
         ("design_beamforming",),
     ),
     "estimate_direction": Function(
         "sensing",
-        _estimate_direction,
+        estimation_api.simulate_echoes,
         {
             "angle_error": Quantity("rad", (SURFACE, ANGLE), "error of the estimated direction"),
             "snr": Quantity("1", (SURFACE,), "estimated SNR of the matched filter's output"),
         },
-        {"neglect_reradiated": "flag"},
+        _estimate_direction,
         ("design_beamforming",),
     ),
     "triangulate": Function(
         "sensing",
-        _triangulate,
+        estimation_api.triangulate,
         {"position_error": Quantity("m", (), "error of the estimated position")},
-        {"method": "least_squares|stansfield"},
+        _triangulate,
         ("design_beamforming", "estimate_direction"),
     ),
     "find_target": Function(
         "sensing",
-        _find_target,
+        target_search_api.find_target,
         {
             "dwells_needed": Quantity("1", (), "dwells until the accuracy is reached"),
-            "position_error": Quantity("m", (), "error of the position after the last dwell"),
-            "bound": Quantity("m", (), "bound of the position by all that was sent"),
-            "cost_of_ignorance_db": Quantity("dB", (), "bound over that of a known target"),
+            "position_error": Quantity("m", (), "position error after the last dwell"),
+            "bound": Quantity("m", (), "lower bound on the RMS position error"),
+            "cost_of_ignorance_db": Quantity("dB", (), "excess over the known-target bound"),
         },
-        {"dwells": "whole", "accuracy": "length"},
+        _find_target,
     ),
 }
-"""All that a study can ask for."""
+"""Functions that a study can call, by name."""
+
+OUTPUTS = [f"{name}.{field}" for name, function in FUNCTIONS.items() for field in function.fields]
+"""Quantities that a study can compute."""
 
 
-def quantity_names(system: str) -> list[str]:
-    """Everything a study of a system can ask for, as ``function.field``.
-
-    Args:
-        system: "localization" or "sensing".
-    """
-    return [
-        f"{name}.{field}"
-        for name, function in FUNCTIONS.items()
-        if function.system == system
-        for field in function.fields
-    ]
-
-
-def option_value(function: str, option: str, value: Any) -> Any:
-    """An option's value as the function takes it, from what a person wrote.
+def compute(name: str, trial: Trial) -> Computed:
+    """Return all quantities of one function.
 
     Args:
-        function: One of `FUNCTIONS`.
-        option: One of its options.
-        value: As it was written.
+        name: One of `FUNCTIONS`.
+        trial: Inputs of the trial.
 
     Raises:
-        ValueError: It is of another kind; the message tells which is needed.
+        ValueError: The function refuses the scenario or an option.
     """
-    kind = FUNCTIONS[function].options[option]
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if kind == "whole":
-        if whole and value >= 1:
-            return value
-        raise ValueError(f"{quote(value)} is not a whole number from 1 on; write e.g. 8")
-    if kind == "number":
-        if (whole or isinstance(value, float)) and np.isfinite(value):
-            return float(value)
-        raise ValueError(f"{quote(value)} is not a finite number; write e.g. 0.5")
-    if kind == "flag":
-        if isinstance(value, bool):
-            return value
-        raise ValueError(f"{quote(value)} is neither true nor false")
-    if "|" in kind:
-        if value in kind.split("|"):
-            return value
-        raise ValueError(f"{quote(value)} is unknown; write {kind.replace('|', ' or ')}")
-    return parse_quantity(value, kind)
+    function = FUNCTIONS[name]
+    adapter = function.adapter
+    result = adapter(trial) if adapter else function.call(trial.scenario, **trial.options_of(name))
+    if isinstance(result, Computed):
+        return result
+    values = {field: np.asarray(getattr(result, field), dtype=float) for field in function.fields}
+    return Computed(values, getattr(result, "reason", ""), getattr(result, "status", ""))
+
+
+_COUNT = Annotated[int, Field(ge=1), BeforeValidator(not_a_word)]
+_LENGTH = (Annotated[float, quantity("length", zero=True)], "0.5 m")
+_BY_TYPE: Mapping[Any, tuple[Any, Any]] = {
+    int: (_COUNT, 8),
+    float: (Number, 0.5),
+    bool: (Annotated[bool, Field(strict=True)], True),
+}
+_BY_NAME: Mapping[str, tuple[Any, Any]] = {
+    **dict.fromkeys(("accuracy", "clock", "mobility"), _LENGTH),
+    "seed": (Annotated[int, Field(ge=0), BeforeValidator(not_a_word)], 0),
+    "triangulate.method": (Literal["least_squares", "stansfield"], "stansfield"),
+}
+"""Type and example of an option: by its type in the signature, where that says enough."""
+
+
+def _options_of(name: str, function: Callable[..., Any]) -> type[Section]:
+    """Model of those arguments of a function that a study file can set."""
+    fields: dict[str, Any] = {}
+    for argument, annotation in get_type_hints(function).items():
+        parts = [part for part in get_args(annotation) if part is not NoneType]
+        if get_origin(annotation) is Literal:
+            known: tuple[Any, Any] | None = (annotation, parts[0])
+        else:
+            known = _BY_NAME.get(f"{name}.{argument}") or _BY_NAME.get(argument)
+            known = known or _BY_TYPE.get(parts[0] if len(parts) == 1 else annotation)
+        if known:
+            fields[argument] = (known[0] | None, setting(f"Argument of {name}.", known[1], None))
+    return create_model(name, __base__=Section, **fields)
+
+
+_GROUPS: dict[str, Any] = {
+    name: (_options_of(name, function.call) | None, setting(f"Options of {name}.", {}, None))
+    for name, function in FUNCTIONS.items()
+}
+OPTIONS = create_model("options", __base__=Section, **_GROUPS)
+"""Model of the options of all functions, by function."""
+
+
+def read_options(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return options as the functions take them, by function.
+
+    Args:
+        given: Options as written, by function.
+
+    Raises:
+        ScenarioError: A function or an option does not exist, or a value is not valid for it.
+    """
+    return {
+        name: {option: getattr(group, option) for option in group.model_fields_set}
+        for name, group in check(OPTIONS, given, Report(""))
+        if group
+    }

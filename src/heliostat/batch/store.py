@@ -1,10 +1,10 @@
-"""Results on disk: what is there survives whatever ends the run.
+"""Storage of a study's results that survives the end of a run at any moment.
 
-A folder holds ``study.zarr``, one array of Zarr (https://zarr-specs.readthedocs.io/en/latest/v3/)
-over axes, trials and columns: one chunk is one block, written whole, with a checksum, in one step
-after all else. That a chunk is there and reads back means that its block is done; nothing else is
-kept in mind. Remarks on trials are lines of ``remarks.jsonl``, to which the last column points.
-One process writes, and holds ``lock`` as long as it lives; others are refused.
+A folder holds ``study.zarr``, one Zarr array (https://zarr-specs.readthedocs.io/en/latest/v3/)
+over axes, trials and columns. One chunk is one block; it is written with a checksum and moved into
+place in one step. A chunk that passes its checksum marks its block as complete; there is no other
+state. The last column holds line numbers of ``remarks.jsonl``, which has the remarks on trials.
+One process writes, and holds ``lock`` as long as it runs; others are refused.
 """
 
 import difflib
@@ -30,88 +30,88 @@ from heliostat.provenance import commit
 from heliostat.studies.study import FINE, Block, Outcome, Remark, Study
 
 FORMAT = 1
-"""Version of what is on disk."""
+"""Version of the storage format."""
 
 ARRAY, REMARKS, LOCK = "study.zarr", "remarks.jsonl", "lock"
 
 
 class StoreError(ValueError):
-    """A store cannot be used; the message tells what to do instead."""
+    """A store cannot be used; the message says what to do instead."""
 
 
-class Stock(NamedTuple):
-    """What a store holds of some blocks."""
+class StoreStatus(NamedTuple):
+    """Blocks that a store lacks, and remarks on those that it has."""
 
     missing: list[Block]
     damaged: list[Block]
-    """They are there, but cannot be read back."""
+    """Blocks that are stored but cannot be read back."""
     remarks: Counter[Remark]
-    """On the trials of all others."""
+    """Remarks on the trials of all other blocks."""
 
 
 class Store:
-    """The results of one study in a folder, open to be written or only read."""
+    """Results of one study in a folder; see `open_store`."""
 
     def __init__(self, folder: Path, array: zarr.Array[Any]) -> None:
         self._folder = folder
         self._array = array
-        self._said = [FINE, *_read_remarks(folder / REMARKS)]
-        self._codes = {remark: code for code, remark in enumerate(self._said) if remark}
+        self._remarks = [FINE, *_read_remarks(folder / REMARKS)]
+        self._codes = {remark: code for code, remark in enumerate(self._remarks) if remark}
 
     @property
-    def facts(self) -> Mapping[str, Any]:
-        """What was asked for and where it was computed: see `opened`."""
+    def attributes(self) -> Mapping[str, Any]:
+        """Identity of the study, and its runs; see `open_store`."""
         return dict(self._array.attrs)
 
     @property
     def chunk(self) -> int:
-        """Trials in a block."""
+        """Number of trials in a block."""
         return int(self._array.chunks[-2])
 
-    def take_stock(self, blocks: list[Block]) -> "Stock":
-        """What is there, every chunk read back.
+    def status(self, blocks: list[Block]) -> StoreStatus:
+        """Read every chunk and report which blocks are missing.
 
         Args:
-            blocks: Of the study, of `chunk` trials each.
+            blocks: All blocks of the study, of `chunk` trials each.
         """
-        stock = Stock([], [], Counter())
+        status = StoreStatus([], [], Counter())
         for block in blocks:
             if not self._file(block).exists():
-                stock.missing.append(block)
+                status.missing.append(block)
                 continue
             try:
                 rows = np.asarray(self._array[self._place(block)])
-            except (ValueError, RuntimeError):  # its checksum does not fit
-                stock.damaged.append(block)
+            except (ValueError, RuntimeError):  # the checksum does not match
+                status.damaged.append(block)
                 continue
-            said = self._remarks_of(rows[:, -1])
-            if np.isnan(rows).any():  # it was the last one of fewer trials
-                stock.missing.append(block)
-            elif None in said:
-                stock.damaged.append(block)
+            remarks = self._decode(rows[:, -1])
+            if np.isnan(rows).any():  # it was the shorter last block of fewer trials
+                status.missing.append(block)
+            elif None in remarks:
+                status.damaged.append(block)
             else:
-                stock.remarks.update(remark for remark in said if remark)
-        return stock
+                status.remarks.update(remark for remark in remarks if remark)
+        return status
 
-    def grow(self, trials: int) -> None:
+    def extend_trials(self, trials: int) -> None:
         """Make room for more trials at every point.
 
         Args:
-            trials: At each, as many as there are or more.
+            trials: Number of trials per point, at least as many as there are.
         """
         *axes, there, columns = self._array.shape
         if trials > there:
             self._array.resize((*axes, trials, columns))
 
     def write(self, block: Block, outcome: Outcome) -> None:
-        """Put a block in place.
+        """Store a block.
 
         Args:
-            block: Which.
-            outcome: What came of it.
+            block: Point and trials.
+            outcome: Results and remarks.
 
         Raises:
-            StoreError: It cannot be written; what is there stays as it is.
+            StoreError: It cannot be written; other blocks stay as they are.
         """
         try:
             codes = [self._code(remark) for remark in outcome.remarks]
@@ -119,33 +119,33 @@ class Store:
         except OSError as error:
             raise _unwritable(self._folder, error) from None
 
-    def note(self, facts: Mapping[str, Any]) -> None:
-        """Keep more facts.
+    def update_attributes(self, attributes: Mapping[str, Any]) -> None:
+        """Add or replace attributes.
 
         Args:
-            facts: By name; they replace what had the same name.
+            attributes: Plain data, by name.
 
         Raises:
             StoreError: They cannot be written.
         """
         try:
-            self._array.update_attributes(dict(facts))
+            self._array.update_attributes(dict(attributes))
         except OSError as error:
             raise _unwritable(self._folder, error) from None
 
     def values(self) -> np.ndarray:
-        """All outputs, [point, trial, column]; NaN where nothing was computed yet."""
+        """Return all outputs, [point, trial, column]; NaN where trials are missing."""
         return self._all()[..., :-1]
 
     def remarks(self) -> list[list[Remark | None]]:
-        """What is to be said of every trial, [point][trial]; None where it was not computed yet."""
-        return [self._remarks_of(row) for row in self._all()[..., -1]]
+        """Return the remark on every trial, [point][trial]; None where trials are missing."""
+        return [self._decode(row) for row in self._all()[..., -1]]
 
-    def _remarks_of(self, codes: np.ndarray) -> list[Remark | None]:
-        """What codes stand for; None where they stand for nothing."""
-        known = np.isin(codes, np.arange(len(self._said)))
+    def _decode(self, codes: np.ndarray) -> list[Remark | None]:
+        """Remarks of the given codes; None for a code that has no remark."""
+        known = np.isin(codes, np.arange(len(self._remarks)))
         return [
-            self._said[int(code)] if is_known else None
+            self._remarks[int(code)] if is_known else None
             for code, is_known in zip(codes, known, strict=True)
         ]
 
@@ -163,21 +163,21 @@ class Store:
         return self._folder / ARRAY / self._array.metadata.encode_chunk_key(place)
 
     def _code(self, remark: Remark) -> int:
-        """The remark's line, counted from 1; 0 for none."""
+        """Line number of a remark, from 1; 0 for an empty remark. A new remark is appended."""
         if remark not in self._codes:
             with (self._folder / REMARKS).open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps(remark) + "\n")
                 lines.flush()
                 os.fsync(lines.fileno())
-            self._codes[remark] = len(self._said)
-            self._said.append(remark)
+            self._codes[remark] = len(self._remarks)
+            self._remarks.append(remark)
         return self._codes[remark]
 
 
 def _read_remarks(file: Path) -> list[Remark | None]:
-    """Remarks line by line, None for one that cannot be read.
+    """Read one remark per line, None for a line that is not valid.
 
-    A last line that a killed process left unfinished is cut off.
+    An unfinished last line, left by a process that was killed, is removed.
     """
     try:
         data = file.read_bytes()
@@ -199,47 +199,45 @@ def _read_remarks(file: Path) -> list[Remark | None]:
 
 def _unwritable(folder: Path, error: OSError) -> StoreError:
     return StoreError(
-        f"--out {folder}: cannot be written ({error.strerror or error}); what is stored there is "
-        "kept: make room or give another folder, and the same command goes on."
+        f"--out {folder}: cannot be written ({error.strerror or error}); stored results are kept. "
+        "Make room or give another folder, then repeat the command to continue."
     )
 
 
 @contextmanager
-def opened(
+def open_store(
     folder: Path,
     study: Study,
-    asked: Mapping[str, str],
+    identity: Mapping[str, str],
     *,
     trials: int,
     chunk: Callable[[], int],
     fresh: bool = False,
 ) -> Iterator[Store]:
-    """A study's store, made if there is none, locked against others as long as the body runs.
+    """Open the store of a study, or create it, and lock it while the context lasts.
 
-    Its attributes keep what was asked, a hash of that, and every run: when, and by which version
-    and commit of heliostat.
+    Its attributes hold the identity, a hash of it, and for every run the time, version and commit.
 
     Args:
-        folder: Where it is, or will be.
-        study: What is to be computed.
-        asked: Texts that decide about every number: study, scenario, seed and the like.
-        trials: At each point.
-        chunk: Tells how many trials go into a block, where there is no store yet.
-        fresh: Throw away what is there.
+        folder: Folder of the store.
+        study: Study whose results it holds.
+        identity: Texts that determine every result, see `Plan.identity`.
+        trials: Number of trials per point.
+        chunk: Returns the number of trials in a block; called only for a new store.
+        fresh: Delete results that are there.
 
     Raises:
-        StoreError: The folder cannot be written, another run is at work in it, or it holds results
-            of something else, or such as cannot be read.
+        StoreError: The folder cannot be written, another run uses it, it holds results of another
+            study, or it cannot be read.
     """
     lock = FileLock(folder / LOCK, timeout=0)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
-        store = _store(folder, study, asked, trials, chunk, fresh)
+        store = _open_locked(folder, study, identity, trials, chunk, fresh)
     except Timeout:
         raise StoreError(
-            f"--out {folder}: another run is at work there; wait for its end, or give another "
-            "folder."
+            f"--out {folder}: another run uses it; wait for its end, or give another folder."
         ) from None
     except OSError as error:
         lock.release()
@@ -253,66 +251,67 @@ def opened(
         lock.release()
 
 
-def _store(
+def _open_locked(
     folder: Path,
     study: Study,
-    asked: Mapping[str, str],
+    identity: Mapping[str, str],
     trials: int,
     chunk: Callable[[], int],
     fresh: bool,
 ) -> Store:
-    """The store in a locked folder, old or new."""
-    for litter in folder.glob(f".{ARRAY}-*"):  # of a process that was killed
-        shutil.rmtree(litter, ignore_errors=True)
-    for torn in (folder / ARRAY).rglob("*.partial"):
-        torn.unlink(missing_ok=True)
+    for leftover in folder.glob(f".{ARRAY}-*"):  # of a process that was killed
+        shutil.rmtree(leftover, ignore_errors=True)
+    for partial in (folder / ARRAY).rglob("*.partial"):
+        partial.unlink(missing_ok=True)
     if fresh:
-        _throw_away(folder)
+        _delete_results(folder)
     if not (folder / ARRAY).exists():
-        _make(folder, study, asked, trials, chunk())
+        _create(folder, study, identity, trials, chunk())
     store = Store(folder, _array(folder))
-    facts = store.facts
-    if facts.get("format") != FORMAT:
+    attributes = store.attributes
+    if attributes.get("format") != FORMAT:
         raise StoreError(
-            f"--out {folder}: its format is {facts.get('format')}, this heliostat writes {FORMAT}; "
-            "give another folder, or --fresh to throw away what is there."
+            f"--out {folder}: its format is {attributes.get('format')}, this heliostat writes "
+            f"{FORMAT}; give another folder, or --fresh to delete its results."
         )
-    there = dict(facts["asked"])
-    if there.get("trials", "").isdigit() and int(there["trials"]) < trials:
-        there["trials"] = asked["trials"]  # trial by trial the same: what is there stays
-    if told := _differences(there, asked):
+    stored = dict(attributes["asked"])
+    if stored.get("trials", "").isdigit() and int(stored["trials"]) < trials:
+        stored["trials"] = identity["trials"]  # stored trials are the first of the larger number
+    if differences := _differences(stored, identity):
         raise StoreError(
-            f"--out {folder}: holds results of something else; {told}. Give another folder, or "
-            "--fresh to throw away what is there."
+            f"--out {folder}: holds results of another study; {differences}. Give another folder, "
+            "or --fresh to delete its results."
         )
     run = {
         "begun": datetime.now(UTC).isoformat(timespec="seconds"),
         "heliostat_version": __version__,
         "commit": commit(),
     }
-    store.note({"asked": dict(asked), "hash": _hash(asked), "runs": [*facts["runs"], run]})
-    store.grow(trials)  # after the note: what is noted there is room for, now or in the next run
+    runs = [*attributes["runs"], run]
+    store.update_attributes({"asked": dict(identity), "hash": _hash(identity), "runs": runs})
+    store.extend_trials(trials)  # last: a run killed before it is repaired by the next
     return store
 
 
 def _array(folder: Path) -> zarr.Array[Any]:
     try:
-        array = zarr.open_array(folder / ARRAY, mode="r+")
+        return zarr.open_array(folder / ARRAY, mode="r+")
     except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
         raise StoreError(
             f"--out {folder}: {ARRAY} cannot be read ({error}); give another folder, or --fresh to "
-            "throw away what is there."
+            "delete its results."
         ) from None
-    return array
 
 
-def _make(folder: Path, study: Study, asked: Mapping[str, str], trials: int, chunk: int) -> None:
-    """Make an empty store under another name, which it changes when it is whole."""
+def _create(
+    folder: Path, study: Study, identity: Mapping[str, str], trials: int, chunk: int
+) -> None:
+    """Create an empty store under a temporary name, then rename it."""
     lengths = [len(values) for values in study.axes.values()]
     columns = study.n_columns + 1
     shape = (*lengths, trials, columns)
     chunks = (*(1 for _ in lengths), min(chunk, trials), columns)
-    facts: dict[str, Any] = {
+    attributes: dict[str, Any] = {
         "format": FORMAT,
         "study": study.name,
         "title": study.title,
@@ -321,8 +320,8 @@ def _make(folder: Path, study: Study, asked: Mapping[str, str], trials: int, chu
             for name, quantity in study.outputs.items()
         ]
         + [f"line of {REMARKS}, 0 for none"],
-        "asked": dict(asked),
-        "hash": _hash(asked),
+        "asked": dict(identity),  # its name in format 1
+        "hash": _hash(identity),
         "runs": [],
     }
     stage = folder / f".{ARRAY}-{os.urandom(4).hex()}"
@@ -340,38 +339,40 @@ def _make(folder: Path, study: Study, asked: Mapping[str, str], trials: int, chu
                 fill_value=np.nan,
                 compressors=[ZstdCodec(), Crc32cCodec()],
                 dimension_names=[*study.axes, "trial", "column"],
-                attributes=facts,
+                attributes=attributes,
             )
             stage.rename(folder / ARRAY)
     finally:
         remove()
 
 
-def _hash(asked: Mapping[str, str]) -> str:
-    return hashlib.sha256(json.dumps(dict(asked), sort_keys=True).encode()).hexdigest()
+def _hash(identity: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(dict(identity), sort_keys=True).encode()).hexdigest()
 
 
-def _throw_away(folder: Path) -> None:
+def _delete_results(folder: Path) -> None:
     if (folder / ARRAY).exists():
-        gone = folder / f".{ARRAY}-{os.urandom(4).hex()}"
-        (folder / ARRAY).rename(gone)
-        shutil.rmtree(gone)
+        renamed = folder / f".{ARRAY}-{os.urandom(4).hex()}"
+        (folder / ARRAY).rename(renamed)
+        shutil.rmtree(renamed)
     (folder / REMARKS).unlink(missing_ok=True)
 
 
-def _differences(there: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """What is not the same, in a sentence; empty if all is."""
-    told = []
-    for name in dict.fromkeys([*there, *now]):
-        old, new = there.get(name, ""), now.get(name, "")
-        if old == new:
+def _differences(stored: Mapping[str, str], new: Mapping[str, str]) -> str:
+    """Differences between two identities, as a sentence; empty if there are none."""
+    sentences = []
+    for name in dict.fromkeys([*stored, *new]):
+        old_text, new_text = stored.get(name, ""), new.get(name, "")
+        if old_text == new_text:
             continue
-        if "\n" not in old + new:
-            told.append(f"{name} was {old or 'not given'} and is {new or 'not given'}")
+        if "\n" not in old_text + new_text:
+            sentences.append(
+                f"{name} was {old_text or 'not given'} and is {new_text or 'not given'}"
+            )
             continue
-        diff = difflib.unified_diff(old.splitlines(), new.splitlines(), n=0, lineterm="")
+        diff = difflib.unified_diff(old_text.splitlines(), new_text.splitlines(), n=0, lineterm="")
         lines = [line for line in diff if not line.startswith(("---", "+++", "@@"))]
         was = "; ".join(line[1:].strip() for line in lines if line[0] == "-")
-        now_is = "; ".join(line[1:].strip() for line in lines if line[0] == "+")
-        told.append(f"in the {name}, {was or 'nothing'!r} became {now_is or 'nothing'!r}")
-    return ", and ".join(told)
+        is_now = "; ".join(line[1:].strip() for line in lines if line[0] == "+")
+        sentences.append(f"in the {name}, {was or 'nothing'!r} became {is_now or 'nothing'!r}")
+    return ", and ".join(sentences)

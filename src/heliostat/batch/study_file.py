@@ -1,52 +1,50 @@
-"""A user's own study, from a YAML file.
+"""Study files: a user's own study, in YAML.
 
 .. code-block:: yaml
 
-    title: What power and size of the surface are worth
-    scenario: localization-table-1          # a shipped scenario, or a file beside this one
-    set: {model.gain: unknown}              # changes to it
+    title: Power and size of the surface
+    scenario: localization-table-1          # a shipped scenario, or a file relative to this one
+    set: {model.gain: unknown}              # changes to the scenario
     axes:
       base_station.power: 10..40 dBm in 7   # or in 7 log
       surface.rows, surface.columns: [4, 8, 16]
-    random: {user.heading: 0..90 deg}       # uniform, drawn anew in each trial
+    random: {user.heading: 0..90 deg}       # uniform, drawn in each trial
     outputs: [pose_bounds.peb, effective_rate.eadr]
     options: {effective_rate: {active_antennas: 8}}
     trials: 20
     seed: 0
 
-An axis may also be an option, ``pose_bounds.active_antennas``. In trial i all that is random in
-the scenario follows a ``link.seed`` drawn from ``fold_in(key(seed), i)``, unless an axis or ``set``
-gives one: the same at every point, so that points are compared trial by trial.
+An axis may also be an option, ``pose_bounds.active_antennas``. Trial i uses the key
+``fold_in(key(seed), i)`` at every point, so that points are compared trial by trial. Unless ``set``
+or an axis gives ``link.seed``, each trial draws it, and with it all that the scenario draws.
 """
 
+import difflib
 import functools
+import hashlib
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import jax
 import numpy as np
 import yaml
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
-from heliostat.batch.quantities import (
-    ANGLE,
-    FUNCTIONS,
-    SURFACE,
-    quantity_names,
-)
-from heliostat.batch.summary_plot import overview
+from heliostat.batch.quantities import ANGLE, FUNCTIONS, OPTIONS, OUTPUTS, SURFACE
+from heliostat.batch.summary_plot import summary_figure
 from heliostat.batch.trial import (
     Axis,
     Draw,
-    Layout,
-    Spread,
-    case_at,
-    checked_option,
+    TrialSetup,
+    UniformRange,
     compute_point,
     draw_trial,
+    trial_at,
 )
 from heliostat.scenario import (
     AnyScenario,
@@ -57,15 +55,15 @@ from heliostat.scenario import (
     scenario_text,
 )
 from heliostat.scenario.errors import Report, printable
+from heliostat.scenario.fields import Section, not_a_word, setting
 from heliostat.scenario.loading import file_text
+from heliostat.scenario.validation import check
 from heliostat.scenario.yaml_reader import Reader
+from heliostat.studies import find
 from heliostat.studies.study import NoResultError, Study
 from heliostat.units import DIMENSIONS, NUMBER, quote
 
-KEYS = ("title", "scenario", "set", "axes", "random", "outputs", "options", "trials", "seed")
-"""Of a study file; ``scenario``, ``axes`` and ``outputs`` have to be there."""
-
-MOST_POINTS, MOST_TRIALS = 10**6, 10**7
+MAX_POINTS, MAX_TRIALS = 10**6, 10**7
 
 _UNIT = r"(?!in\b)[^\s\d.+-][^\s]*"
 _RANGE = re.compile(rf"({NUMBER})\s*\.\.\s*({NUMBER})(?:\s*({_UNIT}))?")
@@ -73,181 +71,101 @@ _STEPS = re.compile(r"(.*)\s+in\s+([0-9]{1,6})(\s+log)?")
 _QUANTITY = re.compile(rf"({NUMBER})\s*({_UNIT})")
 
 
+# Plans -------------------------------------------------------------------------------------------
+
+
 class StudyText(NamedTuple):
-    """A study as text: the same wherever it is read, and what other processes get."""
+    """A user's study as text, from which every process builds the same study."""
 
     name: str
     title: str
     body: str
-    """Axes, what is random, outputs and options, as YAML."""
+    """Axes, random ranges, outputs and options, as YAML."""
     scenario_name: str
     scenario_text: str
     folder: str
-    """Where files that the scenario names are looked for first."""
+    """Folder of the files that the scenario names."""
 
 
-class Asked(NamedTuple):
-    """What a study file asks for."""
+Source: TypeAlias = str | StudyText
+"""Name of a study that comes with heliostat, or the text of a user's study."""
 
-    source: StudyText
+
+@dataclass(frozen=True)
+class Plan:
+    """A study, the number of its trials, and the seed of their keys."""
+
+    source: Source
     trials: int
     seed: int
 
+    @property
+    def study(self) -> Study:
+        """Study that the source describes, built once in each process."""
+        return find(self.source) if isinstance(self.source, str) else study_from(self.source)
 
-def read_study(path: str | os.PathLike[str]) -> Asked:
-    """Read a study file.
+    @property
+    def total(self) -> int:
+        """Number of trials at all points together."""
+        return len(self.study.grid) * self.trials
 
-    Args:
-        path: Of the file.
+    @property
+    def bytes_stored(self) -> int:
+        """Size of all results before compression. [byte]"""
+        return self.total * (self.study.n_columns + 1) * 8
 
-    Raises:
-        ScenarioError: It cannot be read, or what it asks for makes no sense; all problems are told.
-    """
-    given = os.fspath(path)
-    text = file_text(given, "study file", "no such file, and no study that comes with heliostat")
-    return parse_study(text, given)
-
-
-def parse_study(text: str, file: str) -> Asked:
-    """Read a study from text, as `read_study` does from a file.
-
-    Args:
-        text: YAML.
-        file: Path it stands for: its name is the study's, beside it scenarios are looked for.
-
-    Raises:
-        ScenarioError: As for `read_study`.
-    """
-    report = Report(printable(file))
-    data = Reader(text, report).read()
-    if not isinstance(data, dict):
-        report.refuse((), "is not a list of keys; write scenario, axes and outputs")
-        raise report.error()
-    for key in data:
-        if key not in KEYS:
-            report.refuse((key,), f"no such key; a study file has {', '.join(KEYS)}")
-    for key in ("scenario", "axes", "outputs"):
-        if data.get(key) is None:
-            report.refuse((key,), f"missing; a study needs {key}")
-    trials = _whole(report, data, "trials", 1, MOST_TRIALS)
-    seed = _whole(report, data, "seed", 0, 2**63 - 1)
-    title = data.get("title") or Path(file).stem
-    if isinstance(title, str):
-        title = printable(title)
-    else:
-        report.refuse(("title",), f"{quote(title)} is no text; write a few words", quote(title))
-    if report.found:
-        raise report.error()
-    scenario = _scenario(report, data, Path(file).absolute().parent)
-    layout = _layout(report, data, scenario)
-    if not report.found:
-        _try_values(report, layout, data)
-    if report.found:
-        raise report.error()
-    body = {
-        "axes": data["axes"],
-        "random": data.get("random") or {},
-        "outputs": list(layout.outputs),
-        "options": data.get("options") or {},
-    }
-    if not layout.draws_seed:
-        body["draws_seed"] = False
-    source = StudyText(
-        Path(file).stem,
-        str(title),
-        yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=100),
-        scenario.name,
-        scenario.dump(),
-        str(scenario.folder),
-    )
-    return Asked(source, trials, seed)
+    def identity(self) -> dict[str, str]:
+        """Return the texts that determine every result."""
+        study = self.study
+        if isinstance(self.source, str):
+            body = {
+                "study": self.source,
+                "axes": {name: list(values) for name, values in study.axes.items()},
+                "outputs": list(study.outputs),
+            }
+            texts = {"study": yaml.safe_dump(body, sort_keys=False)}
+        else:
+            texts = {
+                "study": self.source.body,
+                "scenario": self.source.scenario_text,
+                "files": _hashes(self.source),
+            }
+        return texts | {"trials": str(self.trials), "seed": str(self.seed)}
 
 
-def _whole(report: Report, data: Mapping[str, Any], key: str, least: int, most: int) -> int:
-    value = data.get(key)
-    if value is None:
-        return least
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        told = quote(value)
-        report.refuse((key,), f"{told} is not a whole number from {least} to {most}", told)
-        return least
-    return value
+def _hashes(source: StudyText) -> str:
+    """Names and SHA-256 hashes of the files that a scenario or an axis names."""
+    lines = []
+    texts = (source.scenario_text, source.body)
+    for name in sorted({name for text in texts for name in _files(yaml.safe_load(text))}):
+        for path in (Path(source.folder) / name, Path(name)):
+            if path.is_file():
+                lines.append(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}")
+                break
+    return "\n".join(lines)
 
 
-def _scenario(report: Report, data: Mapping[str, Any], folder: Path) -> AnyScenario:
-    name, changes = data["scenario"], data.get("set") or {}
-    if not isinstance(name, str):
-        report.refuse(("scenario",), f"{quote(name)} is no name; write e.g. localization-table-1")
-    if not isinstance(changes, dict):
-        report.refuse(("set",), "is no list of keys; write e.g. {model.gain: unknown}")
-    if report.found:
-        raise report.error()
-    try:
-        if name in scenario_names():  # files that `set` names are beside the study
-            return parse(scenario_text(name), changes, name=name, folder=folder)
-        return load(folder / name, changes)
-    except ScenarioError as error:
-        for problem in error.problems:
-            if problem.where.startswith("--set "):
-                report.refuse(("set", problem.field), problem.sentence, problem.value)
-            else:
-                report.refuse(("scenario",), str(problem), problem.value)
-        raise report.error() from None
+def _files(data: Any) -> Iterator[str]:
+    """Names of array files in plain data."""
+    if isinstance(data, str) and data.endswith((".npy", ".npz", ".mat")):
+        yield data
+    elif isinstance(data, dict | list):
+        for entry in data.values() if isinstance(data, dict) else data:
+            yield from _files(entry)
 
 
-def _layout(report: Report, data: Mapping[str, Any], scenario: AnyScenario) -> Layout:
-    """What was read, checked; problems go to the report."""
-    axes = _axes(report, data["axes"])
-    spreads = _spreads(report, data.get("random") or {})
-    outputs = _outputs(report, data["outputs"], scenario.system)
-    options = _options(report, data.get("options") or {}, scenario.system)
-    needed = {name.partition(".")[0] for name in outputs}
-    needed |= {other for name in needed if name in FUNCTIONS for other in FUNCTIONS[name].needs}
-    for name in options:
-        if outputs and name not in needed:
-            report.refuse(("options", name), "no output needs it; leave it out")
-    owners = [key for axis in axes for key in axis.keys] + [spread.key for spread in spreads]
-    for i, key in enumerate(owners):
-        if outputs and (name := key.partition(".")[0]) in FUNCTIONS and name not in needed:
-            report.refuse(("axes",), f"{key}: no output needs it; leave it out")
-        for other in owners[:i]:
-            if f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}."):
-                both = key if key == other else f"{other}, and again as {key},"
-                report.refuse(("axes",), f"{both} is given more than once; keep one of them")
-    points = math.prod(len(axis.written) for axis in axes)
-    if points > MOST_POINTS:
-        report.refuse(("axes",), f"make {points} points; at most {MOST_POINTS} are possible")
-    given = [*owners, *(data.get("set") or {})]
-    draws_seed = bool(data.get("draws_seed", "link.seed" not in given))
-    return Layout(scenario, axes, spreads, outputs, options, draws_seed)
+# Axes and ranges ---------------------------------------------------------------------------------
 
 
-def _axes(report: Report, given: Any) -> tuple[Axis, ...]:
-    if not isinstance(given, dict) or not given:
-        report.refuse(("axes",), "is no list of keys; write e.g. base_station.power: [20 dBm]")
-        return ()
-    axes = []
-    for key, values in given.items():
-        try:
-            axes.append(axis_of(key, values))
-        except ValueError as error:
-            report.refuse(("axes", key), str(error), quote(values))
-    names = [axis.name for axis in axes]
-    for name in dict.fromkeys(names):
-        if names.count(name) > 1:
-            report.refuse(("axes",), f"{name} is there more than once; keep one of them")
-    return tuple(axes)
-
-
-def axis_of(key: str, given: Any) -> Axis:
-    """An axis from what was written.
+def read_axis(key: str, given: Any) -> Axis:
+    """Return the axis that one entry of ``axes`` describes.
 
     Args:
-        key: A dotted key, or several with commas between.
+        key: A dotted key, or several separated by commas.
         given: A list of values, or a range such as ``10..40 dBm in 7``.
 
     Raises:
-        ValueError: It makes no axis; the message tells what to write.
+        ValueError: It describes no axis; the message says what to write.
     """
     keys = tuple(part.strip() for part in key.split(","))
     if not all(keys):
@@ -256,9 +174,9 @@ def axis_of(key: str, given: Any) -> Axis:
         raise ValueError("an axis cannot replace all surfaces; write e.g. surfaces.0.power")
     entries = _range(given) if isinstance(given, str) else given
     if not isinstance(entries, list) or not entries:
-        raise ValueError("is no list of values; write e.g. [4, 8, 16], or 10..40 dBm in 7")
+        raise ValueError("is not a list of values; write e.g. [4, 8, 16], or 10..40 dBm in 7")
     if any(entry is None for entry in entries):
-        raise ValueError("has an empty value; write what the key should be")
+        raise ValueError("has an empty value; give every value")
     coordinates, unit = _coordinates(entries)
     if len(set(coordinates)) < len(coordinates):
         raise ValueError("has a value twice; keep one of them")
@@ -274,38 +192,33 @@ def _range(text: str) -> list[Any]:
     steps = _STEPS.fullmatch(text.strip())
     ends = _RANGE.fullmatch(steps[1].strip()) if steps else None
     if steps is None or ends is None:
-        raise ValueError(f"{quote(text)} is no range; {remedy}")
+        raise ValueError(f"{quote(text)} is not a range; {remedy}")
     low, high, count = float(ends[1]), float(ends[2]), int(steps[2])
     if count < 2 or not (math.isfinite(low) and math.isfinite(high)) or low == high:
-        raise ValueError(f"{quote(text)} has not two ends and 2 values or more; {remedy}")
-    if count > MOST_POINTS:
-        raise ValueError(f"{quote(text)} has too many values; at most {MOST_POINTS} are possible")
+        raise ValueError(f"{quote(text)} needs two different ends and at least 2 values; {remedy}")
     if steps[3] and min(low, high) <= 0:
         raise ValueError(f"{quote(text)} has no logarithm; both ends have to be above 0")
     values = np.geomspace(low, high, count) if steps[3] else np.linspace(low, high, count)
-    unit = ends[3]
     numbers: list[Any] = [float(f"{value:.12g}") for value in values]
-    if unit:
-        return [f"{number:.12g} {unit}" for number in numbers]
+    if ends[3]:
+        return [f"{number:.12g} {ends[3]}" for number in numbers]
     if all(number.is_integer() and abs(number) < 2**53 for number in numbers):
         return [int(number) for number in numbers]
     return numbers
 
 
 def _coordinates(entries: list[Any]) -> tuple[list[Any], str]:
-    """What the dataset calls the values, and their unit."""
+    """Coordinates of the dataset for the values of an axis, and their unit."""
     if all(isinstance(entry, int | float) and not isinstance(entry, bool) for entry in entries):
         if not all(math.isfinite(entry) for entry in entries):
-            raise ValueError("has a value that is not finite")
+            raise ValueError("has a value that is not finite; give finite values")
         return entries, ""
     matches = [isinstance(entry, str) and _QUANTITY.fullmatch(entry.strip()) for entry in entries]
     known = {unit for dimension in DIMENSIONS.values() for unit in dimension.units}
     units = {match[2] if match else "" for match in matches}
     if units <= known:
         if len(units) > 1:
-            raise ValueError(
-                f"mixes the units {' and '.join(sorted(units))}; write all values in one"
-            )
+            raise ValueError(f"mixes the units {' and '.join(sorted(units))}; use one unit")
         return [float(match[1]) for match in matches if match], units.pop()
     return [_label(entry) for entry in entries], ""
 
@@ -316,112 +229,220 @@ def _label(entry: Any) -> str:
     return printable(entry) if isinstance(entry, str) else " ".join(repr(entry).split())
 
 
-def _spreads(report: Report, given: Any) -> tuple[Spread, ...]:
-    if not isinstance(given, dict):
-        report.refuse(("random",), "is no list of keys; write e.g. {user.heading: 0..90 deg}")
-        return ()
-    spreads = []
-    for key, value in given.items():
-        ends = _RANGE.fullmatch(value.strip()) if isinstance(value, str) else None
-        if ends is None or not float(ends[1]) < float(ends[2]) < math.inf:
-            told = quote(value)
-            report.refuse(("random", key), f"{told} is no range; write e.g. 0..90 deg", told)
-        elif key == "link.seed":
-            report.refuse(("random", key), "is drawn anew in every trial as it is; leave it out")
-        else:
-            spreads.append(Spread(key, float(ends[1]), float(ends[2]), ends[3] or ""))
-    return tuple(spreads)
+def _uniform_range(key: str, given: Any) -> UniformRange:
+    ends = _RANGE.fullmatch(given.strip()) if isinstance(given, str) else None
+    if ends is None or not float(ends[1]) < float(ends[2]) < math.inf:
+        raise ValueError(f"{quote(given)} is not a range; write e.g. 0..90 deg")
+    if key == "link.seed":
+        raise ValueError("each trial draws it already; leave it out")
+    return UniformRange(key, float(ends[1]), float(ends[2]), ends[3] or "")
 
 
-def _outputs(report: Report, given: Any, system: str) -> tuple[str, ...]:
-    known = quantity_names(system)
-    if not isinstance(given, list) or not given:
-        report.refuse(("outputs",), f"is no list of names; write some of {', '.join(known)}")
-        return ()
-    for i, name in enumerate(given):
-        if name not in known:
-            told = quote(name)
-            sentence = f"{told} is nothing a {system} study can ask for; it can ask for "
-            report.refuse(("outputs", i), sentence + ", ".join(known), told)
-        elif name in given[:i]:
-            report.refuse(("outputs", i), f"{name} is there twice; keep one of them", str(name))
-    return tuple(str(name) for name in given)
+# The file ----------------------------------------------------------------------------------------
 
 
-def _options(report: Report, given: Any, system: str) -> dict[str, dict[str, Any]]:
-    functions = [name for name, function in FUNCTIONS.items() if function.system == system]
-    if not isinstance(given, dict):
-        report.refuse(("options",), "is no list of functions; write e.g. {run_protocol: {...}}")
-        return {}
-    options: dict[str, dict[str, Any]] = {}
-    for name, chosen in given.items():
-        if name not in functions:
-            report.refuse(("options", name), f"no such function; there are {', '.join(functions)}")
-        elif not isinstance(chosen, dict):
-            report.refuse(("options", name), "is no list of keys; write e.g. {active_antennas: 8}")
-        else:
-            options[name] = {}
-            for option, value in chosen.items():
-                try:
-                    options[name][option] = checked_option(name, option, value)
-                except ValueError as error:
-                    report.refuse(("options", name, option), str(error), quote(value))
-    return options
+def _with_keys(given: Any) -> Any:
+    """Pair each value with its key, for validators that need both."""
+    return {key: (key, value) for key, value in given.items()} if isinstance(given, dict) else given
 
 
-def _try_values(report: Report, layout: Layout, data: Mapping[str, Any]) -> None:
-    """Refuse every value that the scenario refuses, all else being as it is at the first point."""
-    first = {axis.name: next(iter(axis.written)) for axis in layout.axes}
-    tried: list[tuple[tuple[str, ...], dict[str, Any], dict[str, Any], Any]] = []
-    for axis, key in zip(layout.axes, data["axes"], strict=True):
-        for coordinate, written in axis.written.items():
-            tried.append((("axes", key), first | {axis.name: coordinate}, {}, written))
-    for spread in layout.spreads:
-        between = spread.low + (spread.high - spread.low) * (math.sqrt(5) - 1) / 2
-        for value in (spread.low, spread.high, between):  # the last no whole number by chance
-            written = spread.written(value)
-            tried.append((("random", spread.key), first, {spread.key: written}, written))
-    refused: set[tuple[str, ...]] = set()
-    for path, at, drawn, written in tried:
-        try:
-            case_at(layout, Draw(drawn, jax.random.key(0)), at)
-        except NoResultError as error:
-            if path not in refused:
-                report.refuse(path, f"{quote(written)} cannot be: {error}", quote(written))
-            refused.add(path)
+def _output(name: str) -> str:
+    if name not in OUTPUTS:
+        near = difflib.get_close_matches(name, OUTPUTS, cutoff=0.7)
+        remedy = f"did you mean {' or '.join(near)}?" if near else f"write {', '.join(OUTPUTS)}"
+        raise ValueError(f"{quote(name)} is not an output; {remedy}")
+    return name
+
+
+_Axis = Annotated[Axis, BeforeValidator(lambda entry: read_axis(*entry))]
+_Range = Annotated[UniformRange, BeforeValidator(lambda entry: _uniform_range(*entry))]
+_Output = Annotated[str, AfterValidator(_output)]
+_Whole = Annotated[int, BeforeValidator(not_a_word)]
+
+
+class StudyFile(Section):
+    """A study file, each of its keys by itself."""
+
+    model_config = ConfigDict(title="a study file")
+
+    title: str | None = setting("Title of the figure; default the file's name.", "My study", None)
+    scenario: str = setting("A shipped scenario or a file.", "localization-table-1")
+    set: dict[str, Any] = setting("Changes to the scenario.", {"model.gain": "unknown"}, {})
+    axes: Annotated[dict[str, _Axis], Field(min_length=1), BeforeValidator(_with_keys)] = setting(
+        "Values by key.", {"base_station.power": "10..40 dBm in 7"}
+    )
+    random: Annotated[dict[str, _Range], BeforeValidator(_with_keys)] = setting(
+        "Ranges of uniform draws, by key.", {"user.heading": "0..90 deg"}, {}
+    )
+    outputs: Annotated[tuple[_Output, ...], Field(min_length=1)] = setting(
+        "Quantities to compute.", ["pose_bounds.peb"]
+    )
+    options: OPTIONS = setting("Options by function.", {"pose_bounds": {"active_antennas": 8}}, {})
+    trials: Annotated[_Whole, Field(ge=1, le=MAX_TRIALS)] = setting("Trials per point.", 20, 1)
+    seed: Annotated[_Whole, Field(ge=0, lt=2**63)] = setting("Seed of the trials' keys.", 0, 0)
+
+
+def read_study(path: str | os.PathLike[str]) -> Plan:
+    """Read a study file.
+
+    Args:
+        path: Path of the file.
+
+    Raises:
+        ScenarioError: The file cannot be read or is not valid; it lists the problems.
+    """
+    given = os.fspath(path)
+    text = file_text(given, "study file", "no such file, and no study that comes with heliostat")
+    return parse_study(text, given)
+
+
+def parse_study(text: str, file: str) -> Plan:
+    """Read a study from the text of a study file.
+
+    Args:
+        text: YAML.
+        file: Path of the file; its name is the study's, its folder that of scenario files.
+
+    Raises:
+        ScenarioError: The text is not valid; it lists the problems.
+    """
+    report = Report(printable(file))
+    data = Reader(text, report).read()
+    if not isinstance(data, dict):
+        report.refuse((), "is not a group of keys; write scenario, axes and outputs")
+        raise report.error()
+    study = check(StudyFile, data, report)
+    scenario = _load_scenario(report, study, Path(file).absolute().parent)
+    setup = _trial_setup(report, study, scenario, data.get("options"))
+    _try_values(report, setup, data["axes"])
+    body = {
+        "axes": data["axes"],
+        "random": data.get("random") or {},
+        "outputs": list(setup.outputs),
+        "options": data.get("options") or {},
+    }
+    if not setup.draws_seed:
+        body["draws_seed"] = False
+    source = StudyText(
+        Path(file).stem,
+        printable(study.title or Path(file).stem),
+        yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=100),
+        scenario.name,
+        scenario.dump(),
+        str(scenario.folder),
+    )
+    return Plan(source, study.trials, study.seed)
+
+
+def _load_scenario(report: Report, study: StudyFile, folder: Path) -> AnyScenario:
+    name, changes = study.scenario, study.set
+    try:
+        if name in scenario_names():  # files that ``set`` names are relative to the study file
+            return parse(scenario_text(name), changes, name=name, folder=folder)
+        return load(folder / name, changes)
+    except ScenarioError as error:
+        for problem in error.problems:
+            if problem.where.startswith("--set "):
+                report.refuse(("set", problem.field), problem.sentence, problem.value)
+            else:
+                report.refuse(("scenario",), str(problem), problem.value)
+        raise report.error() from None
+
+
+def _trial_setup(
+    report: Report, study: StudyFile, scenario: AnyScenario, options: Mapping[str, Any] | None
+) -> TrialSetup:
+    """Check that the parts of a study file fit together, and with the scenario."""
+    axes, ranges = tuple(study.axes.values()), tuple(study.random.values())
+    functions = {name.partition(".")[0] for name in study.outputs}
+    for name in functions:
+        if (system := FUNCTIONS[name].system) != scenario.system:
+            report.refuse(("outputs",), f"{name} needs a {system} scenario; leave it out")
+    functions |= {needed for name in functions for needed in FUNCTIONS[name].needs}
+    for name in set(options or {}) - functions:
+        report.refuse(("options", name), "no output needs it; leave it out")
+    for name in {name for name in study.outputs if study.outputs.count(name) > 1}:
+        report.refuse(("outputs",), f"{name} is given more than once; keep one of them")
+    names = [axis.name for axis in axes]
+    for name in {name for name in names if names.count(name) > 1}:
+        report.refuse(("axes",), f"{name} is given more than once; keep one of them")
+    keys = [key for axis in axes for key in axis.keys] + [given.key for given in ranges]
+    for i, key in enumerate(keys):
+        if (name := key.partition(".")[0]) in FUNCTIONS and name not in functions:
+            report.refuse(("axes",), f"{key}: no output needs it; leave it out")
+        for other in keys[:i]:
+            if f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}."):
+                both = key if key == other else f"{other}, and again as {key},"
+                report.refuse(("axes",), f"{both} is given more than once; keep one of them")
+    points = math.prod(len(axis.written) for axis in axes)
+    if points > MAX_POINTS:
+        report.refuse(("axes",), f"make {points} points; at most {MAX_POINTS} are possible")
+    if report.found:
+        raise report.error()
+    draws_seed = "link.seed" not in [*keys, *study.set]
+    given = {name: chosen for name, chosen in (options or {}).items() if chosen}
+    return TrialSetup(scenario, axes, ranges, study.outputs, given, draws_seed)
+
+
+def _try_values(report: Report, setup: TrialSetup, written_axes: Mapping[str, Any]) -> None:
+    """Refuse each value that is not valid while all others are those of the first point."""
+    first = {axis.name: next(iter(axis.written)) for axis in setup.axes}
+    tried: list[tuple[tuple[str, str], Any, dict[str, Any], dict[str, Any]]] = []
+    for key, axis in zip(written_axes, setup.axes, strict=True):
+        for coordinate, value in axis.written.items():
+            tried.append((("axes", key), value, first | {axis.name: coordinate}, {}))
+    for given in setup.ranges:
+        for fraction in (0.0, 1.0, (math.sqrt(5) - 1) / 2):  # the last hits no integer by chance
+            value = given.at(fraction)
+            tried.append((("random", given.key), value, first, {given.key: value}))
+    refused: set[tuple[str, str]] = set()
+    for path, value, point, overrides in tried:
+        if path not in refused:
+            try:
+                trial_at(setup, Draw(overrides, jax.random.key(0)), point)
+            except NoResultError as error:
+                report.refuse(path, f"{quote(value)} is not valid: {error}", quote(value))
+                refused.add(path)
+    if report.found:
+        raise report.error()
 
 
 @functools.lru_cache(maxsize=8)
 def study_from(source: StudyText) -> Study:
-    """The study that a text describes.
+    """Build the study that a text describes.
 
     Args:
-        source: As `read_study` returned it.
+        source: Text made by `read_study`.
     """
     scenario = parse(source.scenario_text, name=source.scenario_name, folder=Path(source.folder))
-    layout = _layout(Report(source.name), yaml.safe_load(source.body), scenario)
-    quantities = {}
-    for name in layout.outputs:
+    body, report = yaml.safe_load(source.body), Report(source.name)
+    draws_seed = body.pop("draws_seed", True)
+    study = check(StudyFile, body | {"scenario": source.scenario_name}, report)
+    setup = replace(_trial_setup(report, study, scenario, body["options"]), draws_seed=draws_seed)
+    outputs = {}
+    for name in setup.outputs:
         function, _, field = name.partition(".")
-        quantities[name] = FUNCTIONS[function].fields[field]
+        outputs[name] = FUNCTIONS[function].fields[field]
     inner: dict[str, np.ndarray] = {}
     if scenario.system == "sensing":
-        inner[SURFACE] = np.arange(len(scenario.surfaces))
-        inner[ANGLE] = np.array(["elevation", "azimuth"])
-    used = {dim for quantity in quantities.values() for dim in quantity.dims}
+        inner = {
+            SURFACE: np.arange(len(scenario.surfaces)),
+            ANGLE: np.array(["elevation", "azimuth"]),
+        }
+    used = {dim for quantity in outputs.values() for dim in quantity.dims}
     return Study(
         name=source.name,
         title=source.title,
-        sample=functools.partial(draw_trial, layout),
-        point=functools.partial(compute_point, layout),
-        axes={axis.name: list(axis.written) for axis in layout.axes},
-        outputs=quantities,
+        sample=functools.partial(draw_trial, setup),
+        point=functools.partial(compute_point, setup),
+        axes={axis.name: list(axis.written) for axis in setup.axes},
+        outputs=outputs,
         trials=1,
         verdicts=lambda dataset: [],
-        draw=overview,
+        draw=summary_figure,
         traced=False,
         inner={dim: values for dim, values in inner.items() if dim in used},
-        axis_units={axis.name: axis.unit for axis in layout.axes},
-        axis_labels={axis.name: ", ".join(axis.keys) for axis in layout.axes},
+        axis_units={axis.name: axis.unit for axis in setup.axes},
+        axis_labels={axis.name: ", ".join(axis.keys) for axis in setup.axes},
         provenance={"scenario": source.scenario_name, "scenario_text": source.scenario_text},
     )

@@ -1,4 +1,4 @@
-"""One trial at one point of a user's study: which scenario, which options, what comes of it."""
+"""One trial at one point of a user's study: its random draw, its scenario, its outputs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,146 +7,129 @@ from typing import Any, NamedTuple
 import jax
 from jaxtyping import PRNGKeyArray
 
-from heliostat.batch.quantities import FUNCTIONS, Case, option_value
+from heliostat.batch.quantities import FUNCTIONS, Trial, compute, read_options
 from heliostat.scenario import AnyScenario, ScenarioError
 from heliostat.studies.study import NoResultError
 
 
 @dataclass(frozen=True)
 class Axis:
-    """Values that one key, or several at once, go through."""
+    """Values of one key, or of several keys that change together."""
 
     name: str
-    """Of the dataset's dimension: the first key, with its unit where that is not SI."""
+    """Dimension of the dataset: the first key, followed by its unit unless that is SI."""
     keys: tuple[str, ...]
     written: Mapping[Any, Any]
-    """From the coordinate to the value as it would be written in a scenario."""
+    """Values as in a scenario file, by coordinate of the dataset."""
     unit: str
 
 
 @dataclass(frozen=True)
-class Spread:
-    """A key whose value is drawn uniformly in each trial."""
+class UniformRange:
+    """A key whose value is drawn from a uniform distribution in each trial."""
 
     key: str
     low: float
     high: float
     unit: str
 
-    def written(self, value: float) -> str | float:
-        """A value as it would be written in a scenario."""
+    def at(self, fraction: float) -> str | float:
+        """Return a value of the range as in a scenario file.
+
+        Args:
+            fraction: Position in the range, 0 at its lower and 1 at its upper end.
+        """
+        value = min(self.low + (self.high - self.low) * fraction, self.high)
         return f"{value!r} {self.unit}" if self.unit else value
 
 
 @dataclass(frozen=True)
-class Layout:
-    """All that a point needs to know."""
+class TrialSetup:
+    """Everything that the trials of a study have in common."""
 
     scenario: AnyScenario
     axes: tuple[Axis, ...]
-    spreads: tuple[Spread, ...]
+    ranges: tuple[UniformRange, ...]
     outputs: tuple[str, ...]
     options: Mapping[str, Mapping[str, Any]]
+    """Options as in the study file, by function."""
     draws_seed: bool
-    """Whether trials draw the seed of the scenario's own randomness."""
+    """Whether each trial draws the scenario's ``link.seed``."""
 
 
 class Draw(NamedTuple):
-    """What is random in one trial."""
+    """Random inputs of one trial."""
 
     overrides: Mapping[str, Any]
     key: PRNGKeyArray
 
 
-def draw_trial(layout: Layout, key: PRNGKeyArray) -> Draw:
-    """What is random in one trial.
+def draw_trial(setup: TrialSetup, key: PRNGKeyArray) -> Draw:
+    """Draw the random inputs of one trial.
 
     Args:
-        layout: Of the study.
-        key: The trial's own.
+        setup: Setup of the study.
+        key: Key of the trial.
     """
-    noise, seeding, *spreading = jax.random.split(key, 2 + len(layout.spreads))
+    noise_key, seed_key, *range_keys = jax.random.split(key, 2 + len(setup.ranges))
     overrides: dict[str, Any] = {}
-    if layout.draws_seed:
-        overrides["link.seed"] = int(jax.random.randint(seeding, (), 0, 2**31 - 1))
-    for spread, own in zip(layout.spreads, spreading, strict=True):
-        place = float(jax.random.uniform(own))
-        value = spread.low + (spread.high - spread.low) * place
-        overrides[spread.key] = spread.written(value)
-    return Draw(overrides, noise)
+    if setup.draws_seed:
+        overrides["link.seed"] = int(jax.random.randint(seed_key, (), 0, 2**31 - 1))
+    for uniform, range_key in zip(setup.ranges, range_keys, strict=True):
+        overrides[uniform.key] = uniform.at(float(jax.random.uniform(range_key)))
+    return Draw(overrides, noise_key)
 
 
-def case_at(layout: Layout, draw: Draw, at: Mapping[str, Any]) -> Case:
-    """Scenario and options of one trial at one point.
+def trial_at(setup: TrialSetup, draw: Draw, point: Mapping[str, Any]) -> Trial:
+    """Return scenario and options of one trial at one point.
 
     Args:
-        layout: Of the study.
-        draw: Of the trial.
-        at: Coordinates of the point.
+        setup: Setup of the study.
+        draw: Random inputs of the trial.
+        point: Coordinates, by axis.
 
     Raises:
-        NoResultError: They make no sound scenario.
+        NoResultError: The scenario or an option is not valid at this point.
     """
     overrides = dict(draw.overrides)
-    options = {name: dict(given) for name, given in layout.options.items()}
-    for axis in layout.axes:
+    options = {name: dict(given) for name, given in setup.options.items()}
+    for axis in setup.axes:
         for key in axis.keys:
-            written, (first, _, rest) = axis.written[at[axis.name]], key.partition(".")
-            if first in FUNCTIONS:
-                try:
-                    options.setdefault(first, {})[rest] = checked_option(first, rest, written)
-                except ValueError as error:
-                    raise NoResultError(f"{key}: {error}") from None
+            function, _, option = key.partition(".")
+            if function in FUNCTIONS:
+                options.setdefault(function, {})[option] = axis.written[point[axis.name]]
             else:
-                overrides[key] = written
+                overrides[key] = axis.written[point[axis.name]]
     try:
-        return Case(layout.scenario.updated(overrides), draw.key, options)
+        return Trial(setup.scenario.updated(overrides), draw.key, read_options(options))
     except ScenarioError as error:
-        told = dict.fromkeys(f"{p.field or p.where}: {p.sentence}" for p in error.problems)
-        raise NoResultError("; ".join(told)) from None
+        problems = dict.fromkeys(f"{p.field or p.where}: {p.sentence}" for p in error.problems)
+        raise NoResultError("; ".join(problems)) from None
 
 
-def compute_point(layout: Layout, draw: Draw, **at: Any) -> Mapping[str, Any]:
-    """All outputs of one trial at one point.
+def compute_point(setup: TrialSetup, draw: Draw, **point: Any) -> Mapping[str, Any]:
+    """Return all outputs of one trial at one point.
 
     Args:
-        layout: Of the study.
-        draw: Of the trial.
-        at: Coordinates of the point.
+        setup: Setup of the study.
+        draw: Random inputs of the trial.
+        point: Coordinates, by axis.
 
     Raises:
-        NoResultError: There are not all, and why.
+        NoResultError: At least one output is missing or infinite; it carries the others.
     """
-    case, outputs = case_at(layout, draw, at), dict[str, Any]()
+    trial, outputs = trial_at(setup, draw, point), dict[str, Any]()
     reasons: list[str] = []
     statuses: list[str] = []
-    for name in dict.fromkeys(output.partition(".")[0] for output in layout.outputs):
+    for name in dict.fromkeys(output.partition(".")[0] for output in setup.outputs):
         try:
-            found = FUNCTIONS[name].compute(case)
+            result = compute(name, trial)
         except (ValueError, ArithmeticError, RuntimeError, MemoryError) as error:
             reasons.append(" ".join(str(error).split()) or type(error).__name__)
             continue
-        outputs |= {f"{name}.{field}": value for field, value in found.values.items()}
-        reasons += [found.reason] * bool(found.reason)
-        statuses += [found.status] * bool(found.status)
+        outputs |= {f"{name}.{field}": value for field, value in result.values.items()}
+        reasons += [result.reason] * bool(result.reason)
+        statuses += [result.status] * bool(result.status)
     if reasons:
         raise NoResultError("; ".join(dict.fromkeys(reasons)), outputs)
     return outputs | {"status": "; ".join(statuses)}
-
-
-def checked_option(function: str, option: str, value: Any) -> Any:
-    """An option's value as the function takes it.
-
-    Args:
-        function: One of `FUNCTIONS`.
-        option: By name.
-        value: As it was written.
-
-    Raises:
-        ValueError: There is no such option, or the value is none for it.
-    """
-    known = FUNCTIONS[function].options
-    if option not in known:
-        have = f"it has {', '.join(known)}" if known else "it has none"
-        raise ValueError(f"no such option of {function}; {have}")
-    return option_value(function, option, value)

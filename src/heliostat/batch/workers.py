@@ -1,13 +1,9 @@
-"""Where points run: here, or on all cores. On a cluster: `heliostat.batch.dask`.
+"""Worker processes on this machine; for a cluster see `heliostat.batch.dask`.
 
-An engine is given a function and tasks, and hands out each result with the number of its task, as
-soon as it is there and in any order. What is computed must not depend on where: that is all it
-takes for results not to depend on how the work is split.
-
-The pools of the standard library and of joblib give up everything when one of their processes is
-killed, which is what a machine short of memory does first. `all_cores` gives up nothing: the task
-of the process that died is tried again by a new one, and only a task that takes `ATTEMPTS`
-processes with it is given up, alone.
+The pools of the standard library and of joblib fail as a whole when one of their processes is
+killed, for example because memory runs out. `local_workers` loses nothing: the task of a process
+that died is tried again by a new process, and only a task that has ended `ATTEMPTS` processes is
+given up.
 """
 
 import multiprocessing
@@ -27,7 +23,7 @@ from heliostat.interruption import on_interruption
 from heliostat.studies.engine import Engine, Lost
 
 ATTEMPTS = 3
-"""Processes that may die of a task before it is given up."""
+"""Number of processes that may die during a task before it is given up."""
 
 SINGLE_THREAD = {
     "OMP_NUM_THREADS": "1",
@@ -35,82 +31,82 @@ SINGLE_THREAD = {
     "MKL_NUM_THREADS": "1",
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
 }
-"""For a process that has one core: numerical libraries look at these when they are imported."""
+"""Environment that limits numerical libraries to one thread; they read it on import."""
 
 
 def usable_cores() -> int:
-    """How many cores this process may use; at least 1."""
+    """Return the number of cores that this process may use, at least 1."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 @contextmanager
-def all_cores(workers: int | None = None) -> Iterator[Engine]:
-    """An engine of worker processes, each on one core, that start with the first task.
+def local_workers(workers: int | None = None) -> Iterator[Engine]:
+    """Provide an engine of worker processes with one core each; they start with the first task.
 
-    They keep what they have compiled in one folder, so that each program is compiled once and not
-    once a worker. Leaving the context ends them, whatever they are at.
+    All workers share one folder of compiled programs, so that each program is compiled once. They
+    are terminated when the context ends.
 
     Args:
-        workers: How many; default one a core.
+        workers: Number of processes; default the number of usable cores.
     """
-    crew: list[_Worker] = []
+    pool: list[_Worker] = []
     temporary = tempfile.TemporaryDirectory(prefix="heliostat-")
-    with temporary as folder, on_interruption(temporary.cleanup):
+    with temporary as cache, on_interruption(temporary.cleanup):
 
         def compute(
             function: Callable[[Any], Any], tasks: Sequence[Any]
         ) -> Iterator[tuple[int, Any]]:
-            return _shared_out(crew, workers or usable_cores(), folder, function, tasks)
+            return _results(pool, workers or usable_cores(), cache, function, tasks)
 
         try:
             yield compute
         finally:
-            for worker in crew:
-                worker.end()
+            for worker in pool:
+                worker.stop()
 
 
 class _Worker:
-    """A process, and the pipe by which it gets tasks."""
+    """A worker process and the pipe that carries its tasks and results."""
 
     def __init__(self, cache: str) -> None:
-        context = multiprocessing.get_context("spawn")  # threads of XLA survive no fork
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs,), daemon=True)
-        with _environment_of_workers(cache), without_interrupts():
+        context = multiprocessing.get_context("spawn")  # XLA's threads do not survive a fork
+        self.pipe, other_end = context.Pipe()
+        self.process = context.Process(target=_work, args=(other_end,), daemon=True)
+        with _worker_environment(cache), without_interrupts():
             self.process.start()
-        theirs.close()  # or its end would not be seen when the process dies
+        other_end.close()  # otherwise the death of the process would not close the pipe
         self.task: int | None = None
 
-    def give(self, number: int, function: Callable[[Any], Any], task: Any) -> None:
-        """Set it to work; a process that is dead already shows when it is waited for."""
+    def send(self, number: int, function: Callable[[Any], Any], task: Any) -> None:
+        """Start a task. That the process has died is noticed while waiting for the result."""
         self.task = number
         with suppress(OSError):
             self.pipe.send((function, task))
 
-    def end(self) -> None:
-        """End it, whatever it is at."""
+    def stop(self) -> None:
+        """Terminate the process, even during a task."""
         self.process.terminate()
         self.process.join()
         self.pipe.close()
 
 
-def _shared_out(
-    crew: list[_Worker], size: int, cache: str, function: Callable[[Any], Any], tasks: Sequence[Any]
+def _results(
+    pool: list[_Worker], size: int, cache: str, function: Callable[[Any], Any], tasks: Sequence[Any]
 ) -> Iterator[tuple[int, Any]]:
-    """Results from a crew, which is filled up to its size, and left as it is at the end."""
+    """Results of a pool that grows up to its size and is kept for the next call."""
     waiting = deque(range(len(tasks)))
     deaths: Counter[int] = Counter()
-    for worker in crew:  # of a caller that did not wait for all
-        if worker.task is not None:
-            worker.end()
-    crew[:] = [worker for worker in crew if worker.task is None]
+    for worker in pool:
+        if worker.task is not None:  # the last caller did not wait for all results
+            worker.stop()
+    pool[:] = [worker for worker in pool if worker.task is None]
     while True:
-        while waiting and (idle := _idle(crew, size, cache)):
+        while waiting and (idle := _idle_worker(pool, size, cache)):
             number = waiting.popleft()
-            idle.give(number, function, tasks[number])
-        busy = {worker.pipe: worker for worker in crew if worker.task is not None}
+            idle.send(number, function, tasks[number])
+        busy = {worker.pipe: worker for worker in pool if worker.task is not None}
         if not busy:
             return
         for pipe in wait(list(busy)):
@@ -118,41 +114,37 @@ def _shared_out(
             assert worker.task is not None
             number, worker.task = worker.task, None
             try:
-                well, found = worker.pipe.recv()
+                succeeded, result = worker.pipe.recv()
             except (EOFError, OSError):
-                crew.remove(worker)
-                worker.end()
+                pool.remove(worker)
+                worker.stop()
                 deaths[number] += 1
                 if deaths[number] < ATTEMPTS:
                     waiting.appendleft(number)
-                else:
-                    yield (
-                        number,
-                        Lost(
-                            f"its process died {ATTEMPTS} times, the last with exit code "
-                            f"{worker.process.exitcode}; it may need more memory than there is"
-                        ),
-                    )
+                    continue
+                code = worker.process.exitcode
+                reason = f"its process died {ATTEMPTS} times, the last with exit code {code}"
+                yield number, Lost(f"{reason}; it may need more memory than there is")
                 continue
-            if not well:
-                raise found
-            yield number, found
+            if not succeeded:
+                raise result
+            yield number, result
 
 
-def _idle(crew: list[_Worker], size: int, cache: str) -> _Worker | None:
-    """A worker that has nothing to do, a new one if there may be more; None if all are busy."""
-    for worker in crew:
+def _idle_worker(pool: list[_Worker], size: int, cache: str) -> _Worker | None:
+    """An idle worker, a new one if the pool may grow, None if all are busy."""
+    for worker in pool:
         if worker.task is None:
             return worker
-    if len(crew) < size:
-        crew.append(_Worker(cache))
-        return crew[-1]
+    if len(pool) < size:
+        pool.append(_Worker(cache))
+        return pool[-1]
     return None
 
 
 def _work(pipe: Connection) -> None:
-    """What a worker does until the pipe ends, which it does with the process at the other end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits
+    """Compute tasks until the pipe closes, which it does when the other process ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the main process
     with suppress(EOFError, OSError):
         while True:
             function, task = pipe.recv()
@@ -166,9 +158,9 @@ def _work(pipe: Connection) -> None:
 
 @contextmanager
 def without_interrupts() -> Iterator[None]:
-    """Let processes started in the body never see Ctrl-C, which is for the process that waits.
+    """Block Ctrl-C in processes that start in this context; it is for the main process.
 
-    They inherit the mask, so that not even one that is still starting prints a traceback.
+    They inherit the signal mask, so that a process that is still starting prints no traceback.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -182,13 +174,13 @@ def without_interrupts() -> Iterator[None]:
 
 
 @contextmanager
-def _environment_of_workers(folder: str) -> Iterator[None]:
-    """What processes started meanwhile inherit, as libraries look at it when they are imported."""
+def _worker_environment(cache: str) -> Iterator[None]:
+    """Environment inherited by processes that start in this context."""
     before = dict(os.environ)
     flags = f"{before.get('XLA_FLAGS', '')} {SINGLE_THREAD['XLA_FLAGS']}".strip()
     os.environ.update(SINGLE_THREAD, XLA_FLAGS=flags)
     if FOLDER not in before:
-        os.environ.update({FOLDER: folder, LEAST_SECONDS: "0"})
+        os.environ.update({FOLDER: cache, LEAST_SECONDS: "0"})
     try:
         yield
     finally:

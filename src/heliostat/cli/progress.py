@@ -1,4 +1,4 @@
-"""Progress of a long study: a bar on a terminal, plain lines elsewhere, events for programs."""
+"""Progress of a study: a bar on a terminal, plain lines elsewhere, JSON events for programs."""
 
 import json
 import math
@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import typer
 
 if TYPE_CHECKING:
-    from heliostat.batch.run import Tally
+    from heliostat.batch.run import Progress
 
-Watch: TypeAlias = "Callable[[Tally], None]"
+ShowProgress: TypeAlias = "Callable[[Progress], None]"
 
 EVENT_SECONDS, LINE_SECONDS = 1.0, 10.0
-"""Least time between two events, and between two plain lines. [s]"""
+"""Shortest time between two events, and between two plain lines. [s]"""
 
 
 def duration(seconds: float) -> str:
-    """A duration as text, e.g. 3 h 20 min.
+    """Return a time as text, e.g. 3 h 20 min.
 
     Args:
-        seconds: Duration. [s]
+        seconds: The time. [s]
     """
     if not math.isfinite(seconds):
         return "unknown"
@@ -40,91 +40,99 @@ def duration(seconds: float) -> str:
     return f"{hours // 24} d {hours % 24} h"
 
 
-def told(tally: "Tally") -> str:
-    """Progress in one line.
+def summary(progress: "Progress") -> str:
+    """Return the progress in one line.
 
     Args:
-        tally: Progress so far.
+        progress: State of the run.
     """
-    pace = f", {tally.rate:.3g} trials/s" if tally.rate else ""
-    left = f", {duration(tally.seconds_left)} left" if tally.rate and tally.missing else ""
-    failures = f", {tally.failures} failed" if tally.failures else ""
-    return (
-        f"{tally.points_done} of {tally.points} points, {tally.trials_done} of {tally.trials} "
-        f"trials{pace}{left}{failures}"
-    )
+    pace = f", {progress.rate:.3g} trials/s" if progress.rate else ""
+    left = f", {duration(progress.seconds_left)} left" if progress.rate and progress.missing else ""
+    failures = f", {progress.failures} failed" if progress.failures else ""
+    points = f"{progress.points_done} of {progress.points} points"
+    trials = f"{progress.trials_done} of {progress.trials} trials"
+    return f"{points}, {trials}{pace}{left}{failures}"
 
 
-def event_of(kind: str, tally: "Tally") -> dict[str, Any]:
-    """An event of a study, ready for JSON.
+def event_of(kind: str, progress: "Progress") -> dict[str, Any]:
+    """Return an event of a study, ready for JSON.
 
     Args:
-        kind: begin, progress, end or stopped.
-        tally: Progress so far.
+        kind: Kind of the event: begin, progress, end or stopped.
+        progress: State of the run.
     """
-    left = tally.seconds_left
+    left = progress.seconds_left
     return {
         "event": kind,
-        "points": tally.points,
-        "points_done": tally.points_done,
-        "trials": tally.trials,
-        "trials_done": tally.trials_done,
-        "trials_computed": tally.computed,
-        "trials_per_second": tally.rate,
+        "points": progress.points,
+        "points_done": progress.points_done,
+        "trials": progress.trials,
+        "trials_done": progress.trials_done,
+        "trials_computed": progress.computed,
+        "trials_per_second": progress.rate,
         "seconds_left": left if math.isfinite(left) else None,
-        "failures": tally.failures,
-        "chunks_damaged": tally.damaged,
+        "failures": progress.failures,
+        "chunks_damaged": progress.damaged,
     }
 
 
-def event(kind: str, tally: "Tally", **more: Any) -> None:
+def event(kind: str, progress: "Progress", **more: Any) -> None:
     """Print one event as a line of JSON.
 
     Args:
         kind: See `event_of`.
-        tally: Progress so far.
+        progress: State of the run.
         more: Further entries.
     """
-    typer.echo(json.dumps(event_of(kind, tally) | more, allow_nan=False))
+    typer.echo(json.dumps(event_of(kind, progress) | more, allow_nan=False))
 
 
 @contextmanager
-def watching(name: str, as_json: bool) -> Iterator[Watch]:
-    """A function that shows the progress it is given, in the form that suits the output.
+def progress_display(name: str, as_json: bool) -> Iterator[ShowProgress]:
+    """Provide a function that shows progress as a bar, as plain lines or as events.
 
     Args:
         name: Name of the study.
-        as_json: Print events as JSON.
+        as_json: Print events.
     """
     from rich.console import Console
 
     console = Console(stderr=True)
     if as_json:
-        yield _every(EVENT_SECONDS, lambda tally: event("progress", tally))
+        yield _every(EVENT_SECONDS, lambda progress: event("progress", progress))
     elif not console.is_terminal:
-        yield _every(LINE_SECONDS, lambda tally: print(told(tally), file=sys.stderr, flush=True))
+        yield _every(
+            LINE_SECONDS, lambda progress: print(summary(progress), file=sys.stderr, flush=True)
+        )
     else:
-        from rich.progress import BarColumn, Progress, TextColumn
+        from rich.progress import BarColumn, TextColumn
+        from rich.progress import Progress as ProgressBar
 
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[told]}"))
-        with Progress(*columns, console=console, transient=True) as bar:
-            line = bar.add_task(name, total=None, told="starting")
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[state]}"),
+        )
+        with ProgressBar(*columns, console=console, transient=True) as bar:
+            line = bar.add_task(name, total=None, state="starting")
 
-            def show(tally: "Tally") -> None:
-                text = told(tally) if tally.computed or not tally.missing else "starting"
-                bar.update(line, completed=tally.trials_done, total=tally.trials, told=text)
+            def show(progress: "Progress") -> None:
+                text = (
+                    summary(progress) if progress.computed or not progress.missing else "starting"
+                )
+                bar.update(line, completed=progress.trials_done, total=progress.trials, state=text)
 
             yield show
 
 
-def _every(seconds: float, tell: Watch) -> Watch:
-    """The same function, called at most once in this time. [s]"""
+def _every(seconds: float, show: ShowProgress) -> ShowProgress:
+    """Limit how often progress is shown."""
     last = -math.inf
 
-    def watch(tally: "Tally") -> None:
+    def limited(progress: "Progress") -> None:
         nonlocal last
-        if time.monotonic() - last >= seconds and tally.computed:
+        if time.monotonic() - last >= seconds and progress.computed:
             last = time.monotonic()
-            tell(tally)
+            show(progress)
 
-    return watch
+    return limited

@@ -46,7 +46,7 @@ def reproduce(
     Example: heliostat reproduce sensing fig2 --draws 10
     """
     from heliostat import studies
-    from heliostat.batch.workers import all_cores
+    from heliostat.batch.workers import local_workers
 
     known = studies.NAMES[system]
     for name in names or []:
@@ -57,7 +57,7 @@ def reproduce(
     with staged(folder):  # refuses a folder that cannot be written, before anything is computed
         pass
     verdicts = []
-    with progress() as tell, all_cores() as engine:
+    with progress() as tell, local_workers() as engine:
         from heliostat.studies.reproduce import reproduce as compute
 
         for name in names:  # each is in place as soon as it is done

@@ -33,6 +33,7 @@ _WRONG = {
     "bool_parsing": "is neither true nor false",
     "string_type": "is not a word",
     "literal_error": "is not one of {expected}",
+    "dict_type": "is not a group of keys",
     "tuple_type": "is not a list",
     "missing": "has too few entries",
     "too_short": "has too few entries",
@@ -69,23 +70,41 @@ def examine(
     known, wanted = " or ".join(systems), data.get("system")
     system = systems.get(wanted) if isinstance(wanted, str) else None
     if system is not None:
-        scenario, errors, clashes = _judge(system, data, context)
-        if errors:
-            _, _, clashes = _judge(system, _repaired(system, data, errors), context)
-        for path, sentence in errors.items():
-            report.refuse(path, sentence, _written_at(data, path))
-        for clash in clashes:
-            if not _concerns(clash, errors):
-                path = undotted(clash.field)
-                report.refuse(path, clash.sentence, _written_at(data, path))
-        if scenario is not None and not report.found:
-            return scenario
-    elif wanted is None:
+        return check(system, data, report, context)
+    if wanted is None:
         report.refuse(("system",), f"missing; add system: {known}")
     else:
         value = quote(wanted)
         report.refuse(("system",), f"{value} is not a system known here; write {known}", value)
     raise report.error()
+
+
+def check(
+    model: type[AnySystem], data: Any, report: Report, context: Mapping[str, Any] | None = None
+) -> AnySystem:
+    """Return an instance of a model, made from plain data.
+
+    Args:
+        model: Model of the whole file.
+        data: Plain data as read from the file.
+        report: Collects the problems with their places; it may hold some already.
+        context: Validation context of the model.
+
+    Raises:
+        ScenarioError: The report holds at least one problem.
+    """
+    checked, errors, clashes = _judge(model, data, context or {})
+    if errors:
+        _, _, clashes = _judge(model, _repaired(model, data, errors), context or {})
+    for path, sentence in errors.items():
+        report.refuse(path, sentence, _written_at(data, path))
+    for clash in clashes:
+        if not _concerns(clash, errors):
+            path = undotted(clash.field)
+            report.refuse(path, clash.sentence, _written_at(data, path))
+    if checked is None or report.found:
+        raise report.error()
+    return checked
 
 
 def _judge(
@@ -141,7 +160,8 @@ def _unknown_key(system: type[Section], path: KeyPath) -> str:
         names = " or ".join(".".join(filter(None, pair)) for pair in near[:3])
         return f"{_NO_SUCH_KEY}; did you mean {names}?"
     siblings = ", ".join(word for above, word in split if above == section)
-    return f"{_NO_SUCH_KEY}; {dotted(path[:-1]) or 'a scenario'} has {siblings or 'no keys'}"
+    owner = dotted(path[:-1]) or system.model_config.get("title", "a scenario")
+    return f"{_NO_SUCH_KEY}; {owner} has {siblings or 'no keys'}"
 
 
 def _flow(value: Any) -> str:
@@ -213,7 +233,8 @@ def example(system: type[Section], path: KeyPath) -> Any:
         if isinstance(name, int):
             found, listed = found[0] if listed else found, False
             continue
-        info = section.model_fields[name]
+        if (info := section.model_fields.get(name)) is None:  # a key within a plain mapping
+            continue
         if nested := _nested(info):
             section, listed = nested, _is_list(info)
             musts = (k for k, inner in nested.model_fields.items() if inner.is_required())
