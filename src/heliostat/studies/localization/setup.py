@@ -1,30 +1,51 @@
-"""What the localization paper's figures share: its set-up, its sizes, its error levels.
+"""Scenario, surface sizes, error levels and axes shared by the localization paper's figures.
 
-The paper prints the number of elements of Fig. 7 only (64); 16, 64 and 256 are used for the
-others. Of the error levels it prints the largest, 7 m and pi/6; the middle ones are ours.
+The paper prints the number of elements of Fig. 7 only (64); the other figures use 16, 64 and 256
+here. Of the error levels it prints the largest ones, 7 m and pi/6; the middle ones are chosen here.
 """
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
+from matplotlib.axes import Axes
 
 from heliostat.bounds.pose import error_bounds, pose_information
 from heliostat.protocol.errors import ErrorLevels, Errors, draw_errors
 from heliostat.rates.effective import eadr
 from heliostat.scenario import LocalizationScenario, load, scenario_text
 from heliostat.scene.localization import LocalizationScene
+from heliostat.studies.figures import LINES, LegendEntry, by_colour
+from heliostat.studies.study import Quantity
 
 SIDES = [4, 8, 16]
-"""Square roots of N = 16, 64, 256."""
+"""Elements along each side of the surface; N = 16, 64, 256."""
+SIZES = by_colour(f"N = {side**2}" for side in SIDES)
+"""Legend entries of the surface sizes."""
+ANTENNAS = np.arange(1, 33)
+"""Numbers of active antennas: the possible allocations of time to the pilots."""
+SHARE = ANTENNAS / ANTENNAS[-1]
+"""Time ratios of these allocations over the largest one."""
+SHARE_LABEL = r"normalised time ratio $\varpi\, T_c/(T_c-T_o)$"
+RATE_LABEL = "effective achievable data rate (EADR) [Mbit/s]"
+ZERO = 1e-6
+"""Rates below this fraction of the maximum count as zero."""
 
 WEIGHT = 1e-10
-"""xi, not printed; this value fits the paper's Figs. 8 and 9. [(m + rad) s/bit]"""
+"""xi of the joint objective. Not printed; this value fits the paper's Figs. 8 and 9.
+[(m + rad) s/bit]"""
+OUTPUTS = {
+    "peb": Quantity("m", ("active_antennas",), "position error bound"),
+    "reb": Quantity("rad", ("active_antennas",), "heading error bound"),
+    "eadr": Quantity("bit/s", ("active_antennas",), "effective rate with codebook beams"),
+}
+"""Outputs of `over_allocations`."""
 
 
 class Condition(NamedTuple):
@@ -45,8 +66,22 @@ CONDITIONS = [
     Condition("mobility 3 m", mobility=3.0),
     Condition("mobility 7 m", mobility=7.0),
 ]
+PANEL_CONDITIONS = {"(a) estimation errors": (0, 1, 2), "(b) mobility": (0, 3, 4)}
+"""Conditions in the two columns of Figs. 4 and 6."""
+PANEL_LOOKS: list[LegendEntry] = [
+    ("perfect estimates", {"linewidth": 4.5, "alpha": 0.35}),
+    (
+        "(a) errors of 3 m and 15°, (b) mobility 3 m",
+        {"linestyle": LINES[1], "marker": "^", "markevery": (3, 7), "fillstyle": "none"},
+    ),
+    (
+        "(a) errors of 7 m and 30°, (b) mobility 7 m",
+        {"linestyle": LINES[3], "marker": "s", "markevery": (6, 7), "fillstyle": "none"},
+    ),
+]
+"""Lines of these conditions: thin ones over a wide one, because they nearly coincide."""
 NOISE_VAR = 1e-11
-"""sigma_w^2 as a bare number, -80 dBm in watts: Figs. 8 and 9 set sigma_h^2 to it."""
+"""Numerical value of sigma_w^2 = -80 dBm in watts, to which Figs. 8 and 9 set sigma_h^2."""
 ALLOCATION_CONDITIONS = [
     PERFECT,
     Condition("mobility 7 m", mobility=7.0),
@@ -56,11 +91,11 @@ ALLOCATION_CONDITIONS = [
 
 
 def scenario(side: int, antennas: int = 32) -> LocalizationScenario:
-    """Table I with another surface and other arrays.
+    """Scenario of Table I with another number of elements and of antennas.
 
     Args:
         side: Elements along each side of the surface.
-        antennas: Of the base station and of the user.
+        antennas: Antennas of the base station, and of the user.
     """
     loaded = load(
         "localization-table-1",
@@ -83,21 +118,21 @@ def scene(side: int, antennas: int = 32) -> LocalizationScene:
 
 
 def unit_errors(key: PRNGKeyArray) -> Errors:
-    """One trial's errors at level one each; `at_condition` scales them.
+    """Errors of one trial at unit levels; `at_condition` scales them.
 
     Args:
-        key: The trial's own key.
+        key: Random key of the trial.
     """
     return draw_errors(ErrorLevels(*(jnp.ones(()) for _ in range(4))), key)
 
 
 def at_condition(unit: Errors, condition: Int[Array, ""], conditions: list[Condition]) -> Errors:
-    """A trial's errors at one of the conditions: the same draw at every level.
+    """Errors of one trial at one condition; all conditions scale the same draw.
 
     Args:
-        unit: See `unit_errors`.
-        condition: Its place in the list.
-        conditions: The list.
+        unit: Result of `unit_errors`.
+        condition: Index of the condition.
+        conditions: All conditions.
     """
     position, heading, mobility, gain_var = jnp.asarray([c[1:] for c in conditions])[condition]
     return Errors(
@@ -115,8 +150,8 @@ def over_allocations(
     """PEB [m], REB [rad] and rate [bit/s] at each number of active antennas.
 
     Args:
-        scene: As it is.
-        active_antennas: The choices.
+        scene: The scene.
+        active_antennas: Numbers of active antennas.
     """
 
     def at(active: Float[Array, ""]) -> tuple[Array, Array, Array]:
@@ -126,11 +161,28 @@ def over_allocations(
     return {"peb": peb, "reb": reb, "eadr": rate}
 
 
-def provenance(conditions: list[Condition]) -> dict[str, str]:
-    """What a dataset must say so that its numbers can be had again.
+def error_panels(grid: np.ndarray) -> Iterator[tuple[Axes, str, str, tuple[int, ...]]]:
+    """The four panels of Figs. 4 and 6: PEB above and REB below, one column for each kind of error.
 
     Args:
-        conditions: The list that the ``condition`` axis counts.
+        grid: Axes, two by two.
+
+    Yields:
+        Axes, name of the bound in the dataset, its label, and the conditions.
+    """
+    for column, (title, conditions) in enumerate(PANEL_CONDITIONS.items()):
+        grid[0, column].set_title(title)
+        for row, (name, words) in enumerate((("peb", "position"), ("reb", "heading"))):
+            unit = OUTPUTS[name].unit
+            label = rf"$\log_{{10}}$({words} error bound {name.upper()} / {unit})"
+            yield grid[row, column], name, label, conditions
+
+
+def provenance(conditions: list[Condition]) -> dict[str, str]:
+    """Attributes from which a dataset can be computed again.
+
+    Args:
+        conditions: Conditions in the order of the ``condition`` axis.
     """
     return {
         "scenario": scenario_text("localization-table-1"),

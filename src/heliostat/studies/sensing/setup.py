@@ -1,12 +1,14 @@
-"""What the sensing paper's figures share: its set-up, its designs, how draws are compared.
+"""Scenario, designs and comparisons shared by the sensing paper's figures.
 
-The paper shows one curve for a channel that is random and prints neither the number of draws nor
-one of them. Here every curve is a median over draws, and every claim about two curves is put to
-the same draws of both. "Proposed" is this package's joint design, not the paper's own alternation,
-which `sensing/scaling` sets beside it.
+The paper shows one curve for random channels and does not print the number of draws. Here every
+curve is a median over draws, and two curves are compared draw by draw. "Proposed" is the joint
+design of this package, not the paper's alternating optimization, which `sensing/scaling` compares
+with it.
 """
 
 import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -24,38 +26,39 @@ from heliostat.design.baselines import (
 from heliostat.design.joint_descent import descend_jointly
 from heliostat.scenario import SensingScenario, load, scenario_text
 from heliostat.scene.sensing import SensingScene
-from heliostat.studies.figures import COLOURS, MARKS
-from heliostat.studies.study import decided, log10, paired_change
+from heliostat.studies.figures import by_curve
+from heliostat.studies.statistics import Estimate, log10, paired_change
 
 SCENARIO = "sensing-two-surfaces"
 POWER = 20.0
-"""P_t of the paper's Fig. 4. [W]"""
+"""P_t, power of the base station in the paper's Fig. 4. [W]"""
 SURFACE_POWER = 0.1
-"""P_s of its Figs. 2 and 4. [W]"""
+"""P_s, power of each surface in its Figs. 2 and 4. [W]"""
 AMPLIFICATION = 8.0
-"""a_max of its Figs. 3 and 4."""
+"""a_max, largest gain of an element in its Figs. 3 and 4."""
 DRAWS = 5
 STARTS = 4
-"""Of each joint design: 0.1 dB at most is lost against the 8 it has by default."""
-LEVEL = "worst CRB, $10\\,\\log_{10}(\\mathrm{tr}\\,F^{-1}/\\mathrm{rad}^2)$ [dB]"
-"""What the ordinates show."""
+"""Random starts of each joint design; the loss against the default of 8 is at most 0.1 dB."""
+LEVEL = "worst CRB over the surfaces, $10\\,\\log_{10}(\\mathrm{CRB}/\\mathrm{rad}^2)$ [dB]"
+"""Label of the ordinates."""
 
 
 class Draw(NamedTuple):
-    """What is random in one trial."""
+    """Random quantities of one trial."""
 
     scene: SensingScene
-    seed: int  # of a design's starts and of random phases
+    seed: int  # for the starts of a design and for random phases
 
 
 @functools.cache
 def scenario(antennas: int = 16, side: int = 4, rician_db: float = 5.0) -> SensingScenario:
-    """The paper's scenario, perhaps of other sizes.
+    """The paper's scenario with the given sizes and K-factor.
 
     Args:
-        antennas: Of the base station.
+        antennas: Antennas of the base station.
         side: Elements along each side of each surface.
-        rician_db: K-factor of the channels; 160 dB is line of sight to the last digit.
+        rician_db: K-factor of the channels; at 160 dB they are pure line of sight in double
+            precision. [dB]
     """
     sizes = {f"surfaces.{i}.{name}": side for i in range(2) for name in ("rows", "columns")}
     wanted: dict[str, Any] = {"base_station.antennas": antennas, "link.rician": f"{rician_db} dB"}
@@ -65,10 +68,10 @@ def scenario(antennas: int = 16, side: int = 4, rician_db: float = 5.0) -> Sensi
 
 
 def draw(key: PRNGKeyArray, *, antennas: int = 16, side: int = 4, rician_db: float = 5.0) -> Draw:
-    """One trial's channels.
+    """Channels of one trial.
 
     Args:
-        key: The trial's own.
+        key: Random key of the trial.
         antennas: See `scenario`.
         side: See `scenario`.
         rician_db: See `scenario`.
@@ -84,13 +87,13 @@ def at_levels(
     surface_power: float = SURFACE_POWER,
     amplification: float = AMPLIFICATION,
 ) -> SensingScene:
-    """The same scene with other powers and gains.
+    """The scene with other powers and gains.
 
     Args:
         scene: The scene.
-        power: Of the base station, P_t. [W]
-        surface_power: Of each surface, P_s. [W]
-        amplification: Of each element at most, a_max. [1]
+        power: Power of the base station, P_t. [W]
+        surface_power: Power of each surface, P_s. [W]
+        amplification: Largest gain of an element, a_max. [1]
     """
     surfaces = tuple(
         eqx.tree_at(
@@ -105,12 +108,12 @@ def at_levels(
 
 
 def proposed(scene: SensingScene, seed: int, patterns: int = 1) -> float:
-    """Worst CRB of the joint design by the paper's own criterion. [rad²]
+    """Worst Cramér-Rao bound (CRB) of the joint design by the paper's criterion. [rad²]
 
     Args:
         scene: The scene.
-        seed: Of its starts.
-        patterns: Reflection patterns in each surface's part of the dwell.
+        seed: Seed of the random starts.
+        patterns: Number of reflection patterns in each surface's part of the dwell.
 
     Raises:
         ValueError: No design was found.
@@ -119,10 +122,10 @@ def proposed(scene: SensingScene, seed: int, patterns: int = 1) -> float:
         course = descend_jointly(
             (scene,), patterns=patterns, mean=False, min_snr=0.0, starts=STARTS, seed=seed
         )
-    except ValueError as error:  # of a solver in it, where no direction is seen at all
+    except ValueError as error:  # from a solver, if no direction can be identified
         raise ValueError(f"no joint design: {error}") from error
     if course.best is None:
-        raise ValueError("no joint design shows both angles")
+        raise ValueError("no joint design identifies both angles")
     return course.best.worst
 
 
@@ -131,7 +134,7 @@ def passive(scene: SensingScene, seed: int) -> float:
 
     Args:
         scene: The scene.
-        seed: Of its starts.
+        seed: Seed of the random starts.
     """
     return proposed(with_passive_surfaces(scene), seed)
 
@@ -141,7 +144,7 @@ def only_transmit(scene: SensingScene, seed: int) -> float:
 
     Args:
         scene: The scene.
-        seed: Of the phases.
+        seed: Seed of the phases.
     """
     return float(transmit_only(scene, seed=seed).worst_crb)
 
@@ -151,7 +154,7 @@ def only_reflect(scene: SensingScene, seed: int) -> float:
 
     Args:
         scene: The scene.
-        seed: Of the starts.
+        seed: Seed of the random starts.
     """
     return float(reflective_only(scene, seed=seed).worst_crb)
 
@@ -169,27 +172,24 @@ LABELS = {
     REFLECT: "reflective beamforming only",
     PASSIVE: "passive surfaces",
 }
-LOOKS: dict[str, dict[str, str]] = {
-    curve: {"color": colour, "marker": mark}
-    for curve, colour, mark in zip(DESIGNS, COLOURS, MARKS, strict=False)
-}
-"""The same in every figure."""
+LOOKS = dict(by_curve(DESIGNS))
+"""Lines of the designs, the same in every figure."""
 
 
 def best_so_far(crbs: list[float]) -> np.ndarray:
-    """Least CRB up to each place along an axis on which what was feasible stays feasible. [rad²]
+    """Smallest CRB up to each point of an axis along which the feasible set grows. [rad²]
 
-    A design for less power, less gain or fewer antennas is one for more; a descent that ends in a
-    worse minimum must not hide it.
+    A design for less power, less gain or fewer antennas is feasible for more, so that a worse local
+    minimum at a later point does not count.
 
     Args:
-        crbs: In ascending order of what there is. [rad²]
+        crbs: CRB at each point, in ascending order of power, gain or antennas. [rad²]
     """
     return np.minimum.accumulate(np.asarray(crbs))
 
 
 def decibel(crb: xr.DataArray) -> xr.DataArray:
-    """A CRB's level. [dB]
+    """CRB in decibels relative to 1 rad². [dB]
 
     Args:
         crb: [rad²]
@@ -198,60 +198,72 @@ def decibel(crb: xr.DataArray) -> xr.DataArray:
 
 
 def band(dataset: xr.Dataset) -> str:
-    """What a figure's curves and bands are.
+    """Title of a figure: what its lines and its shaded bands show.
 
     Args:
-        dataset: What it shows.
+        dataset: The data shown.
     """
-    lost = dataset.attrs.get("failures", 0)
-    told = f"median and quartiles over {dataset.sizes['trial']} draws of the channels"
-    return f"{told}, {lost} points without a design" if lost else told
+    lost, draws = dataset.attrs.get("failures", 0), dataset.sizes["trial"]
+    words = (
+        f"Cramér-Rao bound (CRB) over {draws} draws of the channels: median, quartiles shaded"
+        if draws > 1
+        else "Cramér-Rao bound (CRB) for one draw of the channels"
+    )
+    return f"{words}, {lost} points without a design" if lost else words
 
 
-class Advantage(NamedTuple):
-    """By how much one design is better than another on the same draws."""
+@dataclass(frozen=True)
+class Advantage(Estimate):
+    """By how much one design is better than another on the same draws. [dB]"""
 
-    mean: float  # [dB]
-    half: float  # of its 95 % interval [dB]
     wins: int
     draws: int
 
     def exceeds(self, least: float) -> bool | None:
-        """Whether it is more than so much; None where the interval leaves it open.
+        """Whether the mean is larger than a threshold; None if the interval contains it.
 
         Args:
-            least: [dB]
+            least: The threshold. [dB]
         """
-        return decided(self.mean - self.half > least, self.mean + self.half < least)
+        return self.between(low=least)
 
     def __str__(self) -> str:
-        """In words."""
-        return f"{self.mean:+.1f} ± {self.half:.1f} dB, better in {self.wins} of {self.draws} draws"
+        """The mean with its interval, and the number of draws in which the design is better."""
+        return f"{self.text(1, ' dB')}, better in {self.wins} of {self.draws} draws"
 
 
 def advantage(better: xr.DataArray, other: xr.DataArray) -> Advantage:
-    """How far one CRB is below another, draw by draw.
+    """By how much one CRB is smaller than another, draw by draw.
 
     Args:
-        better: Said to be less, with the dimension ``trial``; others are averaged, in dB. [rad²]
-        other: Said to be more. [rad²]
+        better: CRB with the dimension ``trial``; other dimensions are averaged, in dB. [rad²]
+        other: CRB that is compared with it. [rad²]
     """
-    mean, half = paired_change(decibel(other), decibel(better))
     gain = decibel(other) - decibel(better)
     gain = gain.mean([d for d in gain.dims if d != "trial"])
-    return Advantage(mean, half, int((gain > 0).sum()), gain.sizes["trial"])
+    change = paired_change(decibel(other), decibel(better))
+    return Advantage(change.mean, change.half, int((gain > 0).sum()), gain.sizes["trial"])
+
+
+def with_wins(advantages: Mapping[str, Advantage]) -> str:
+    """How often each design is better, for the note of a finding.
+
+    Args:
+        advantages: Advantages by the design they are over.
+    """
+    return "; better in " + ", ".join(f"{a.wins} of {a.draws} draws" for a in advantages.values())
 
 
 def provenance(**more: str) -> dict[str, str]:
-    """What a dataset must say so that its numbers can be had again.
+    """Attributes from which a dataset can be computed again.
 
     Args:
-        more: Besides the scenario and the paper.
+        more: Further attributes.
     """
     return {
         "scenario": scenario_text(SCENARIO),
-        "criterion": "tr F^-1 of all four parameters, as the paper; no least SNR",
-        "starts": f"{STARTS} a surface",
+        "criterion": "tr F^-1 of all four parameters, as in the paper; no minimum SNR",
+        "starts": f"{STARTS} for each surface",
         "reference": 'Y. Fang, X. Yu, J. Xu, "Joint Transmit and Reflective Beamforming for '
         'Multi-Active-IRS-Assisted Cooperative Sensing"',
         **more,
