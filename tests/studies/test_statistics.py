@@ -91,4 +91,5 @@ def test_a_verdict_counts_the_interval_of_every_case():
         "finding": "change, N = 4: +2.0 ± 0.5 dB; N = 16: +3.0 ± 1.5 dB (a)",
     }
     assert judge("Fig. 1", "", cases, low=2.0, quantity="").answer == "undecided"
-    assert judge("Fig. 1", "", cases, high=1.0, quantity="").answer == "no"
+    assert judge("Fig. 1", "", cases, within=1.0, quantity="").answer == "no"
+    assert judge("Fig. 1", "", cases, within=5.0, quantity="").answer == "yes"

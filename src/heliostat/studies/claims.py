@@ -7,21 +7,9 @@ from heliostat.studies.statistics import Estimate, every
 from heliostat.studies.study import Verdict
 
 
-def listed(
-    estimates: Mapping[str, Estimate], digits: int = 1, unit: str = "", *, signed: bool = True
-) -> str:
-    """Several estimates in one sentence.
-
-    Args:
-        estimates: Estimates by the case they belong to, such as ``N = 16``.
-        digits: Decimal places.
-        unit: Unit, with a leading space if there is to be one.
-        signed: Whether to write the sign of positive numbers.
-    """
-    return "; ".join(
-        f"{case}: {estimate.text(digits, unit, signed=signed)}"
-        for case, estimate in estimates.items()
-    )
+def listed(estimates: Mapping[str, Estimate], digits: int = 1, unit: str = "") -> str:
+    """Several estimates in one sentence, each after the case it belongs to."""
+    return "; ".join(f"{case}: {e.text(digits, unit)}" for case, e in estimates.items())
 
 
 def judge(
@@ -31,6 +19,7 @@ def judge(
     *,
     low: float = -math.inf,
     high: float = math.inf,
+    within: float = math.inf,
     quantity: str,
     digits: int = 1,
     unit: str = "",
@@ -47,10 +36,12 @@ def judge(
         estimates: Estimates by the case they belong to, such as ``N = 16``.
         low: Lower limit.
         high: Upper limit.
+        within: Limit of the magnitude.
         quantity: Quantity that is estimated; the finding starts with it.
         digits: Decimal places in the finding.
         unit: Unit, with a leading space if there is to be one.
         note: Text after the estimates.
     """
+    low, high = max(low, -within), min(high, within)
     answer = every(estimate.between(low, high) for estimate in estimates.values())
     return Verdict(figure, claim, answer, f"{quantity}, {listed(estimates, digits, unit)}{note}")

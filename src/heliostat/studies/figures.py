@@ -31,15 +31,14 @@ def curve(axes: Axes, x: xr.DataArray | np.ndarray, samples: xr.DataArray, **loo
         look: Properties of the line, among them ``color``.
     """
     mean, half = (part.values for part in mean_and_band(samples))
-    _banded(axes, x, mean - half, mean, mean + half, look)
+    axes.plot(x, mean, **look)
+    _band(axes, x, mean - half, mean + half, look)
 
 
 def median_curve(
     axes: Axes, x: xr.DataArray | np.ndarray, samples: xr.DataArray, **look: Any
 ) -> None:
-    """Draw the median over trials with the band between the quartiles.
-
-    The curve is interrupted where the median is infinite.
+    """Draw the median over trials, where it is finite, with the band between the quartiles.
 
     Args:
         axes: Axes to draw in.
@@ -49,94 +48,45 @@ def median_curve(
     """
     with np.errstate(invalid="ignore"):  # inf - inf, where most trials have no value
         low, middle, high = samples.quantile([0.25, 0.5, 0.75], "trial").values
-    _banded(axes, x, low, np.where(np.isfinite(middle), middle, np.nan), high, look)
+    axes.plot(x, np.where(np.isfinite(middle), middle, np.nan), **look)
+    _band(axes, x, low, high, look)
 
 
-def _banded(
-    axes: Axes,
-    x: xr.DataArray | np.ndarray,
-    low: np.ndarray,
-    middle: np.ndarray,
-    high: np.ndarray,
-    look: dict[str, Any],
-) -> None:
-    axes.plot(x, middle, **look)
-    axes.fill_between(
-        x, low, high, where=np.isfinite(low + high), color=look["color"], alpha=0.2, linewidth=0
-    )
+def _band(axes: Axes, x: Any, low: np.ndarray, high: np.ndarray, look: dict[str, Any]) -> None:
+    shown = np.isfinite(low + high)
+    axes.fill_between(x, low, high, where=shown, color=look["color"], alpha=0.2, linewidth=0)
 
 
 def log_axis(axes: Axes, values: np.ndarray, label: str) -> None:
-    """Make the abscissa logarithmic, with a tick at each value.
-
-    Args:
-        axes: Axes to change.
-        values: Values of the ticks.
-        label: Label of the axis, with the unit.
-    """
-    axes.set_xscale("log")
+    """Make the abscissa logarithmic, with a tick at each value."""
+    axes.set(xscale="log", xlabel=label)
     axes.set_xticks(values, [f"{v:g}" for v in values])
     axes.minorticks_off()
-    axes.set_xlabel(label)
+
+
+def entries(labels: Iterable[str], **properties: Iterable[Any]) -> list[LegendEntry]:
+    """Legend entries whose lines take each property in turn from a sequence.
+
+    Args:
+        labels: Labels, at most as many as the shortest sequence is long.
+        properties: Sequences of values by the name of the property, such as ``color=COLOURS``.
+    """
+    values = zip(*properties.values(), strict=False)
+    looks = (dict(zip(properties, row, strict=True)) for row in values)
+    return list(zip(labels, looks, strict=False))
 
 
 def legend_below(figure: Figure, *entries: LegendEntry, columns: int) -> None:
-    """Draw one legend below all panels.
-
-    Args:
-        figure: Figure with constrained layout.
-        entries: Labels, each with the properties of its line.
-        columns: Number of columns.
-    """
-    handles = [Line2D([], [], label=label, **look) for label, look in entries]
+    """Draw one legend below all panels; entries without a colour are black."""
+    black: dict[str, Any] = {"color": "black"}
+    handles = [Line2D([], [], label=label, **black | look) for label, look in entries]
     figure.legend(handles=handles, loc="outside lower center", ncols=columns)
 
 
-def by_colour(labels: Iterable[str]) -> list[LegendEntry]:
-    """Legend entries for curves told apart by `COLOURS` only.
-
-    Args:
-        labels: Labels in the order of `COLOURS`.
-    """
-    return [
-        (label, {"color": colour, "linewidth": 4})
-        for label, colour in zip(labels, COLOURS, strict=False)
-    ]
-
-
-def by_line(labels: Iterable[str]) -> list[LegendEntry]:
-    """Legend entries for curves told apart by `LINES` only.
-
-    Args:
-        labels: Labels in the order of `LINES`.
-    """
-    return [
-        (label, {"color": "black", "linestyle": line})
-        for label, line in zip(labels, LINES, strict=False)
-    ]
-
-
-def by_curve(labels: Iterable[str], first: int = 0) -> list[LegendEntry]:
-    """Legend entries for curves that have a colour and a marker of their own.
-
-    Args:
-        labels: Labels in the order of `COLOURS` and `MARKS`.
-        first: Index of the first colour.
-    """
-    return [
-        (label, {"color": colour, "marker": mark})
-        for label, colour, mark in zip(labels, COLOURS[first:], MARKS, strict=False)
-    ]
-
-
 def interval_entry(dataset: xr.Dataset) -> LegendEntry:
-    """Legend entry that explains the bands of `curve`.
-
-    Args:
-        dataset: The data shown, with the dimension ``trial``.
-    """
+    """Legend entry that explains the bands of `curve`."""
     trials = dataset.sizes["trial"]
     if trials == 1:
         return "one trial, no confidence interval", {"linestyle": "none"}
     label = f"mean of {trials} trials, shaded: its 95 % confidence interval"
-    return label, {"color": "black", "alpha": 0.2, "linewidth": 7}
+    return label, {"alpha": 0.2, "linewidth": 7}

@@ -19,36 +19,21 @@ class Estimate:
     """inf if fewer than two trials have a value."""
 
     def between(self, low: float = -math.inf, high: float = math.inf) -> bool | None:
-        """Whether the mean lies between two limits; None if the interval contains one of them.
-
-        Args:
-            low: Lower limit.
-            high: Upper limit.
-        """
+        """Whether the mean lies between two limits; None if the interval contains one of them."""
         return decided(
             self.mean - self.half > low and self.mean + self.half < high,
             self.mean + self.half < low or self.mean - self.half > high,
         )
 
     def scaled(self, factor: float) -> "Estimate":
-        """The estimate in another unit.
-
-        Args:
-            factor: Positive number by which mean and half-width are multiplied.
-        """
+        """The estimate in another unit, multiplied by a positive factor."""
         return Estimate(factor * self.mean, factor * self.half)
 
-    def text(self, digits: int = 1, unit: str = "", *, signed: bool = True) -> str:
-        """The estimate for a table, e.g. ``+1.2 ± 0.3 dB``.
-
-        Args:
-            digits: Decimal places.
-            unit: Unit, with a leading space if there is to be one.
-            signed: Whether to write the sign of positive numbers.
-        """
+    def text(self, digits: int = 1, unit: str = "") -> str:
+        """The estimate for a table, as ``+1.2 ± 0.3 dB`` with one digit and the unit ``" dB"``."""
         if math.isinf(self.mean):
             return "no trial with a value"
-        mean = f"{self.mean:{'+' if signed else '-'}z.{digits}f}"
+        mean = f"{self.mean:+z.{digits}f}"  # z: no negative zero
         if math.isinf(self.half):
             return f"{mean}{unit} (one trial, no interval)"
         return f"{mean} ± {self.half:.{digits}f}{unit}"
@@ -65,11 +50,7 @@ def decided(holds: bool, fails: bool) -> bool | None:
 
 
 def every(answers: Iterable[bool | None]) -> bool | None:
-    """Whether a claim holds in every case: False if one case fails, None if one is undecided.
-
-    Args:
-        answers: One answer for each case, None where it is undecided.
-    """
+    """Whether a claim holds in every case: False if one fails, else None if one is undecided."""
     found = list(answers)
     return decided(all(found), any(answer is not None and not answer for answer in found))
 

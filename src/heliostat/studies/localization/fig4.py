@@ -22,8 +22,6 @@ from heliostat.studies.study import Quantity, Study, Verdict
 
 MARKED = np.array([1, 4, 16, 32])
 """Allocations at which the sum over all beam pairs is computed from its definition."""
-SLIGHT = 0.1
-"""Largest increase of log10 PEB that counts as slight: a quarter more error."""
 
 
 def point(unit: Errors, *, side: int, condition: Int[Array, ""]) -> Mapping[str, Array]:
@@ -51,10 +49,10 @@ def _slight(dataset: xr.Dataset, condition: int, cause: str) -> Verdict:
     lost = unbounded(dataset.peb.sel(condition=condition))
     return judge(
         "Fig. 4",
-        f"{cause} raises log10 PEB slightly (at every N, by at most {SLIGHT:g})",
+        f"{cause} raises log10 PEB slightly (at every N, by at most 0.1)",
         change,
         low=0.0,
-        high=SLIGHT,
+        high=0.1,
         quantity="mean change of log10 PEB",
         digits=3,
         note="; largest change in one trial: "
@@ -125,11 +123,8 @@ def draw(dataset: xr.Dataset) -> Figure:
         legend_below(
             figure,
             *setup.SIZES,
-            *((label, {"color": "black", **look}) for label, look in setup.PANEL_LOOKS),
-            (
-                "sum over all beam pairs, perfect estimates",
-                {"color": "black", "marker": "o", "linestyle": "none"},
-            ),
+            *setup.PANEL_LOOKS,
+            ("sum over all beam pairs, perfect estimates", {"marker": "o", "linestyle": "none"}),
             interval_entry(dataset),
             columns=3,
         )

@@ -1,6 +1,7 @@
 """Fig. 5: effective rate against the time given to the pilots."""
 
 from collections.abc import Mapping
+from itertools import repeat
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -15,17 +16,19 @@ from heliostat.protocol.errors import Errors
 from heliostat.protocol.period import as_steered
 from heliostat.rates.effective import eadr, eadr_closed_form, time_ratio
 from heliostat.studies.claims import judge
-from heliostat.studies.figures import COLOURS, MARKS, curve, interval_entry, legend_below
+from heliostat.studies.figures import COLOURS, MARKS, curve, entries, interval_entry, legend_below
 from heliostat.studies.localization import setup
 from heliostat.studies.localization.setup import ANTENNAS, SHARE
 from heliostat.studies.statistics import paired_change
 from heliostat.studies.study import Quantity, Study, Verdict
 
 CONDITIONS = setup.CONDITIONS[:3]
-LOOKS = [
-    {"marker": mark, "fillstyle": fill, "linestyle": ":"}
-    for mark, fill in zip(MARKS, ("full", "none", "none"), strict=False)
-]
+LOOKS = entries(
+    (f"codebook beams, paper eq. (39), {condition.label}" for condition in CONDITIONS),
+    marker=MARKS,
+    fillstyle=("full", "none", "none"),
+    linestyle=repeat(":"),
+)
 
 
 def point(unit: Errors, *, side: int, condition: Int[Array, ""]) -> Mapping[str, Array]:
@@ -72,7 +75,7 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
         Verdict(
             "Fig. 5",
             "the rate rises to a maximum and then falls to zero (below 1e-6 of the maximum)",
-            bool(np.all(rate[:, 0] < rate.max(axis=1))) and end < setup.ZERO,
+            bool(np.all(rate[:, 0] < rate.max(axis=1))) and end < 1e-6,
             f"maximum at {peak} of 32 active antennas for N = "
             f"{', '.join(str(s**2) for s in setup.SIDES)} with codebook beams, at {closed_peak} in "
             f"closed form; at 32 the rate is {end:.0e} of the maximum",
@@ -109,19 +112,14 @@ def draw(dataset: xr.Dataset) -> Figure:
             at = dataset.sel(side=side)
             closed = at.eadr_closed_form.isel(condition=0, trial=0) / 1e6
             axes.plot(SHARE, closed, color=colour, linewidth=1)
-            for condition, look in enumerate(LOOKS):
+            for condition, (_, look) in enumerate(LOOKS):
                 curve(axes, SHARE, at.eadr.sel(condition=condition) / 1e6, color=colour, **look)
-        axes.set_xlabel(setup.SHARE_LABEL)
-        axes.set_ylabel(setup.RATE_LABEL)
-        axes.set_ylim(bottom=0)
+        axes.set(xlabel=setup.SHARE_LABEL, ylabel=setup.RATE_LABEL, ylim=(0, None))
         legend_below(
             figure,
             *setup.SIZES,
-            ("closed form, paper eq. (42), perfect estimates", {"color": "black", "linewidth": 1}),
-            *(
-                (f"codebook beams, paper eq. (39), {condition.label}", {"color": "black", **look})
-                for condition, look in zip(CONDITIONS, LOOKS, strict=True)
-            ),
+            ("closed form, paper eq. (42), perfect estimates", {"linewidth": 1}),
+            *LOOKS,
             interval_entry(dataset),
             columns=2,
         )

@@ -40,7 +40,7 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
             "Fig. 6",
             "where the position error bound (PEB) is smallest the effective achievable data rate "
             "(EADR) is zero (below 1e-6 of its maximum)",
-            end < setup.ZERO,
+            end < 1e-6,
             f"rate there over its maximum: {end:.1e}",
         ),
         Verdict(
@@ -79,15 +79,14 @@ def draw(dataset: xr.Dataset) -> Figure:
                 perfect = dataset.sel(side=side, condition=0).isel(trial=0)
                 worse = dominated(perfect[name].values, perfect.eadr.values)
                 axes.plot(log10(perfect[name])[worse], perfect.eadr[worse] / 1e6, "x", color=colour)
-            axes.set_xlabel(label)
-            axes.set_ylabel(setup.RATE_LABEL)
+            axes.set(xlabel=label, ylabel=setup.RATE_LABEL)
         legend_below(
             figure,
             *setup.SIZES,
-            *((label, {"color": "black", **look}) for label, look in setup.PANEL_LOOKS),
+            *setup.PANEL_LOOKS,
             (
                 "dominated: another allocation has a higher rate and a lower error",
-                {"color": "black", "marker": "x", "linestyle": "none"},
+                {"marker": "x", "linestyle": "none"},
             ),
             interval_entry(dataset),
             columns=2,

@@ -1,6 +1,7 @@
 """Fig. 7: designed against random surface phases, N = 64."""
 
 from collections.abc import Mapping
+from itertools import repeat
 
 import equinox as eqx
 import jax
@@ -13,15 +14,7 @@ from matplotlib.figure import Figure
 
 from heliostat.plots.localization import styled
 from heliostat.studies.claims import judge
-from heliostat.studies.figures import (
-    COLOURS,
-    LINES,
-    by_colour,
-    by_line,
-    curve,
-    interval_entry,
-    legend_below,
-)
+from heliostat.studies.figures import COLOURS, LINES, curve, entries, interval_entry, legend_below
 from heliostat.studies.localization import setup
 from heliostat.studies.localization.setup import SHARE
 from heliostat.studies.statistics import log10, mean_and_band, paired_change
@@ -95,20 +88,15 @@ def draw(dataset: xr.Dataset) -> Figure:
                 curve(panels[2], error, at.eadr / 1e6, color=colour, linestyle=line)
             curve(panels[1], SHARE, at.eadr / 1e6, color=colour)
         bound = r"$\log_{10}$(PEB / m), $\log_{10}$(REB / rad)"
-        panels[0].set_ylabel(bound)
-        panels[2].set_xlabel(bound)
-        titles = ("(a) error bounds", "(b) effective rate", "(c) trade-off")
-        for axes, title in zip(panels, titles, strict=True):
-            axes.set_title(title)
-        for axes in panels[:2]:
-            axes.set_xlabel(setup.SHARE_LABEL)
-        for axes in panels[1:]:
-            axes.set_ylabel(setup.RATE_LABEL)
-            axes.set_ylim(bottom=0)
+        rate = {"ylabel": setup.RATE_LABEL, "ylim": (0, None)}
+        panels[0].set(title="(a) error bounds", xlabel=setup.SHARE_LABEL, ylabel=bound)
+        panels[1].set(title="(b) effective rate", xlabel=setup.SHARE_LABEL, **rate)
+        panels[2].set(title="(c) trade-off", xlabel=bound, **rate)
         legend_below(
             figure,
-            *by_colour(["designed phases", "random phases"]),
-            *by_line(["rate, and position error bound (PEB)", "heading error bound (REB)"]),
+            *entries(["designed phases", "random phases"], color=COLOURS, linewidth=repeat(4)),
+            ("rate, and position error bound (PEB)", {"linestyle": LINES[0]}),
+            ("heading error bound (REB)", {"linestyle": LINES[1]}),
             interval_entry(dataset),
             columns=3,
         )

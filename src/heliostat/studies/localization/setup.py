@@ -7,6 +7,7 @@ here. Of the error levels it prints the largest ones, 7 m and pi/6; the middle o
 import functools
 import math
 from collections.abc import Iterator, Mapping
+from itertools import repeat
 from typing import NamedTuple
 
 import equinox as eqx
@@ -21,12 +22,12 @@ from heliostat.protocol.errors import ErrorLevels, Errors, draw_errors
 from heliostat.rates.effective import eadr
 from heliostat.scenario import LocalizationScenario, load, scenario_text
 from heliostat.scene.localization import LocalizationScene
-from heliostat.studies.figures import LINES, LegendEntry, by_colour
+from heliostat.studies.figures import COLOURS, LINES, LegendEntry, entries
 from heliostat.studies.study import Quantity
 
 SIDES = [4, 8, 16]
 """Elements along each side of the surface; N = 16, 64, 256."""
-SIZES = by_colour(f"N = {side**2}" for side in SIDES)
+SIZES = entries((f"N = {side**2}" for side in SIDES), color=COLOURS, linewidth=repeat(4))
 """Legend entries of the surface sizes."""
 ANTENNAS = np.arange(1, 33)
 """Numbers of active antennas: the possible allocations of time to the pilots."""
@@ -34,8 +35,6 @@ SHARE = ANTENNAS / ANTENNAS[-1]
 """Time ratios of these allocations over the largest one."""
 SHARE_LABEL = r"normalised time ratio $\varpi\, T_c/(T_c-T_o)$"
 RATE_LABEL = "effective achievable data rate (EADR) [Mbit/s]"
-ZERO = 1e-6
-"""Rates below this fraction of the maximum count as zero."""
 
 WEIGHT = 1e-10
 """xi of the joint objective. Not printed; this value fits the paper's Figs. 8 and 9.
@@ -68,18 +67,22 @@ CONDITIONS = [
 ]
 PANEL_CONDITIONS = {"(a) estimation errors": (0, 1, 2), "(b) mobility": (0, 3, 4)}
 """Conditions in the two columns of Figs. 4 and 6."""
+WIDE = {"linewidth": 4.5, "alpha": 0.35}
+"""Line below thin ones that nearly coincide with it."""
 PANEL_LOOKS: list[LegendEntry] = [
-    ("perfect estimates", {"linewidth": 4.5, "alpha": 0.35}),
-    (
-        "(a) errors of 3 m and 15°, (b) mobility 3 m",
-        {"linestyle": LINES[1], "marker": "^", "markevery": (3, 7), "fillstyle": "none"},
-    ),
-    (
-        "(a) errors of 7 m and 30°, (b) mobility 7 m",
-        {"linestyle": LINES[3], "marker": "s", "markevery": (6, 7), "fillstyle": "none"},
+    ("perfect estimates", WIDE),
+    *entries(
+        [
+            "(a) errors of 3 m and 15°, (b) mobility 3 m",
+            "(a) errors of 7 m and 30°, (b) mobility 7 m",
+        ],
+        linestyle=(LINES[1], LINES[3]),
+        marker="^s",
+        markevery=((3, 7), (6, 7)),
+        fillstyle=repeat("none"),
     ),
 ]
-"""Lines of these conditions: thin ones over a wide one, because they nearly coincide."""
+"""Lines of these conditions, with markers that do not cover each other."""
 NOISE_VAR = 1e-11
 """Numerical value of sigma_w^2 = -80 dBm in watts, to which Figs. 8 and 9 set sigma_h^2."""
 ALLOCATION_CONDITIONS = [
@@ -118,22 +121,12 @@ def scene(side: int, antennas: int = 32) -> LocalizationScene:
 
 
 def unit_errors(key: PRNGKeyArray) -> Errors:
-    """Errors of one trial at unit levels; `at_condition` scales them.
-
-    Args:
-        key: Random key of the trial.
-    """
+    """Errors of one trial at unit levels; `at_condition` scales them."""
     return draw_errors(ErrorLevels(*(jnp.ones(()) for _ in range(4))), key)
 
 
 def at_condition(unit: Errors, condition: Int[Array, ""], conditions: list[Condition]) -> Errors:
-    """Errors of one trial at one condition; all conditions scale the same draw.
-
-    Args:
-        unit: Result of `unit_errors`.
-        condition: Index of the condition.
-        conditions: All conditions.
-    """
+    """Errors of one trial at one condition; all conditions scale the same draw."""
     position, heading, mobility, gain_var = jnp.asarray([c[1:] for c in conditions])[condition]
     return Errors(
         movement=mobility * unit.movement,
@@ -147,12 +140,7 @@ def at_condition(unit: Errors, condition: Int[Array, ""], conditions: list[Condi
 def over_allocations(
     scene: LocalizationScene, active_antennas: Float[Array, "choice"]
 ) -> Mapping[str, Float[Array, "choice"]]:
-    """PEB [m], REB [rad] and rate [bit/s] at each number of active antennas.
-
-    Args:
-        scene: The scene.
-        active_antennas: Numbers of active antennas.
-    """
+    """PEB [m], REB [rad] and rate [bit/s] at each number of active antennas."""
 
     def at(active: Float[Array, ""]) -> tuple[Array, Array, Array]:
         return *error_bounds(pose_information(scene, active)), eadr(scene, active)
@@ -162,14 +150,7 @@ def over_allocations(
 
 
 def error_panels(grid: np.ndarray) -> Iterator[tuple[Axes, str, str, tuple[int, ...]]]:
-    """The four panels of Figs. 4 and 6: PEB above and REB below, one column for each kind of error.
-
-    Args:
-        grid: Axes, two by two.
-
-    Yields:
-        Axes, name of the bound in the dataset, its label, and the conditions.
-    """
+    """Axes, name and label of the bound, and conditions of each of the panels of Figs. 4 and 6."""
     for column, (title, conditions) in enumerate(PANEL_CONDITIONS.items()):
         grid[0, column].set_title(title)
         for row, (name, words) in enumerate((("peb", "position"), ("reb", "heading"))):
@@ -179,11 +160,7 @@ def error_panels(grid: np.ndarray) -> Iterator[tuple[Axes, str, str, tuple[int, 
 
 
 def provenance(conditions: list[Condition]) -> dict[str, str]:
-    """Attributes from which a dataset can be computed again.
-
-    Args:
-        conditions: Conditions in the order of the ``condition`` axis.
-    """
+    """Attributes from which a dataset can be computed again."""
     return {
         "scenario": scenario_text("localization-table-1"),
         "conditions": "; ".join(

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from heliostat.plots.localization import styled
 from heliostat.studies.claims import judge, listed
-from heliostat.studies.figures import by_curve, legend_below, log_axis, median_curve
+from heliostat.studies.figures import COLOURS, MARKS, entries, legend_below, log_axis, median_curve
 from heliostat.studies.sensing import setup
 from heliostat.studies.sensing.setup import advantage
 from heliostat.studies.statistics import Estimate, every
@@ -38,11 +38,7 @@ def point(sample: setup.Draw, *, power: float) -> Mapping[str, np.ndarray]:
 
 
 def knee(level: np.ndarray) -> float:
-    """Smallest power of the surfaces at which a curve is within 3 dB of its floor. [W]
-
-    Args:
-        level: Level at each of `SURFACE_POWERS`, not increasing. [dB]
-    """
+    """Smallest power of the surfaces at which a curve is within 3 dB of its floor. [W]"""
     wanted = level[-1] + KNEE
     if level[0] <= wanted:
         return float(SURFACE_POWERS[0])
@@ -84,11 +80,10 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
     return [
         judge(
             "Fig. 3",
-            f"at low P_s the Cramér-Rao bounds (CRB) under different P_t are almost the same "
+            "at low P_s the Cramér-Rao bounds (CRB) under different P_t are almost the same "
             f"(within {ALIKE:g} dB)",
             {at_least: apart[at_least]},
-            low=-ALIKE,
-            high=ALIKE,
+            within=ALIKE,
             quantity=f"fall of the CRB from P_t = {first:g} to {last:g} W",
             unit=" dB",
             note="; " + listed(others, 1, " dB"),
@@ -105,8 +100,7 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
             "Fig. 3",
             f"at high P_s the CRBs are constant (within {ALIKE:g} dB)",
             fall(SURFACE_POWERS[-2], high),
-            low=-ALIKE,
-            high=ALIKE,
+            within=ALIKE,
             quantity=f"fall from P_s = {SURFACE_POWERS[-2]:g} to {high:g} W",
             unit=" dB",
             note=f"; the median is within {KNEE:g} dB of its floor from P_s = "
@@ -118,17 +112,16 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
             "at high P_s the power of the base station limits (CRB proportional to 1/P_t, within "
             f"{ALIKE:g} dB)",
             {at_most: deviation},
-            low=-ALIKE,
-            high=ALIKE,
-            quantity=f"fall of the CRB from P_t = {first:g} to {last:g} W, less the "
-            f"{expected:.1f} dB of proportionality",
+            within=ALIKE,
+            quantity=f"difference to the {expected:.1f} dB of proportionality from P_t = "
+            f"{first:g} to {last:g} W",
             unit=" dB",
         ),
         Verdict(
             "Conclusion",
             "the power of the surfaces limits the performance, especially where P_t is large",
             every([costs[f"P_t = {last:g} W"].between(low=0.0), more.exceeds(0.0)]),
-            f"excess of the CRB at P_s = {setup.SURFACE_POWER:g} W over P_s = {high:g} W: "
+            f"excess of the CRB at P_s = {setup.SURFACE_POWER:g} W over P_s = {high:g} W, "
             + listed(costs, 1, " dB"),
         ),
     ]
@@ -136,7 +129,7 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
 
 def draw(dataset: xr.Dataset) -> Figure:
     """CRB against the power of the surfaces, with the knees."""
-    entries = by_curve(f"proposed, $P_t$ = {p:g} W" for p in POWERS)
+    curves = entries((f"proposed, $P_t$ = {p:g} W" for p in POWERS), color=COLOURS, marker=MARKS)
     star: dict[str, Any] = {
         "marker": "*",
         "markersize": 15,
@@ -145,7 +138,7 @@ def draw(dataset: xr.Dataset) -> Figure:
     }
     with styled():
         figure, axes = plt.subplots(figsize=(7.5, 5.8))
-        for power, (_, look) in zip(POWERS, entries, strict=True):
+        for power, (_, look) in zip(POWERS, curves, strict=True):
             level = setup.decibel(dataset.crb.sel(power=power))
             median_curve(axes, SURFACE_POWERS, level, **look)
             middle = level.median("trial").values
@@ -159,7 +152,7 @@ def draw(dataset: xr.Dataset) -> Figure:
             f"{KNEE:g} dB above the floor of the curve: $P_s$ limits to the left",
             star | {"color": "white", "markersize": 12},
         )
-        legend_below(figure, *entries, knee_entry, columns=2)
+        legend_below(figure, *curves, knee_entry, columns=2)
     return figure
 
 

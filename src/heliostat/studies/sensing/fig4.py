@@ -26,10 +26,6 @@ from heliostat.studies.sensing.setup import PASSIVE, PROPOSED, REFLECT, TRANSMIT
 from heliostat.studies.study import Quantity, Study, Verdict
 
 ANTENNAS = np.array([4, 8, 12, 16, 24, 32])
-SATURATED_SHARE = 0.5
-"""Share of the fall of the CRB up to half of the largest array that counts as saturation."""
-SATURATED_GAIN = 1.0
-"""Smallest fall of the CRB with the last doubling that is no saturation. [dB]"""
 
 
 def draw_channels(key: PRNGKeyArray) -> setup.Draw:
@@ -38,25 +34,14 @@ def draw_channels(key: PRNGKeyArray) -> setup.Draw:
 
 
 def with_antennas(scene: SensingScene, antennas: int) -> SensingScene:
-    """The scene with zero channels for all antennas after the first ones.
-
-    Args:
-        scene: The scene.
-        antennas: Number of antennas that keep their channels.
-    """
+    """The scene with zero channels for all antennas after the first ones."""
     kept = jnp.arange(scene.base_station.array.elements) < antennas
     channels = tuple(jnp.where(kept[None, :], g, 0.0) for g in scene.bs_to_irs)
     return eqx.tree_at(lambda s: s.bs_to_irs, scene, channels)
 
 
 def reflective_only(scene: SensingScene, antennas: int, seed: int) -> float:
-    """Worst CRB of the best coefficients for isotropic transmission. [rad²]
-
-    Args:
-        scene: Scene returned by `with_antennas`.
-        antennas: Number of antennas that transmit, with equal power.
-        seed: Seed of the random starts.
-    """
+    """Worst CRB of the best coefficients for isotropic transmission. [rad²]"""
     total = scene.base_station.array.elements
     share = jnp.where(jnp.arange(total) < antennas, scene.base_station.power / antennas, 0.0)
     covariance = jnp.broadcast_to(jnp.diag(share).astype(complex), (scene.n_surfaces, total, total))
@@ -108,21 +93,19 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
         ),
         Verdict(
             "Fig. 4",
-            "the CRB saturates as M increases, on a linear axis (over "
-            f"{100 * SATURATED_SHARE:.0f} % of the fall up to M = {last} is reached at {middle})",
-            share > SATURATED_SHARE if np.isfinite(share) else None,
+            "the CRB saturates as M increases, on a linear axis (over 50 % of the fall up to "
+            f"M = {last} is reached at {middle})",
+            share > 0.5 if np.isfinite(share) else None,
             f"{100 * share:.0f} % of the fall of the median",
         ),
         judge(
             "Fig. 4",
-            "the CRB saturates as M increases, in dB (the last doubling lowers it by less than "
-            f"{SATURATED_GAIN:g} dB)",
+            "the CRB saturates as M increases, in dB (falls less than 1 dB with the last doubling)",
             {f"from M = {last // 2} to {last}": fall[last // 2, last]},
-            high=SATURATED_GAIN,
+            high=1.0,
             quantity="fall of the CRB",
             unit=" dB",
-            note=f"; from M = {first} to {2 * first}: {fall[first, 2 * first].text(1, ' dB')}; the "
-            "array gain keeps growing",
+            note=f"; from M = {first} to {2 * first}: {fall[first, 2 * first].text(1, ' dB')}",
         ),
         judge(
             "Fig. 4",
@@ -157,11 +140,8 @@ def draw(dataset: xr.Dataset) -> Figure:
         for axes in (left, right):
             log_axis(axes, ANTENNAS, "antennas of the base station $M$")
         right.set_xscale("linear")
-        right.set_xticks([0, *ANTENNAS])
-        right.set_xlim(left=0)
-        right.set_ylim(bottom=0)
-        left.set_ylabel(setup.LEVEL)
-        left.set_title("(a) every design")
+        right.set(xticks=[0, *ANTENNAS], xlim=(0, None), ylim=(0, None))
+        left.set(ylabel=setup.LEVEL, title="(a) all designs")
         right.set_ylabel("worst CRB over the surfaces [10⁻⁶ rad²]")
         right.set_title("(b) proposed design, linear axes")
         figure.suptitle(setup.band(dataset))

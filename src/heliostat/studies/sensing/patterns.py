@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from heliostat.plots.localization import styled
 from heliostat.studies.claims import judge, listed
-from heliostat.studies.figures import COLOURS, by_curve, legend_below, median_curve
+from heliostat.studies.figures import COLOURS, MARKS, entries, legend_below, median_curve
 from heliostat.studies.sensing import setup
 from heliostat.studies.sensing.setup import advantage
 from heliostat.studies.statistics import Estimate
@@ -29,15 +29,6 @@ PLACES = np.array([0.0, 5.0, 10.0, 15.0, 20.0])
 """Abscissas of these K-factors in the figure."""
 USELESS = 1.0
 """A worst CRB above this value, an error of one radian, counts as no bound. [rad²]"""
-
-
-def sample(key: PRNGKeyArray) -> PRNGKeyArray:
-    """The key of the trial, so that the fading is the same at every K-factor.
-
-    Args:
-        key: Random key of the trial.
-    """
-    return key
 
 
 def point(key: PRNGKeyArray, *, patterns: int, rician_db: float) -> Mapping[str, float]:
@@ -102,11 +93,13 @@ def _patterns(count: int) -> str:
 
 def draw(dataset: xr.Dataset) -> Figure:
     """CRB against the K-factor."""
-    entries = by_curve(f"{_patterns(p)} in each dwell" for p in PATTERNS)
+    curves = entries(
+        (f"{_patterns(p)} in each dwell" for p in PATTERNS), color=COLOURS, marker=MARKS
+    )
     with styled():
         figure, axes = plt.subplots(figsize=(7.5, 5.8))
         level = setup.decibel(dataset.crb.where(dataset.crb < USELESS, np.inf))
-        for patterns, (_, look) in zip(PATTERNS, entries, strict=True):
+        for patterns, (_, look) in zip(PATTERNS, curves, strict=True):
             median_curve(axes, PLACES, level.sel(patterns=patterns), **look)
         lost = [p for p in PATTERNS if np.isinf(level.sel(patterns=p).values[-1]).all()]
         if lost:
@@ -121,16 +114,15 @@ def draw(dataset: xr.Dataset) -> Figure:
             )
         axes.set_xticks(PLACES, [*(f"{k:g}" for k in FACTORS[:-1]), "line of\nsight"])
         axes.set_xlabel("K-factor of the channels from base station to surfaces [dB]")
-        axes.set_ylabel(setup.LEVEL)
-        axes.set_title(setup.band(dataset))
-        legend_below(figure, *entries, columns=3)
+        axes.set(ylabel=setup.LEVEL, title=setup.band(dataset))
+        legend_below(figure, *curves, columns=3)
     return figure
 
 
 STUDY = Study(
     name="sensing/patterns",
     title="Worst CRB against reflection patterns in each dwell and K-factor",
-    sample=sample,
+    sample=setup.own_key,
     point=point,
     axes={"patterns": PATTERNS, "rician_db": FACTORS.tolist()},
     traced=False,

@@ -10,6 +10,7 @@ matter at N = 16 only.
 import time
 import warnings
 from collections.abc import Mapping
+from itertools import repeat
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -23,9 +24,9 @@ from heliostat.plots.localization import styled
 from heliostat.studies.claims import judge
 from heliostat.studies.figures import (
     COLOURS,
-    by_colour,
-    by_curve,
-    by_line,
+    LINES,
+    MARKS,
+    entries,
     legend_below,
     log_axis,
     median_curve,
@@ -41,15 +42,6 @@ LARGEST_SDR = 6
 ITERATIONS = np.arange(21)
 DIRECT, SDR = "direct", "sdr"
 LABELS = {DIRECT: "direct joint design", SDR: "the paper's alternation (semidefinite relaxation)"}
-
-
-def sample(key: PRNGKeyArray) -> PRNGKeyArray:
-    """The key of the trial; the channels depend on the size.
-
-    Args:
-        key: Random key of the trial.
-    """
-    return key
 
 
 def point(key: PRNGKeyArray, *, algorithm: str, side: int) -> Mapping[str, np.ndarray]:
@@ -123,40 +115,35 @@ def draw(dataset: xr.Dataset) -> Figure:
     """Convergence (left), and processor time against the number of elements (right)."""
     small = [side for side in SIDES if side <= LARGEST_SDR]
     sizes = np.array(SIDES) ** 2
-    by_side, by_algorithm = by_colour(f"(a) N = {s**2}" for s in small), by_line(LABELS.values())
-    times = by_curve((f"(b) {label}" for label in LABELS.values()), first=2)
+    falls = entries((f"(a) {label}" for label in LABELS.values()), linestyle=LINES)
+    times = entries((f"(b) {label}" for label in LABELS.values()), color=COLOURS[2:], marker=MARKS)
     with styled():
         figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5.2))
-        for i, algorithm in enumerate(LABELS):
+        for algorithm, (_, line), (_, look) in zip(LABELS, falls, times, strict=True):
             at = dataset.sel(algorithm=algorithm)
-            line = by_algorithm[i][1]["linestyle"]
             for side, colour in zip(small, COLOURS, strict=False):
                 fall = setup.decibel(at.history.sel(side=side))
-                median_curve(left, ITERATIONS, fall, color=colour, linestyle=line, marker=".")
-            median_curve(right, sizes, at.time, **times[i][1])
+                median_curve(left, ITERATIONS, fall, color=colour, marker=".", **line)
+            median_curve(right, sizes, at.time, **look)
         right.axvspan(sizes[len(small) - 1] * 1.2, sizes[-1] * 1.3, color="0.92", zorder=0)
         right.text(
             0.97, 0.95, "alternation\nnot run", transform=right.transAxes, ha="right", va="top"
         )
-        left.set_xlabel("iteration")
-        left.set_xticks(ITERATIONS[::5])
-        left.set_ylabel(setup.LEVEL)
+        left.set(xlabel="iteration", xticks=ITERATIONS[::5], ylabel=setup.LEVEL)
         left.set_title("(a) convergence")
         log_axis(right, sizes, "elements of each surface $N$")
-        right.set_xlim(sizes[0] / 1.2, sizes[-1] * 1.2)
-        right.set_yscale("log")
+        right.set(xlim=(sizes[0] / 1.2, sizes[-1] * 1.2), yscale="log", title="(b) processor time")
         right.set_ylabel("processor time of one design [s]")
-        right.set_title("(b) processor time")
         figure.suptitle(setup.band(dataset))
-        lines = ((f"(a) {label}", look) for label, look in by_algorithm)
-        legend_below(figure, *by_side, *lines, *times, columns=3)
+        sides = entries((f"(a) N = {s**2}" for s in small), color=COLOURS, linewidth=repeat(4))
+        legend_below(figure, *sides, *falls, *times, columns=3)
     return figure
 
 
 STUDY = Study(
     name="sensing/scaling",
     title="Convergence and run time of the paper's alternation and of the direct design",
-    sample=sample,
+    sample=setup.own_key,
     point=point,
     axes={"algorithm": list(LABELS), "side": SIDES},
     traced=False,

@@ -26,7 +26,7 @@ from heliostat.design.baselines import (
 from heliostat.design.joint_descent import descend_jointly
 from heliostat.scenario import SensingScenario, load, scenario_text
 from heliostat.scene.sensing import SensingScene
-from heliostat.studies.figures import by_curve
+from heliostat.studies.figures import COLOURS, MARKS, entries
 from heliostat.studies.statistics import Estimate, log10, paired_change
 
 SCENARIO = "sensing-two-surfaces"
@@ -67,15 +67,13 @@ def scenario(antennas: int = 16, side: int = 4, rician_db: float = 5.0) -> Sensi
     return loaded
 
 
-def draw(key: PRNGKeyArray, *, antennas: int = 16, side: int = 4, rician_db: float = 5.0) -> Draw:
-    """Channels of one trial.
+def own_key(key: PRNGKeyArray) -> PRNGKeyArray:
+    """The key of the trial itself, for points whose channels depend on the axes."""
+    return key
 
-    Args:
-        key: Random key of the trial.
-        antennas: See `scenario`.
-        side: See `scenario`.
-        rician_db: See `scenario`.
-    """
+
+def draw(key: PRNGKeyArray, *, antennas: int = 16, side: int = 4, rician_db: float = 5.0) -> Draw:
+    """Channels of one trial."""
     scene = scenario(antennas, side, rician_db).build(key)
     return Draw(scene, int(jax.random.randint(key, (), 0, 2**31 - 1)))
 
@@ -130,32 +128,17 @@ def proposed(scene: SensingScene, seed: int, patterns: int = 1) -> float:
 
 
 def passive(scene: SensingScene, seed: int) -> float:
-    """Worst CRB of the joint design for passive surfaces. [rad²]
-
-    Args:
-        scene: The scene.
-        seed: Seed of the random starts.
-    """
+    """Worst CRB of the joint design for passive surfaces. [rad²]"""
     return proposed(with_passive_surfaces(scene), seed)
 
 
 def only_transmit(scene: SensingScene, seed: int) -> float:
-    """Worst CRB of the best covariances for surfaces with random phases. [rad²]
-
-    Args:
-        scene: The scene.
-        seed: Seed of the phases.
-    """
+    """Worst CRB of the best covariances for surfaces with random phases. [rad²]"""
     return float(transmit_only(scene, seed=seed).worst_crb)
 
 
 def only_reflect(scene: SensingScene, seed: int) -> float:
-    """Worst CRB of the best coefficients for isotropic transmission. [rad²]
-
-    Args:
-        scene: The scene.
-        seed: Seed of the random starts.
-    """
+    """Worst CRB of the best coefficients for isotropic transmission. [rad²]"""
     return float(reflective_only(scene, seed=seed).worst_crb)
 
 
@@ -172,7 +155,7 @@ LABELS = {
     REFLECT: "reflective beamforming only",
     PASSIVE: "passive surfaces",
 }
-LOOKS = dict(by_curve(DESIGNS))
+LOOKS = dict(entries(DESIGNS, color=COLOURS, marker=MARKS))
 """Lines of the designs, the same in every figure."""
 
 
@@ -181,28 +164,17 @@ def best_so_far(crbs: list[float]) -> np.ndarray:
 
     A design for less power, less gain or fewer antennas is feasible for more, so that a worse local
     minimum at a later point does not count.
-
-    Args:
-        crbs: CRB at each point, in ascending order of power, gain or antennas. [rad²]
     """
     return np.minimum.accumulate(np.asarray(crbs))
 
 
 def decibel(crb: xr.DataArray) -> xr.DataArray:
-    """CRB in decibels relative to 1 rad². [dB]
-
-    Args:
-        crb: [rad²]
-    """
+    """Level of a CRB in rad². [dB]"""
     return 10 * log10(crb)
 
 
 def band(dataset: xr.Dataset) -> str:
-    """Title of a figure: what its lines and its shaded bands show.
-
-    Args:
-        dataset: The data shown.
-    """
+    """Title of a figure: what its lines and its shaded bands show."""
     lost, draws = dataset.attrs.get("failures", 0), dataset.sizes["trial"]
     words = (
         f"Cramér-Rao bound (CRB) over {draws} draws of the channels: median, quartiles shaded"
@@ -220,11 +192,7 @@ class Advantage(Estimate):
     draws: int
 
     def exceeds(self, least: float) -> bool | None:
-        """Whether the mean is larger than a threshold; None if the interval contains it.
-
-        Args:
-            least: The threshold. [dB]
-        """
+        """Whether the mean is larger than a threshold; None if the interval contains it."""
         return self.between(low=least)
 
     def __str__(self) -> str:
@@ -233,12 +201,7 @@ class Advantage(Estimate):
 
 
 def advantage(better: xr.DataArray, other: xr.DataArray) -> Advantage:
-    """By how much one CRB is smaller than another, draw by draw.
-
-    Args:
-        better: CRB with the dimension ``trial``; other dimensions are averaged, in dB. [rad²]
-        other: CRB that is compared with it. [rad²]
-    """
+    """By how much one CRB is smaller than another, draw by draw; other axes are averaged, in dB."""
     gain = decibel(other) - decibel(better)
     gain = gain.mean([d for d in gain.dims if d != "trial"])
     change = paired_change(decibel(other), decibel(better))
@@ -246,20 +209,13 @@ def advantage(better: xr.DataArray, other: xr.DataArray) -> Advantage:
 
 
 def with_wins(advantages: Mapping[str, Advantage]) -> str:
-    """How often each design is better, for the note of a finding.
-
-    Args:
-        advantages: Advantages by the design they are over.
-    """
-    return "; better in " + ", ".join(f"{a.wins} of {a.draws} draws" for a in advantages.values())
+    """Note for a finding: in how many draws each advantage is positive."""
+    draws = next(iter(advantages.values())).draws
+    return f"; better in {', '.join(str(a.wins) for a in advantages.values())} of {draws} draws"
 
 
 def provenance(**more: str) -> dict[str, str]:
-    """Attributes from which a dataset can be computed again.
-
-    Args:
-        more: Further attributes.
-    """
+    """Attributes from which a dataset can be computed again."""
     return {
         "scenario": scenario_text(SCENARIO),
         "criterion": "tr F^-1 of all four parameters, as in the paper; no minimum SNR",
