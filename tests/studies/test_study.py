@@ -1,4 +1,4 @@
-"""Truths: a study whose answer is known, the same numbers however trials are counted."""
+"""Truths: a study with a known result; results that do not depend on the number of trials."""
 
 import jax
 import jax.numpy as jnp

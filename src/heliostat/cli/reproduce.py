@@ -55,13 +55,13 @@ def reproduce(
             raise UserError(f"{name} is not a figure of {system}; choose from {', '.join(known)}.")
     names = names or studies.default_names(system)
     folder = out or Path("results") / system
-    with staged(folder):  # refuses a folder that cannot be written, before anything is computed
+    with staged(folder):  # reports a folder that cannot be written before anything is computed
         pass
     verdicts = []
     with progress() as tell, all_cores() as engine:
         from heliostat.studies.reproduce import reproduce as compute
 
-        for name in names:  # each is in place as soon as it is done
+        for name in names:  # the results of each are written as soon as it is finished
             with staged(folder) as stage:
                 verdicts += compute(
                     system,

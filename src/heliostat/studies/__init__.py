@@ -1,4 +1,4 @@
-"""Studies: a point function over named axes and trials, its figure, and a verdict on each claim."""
+"""Studies of the papers' figures and of the estimators, with a verdict on each claim."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -12,30 +12,30 @@ NAMES = {
     "estimators": ["pose", "direction", "position", "protocol", "dwells"],
 }
 BY_NAME = {"sensing": ["patterns", "scaling"], "estimators": ["dwells"]}
-"""Studies beyond a paper's figures, or long ones, computed only if named."""
+"""Studies that are computed only on request: not figures of a paper, or slow."""
 
 
 def default_names(system: str) -> list[str]:
-    """The figures of a system's paper.
+    """Names of the studies of a system that are computed by default.
 
     Args:
-        system: One of `NAMES`.
+        system: Key of `NAMES`.
     """
     return [name for name in NAMES[system] if name not in BY_NAME.get(system, [])]
 
 
 def find(name: str) -> "Study":
-    """The study of that name, such as ``localization/fig4``.
+    """Study with a given name, such as ``localization/fig4``.
 
     Args:
-        name: System and figure.
+        name: System and name, separated by a slash.
 
     Raises:
-        KeyError: There is no such study.
+        KeyError: No study has this name.
     """
     system, _, figure = name.partition("/")
     if figure not in NAMES.get(system, []):
         known = ", ".join(f"{s}/{f}" for s, figures in NAMES.items() for f in figures)
-        raise KeyError(f"There is no study {name!r}; there are {known}.")
+        raise KeyError(f"There is no study {name!r}; the studies are {known}.")
     study: Study = import_module(f"heliostat.studies.{system}.{figure}").STUDY
     return study
