@@ -67,6 +67,8 @@ def test_pictures_are_drawn_from_the_dataset(computed):
     figure = study.draw(dataset)
     lines = [line for axes in figure.axes for line in axes.get_lines()]
     assert lines
+    explained = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    assert any(f"mean of {TRIALS} trials" in text for text in explained)  # bands, or bars
     if name == "fig5":
         closed = dataset.eadr_closed_form.sel(side=4, condition=0).isel(trial=0) / 1e6
         assert any(
@@ -75,7 +77,7 @@ def test_pictures_are_drawn_from_the_dataset(computed):
         )
     for axes in figure.axes:
         if axes.get_ylabel():
-            assert any(unit in axes.get_ylabel() for unit in ("[", " in ", "ratio"))
+            assert any(unit in axes.get_ylabel() for unit in ("[", " / ", "ratio"))
 
 
 def test_an_unknown_study_is_refused_with_the_names_of_all():

@@ -83,10 +83,15 @@ def legend_below(figure: Figure, *entries: LegendEntry, columns: int) -> None:
     figure.legend(handles=handles, loc="outside lower center", ncols=columns)
 
 
-def interval_entry(dataset: xr.Dataset) -> LegendEntry:
-    """Legend entry that explains the bands of `curve`."""
+BAND_LOOK = {"alpha": 0.2, "linewidth": 7}
+"""Line that stands for a band in a legend."""
+
+
+def interval_entry(
+    dataset: xr.Dataset, shown: str = "shaded", look: dict[str, Any] = BAND_LOOK
+) -> LegendEntry:
+    """Legend entry that explains the bands of `curve`, or what else shows the interval."""
     trials = dataset.sizes["trial"]
     if trials == 1:
         return "one trial, no confidence interval", {"linestyle": "none"}
-    label = f"mean of {trials} trials, shaded: its 95 % confidence interval"
-    return label, {"alpha": 0.2, "linewidth": 7}
+    return f"mean of {trials} trials, {shown}: its 95 % confidence interval", look

@@ -27,7 +27,7 @@ MARKED = np.array([1, 4, 16, 32])
 def point(unit: Errors, *, side: int, condition: Int[Array, ""]) -> Mapping[str, Array]:
     """PEB and REB at all allocations, in closed form and from the definition."""
     scene = as_steered(setup.scene(side), setup.at_condition(unit, condition, setup.CONDITIONS))
-    closed = setup.over_allocations(scene, jnp.asarray(ANTENNAS, dtype=float))
+    closed = setup.over_allocations(scene)
     marked = [error_bounds(pose_information_by_definition(scene, int(n))) for n in MARKED]
     peb, reb = (jnp.stack(bound) for bound in zip(*marked, strict=True))
     return {

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
@@ -22,7 +21,7 @@ from heliostat.studies.study import Study, Verdict
 def point(unit: Errors, *, side: int, condition: Int[Array, ""]) -> Mapping[str, Array]:
     """PEB, REB and rate at all allocations."""
     scene = as_steered(setup.scene(side), setup.at_condition(unit, condition, setup.CONDITIONS))
-    return setup.over_allocations(scene, jnp.asarray(setup.ANTENNAS, dtype=float))
+    return setup.over_allocations(scene)
 
 
 def verdicts(dataset: xr.Dataset) -> list[Verdict]:

@@ -5,7 +5,6 @@ from itertools import repeat
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
@@ -39,7 +38,7 @@ def point(key: PRNGKeyArray, *, phases: int) -> Mapping[str, Array]:
                 Phased(random_phases(transmit, 1, elements)),
             ),
         )
-    return setup.over_allocations(scene, jnp.asarray(setup.ANTENNAS, dtype=float))
+    return setup.over_allocations(scene)
 
 
 def verdicts(dataset: xr.Dataset) -> list[Verdict]:

@@ -16,7 +16,7 @@ from heliostat.plots.localization import styled
 from heliostat.protocol.errors import Errors
 from heliostat.protocol.period import as_believed, as_steered, error_scale, next_share
 from heliostat.rates.effective import available_ratio, eadr_closed_form, snr_slope
-from heliostat.studies.figures import COLOURS, MARKS, entries, legend_below
+from heliostat.studies.figures import COLOURS, MARKS, entries, interval_entry, legend_below
 from heliostat.studies.localization import setup
 from heliostat.studies.statistics import every, log10, mean_and_band, paired_change
 from heliostat.studies.study import Quantity, Study, Verdict
@@ -125,14 +125,13 @@ def draw(dataset: xr.Dataset) -> Figure:
             r"$\log_{10}$(PEB / m + REB / rad), position and heading error bounds (PEB, REB)"
         )
         axes.set(ylabel=setup.RATE_LABEL, ylim=(0, None))
-        trials = dataset.sizes["trial"]
-        bars = f"bars: 95 % confidence interval of the mean of {trials} trials"
+        bars = {"marker": "+", "markersize": 9, "linestyle": "none"}
         legend_below(
             figure,
             *setup.SIZES,
             ("all time ratios, perfect estimates", {}),
             *LOOKS,
-            (bars, {"marker": "+", "markersize": 9, "linestyle": "none"}),
+            interval_entry(dataset, "bars", bars),
             columns=3,
         )
     return figure

@@ -137,15 +137,13 @@ def at_condition(unit: Errors, condition: Int[Array, ""], conditions: list[Condi
     )
 
 
-def over_allocations(
-    scene: LocalizationScene, active_antennas: Float[Array, "choice"]
-) -> Mapping[str, Float[Array, "choice"]]:
-    """PEB [m], REB [rad] and rate [bit/s] at each number of active antennas."""
+def over_allocations(scene: LocalizationScene) -> Mapping[str, Float[Array, "choice"]]:
+    """PEB [m], REB [rad] and rate [bit/s] at each number of active antennas in `ANTENNAS`."""
 
     def at(active: Float[Array, ""]) -> tuple[Array, Array, Array]:
         return *error_bounds(pose_information(scene, active)), eadr(scene, active)
 
-    peb, reb, rate = eqx.filter_vmap(at)(active_antennas)
+    peb, reb, rate = eqx.filter_vmap(at)(jnp.asarray(ANTENNAS, dtype=float))
     return {"peb": peb, "reb": reb, "eadr": rate}
 
 
