@@ -509,6 +509,8 @@ def test_reproduce_shows_each_verdict_and_where_files_are(hall, capsys):
     verdicts = json.loads((hall / "five" / "fig5.verdicts.json").read_text())
     words = printed.split()
     assert sum(words.count(w) for w in ("yes", "no", "undecided")) >= len(verdicts)
+    # With two trials each "holds" is a word, never null.
+    assert {v["holds"] for v in verdicts} <= {"yes", "no", "undecided"}
     assert "Wrote data, pictures and verdicts to five." in printed
 
 

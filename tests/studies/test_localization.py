@@ -1,5 +1,5 @@
-"""Truths: bounds and rates of the public functions at single points, and the verdicts that were
-found by other means before this code was written."""
+"""Truths: bounds and rates of the public functions at single points, and verdicts that were found
+by other means before this code was written."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from heliostat.studies import NAMES, find
 
 TRIALS = 20
 EXPECTED = {
-    # figure: does each claim hold, in order; None: this many trials leave it undecided
+    # figure: whether each claim holds, in order; None: undecided with this number of trials
     "fig4": [True, True, False, False, True],
     "fig5": [True, True, True, True],
     "fig6": [True, True, False],
@@ -29,7 +29,7 @@ def test_verdicts_are_those_found_before(computed):
     name, study, dataset = computed
     verdicts = study.verdicts(dataset)
     assert [v.holds for v in verdicts] == EXPECTED[name], [v.finding for v in verdicts]
-    assert all(any(c.isdigit() for c in v.finding) for v in verdicts)  # each says by how much
+    assert all(any(c.isdigit() for c in v.finding) for v in verdicts)  # measured values
 
 
 def test_points_without_errors_are_the_public_functions(computed):
@@ -67,6 +67,8 @@ def test_pictures_are_drawn_from_the_dataset(computed):
     figure = study.draw(dataset)
     lines = [line for axes in figure.axes for line in axes.get_lines()]
     assert lines
+    explained = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    assert any(f"mean of {TRIALS} trials" in text for text in explained)  # bands, or bars
     if name == "fig5":
         closed = dataset.eadr_closed_form.sel(side=4, condition=0).isel(trial=0) / 1e6
         assert any(
@@ -75,9 +77,9 @@ def test_pictures_are_drawn_from_the_dataset(computed):
         )
     for axes in figure.axes:
         if axes.get_ylabel():
-            assert any(unit in axes.get_ylabel() for unit in ("[", " in ", "ratio"))
+            assert any(unit in axes.get_ylabel() for unit in ("[", " / ", "ratio"))
 
 
-def test_an_unknown_study_is_told_what_there_is():
+def test_an_unknown_study_is_refused_with_the_names_of_all():
     with pytest.raises(KeyError, match="localization/fig4"):
         find("localization/fig99")

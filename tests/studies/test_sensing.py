@@ -1,4 +1,4 @@
-"""Truths: datasets whose verdicts are known, and designs called directly."""
+"""Truths: synthetic datasets whose verdicts are known, and designs called directly."""
 
 import equinox as eqx
 import jax
@@ -22,14 +22,14 @@ def from_db(level):
 
 
 def scattered(level, scatter=0.5):
-    """A CRB of given level for each draw: the draws' channels shift all curves alike."""
+    """CRB with a given level for each draw; the channels of a draw shift all curves alike."""
     shift = np.linspace(-3, 3, DRAWS)
     own = scatter * np.random.default_rng(0).normal(size=DRAWS)
     return from_db(level + shift + own)
 
 
 def dataset(study, level, scatter=0.0):
-    """What the study would return were its CRB, in dB, this function of the coordinates."""
+    """Dataset of a study whose CRB in dB is the given function of the coordinates."""
     dims = {**study.axes, **study.inner}
     grid = np.empty((*(len(v) for v in dims.values()), DRAWS))
     for index in np.ndindex(grid.shape[:-1]):
@@ -172,7 +172,7 @@ def test_the_scenario_is_the_papers():
 
 @pytest.fixture(scope="module")
 def small():
-    """Draws of 4 antennas and 2 by 2 elements: quick to compile."""
+    """A draw with 4 antennas and 2 by 2 elements, which compiles fast."""
     return setup.draw(jax.random.key(3), antennas=4, side=2)
 
 
@@ -193,7 +193,7 @@ def test_curves_are_the_designs_called_directly(small, monkeypatch):
 
 @pytest.fixture(scope="module")
 def arrays():
-    """The same channels seen by 6 antennas, and by the first 4 of them."""
+    """Scenes with the same channels for 6 antennas, and for the first 4 of them."""
     wide = sensing_scene(antennas=6, rows=(2, 2), columns=(2, 2))
     fewer = sensing_scene(antennas=4, rows=(2, 2), columns=(2, 2))
     channels = tuple(g[:, :4] for g in wide.bs_to_irs)
@@ -225,7 +225,7 @@ def test_isotropic_transmission_leaves_blind_antennas_out(arrays):
 
 
 EXPECTED = {
-    # figure: does each claim hold, in order; None: this many draws leave it undecided
+    # figure: whether each claim holds, in order; None: undecided with this number of draws
     "fig2": [True, True, None, True, False],
     "fig3": [True, True, True, True, True],
     "fig4": [True, True, False, True, None],
@@ -241,5 +241,5 @@ def test_verdicts_are_those_found_before(name):
         dataset = study.run(engine=engine)
     verdicts = study.verdicts(dataset)
     assert [v.holds for v in verdicts] == EXPECTED[name], [v.finding for v in verdicts]
-    assert all(any(c.isdigit() for c in v.finding) for v in verdicts)  # each says by how much
+    assert all(any(c.isdigit() for c in v.finding) for v in verdicts)  # measured values
     study.draw(dataset)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from heliostat.plots.localization import styled
 from heliostat.studies.figures import COLOURS, LINES, MARKS
-from heliostat.studies.study import mean_and_band
+from heliostat.studies.statistics import mean_and_band
 
 MAX_PANELS, MAX_CURVES = 6, 7
 

@@ -1,7 +1,6 @@
-"""The command ``reproduce``: the papers' figures and verdicts on their claims."""
+"""The command that reproduces the papers' figures."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,20 +8,17 @@ import typer
 
 from heliostat.cli.console import UserError, print_table, progress, staged
 
-WORDS = {True: "yes", False: "no", None: "undecided"}
-"""Words for whether a claim holds."""
-
 
 def reproduce(
     system: Annotated[
         Literal["localization", "sensing", "estimators"],
-        typer.Argument(help="The paper's system, or the estimators of both."),
+        typer.Argument(help="System of the paper, or the estimators of both."),
     ],
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Figures, e.g. fig4, for sensing also patterns and scaling, for estimators also "
-            "dwells and calibration; default every figure of the paper, or of the estimators."
+            help="Figures, such as fig4; for sensing also patterns and scaling. Default: all "
+            "figures of the paper, or of the estimators."
         ),
     ] = None,
     trials: Annotated[
@@ -31,17 +27,22 @@ def reproduce(
             "--trials",
             "--draws",
             min=1,
-            help="Trials at each point (channel draws for sensing); more trials give narrower "
-            "confidence bands; default as defined by each study.",
+            help="Number of trials at each point (for sensing: draws of the channels). More "
+            "trials give narrower confidence intervals. Default: that of each study.",
         ),
     ] = None,
     seed: Annotated[
         int, typer.Option(min=0, max=2**63 - 1, help="Seed of the random numbers.")
     ] = 0,
-    out: Annotated[Path | None, typer.Option(help="Output folder; default results/SYSTEM.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Output folder. Default: results/SYSTEM.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON.")] = False,
 ) -> None:
-    """Compute the figures of a paper and check its claims about them.
+    """Compute the figures of a paper and check its claims about them against the data.
+
+    Every claim gets a verdict: yes, no, or undecided if the 95 % confidence interval contains the
+    threshold of the claim. The interval is given as ± its half-width.
 
     Example: heliostat reproduce sensing fig2 --draws 10
     """
@@ -51,16 +52,16 @@ def reproduce(
     known = studies.NAMES[system]
     for name in names or []:
         if name not in known:
-            raise UserError(f"{name}: is no figure of {system}; give some of {', '.join(known)}.")
+            raise UserError(f"{name} is not a figure of {system}; choose from {', '.join(known)}.")
     names = names or studies.default_names(system)
     folder = out or Path("results") / system
-    with staged(folder):  # refuses a folder that cannot be written, before anything is computed
+    with staged(folder):  # reports a folder that cannot be written before anything is computed
         pass
     verdicts = []
     with progress() as tell, local_workers() as engine:
         from heliostat.studies.reproduce import reproduce as compute
 
-        for name in names:  # each is in place as soon as it is done
+        for name in names:  # the results of each are written as soon as it is finished
             with staged(folder) as stage:
                 verdicts += compute(
                     system,
@@ -72,8 +73,8 @@ def reproduce(
                     engine=engine,
                 )
     if as_json:
-        typer.echo(json.dumps([asdict(verdict) for verdict in verdicts], indent=2))
+        typer.echo(json.dumps([verdict.record() for verdict in verdicts], indent=2))
         return
-    rows = [(v.figure, v.claim, WORDS[v.holds], v.finding) for v in verdicts]
+    rows = [(v.figure, v.claim, v.answer, v.finding) for v in verdicts]
     print_table("Verdicts", ["figure", "claim", "holds", "finding"], rows)
     typer.echo(f"Wrote data, pictures and verdicts to {folder}.")

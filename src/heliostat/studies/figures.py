@@ -1,6 +1,6 @@
-"""What the studies' figures share: curves with bands, in one look."""
+"""Elements shared by the studies' figures: colours, curves with bands, axes and legends."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -9,108 +9,89 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from heliostat.studies.study import mean_and_band
+from heliostat.studies.statistics import mean_and_band
 
 LineStyle: TypeAlias = str | tuple[int, tuple[int, ...]]
+LegendEntry: TypeAlias = tuple[str, dict[str, Any]]
+"""A label, and the properties of the line beside it."""
 LINES: tuple[LineStyle, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
-"""One line style a condition: curves stay apart in black and white."""
+"""Line styles that remain distinct in black and white."""
 MARKS = ("o", "s", "^", "D", "v")
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's palette, apart for every kind of colour vision."""
+"""Palette of Okabe and Ito, distinct for colour-blind readers."""
 
 
-def curve(
-    axes: Axes,
-    x: xr.DataArray | np.ndarray,
-    samples: xr.DataArray,
-    *,
-    colour: str,
-    line: LineStyle = "-",
-) -> None:
-    """The mean over trials, with its 95 % confidence band.
+def curve(axes: Axes, x: xr.DataArray | np.ndarray, samples: xr.DataArray, **look: Any) -> None:
+    """Draw the mean over trials with its 95 % confidence band.
 
     Args:
-        axes: Where to draw.
+        axes: Axes to draw in.
         x: Abscissa.
-        samples: One dimension besides ``trial``.
-        colour: Of line and band.
-        line: Line style.
+        samples: Array with ``trial`` and one more dimension.
+        look: Properties of the line, among them ``color``.
     """
-    mean, half = mean_and_band(samples)
-    axes.plot(x, mean, color=colour, linestyle=line)
-    axes.fill_between(x, mean - half, mean + half, color=colour, alpha=0.2, linewidth=0)
+    mean, half = (part.values for part in mean_and_band(samples))
+    axes.plot(x, mean, **look)
+    _band(axes, x, mean - half, mean + half, look)
 
 
 def median_curve(
-    axes: Axes,
-    x: xr.DataArray | np.ndarray,
-    samples: xr.DataArray,
-    *,
-    color: str,
-    linestyle: LineStyle = "-",
-    marker: str = "",
+    axes: Axes, x: xr.DataArray | np.ndarray, samples: xr.DataArray, **look: Any
 ) -> None:
-    """The median over trials, with the band from quartile to quartile; a gap where it is infinite.
+    """Draw the median over trials, where it is finite, with the band between the quartiles.
 
     Args:
-        axes: Where to draw.
+        axes: Axes to draw in.
         x: Abscissa.
-        samples: One dimension besides ``trial``.
-        color: Of line and band.
-        linestyle: As Matplotlib has it.
-        marker: At each point.
+        samples: Array with ``trial`` and one more dimension.
+        look: Properties of the line, among them ``color``.
     """
     with np.errstate(invalid="ignore"):  # inf - inf, where most trials have no value
         low, middle, high = samples.quantile([0.25, 0.5, 0.75], "trial").values
-    shown = np.where(np.isfinite(middle), middle, np.nan)
-    axes.plot(x, shown, color=color, linestyle=linestyle, marker=marker)
-    axes.fill_between(
-        x, low, high, where=np.isfinite(low + high), color=color, alpha=0.2, linewidth=0
-    )
+    axes.plot(x, np.where(np.isfinite(middle), middle, np.nan), **look)
+    _band(axes, x, low, high, look)
+
+
+def _band(axes: Axes, x: Any, low: np.ndarray, high: np.ndarray, look: dict[str, Any]) -> None:
+    shown = np.isfinite(low + high)
+    axes.fill_between(x, low, high, where=shown, color=look["color"], alpha=0.2, linewidth=0)
 
 
 def log_axis(axes: Axes, values: np.ndarray, label: str) -> None:
-    """A logarithmic abscissa with a tick at each value.
-
-    Args:
-        axes: Where.
-        values: All that was computed.
-        label: With the unit.
-    """
-    axes.set_xscale("log")
+    """Make the abscissa logarithmic, with a tick at each value."""
+    axes.set(xscale="log", xlabel=label)
     axes.set_xticks(values, [f"{v:g}" for v in values])
     axes.minorticks_off()
-    axes.set_xlabel(label)
 
 
-def legend_below(figure: Figure, *entries: tuple[str, dict[str, Any]], columns: int) -> None:
-    """One legend under all panels, of looks and what they mean.
+def entries(labels: Iterable[str], **properties: Iterable[Any]) -> list[LegendEntry]:
+    """Legend entries whose lines take each property in turn from a sequence.
 
     Args:
-        figure: Laid out by constrained layout.
-        entries: A label, and the properties of the line that stands for it.
-        columns: How many entries stand side by side.
+        labels: Labels, at most as many as the shortest sequence is long.
+        properties: Sequences of values by the name of the property, such as ``color=COLOURS``.
     """
-    handles = [Line2D([], [], label=label, **look) for label, look in entries]
+    values = zip(*properties.values(), strict=False)
+    looks = (dict(zip(properties, row, strict=True)) for row in values)
+    return list(zip(labels, looks, strict=False))
+
+
+def legend_below(figure: Figure, *entries: LegendEntry, columns: int) -> None:
+    """Draw one legend below all panels; entries without a colour are black."""
+    black: dict[str, Any] = {"color": "black"}
+    handles = [Line2D([], [], label=label, **black | look) for label, look in entries]
     figure.legend(handles=handles, loc="outside lower center", ncols=columns)
 
 
-def sizes_and(
-    sides: Sequence[int], labels: Sequence[str], **look: Any
-) -> list[tuple[str, dict[str, Any]]]:
-    """Legend entries: a colour a surface size, a line style a condition.
+BAND_LOOK = {"alpha": 0.2, "linewidth": 7}
+"""Line that stands for a band in a legend."""
 
-    Args:
-        sides: Elements a side.
-        labels: Of the conditions, in the order of `LINES`.
-        look: Further properties of the conditions' entries.
-    """
-    sizes = [
-        (f"N = {side**2}", {"color": colour, "linewidth": 4})
-        for side, colour in zip(sides, COLOURS, strict=False)
-    ]
-    conditions = [
-        (label, {"color": "black", "linestyle": line, **look})
-        for label, line in zip(labels, LINES, strict=False)
-    ]
-    return sizes + conditions
+
+def interval_entry(
+    dataset: xr.Dataset, shown: str = "shaded", look: dict[str, Any] = BAND_LOOK
+) -> LegendEntry:
+    """Legend entry that explains the bands of `curve`, or what else shows the interval."""
+    trials = dataset.sizes["trial"]
+    if trials == 1:
+        return "one trial, no confidence interval", {"linestyle": "none"}
+    return f"mean of {trials} trials, {shown}: its 95 % confidence interval", look

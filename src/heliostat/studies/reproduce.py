@@ -1,4 +1,4 @@
-"""Every figure of a paper, and what its claims are worth."""
+"""Figures of a paper and verdicts on its claims, written to a folder."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,19 +18,20 @@ def reproduce(
     on_progress: Callable[[str, int, int], None] | None = None,
     engine: Engine = serial,
 ) -> list[Verdict]:
-    """Run a paper's studies, each written as soon as it is done.
+    """Run studies and write the results of each as soon as it is finished.
 
     Args:
-        system: ``localization`` or ``sensing``.
-        out: Folder for data, pictures and verdicts; made if it is not there.
-        names: Figures, such as ``fig4``; default all of the paper's.
-        trials: Trials at each point, for sensing draws of the channels; default each study's.
-        seed: Of the trials' keys.
-        on_progress: Called with the study's name, the points done and the points in all.
-        engine: Where points run that JAX cannot trace; default serial, one after the other.
+        system: ``localization``, ``sensing`` or ``estimators``.
+        out: Folder for data, figures and verdicts; created if it does not exist.
+        names: Names of studies, such as ``fig4``; default all figures of the paper.
+        trials: Number of trials at each point (sensing: draws of the channels); default each
+            study's own.
+        seed: Seed of the random keys.
+        on_progress: Called with the study's name, the number of finished blocks and of all blocks.
+        engine: Computes the points that JAX cannot trace; default one after the other.
 
     Raises:
-        KeyError: A figure is not known.
+        KeyError: A study does not exist.
     """
     studies = [find(f"{system}/{name}") for name in names or default_names(system)]
     out.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,10 @@
-"""A study: one point function, the axes it runs over, the units of what it returns.
+"""Studies: a point function evaluated over a grid of axes and over random trials.
 
-Trials are drawn from ``fold_in(key(seed), trial)``, the same keys at every point of the grid, so
-that curves are compared trial by trial and no result depends on how the work is split.
+Trial i uses the key ``fold_in(key(seed), i)`` at every point of the grid, so that curves can be
+compared trial by trial and results do not depend on how the work is split.
 
-A point that JAX can trace runs over all trials at once. One that cannot, such as a design by a
-descent of SciPy's, runs trial by trial, wherever an engine puts it (`engines`).
+A point function that JAX can trace is evaluated for all trials at once. One that it cannot trace,
+such as a design by a SciPy optimizer, is evaluated trial by trial by an engine (`studies.engine`).
 """
 
 import functools
@@ -23,7 +23,6 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, PRNGKeyArray
 from matplotlib.figure import Figure
-from scipy.special import stdtrit
 
 from heliostat._version import __version__
 from heliostat.plots.localization import save_figure
@@ -33,14 +32,23 @@ from heliostat.studies.engine import Engine, Lost, serial
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the data say about one claim of a paper."""
+    """Result of checking one claim of a paper against the data."""
 
     figure: str
     claim: str
     holds: bool | None
-    """None where the confidence interval leaves it undecided."""
+    """None if the confidence interval contains the threshold of the claim."""
     finding: str
-    """By how much, in numbers computed from the data."""
+    """Measured values, computed from the data."""
+
+    @property
+    def answer(self) -> str:
+        """``yes``, ``no`` or ``undecided``."""
+        return "undecided" if self.holds is None else "yes" if self.holds else "no"
+
+    def record(self) -> dict[str, str]:
+        """The verdict as JSON files contain it: ``holds`` is the `answer`."""
+        return {**asdict(self), "holds": self.answer}
 
 
 @dataclass(frozen=True)
@@ -49,47 +57,52 @@ class Quantity:
 
     unit: str
     dims: tuple[str, ...] = ()
-    """Dimensions a point returns at once, besides the trials."""
+    """Dimensions of one result of the point function."""
     description: str = ""
 
 
 class Block(NamedTuple):
-    """Some trials at one point: what is computed in one go, and stored as one chunk."""
+    """Consecutive trials at one point, computed together and stored as one chunk."""
 
     point: int
-    """Its number in the grid, the last axis fastest."""
+    """Index of the point in the grid, the last axis varying fastest."""
     first: int
-    """First trial."""
+    """Index of the first trial."""
     size: int
-    """How many trials."""
+    """Number of trials."""
 
 
 class Remark(NamedTuple):
-    """What is to be said of one trial."""
+    """Status of one trial."""
 
     failed: bool
     text: str
-    """Why there is no result, or how the solver ended; empty where nothing is to be said."""
+    """Reason of a failure, or status of the solver; may be empty."""
 
 
 FINE = Remark(False, "")
 
 BATCH = 32
-"""Trials that JAX computes at once. Batches are filled up to it, so that a trial is computed by the
-same program, and comes out the same, however trials are split into blocks."""
+"""Number of trials that JAX computes at once. Smaller batches are padded to this size, so that the
+same compiled program computes every trial and the result does not depend on the blocks."""
 
 
 class Outcome(NamedTuple):
-    """What came of a block."""
+    """Results of a block."""
 
     values: np.ndarray
-    """Every output side by side, [trial, column]; inf where there is none."""
+    """All outputs side by side, [trial, column]; inf where there is no result."""
     remarks: tuple[Remark, ...]
-    """One a trial."""
+    """One for each trial."""
 
 
 class NoResultError(ValueError):
-    """A point has not all of its outputs; the message says why, ``outputs`` are those it has."""
+    """Some outputs of a point do not exist; ``outputs`` contains the others.
+
+    Args:
+        reason: The message.
+        outputs: Outputs that exist, by name.
+    """
 
     def __init__(self, reason: str, outputs: Mapping[str, Any] | None = None) -> None:
         super().__init__(reason)
@@ -103,30 +116,30 @@ def _drawn(sample: Callable[[PRNGKeyArray], Any], seed: int, trial: int) -> Any:
 
 @dataclass(frozen=True)
 class Study:
-    """A named computation whose result is a labelled dataset."""
+    """A named computation over a grid whose result is a labelled dataset."""
 
     name: str
     title: str
     sample: Callable[[PRNGKeyArray], Any]
-    """What is random in one trial, from its key; drawn once and the same at every point."""
+    """``sample(key)`` draws the random quantities of one trial, the same at every point."""
     point: Callable[..., Mapping[str, Any]]
-    """``point(sample, **axes)`` for one trial at one point of the grid."""
+    """``point(sample, **axes)`` returns the outputs of one trial at one point of the grid."""
     axes: Mapping[str, Sequence[float] | Sequence[int] | Sequence[str]]
     outputs: Mapping[str, Quantity]
     trials: int
     verdicts: Callable[[xr.Dataset], list[Verdict]]
     draw: Callable[[xr.Dataset], Figure]
     static: tuple[str, ...] = ()
-    """Axes whose values set shapes or choose a branch: compiled anew for each value."""
+    """Axes that determine shapes or branches; the point is compiled for each of their values."""
     traced: bool = True
-    """Whether JAX can trace the point. If not, it is a plain function of plain numbers, importable
-    by name like ``sample``, and a ``ValueError`` of it is a result: inf, and the reason is kept.
-    Besides its outputs it may return a ``status``, how a solver ended in words."""
+    """Whether JAX can trace the point function. If not, it is a function of plain numbers that can
+    be pickled, like ``sample``; its outputs are inf if it raises a ``ValueError``, and the message
+    is recorded. It may also return a ``status``, the status of a solver in words."""
     inner: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """Coordinates of the dimensions a point returns at once."""
+    """Coordinates of the dimensions of the outputs."""
     axis_units: Mapping[str, str] = field(default_factory=dict)
     axis_labels: Mapping[str, str] = field(default_factory=dict)
-    """What axes are called in pictures, if not by their names."""
+    """Names of the axes in figures, where they differ from the keys of ``axes``."""
     provenance: Mapping[str, str] = field(default_factory=dict)
     table: Callable[[xr.Dataset], str] | None = None
     """The dataset as a table in Markdown, for the documentation."""
@@ -139,13 +152,13 @@ class Study:
         on_progress: Callable[[str, int, int], None] | None = None,
         engine: Engine = serial,
     ) -> xr.Dataset:
-        """Compute every point.
+        """Compute all points of the grid.
 
         Args:
-            trials: Trials at each point; default the paper's.
-            seed: Of the trials' key.
-            on_progress: Called with the name, the points done and the points in all.
-            engine: Where points run that JAX cannot trace; default here, one after the other.
+            trials: Number of trials at each point; default the study's own.
+            seed: Seed of the random key.
+            on_progress: Called with the name, the number of finished blocks and of all blocks.
+            engine: Computes the points that JAX cannot trace; default one after the other.
 
         Raises:
             ValueError: ``trials`` is less than 1.
@@ -156,8 +169,8 @@ class Study:
         blocks = self.blocks(count, count if self.traced else 1)
         values = np.full((len(self.grid), count, self.n_columns), np.inf)
         failures: Counter[str] = Counter()
-        tell = functools.partial(on_progress or (lambda *_: None), self.name)
-        tell(0, len(blocks))
+        report = functools.partial(on_progress or (lambda *_: None), self.name)
+        report(0, len(blocks))
         compute = functools.partial(self.compute, seed=seed)
         found = (serial if self.traced else engine)(compute, blocks)
         for done, (i, outcome) in enumerate(found, start=1):
@@ -167,7 +180,7 @@ class Study:
             else:
                 values[at.point, at.first : at.first + at.size] = outcome.values
                 failures.update(remark.text for remark in outcome.remarks if remark.failed)
-            tell(done, len(blocks))
+            report(done, len(blocks))
         dataset = self.dataset(values, seed)
         if not self.traced:
             dataset.attrs["failures"] = failures.total()
@@ -176,34 +189,34 @@ class Study:
 
     @property
     def file_name(self) -> str:
-        """What its files are called, but for their suffixes."""
+        """Name of the study's files, without suffix."""
         return self.name.rpartition("/")[2]
 
     @functools.cached_property
     def grid(self) -> list[dict[str, Any]]:
-        """Every point, the last axis fastest."""
+        """All points, the last axis varying fastest."""
         points = itertools.product(*self.axes.values())
         return [dict(zip(self.axes, values, strict=True)) for values in points]
 
     def output_shape(self, name: str) -> tuple[int, ...]:
-        """What a point returns at once under a name.
+        """Shape of one output of the point function.
 
         Args:
-            name: Of the output.
+            name: Name of the output.
         """
         return tuple(len(self.inner[dim]) for dim in self.outputs[name].dims)
 
     @property
     def n_columns(self) -> int:
-        """How many numbers a trial has, all outputs together."""
+        """Number of values that a trial returns, all outputs together."""
         return sum(math.prod(self.output_shape(name)) for name in self.outputs)
 
     def blocks(self, trials: int, size: int) -> list[Block]:
-        """All that is to be computed, point by point.
+        """Blocks that together contain all trials of all points.
 
         Args:
-            trials: At each point.
-            size: Trials in a block, the last of a point may have less.
+            trials: Number of trials at each point.
+            size: Number of trials in a block; the last block of a point may be smaller.
         """
         return [
             Block(point, first, min(size, trials - first))
@@ -212,11 +225,11 @@ class Study:
         ]
 
     def compute(self, block: Block, seed: int) -> Outcome:
-        """The outputs of some trials at one point, or why there are none.
+        """Outputs of the trials of a block, with the reason where there are none.
 
         Args:
-            block: Which.
-            seed: Of the trials' key.
+            block: The block.
+            seed: Seed of the random key.
         """
         if self.traced:
             return self._all_at_once(block, seed)
@@ -264,7 +277,7 @@ class Study:
 
     @functools.cached_property
     def _programs(self) -> tuple[Callable[..., Any], Callable[..., Callable[..., Any]]]:
-        """What draws trials, and for each choice of the static axes what computes them."""
+        """Compiled sampling, and a function that compiles the point for given static axes."""
 
         def sampled(root: PRNGKeyArray, trials: Array) -> Any:
             return jax.vmap(lambda i: self.sample(jax.random.fold_in(root, i)))(trials)
@@ -279,11 +292,11 @@ class Study:
         return jax.jit(sampled), functools.cache(compiled)
 
     def dataset(self, values: np.ndarray, seed: int) -> xr.Dataset:
-        """All outputs with their names, units and coordinates.
+        """All outputs as a dataset with names, units and coordinates.
 
         Args:
-            values: [point, trial, column], as `compute` gives them.
-            seed: Of the trials' key.
+            values: Results of `compute`, [point, trial, column].
+            seed: Seed of the random key.
         """
         axes = tuple(len(v) for v in self.axes.values())
         trials, variables, column = values.shape[1], {}, 0
@@ -316,66 +329,13 @@ class Study:
         return xr.Dataset(variables, coordinates, attributes)
 
 
-def log10(samples: xr.DataArray) -> xr.DataArray:
-    """Decadic logarithm that stays labelled."""
-    result: xr.DataArray = xr.apply_ufunc(np.log10, samples)
-    return result
-
-
-def decided(holds: bool, fails: bool) -> bool | None:
-    """True or False where the whole interval says so, None in between.
-
-    Args:
-        holds: The claim is true all over the confidence interval.
-        fails: It is false all over it.
-    """
-    return True if holds else False if fails else None
-
-
-def mean_and_band(samples: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
-    """Mean over the trials and the half-width of its 95 % confidence interval.
-
-    Trials without a bound (``inf``) are left out of both; `unbounded` counts them.
-
-    Args:
-        samples: With the dimension ``trial``.
-    """
-    finite = samples.where(np.isfinite(samples))
-    count = finite.count("trial")
-    spread = finite.std("trial", ddof=1) if samples.sizes["trial"] > 1 else 0 * finite.mean("trial")
-    quantile = xr.apply_ufunc(lambda n: stdtrit(np.maximum(n - 1, 1), 0.975), count)
-    return finite.mean("trial"), quantile * spread / np.sqrt(count)
-
-
-def unbounded(samples: xr.DataArray) -> int:
-    """How many values are infinite: points where no bound exists."""
-    return int(np.sum(~np.isfinite(samples)))
-
-
-def paired_change(changed: xr.DataArray, base: xr.DataArray) -> tuple[float, float]:
-    """Mean change over trials and the half-width of its 95 % interval, trial against trial.
-
-    Args:
-        changed: With the dimension ``trial`` and perhaps others, which are averaged first.
-        base: The same without the change.
-    """
-    difference = (changed - base).where(np.isfinite(changed) & np.isfinite(base))
-    per_trial = difference.mean([d for d in difference.dims if d != "trial"]).values
-    per_trial = per_trial[np.isfinite(per_trial)]
-    count = len(per_trial)
-    if count < 2:  # one trial says nothing of the spread, none says nothing at all
-        return float(np.sum(per_trial)), math.inf
-    half = stdtrit(count - 1, 0.975) * np.std(per_trial, ddof=1) / math.sqrt(count)
-    return float(np.mean(per_trial)), float(half)
-
-
 def save(study: Study, dataset: xr.Dataset, out: Path) -> list[Verdict]:
-    """Write a study's dataset, picture (PNG and PDF), verdicts and table into a folder.
+    """Write the dataset, figure (PNG and PDF) and verdicts of a study to a folder.
 
     Args:
         study: The study.
-        dataset: What its ``run`` returned.
-        out: An existing folder.
+        dataset: Result of ``study.run``.
+        out: Existing folder.
     """
     figure_name = study.file_name
     verdicts = study.verdicts(dataset)
@@ -383,7 +343,7 @@ def save(study: Study, dataset: xr.Dataset, out: Path) -> list[Verdict]:
     picture = study.draw(dataset)
     for suffix in ("png", "pdf"):
         save_figure(picture, out / f"{figure_name}.{suffix}")
-    text = json.dumps([asdict(v) for v in verdicts], indent=2)
+    text = json.dumps([verdict.record() for verdict in verdicts], indent=2)
     (out / f"{figure_name}.verdicts.json").write_text(text + "\n", encoding="utf-8")
     if study.table:
         (out / f"{figure_name}.md").write_text(study.table(dataset), encoding="utf-8")

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from heliostat.studies.figures import COLOURS, MARKS, legend_below
-from heliostat.studies.study import mean_and_band
+from heliostat.studies.statistics import mean_and_band
 
 
 class Attainment(NamedTuple):

@@ -55,7 +55,8 @@ from heliostat.studies.estimators.attainment import Attainment, attainment, thre
 from heliostat.studies.estimators.direction import SNAPSHOTS
 from heliostat.studies.estimators.pose import ANTENNAS, BINS, SWEEP, USER_ANTENNAS
 from heliostat.studies.figures import COLOURS, MARKS, legend_below
-from heliostat.studies.study import Quantity, Study, Verdict, decided
+from heliostat.studies.statistics import decided
+from heliostat.studies.study import Quantity, Study, Verdict
 
 SNRS = [10.0, 15.0, 20.0, 25.0, 30.0, 40.0]
 """Energy of the noiseless samples over the noise density, at each surface for sensing. [dB]"""

@@ -15,7 +15,8 @@ from heliostat.studies import TITLES
 from heliostat.studies.estimators.pose import SWEEP
 from heliostat.studies.figures import COLOURS, LINES, legend_below
 from heliostat.studies.localization.setup import SIDES
-from heliostat.studies.study import Quantity, Study, Verdict, decided, paired_change
+from heliostat.studies.statistics import decided, paired_change
+from heliostat.studies.study import Quantity, Study, Verdict
 
 PERIODS = 20
 MOBILITIES = [0.0, 3.0, 7.0]
@@ -70,8 +71,8 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
         """Relative change of the rate, mean over periods, in percent."""
         rate = [d.rate.sel(side=side).mean("period") for d in (of, base)]
         level = float(rate[1].mean())
-        mean, half = paired_change(rate[0], rate[1])
-        return 100 * mean / level, 100 * half / level
+        found = paired_change(rate[0], rate[1])
+        return 100 * found.mean / level, 100 * found.half / level
 
     moving = [change(real.sel(mobility=far), real.sel(mobility=still), n) for n in sides]
     erring = [change(invented.sel(mobility=still), real.sel(mobility=still), n) for n in sides]

@@ -1,1 +1,1 @@
-"""The figures of the localization paper, one file each, named after the figure."""
+"""Figures of the localization paper, one module each."""

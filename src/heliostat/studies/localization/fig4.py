@@ -1,4 +1,4 @@
-"""Fig. 4: log10 PEB and log10 REB against the time given to the pilots."""
+"""Fig. 4: position and heading error bounds against the time given to the pilots."""
 
 from collections.abc import Mapping
 
@@ -14,29 +14,21 @@ from heliostat.plots.localization import styled
 from heliostat.protocol.errors import Errors
 from heliostat.protocol.period import as_steered
 from heliostat.studies import TITLES
-from heliostat.studies.figures import COLOURS, LINES, curve, legend_below, sizes_and
+from heliostat.studies.claims import judge
+from heliostat.studies.figures import COLOURS, curve, interval_entry, legend_below
 from heliostat.studies.localization import setup
-from heliostat.studies.study import (
-    Quantity,
-    Study,
-    Verdict,
-    decided,
-    log10,
-    paired_change,
-    unbounded,
-)
+from heliostat.studies.localization.setup import ANTENNAS, SHARE
+from heliostat.studies.statistics import log10, paired_change, unbounded
+from heliostat.studies.study import Quantity, Study, Verdict
 
-ANTENNAS = np.arange(1, 33)
 MARKED = np.array([1, 4, 16, 32])
-"""Allocations at which the sum over all beam pairs is computed from the definition."""
-MIDDLE_AND_LARGEST = ("(a) 3 m and 15°, (b) 3 m", "(a) 7 m and 30°, (b) 7 m")
-PAIRS = {"color": "black", "marker": "o", "fillstyle": "none", "linestyle": "none"}
+"""Allocations at which the sum over all beam pairs is computed from its definition."""
 
 
 def point(unit: Errors, *, side: int, condition: Int[Array, ""]) -> Mapping[str, Array]:
-    """PEB and REB over all allocations, in closed form and from the definition."""
+    """PEB and REB at all allocations, in closed form and from the definition."""
     scene = as_steered(setup.scene(side), setup.at_condition(unit, condition, setup.CONDITIONS))
-    closed = setup.over_allocations(scene, jnp.asarray(ANTENNAS, dtype=float))
+    closed = setup.over_allocations(scene)
     marked = [error_bounds(pose_information_by_definition(scene, int(n))) for n in MARKED]
     peb, reb = (jnp.stack(bound) for bound in zip(*marked, strict=True))
     return {
@@ -47,42 +39,31 @@ def point(unit: Errors, *, side: int, condition: Int[Array, ""]) -> Mapping[str,
     }
 
 
-def _log_change(dataset: xr.Dataset, side: int, condition: int) -> tuple[float, float]:
-    log_peb = log10(dataset.peb.sel(side=side))
-    return paired_change(log_peb.sel(condition=condition), log_peb.sel(condition=0))
-
-
-def _slight(dataset: xr.Dataset, condition: int, claim: str) -> Verdict:
-    """Slight: an increase at every N, of no more than 0.1 (a quarter more error)."""
-    changes = {side**2: _log_change(dataset, side, condition) for side in setup.SIDES}
-    worst = {
-        side**2: float(
-            (
-                log10(dataset.peb.sel(side=side, condition=condition))
-                - log10(dataset.peb.sel(side=side, condition=0))
-            ).max()
-        )
+def _slight(dataset: xr.Dataset, condition: int, cause: str) -> Verdict:
+    log_peb = log10(dataset.peb)
+    changed, base = (log_peb.sel(condition=c) for c in (condition, 0))
+    change = {
+        f"N = {side**2}": paired_change(changed.sel(side=side), base.sel(side=side))
         for side in setup.SIDES
     }
-    told = "; ".join(
-        f"N={n}: {mean:+.3f} ± {half:.3f} (worst trial {worst[n]:+.2f})"
-        for n, (mean, half) in changes.items()
-    )
+    largest = (changed - base).max([d for d in changed.dims if d != "side"]).values
     lost = unbounded(dataset.peb.sel(condition=condition))
-    return Verdict(
+    return judge(
         "Fig. 4",
-        claim,
-        decided(
-            all(mean - half > 0 and mean + half <= 0.1 for mean, half in changes.values()),
-            any(mean + half < 0 or mean - half > 0.1 for mean, half in changes.values()),
-        ),
-        f"mean change of log10 PEB, 95 % interval: {told}"
+        f"{cause} raises log10 PEB slightly (at every N, by at most 0.1)",
+        change,
+        low=0.0,
+        high=0.1,
+        quantity="mean change of log10 PEB",
+        digits=3,
+        note="; largest change in one trial: "
+        + ", ".join(f"{value:+.2f}" for value in largest)
         + (f"; {lost} points without a bound" if lost else ""),
     )
 
 
 def verdicts(dataset: xr.Dataset) -> list[Verdict]:
-    """What the paper says about Fig. 4, against the data."""
+    """Verdicts on the paper's claims about Fig. 4."""
     perfect = dataset.sel(condition=0).isel(trial=0)
     log_slope = [
         np.diff(np.log(perfect[name]), axis=-1) / np.diff(np.log(ANTENNAS))
@@ -98,56 +79,55 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
     return [
         Verdict(
             "Fig. 4",
-            "PEB and REB fall as the time ratio grows, as its power -1/2",
+            "the position and heading error bounds (PEB, REB) are proportional to the time ratio "
+            "to the power -1/2",
             off < 1e-9,
             f"largest deviation of the log-log slope from -1/2: {off:.1e}",
         ),
         Verdict(
             "Fig. 4",
-            "PEB and REB fall as N grows",
+            "PEB and REB fall as the number of elements N grows",
             bool(np.all(by_size < 0)),
             "; ".join(
-                f"log10 {name} changes by {step[0]:+.2f} from N=16 to 64, {step[1]:+.2f} to 256"
+                f"log10 {name} changes by {step[0]:+.2f} from N = 16 to 64 and by {step[1]:+.2f} "
+                "from 64 to 256"
                 for name, step in zip(("PEB", "REB"), by_size.mean(axis=-1), strict=True)
             ),
         ),
-        _slight(dataset, 2, "location error up to 7 m raises log10 PEB slightly"),
-        _slight(dataset, 4, "mobility up to 7 m raises log10 PEB slightly"),
+        _slight(dataset, 2, "location error up to 7 m"),
+        _slight(dataset, 4, "mobility up to 7 m"),
         Verdict(
             "Fig. 4",
-            "closed forms (37), (38) coincide with (32), (33) under perfect estimates",
+            "the closed forms (37), (38) equal the sums (32), (33) under perfect estimates",
             difference < 1e-8,
-            f"largest relative difference {difference:.1e}, and so for steered surfaces off their "
-            "focus: the forms are exact, not approximate",
+            f"largest relative difference: {difference:.1e}, also for surfaces that are not "
+            "steered at the user; the closed forms are exact, not approximate",
         ),
     ]
 
 
 def draw(dataset: xr.Dataset) -> Figure:
-    """PEB above, REB below; errors left, mobility right."""
+    """PEB above, REB below; estimation errors left, mobility right."""
     with styled():
         figure, grid = plt.subplots(2, 2, figsize=(10, 8), sharex=True, sharey="row")
-        share = ANTENNAS / ANTENNAS[-1]
-        for row, (name, unit) in enumerate((("peb", "m"), ("reb", "rad"))):
-            for column, conditions in enumerate(((0, 1, 2), (0, 3, 4))):
-                axes = grid[row, column]
-                for colour, side in zip(COLOURS, setup.SIDES, strict=False):
-                    at = dataset.sel(side=side)
-                    for line, condition in zip(LINES, conditions, strict=False):
-                        log_error = log10(at[name].sel(condition=condition))
-                        curve(axes, share, log_error, colour=colour, line=line)
-                    marked = log10(at[f"{name}_by_definition"].sel(condition=0)).isel(trial=0)
-                    axes.plot(MARKED / ANTENNAS[-1], marked, "o", color=colour, fillstyle="none")
-                axes.set_ylabel(rf"$\log_{{10}}$ {name.upper()} ({name.upper()} in {unit})")
-        grid[0, 0].set_title("(a) estimation errors")
-        grid[0, 1].set_title("(b) mobility")
+        for axes, name, label, conditions in setup.error_panels(grid):
+            for colour, side in zip(COLOURS, setup.SIDES, strict=False):
+                at = dataset.sel(side=side)
+                for (_, look), condition in zip(setup.PANEL_LOOKS, conditions, strict=True):
+                    log_error = log10(at[name].sel(condition=condition))
+                    curve(axes, SHARE, log_error, color=colour, **look)
+                marked = log10(at[f"{name}_by_definition"].sel(condition=0)).isel(trial=0)
+                axes.plot(MARKED / ANTENNAS[-1], marked, "o", color=colour)
+            axes.set_ylabel(label)
         for axes in grid[1]:
-            axes.set_xlabel(r"normalised time ratio $\varpi\, T_c/(T_c-T_o)$")
+            axes.set_xlabel(setup.SHARE_LABEL)
         legend_below(
             figure,
-            *sizes_and(setup.SIDES, ["perfect estimates", *MIDDLE_AND_LARGEST]),
-            ("sum over all beam pairs, perfect estimates", PAIRS),
-            columns=4,
+            *setup.SIZES,
+            *setup.PANEL_LOOKS,
+            ("sum over all beam pairs, perfect estimates", {"marker": "o", "linestyle": "none"}),
+            interval_entry(dataset),
+            columns=3,
         )
     return figure
 

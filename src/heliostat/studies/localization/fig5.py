@@ -1,6 +1,7 @@
 """Fig. 5: effective rate against the time given to the pilots."""
 
 from collections.abc import Mapping
+from itertools import repeat
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -15,17 +16,24 @@ from heliostat.protocol.errors import Errors
 from heliostat.protocol.period import as_steered
 from heliostat.rates.effective import eadr, eadr_closed_form, time_ratio
 from heliostat.studies import TITLES
-from heliostat.studies.figures import COLOURS, MARKS, curve, legend_below, sizes_and
+from heliostat.studies.claims import judge
+from heliostat.studies.figures import COLOURS, MARKS, curve, entries, interval_entry, legend_below
 from heliostat.studies.localization import setup
-from heliostat.studies.study import Quantity, Study, Verdict, decided, paired_change
+from heliostat.studies.localization.setup import ANTENNAS, SHARE
+from heliostat.studies.statistics import paired_change
+from heliostat.studies.study import Quantity, Study, Verdict
 
-ANTENNAS = np.arange(1, 33)
 CONDITIONS = setup.CONDITIONS[:3]
-FILL = ("full", "none", "none")
+LOOKS = entries(
+    (f"codebook beams, paper eq. (39), {condition.label}" for condition in CONDITIONS),
+    marker=MARKS,
+    fillstyle=("full", "none", "none"),
+    linestyle=repeat(":"),
+)
 
 
 def point(unit: Errors, *, side: int, condition: Int[Array, ""]) -> Mapping[str, Array]:
-    """Rate over all allocations with codebook beams, and the closed form without errors."""
+    """Rate at all allocations with codebook beams, and the closed form without errors."""
     truth = setup.scene(side)
     steered = as_steered(truth, setup.at_condition(unit, condition, CONDITIONS))
     active = jnp.asarray(ANTENNAS, dtype=float)
@@ -38,63 +46,61 @@ def point(unit: Errors, *, side: int, condition: Int[Array, ""]) -> Mapping[str,
 
 
 def verdicts(dataset: xr.Dataset) -> list[Verdict]:
-    """What the paper says about Fig. 5, against the data."""
+    """Verdicts on the paper's claims about Fig. 5."""
     perfect = dataset.sel(condition=0).isel(trial=0)
-    rate = perfect.eadr.values
-    peak = ANTENNAS[np.argmax(rate, axis=1)]
-    smooth_peak = ANTENNAS[np.argmax(perfect.eadr_closed_form.values, axis=1)]
+    rate, closed = perfect.eadr.values, perfect.eadr_closed_form.values
+    peak, closed_peak = (
+        ", ".join(map(str, ANTENNAS[np.argmax(r, axis=1)])) for r in (rate, closed)
+    )
     end = float(np.max(rate[:, -1] / rate.max(axis=1)))
+    with_errors, without = (dataset.eadr.sel(condition=c) for c in (2, 0))
     change = {
-        side**2: paired_change(
-            dataset.eadr.sel(side=side, condition=2), dataset.eadr.sel(side=side, condition=0)
-        )
+        f"N = {side**2}": paired_change(with_errors.sel(side=side), without.sel(side=side))
         for side in setup.SIDES
     }
-    relative = {
-        side**2: change[side**2][0] / float(perfect.eadr.sel(side=side).mean())
-        for side in setup.SIDES
-    }
-    below = perfect.eadr.values < perfect.eadr_closed_form.values * (1 - 1e-9)
-    shortfall = 1 - perfect.eadr.values[:, :-1] / perfect.eadr_closed_form.values[:, :-1]
-    positive = perfect.eadr_closed_form.values > 1.0
+    level = perfect.eadr.mean("active_antennas").values
+    positive = closed > 1.0
+    below = (rate < closed * (1 - 1e-9)) & positive
+    shortfall = 1 - rate[:, :-1] / closed[:, :-1]
     return [
         Verdict(
             "Fig. 5",
-            "the rate grows with N",
+            "the effective achievable data rate (EADR) grows with the number of elements N",
             bool(np.all(np.diff(rate[:, :-1], axis=0) > 0)),
-            "peaks of "
+            "maximum: "
             + ", ".join(
-                f"{r.max() / 1e6:.0f} Mbit/s (N={side**2})"
+                f"{r.max() / 1e6:.0f} Mbit/s (N = {side**2})"
                 for side, r in zip(setup.SIDES, rate, strict=True)
             ),
         ),
         Verdict(
             "Fig. 5",
-            "the rate rises to a maximum and then falls to zero",
-            bool(np.all(peak > 1)) and end < 1e-6,
-            f"a very early peak: at {', '.join(map(str, peak))} of 32 active antennas for N = "
-            f"{', '.join(str(s**2) for s in setup.SIDES)} with codebook beams, at "
-            f"{', '.join(map(str, smooth_peak))} in closed form; {end:.0e} of it is left at 32",
+            "the rate rises to a maximum and then falls to zero (below 1e-6 of the maximum)",
+            bool(np.all(rate[:, 0] < rate.max(axis=1))) and end < 1e-6,
+            f"maximum at {peak} of 32 active antennas for N = "
+            f"{', '.join(str(s**2) for s in setup.SIDES)} with codebook beams, at {closed_peak} in "
+            f"closed form; at 32 the rate is {end:.0e} of the maximum",
         ),
-        Verdict(
+        judge(
             "Fig. 5",
             "location error up to 7 m lowers the rate",
-            decided(
-                all(mean + half < 0 for mean, half in change.values()),
-                any(mean - half > 0 for mean, half in change.values()),
-            ),
-            "mean change "
-            + "; ".join(
-                f"N={n}: {mean / 1e6:+.0f} ± {half / 1e6:.0f} Mbit/s ({relative[n]:+.0%})"
-                for n, (mean, half) in change.items()
+            {n: estimate.scaled(1e-6) for n, estimate in change.items()},
+            high=0.0,
+            quantity="mean change",
+            digits=0,
+            unit=" Mbit/s",
+            note="; relative to the mean rate: "
+            + ", ".join(
+                f"{100 * c.mean / m:+z.1f} %" for c, m in zip(change.values(), level, strict=True)
             ),
         ),
         Verdict(
             "Fig. 5",
             "the exact rate (39) is below the closed form (42) at several points",
-            bool(np.any(below & positive)),
-            f"below at {int(np.sum(below & positive))} of {int(np.sum(positive))} points with a "
-            f"rate, by {shortfall.min():.1%} to {shortfall.max():.1%}: scalloping of the codebooks",
+            bool(np.any(below)),
+            f"below at {int(np.sum(below))} of {int(np.sum(positive))} points with a positive "
+            f"rate, by {100 * shortfall.min():.1f} to {100 * shortfall.max():.1f} %, because the "
+            "directions lie between the beams of the codebooks",
         ),
     ]
 
@@ -102,30 +108,21 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
 def draw(dataset: xr.Dataset) -> Figure:
     """Rate against the normalised time ratio."""
     with styled():
-        figure, axes = plt.subplots(figsize=(8, 5.6))
-        share = ANTENNAS / ANTENNAS[-1]
+        figure, axes = plt.subplots(figsize=(8, 6))
         for colour, side in zip(COLOURS, setup.SIDES, strict=False):
             at = dataset.sel(side=side)
             closed = at.eadr_closed_form.isel(condition=0, trial=0) / 1e6
-            axes.plot(share, closed, color=colour, linewidth=1)
-            for condition, mark in zip(range(len(CONDITIONS)), MARKS, strict=False):
-                rate = at.eadr.sel(condition=condition) / 1e6
-                curve(axes, share, rate, colour=colour, line=":")
-                axes.plot(share, rate.mean("trial"), mark, color=colour, fillstyle=FILL[condition])
-        axes.set_xlabel(r"normalised time ratio $\varpi\, T_c/(T_c-T_o)$")
-        axes.set_ylabel("effective rate [Mbit/s]")
-        axes.set_ylim(bottom=0)
+            axes.plot(SHARE, closed, color=colour, linewidth=1)
+            for condition, (_, look) in enumerate(LOOKS):
+                curve(axes, SHARE, at.eadr.sel(condition=condition) / 1e6, color=colour, **look)
+        axes.set(xlabel=setup.SHARE_LABEL, ylabel=setup.RATE_LABEL, ylim=(0, None))
         legend_below(
             figure,
-            *sizes_and(setup.SIDES, ["closed form (42)"]),
-            *(
-                (
-                    f"(39), {condition.label}",
-                    {"color": "black", "marker": mark, "fillstyle": fill, "linestyle": ":"},
-                )
-                for condition, mark, fill in zip(CONDITIONS, MARKS, FILL, strict=False)
-            ),
-            columns=4,
+            *setup.SIZES,
+            ("closed form, paper eq. (42), perfect estimates", {"linewidth": 1}),
+            *LOOKS,
+            interval_entry(dataset),
+            columns=2,
         )
     return figure
 
@@ -138,7 +135,7 @@ STUDY = Study(
     axes={"side": setup.SIDES, "condition": range(len(CONDITIONS))},
     static=("side",),
     outputs={
-        "eadr": Quantity("bit/s", ("active_antennas",), "effective rate with codebook beams"),
+        "eadr": setup.OUTPUTS["eadr"],
         "eadr_closed_form": Quantity("bit/s", ("active_antennas",), "effective rate, closed form"),
     },
     trials=50,

@@ -1,8 +1,7 @@
-"""Fig. 6: effective rate against log10 PEB and log10 REB, the trade-off itself."""
+"""Fig. 6: effective rate against position and heading error bounds, the trade-off itself."""
 
 from collections.abc import Mapping
 
-import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
@@ -14,88 +13,83 @@ from heliostat.plots.localization import styled
 from heliostat.protocol.errors import Errors
 from heliostat.protocol.period import as_steered
 from heliostat.studies import TITLES
-from heliostat.studies.figures import COLOURS, LINES, curve, legend_below, sizes_and
+from heliostat.studies.figures import COLOURS, curve, interval_entry, legend_below
 from heliostat.studies.localization import setup
-from heliostat.studies.localization.fig4 import MIDDLE_AND_LARGEST
-from heliostat.studies.study import Quantity, Study, Verdict, log10, mean_and_band
-
-ANTENNAS = np.arange(1, 33)
+from heliostat.studies.statistics import log10, mean_and_band
+from heliostat.studies.study import Study, Verdict
 
 
 def point(unit: Errors, *, side: int, condition: Int[Array, ""]) -> Mapping[str, Array]:
-    """PEB, REB and rate over all allocations."""
+    """PEB, REB and rate at all allocations."""
     scene = as_steered(setup.scene(side), setup.at_condition(unit, condition, setup.CONDITIONS))
-    return setup.over_allocations(scene, jnp.asarray(ANTENNAS, dtype=float))
+    return setup.over_allocations(scene)
 
 
 def verdicts(dataset: xr.Dataset) -> list[Verdict]:
-    """What the paper says about Fig. 6, against the data."""
+    """Verdicts on the paper's claims about Fig. 6."""
     perfect = dataset.sel(condition=0).isel(trial=0)
     rate = perfect.eadr.values
     end = float(np.max(rate[:, -1] / rate.max(axis=1)))
     peak = np.argmax(rate, axis=1)
     ratio = [float(p[i] / p[-1]) for p, i in zip(perfect.peb.values, peak, strict=True)]
-    beaten = [dominated(p, r) for p, r in zip(perfect.peb.values, rate, strict=True)]
-    before = [int(b[:i].sum()) for b, i in zip(beaten, peak, strict=True)]
-    open_choices = [int(np.sum(~b)) for b in beaten]
+    worse = [dominated(p, r) for p, r in zip(perfect.peb.values, rate, strict=True)]
+    before = [int(w[:i].sum()) for w, i in zip(worse, peak, strict=True)]
+    efficient = [int(np.sum(~w)) for w in worse]
     return [
         Verdict(
             "Fig. 6",
-            "where the errors are least the rate is zero",
+            "where the position error bound (PEB) is smallest the effective achievable data rate "
+            "(EADR) is zero (below 1e-6 of its maximum)",
             end < 1e-6,
-            f"rate there over its peak: {end:.1e}",
+            f"rate there over its maximum: {end:.1e}",
         ),
         Verdict(
             "Fig. 6",
-            "where the rate is largest the errors are not least",
+            "where the rate is largest the PEB is not smallest",
             min(ratio) > 1,
-            "PEB at the peak of the rate over the least PEB: "
+            "PEB at the largest rate over the smallest PEB: "
             + ", ".join(
-                f"{r:.1f} (N={side**2})" for r, side in zip(ratio, setup.SIDES, strict=True)
+                f"{r:.1f} (N = {side**2})" for r, side in zip(ratio, setup.SIDES, strict=True)
             ),
         ),
         Verdict(
             "Fig. 6",
-            "rate and errors share a joint optimum at the peak of the curve",
-            all(n == 1 for n in open_choices),
+            "rate and errors have a joint optimum at the maximum of the rate",
+            all(n == 1 for n in efficient),
             "; ".join(
-                f"N={side**2}: the {b} choices before it are dominated, {n} from it on are not"
-                for side, b, n in zip(setup.SIDES, before, open_choices, strict=True)
+                f"N = {side**2}: {b} allocations below it are dominated, {n} from it on are not"
+                for side, b, n in zip(setup.SIDES, before, efficient, strict=True)
             )
-            + ": which of these is best depends on the weight",
+            + " (dominated: another one has a higher rate and a lower PEB); which of the others is "
+            "best depends on the weight",
         ),
     ]
 
 
 def draw(dataset: xr.Dataset) -> Figure:
-    """Errors left, mobility right; PEB above, REB below."""
+    """PEB above, REB below; estimation errors left, mobility right."""
     with styled():
         figure, grid = plt.subplots(2, 2, figsize=(10, 8.5), sharex="row", sharey=True)
-        for row, (name, unit) in enumerate((("peb", "m"), ("reb", "rad"))):
-            for column, conditions in enumerate(((0, 1, 2), (0, 3, 4))):
-                axes = grid[row, column]
-                for colour, side in zip(COLOURS, setup.SIDES, strict=False):
-                    for line, condition in zip(LINES, conditions, strict=False):
-                        at = dataset.sel(side=side, condition=condition)
-                        error, _ = mean_and_band(log10(at[name]))
-                        curve(axes, error, at.eadr / 1e6, colour=colour, line=line)
-                    perfect = dataset.sel(side=side, condition=0).isel(trial=0)
-                    beaten = dominated(perfect[name].values, perfect.eadr.values)
-                    axes.plot(
-                        log10(perfect[name])[beaten],
-                        perfect.eadr[beaten] / 1e6,
-                        "x",
-                        color=colour,
-                    )
-                axes.set_xlabel(rf"$\log_{{10}}$ {name.upper()} ({name.upper()} in {unit})")
-                axes.set_ylabel("effective rate [Mbit/s]")
-        grid[0, 0].set_title("(a) estimation errors")
-        grid[0, 1].set_title("(b) mobility")
+        for axes, name, label, conditions in setup.error_panels(grid):
+            for colour, side in zip(COLOURS, setup.SIDES, strict=False):
+                for (_, look), condition in zip(setup.PANEL_LOOKS, conditions, strict=True):
+                    at = dataset.sel(side=side, condition=condition)
+                    error, _ = mean_and_band(log10(at[name]))
+                    curve(axes, error, at.eadr / 1e6, color=colour, **look)
+                perfect = dataset.sel(side=side, condition=0).isel(trial=0)
+                worse = dominated(perfect[name].values, perfect.eadr.values)
+                axes.plot(log10(perfect[name])[worse], perfect.eadr[worse] / 1e6, "x", color=colour)
+            axes.set(xlabel=label, ylabel=setup.RATE_LABEL)
         legend_below(
             figure,
-            *sizes_and(setup.SIDES, ["perfect estimates", *MIDDLE_AND_LARGEST]),
-            ("dominated, perfect estimates", {"color": "black", "marker": "x", "linestyle": ""}),
-            columns=4,
+            *setup.SIZES,
+            *setup.PANEL_LOOKS,
+            (
+                "dominated: another allocation has a higher rate and a lower error",
+                {"marker": "x", "linestyle": "none"},
+            ),
+            interval_entry(dataset),
+            columns=2,
         )
     return figure
 
@@ -107,13 +101,9 @@ STUDY = Study(
     point=point,
     axes={"side": setup.SIDES, "condition": range(len(setup.CONDITIONS))},
     static=("side",),
-    outputs={
-        "peb": Quantity("m", ("active_antennas",), "position error bound"),
-        "reb": Quantity("rad", ("active_antennas",), "heading error bound"),
-        "eadr": Quantity("bit/s", ("active_antennas",), "effective rate with codebook beams"),
-    },
+    outputs=setup.OUTPUTS,
     trials=50,
-    inner={"active_antennas": ANTENNAS},
+    inner={"active_antennas": setup.ANTENNAS},
     provenance=setup.provenance(setup.CONDITIONS),
     verdicts=verdicts,
     draw=draw,

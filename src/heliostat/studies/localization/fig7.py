@@ -1,10 +1,10 @@
 """Fig. 7: designed against random surface phases, N = 64."""
 
 from collections.abc import Mapping
+from itertools import repeat
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
@@ -13,19 +13,20 @@ from matplotlib.figure import Figure
 
 from heliostat.plots.localization import styled
 from heliostat.studies import TITLES
-from heliostat.studies.figures import COLOURS, LINES, curve, legend_below
+from heliostat.studies.claims import judge
+from heliostat.studies.figures import COLOURS, LINES, curve, entries, interval_entry, legend_below
 from heliostat.studies.localization import setup
-from heliostat.studies.study import Quantity, Study, Verdict, log10, mean_and_band
+from heliostat.studies.localization.setup import SHARE
+from heliostat.studies.statistics import log10, mean_and_band, paired_change
+from heliostat.studies.study import Study, Verdict
 from heliostat.surface.passive import Phased, random_phases
 
-ANTENNAS = np.arange(1, 33)
 SIDE = 8
 DESIGNED, RANDOM = 0, 1
-LABELS = ("designed phases", "random phases")
 
 
 def point(key: PRNGKeyArray, *, phases: int) -> Mapping[str, Array]:
-    """PEB, REB and rate over all allocations with one kind of phases."""
+    """PEB, REB and rate at all allocations, with designed or random phases."""
     scene = setup.scene(SIDE)
     if phases == RANDOM:
         align, transmit = jax.random.split(key)
@@ -38,79 +39,66 @@ def point(key: PRNGKeyArray, *, phases: int) -> Mapping[str, Array]:
                 Phased(random_phases(transmit, 1, elements)),
             ),
         )
-    return setup.over_allocations(scene, jnp.asarray(ANTENNAS, dtype=float))
+    return setup.over_allocations(scene)
 
 
 def verdicts(dataset: xr.Dataset) -> list[Verdict]:
-    """What the paper says about Fig. 7, against the data."""
-
-    def decades(name: str) -> xr.DataArray:
-        log_error = log10(dataset[name])
-        return (log_error.sel(phases=RANDOM) - log_error.sel(phases=DESIGNED)).isel(
-            active_antennas=0
-        )
-
-    peb, peb_half = mean_and_band(decades("peb"))
-    reb, reb_half = mean_and_band(decades("reb"))
-    better = float(((decades("peb") > 0) & (decades("reb") > 0)).mean())
-    peak = dataset.eadr.mean("trial").max("active_antennas")
-    gain = float(peak.sel(phases=DESIGNED) / peak.sel(phases=RANDOM))
-    every = bool(
-        np.all(
-            dataset.eadr.sel(phases=DESIGNED).values[:, :-1]
-            > dataset.eadr.sel(phases=RANDOM).values[:, :-1]
-        )
-    )
+    """Verdicts on the paper's claims about Fig. 7."""
+    designed, random = (dataset.sel(phases=phases) for phases in (DESIGNED, RANDOM))
+    log_error = {
+        name: [log10(d[name.lower()]).isel(active_antennas=0) for d in (random, designed)]
+        for name in ("PEB", "REB")
+    }
+    lower = [worse > better for worse, better in log_error.values()]
+    peaks = [d.eadr.mean("trial").max("active_antennas") for d in (designed, random)]
+    gain = float(peaks[0] / peaks[1])
+    every = bool(np.all(designed.eadr.values[:, :-1] > random.eadr.values[:, :-1]))
     return [
-        Verdict(
+        judge(
             "Fig. 7",
-            "designed phases give lower PEB and REB than random ones",
-            float(peb - peb_half) > 0 and float(reb - reb_half) > 0,
-            f"by {float(peb):.2f} ± {float(peb_half):.2f} decades in PEB and {float(reb):.2f} ± "
-            f"{float(reb_half):.2f} in REB; both lower in {better:.1%} of the trials",
+            "designed phases give lower position and heading error bounds (PEB, REB) than random "
+            "ones",
+            {name: paired_change(*pair) for name, pair in log_error.items()},
+            low=0.0,
+            quantity="increase with random phases",
+            digits=2,
+            unit=" decades",
+            note=f"; both lower in {100 * float((lower[0] & lower[1]).mean()):.1f} % of the trials",
         ),
         Verdict(
             "Fig. 7",
-            "designed phases give a higher rate than random ones",
+            "designed phases give a higher effective achievable data rate (EADR) than random ones",
             gain > 1,
-            f"peak of the mean rate {gain:.2f} times as high"
+            f"maximum of the mean rate {gain:.2f} times as high"
             + ("; higher in every trial at every allocation" if every else ""),
         ),
     ]
 
 
 def draw(dataset: xr.Dataset) -> Figure:
-    """Errors, rate, and one against the other."""
+    """Error bounds, rate, and one against the other."""
     with styled():
-        figure, panels = plt.subplots(1, 3, figsize=(13, 4.6))
-        share = ANTENNAS / ANTENNAS[-1]
+        figure, panels = plt.subplots(1, 3, figsize=(13, 4.8))
         for phases, colour in zip((DESIGNED, RANDOM), COLOURS, strict=False):
             at = dataset.sel(phases=phases)
             for name, line in zip(("peb", "reb"), LINES, strict=False):
                 log_error = log10(at[name])
-                curve(panels[0], share, log_error, colour=colour, line=line)
+                curve(panels[0], SHARE, log_error, color=colour, linestyle=line)
                 error, _ = mean_and_band(log_error)
-                curve(panels[2], error, at.eadr / 1e6, colour=colour, line=line)
-            curve(panels[1], share, at.eadr / 1e6, colour=colour)
-        bound = r"$\log_{10}$ of PEB in m, of REB in rad"
-        panels[0].set_ylabel(bound)
-        panels[2].set_xlabel(bound)
-        for axes, title in zip(panels, ("(a) bounds", "(b) rate", "(c) trade-off"), strict=True):
-            axes.set_title(title)
-        for axes in panels[:2]:
-            axes.set_xlabel(r"normalised time ratio $\varpi\, T_c/(T_c-T_o)$")
-        for axes in panels[1:]:
-            axes.set_ylabel("effective rate [Mbit/s]")
-            axes.set_ylim(bottom=0)
+                curve(panels[2], error, at.eadr / 1e6, color=colour, linestyle=line)
+            curve(panels[1], SHARE, at.eadr / 1e6, color=colour)
+        bound = r"$\log_{10}$(PEB / m), $\log_{10}$(REB / rad)"
+        rate = {"ylabel": setup.RATE_LABEL, "ylim": (0, None)}
+        panels[0].set(title="(a) error bounds", xlabel=setup.SHARE_LABEL, ylabel=bound)
+        panels[1].set(title="(b) effective rate", xlabel=setup.SHARE_LABEL, **rate)
+        panels[2].set(title="(c) trade-off", xlabel=bound, **rate)
         legend_below(
             figure,
-            *(
-                (label, {"color": c, "linewidth": 4})
-                for label, c in zip(LABELS, COLOURS, strict=False)
-            ),
-            ("PEB, rate", {"color": "black", "linestyle": LINES[0]}),
-            ("REB", {"color": "black", "linestyle": LINES[1]}),
-            columns=4,
+            *entries(["designed phases", "random phases"], color=COLOURS, linewidth=repeat(4)),
+            ("rate, and position error bound (PEB)", {"linestyle": LINES[0]}),
+            ("heading error bound (REB)", {"linestyle": LINES[1]}),
+            interval_entry(dataset),
+            columns=3,
         )
     return figure
 
@@ -122,13 +110,9 @@ STUDY = Study(
     point=point,
     axes={"phases": [DESIGNED, RANDOM]},
     static=("phases",),
-    outputs={
-        "peb": Quantity("m", ("active_antennas",), "position error bound"),
-        "reb": Quantity("rad", ("active_antennas",), "heading error bound"),
-        "eadr": Quantity("bit/s", ("active_antennas",), "effective rate with codebook beams"),
-    },
+    outputs=setup.OUTPUTS,
     trials=1000,
-    inner={"active_antennas": ANTENNAS},
+    inner={"active_antennas": setup.ANTENNAS},
     provenance={**setup.provenance([setup.PERFECT]), "phases": "0: designed; 1: random"},
     verdicts=verdicts,
     draw=draw,

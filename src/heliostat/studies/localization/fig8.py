@@ -1,4 +1,4 @@
-"""Fig. 8: the best time ratio over the surface's side and over the number of antennas."""
+"""Fig. 8: best time ratio against the side of the surface and the number of antennas."""
 
 from collections.abc import Mapping
 
@@ -16,24 +16,28 @@ from heliostat.plots.localization import styled
 from heliostat.protocol.errors import Errors
 from heliostat.protocol.period import as_believed, as_steered, next_share
 from heliostat.studies import TITLES
-from heliostat.studies.figures import COLOURS, LINES, curve, legend_below
+from heliostat.studies.claims import judge
+from heliostat.studies.figures import COLOURS, LINES, curve, entries, interval_entry, legend_below
 from heliostat.studies.localization import setup
-from heliostat.studies.study import Quantity, Study, Verdict, decided, paired_change
+from heliostat.studies.statistics import Estimate, paired_change
+from heliostat.studies.study import Quantity, Study, Verdict
 
 SIDES = [2, 4, 6, 8, 10, 12, 16, 20]
 ANTENNAS = [2, 4, 6, 8, 12, 16, 32, 64]
 CASES = [(side, 32) for side in SIDES] + [(8, antennas) for antennas in ANTENNAS]
-"""Panel (a), then panel (b): elements a side, antennas at both ends."""
+"""Elements along each side, and antennas at both ends: panel (a), then panel (b)."""
 PANEL_A, PANEL_B = slice(0, len(SIDES)), slice(len(SIDES), None)
 CONDITIONS = setup.ALLOCATION_CONDITIONS
+LOOKS = entries((c.label for c in CONDITIONS), color=COLOURS, linestyle=LINES)
+LOOKS[0][1].update(setup.WIDE)
 
 
 def point(unit: Errors, *, case: int, condition: Int[Array, ""]) -> Mapping[str, Array]:
-    """Algorithm 1 on what the receiver believes."""
+    """Best time ratio computed by Algorithm 1 from the receiver's estimates."""
     scene = setup.scene(*CASES[case])
     errors = setup.at_condition(unit, condition, CONDITIONS)
     believed = as_believed(as_steered(scene, errors), errors)
-    # The period grows as antennas squared by default; with Table I's the claim changes.
+    # The period grows with the square of the antennas; with that of Table I the claim changes.
     periods = jnp.stack([scene.frame.period, setup.scene(8).frame.period])
 
     def share_of(period: Array) -> TimeShare:
@@ -49,7 +53,7 @@ def point(unit: Errors, *, case: int, condition: Int[Array, ""]) -> Mapping[str,
 
 
 def verdicts(dataset: xr.Dataset) -> list[Verdict]:
-    """What the paper says about Fig. 8, against the data."""
+    """Verdicts on the paper's claims about Fig. 8."""
     perfect = dataset.ratio.sel(condition=0).isel(trial=0).values
     sides, antennas = perfect[PANEL_A], perfect[PANEL_B]
     fixed = dataset.ratio_fixed_period.sel(condition=0).isel(trial=0).values[PANEL_B]
@@ -58,76 +62,73 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
     rising = bool(np.all(np.diff(antennas[: top + 1]) > 0))
     falling = bool(np.all(np.diff(antennas[top:]) < 0))
 
-    def change(condition: int) -> tuple[float, float]:
+    def change(condition: int) -> Estimate:
         log_ratio = np.log(dataset.ratio)
-        return paired_change(log_ratio.sel(condition=condition), log_ratio.sel(condition=0))
+        found = paired_change(log_ratio.sel(condition=condition), log_ratio.sel(condition=0))
+        return found.scaled(100)
 
-    moving, moving_half = change(1)
-    wrong, wrong_half = change(2)
-    faded, faded_half = change(3)
     return [
         Verdict(
             "Fig. 8",
             "the best time ratio falls as the side of the surface grows",
             bool(np.all(np.diff(sides) < 0)),
-            f"from {sides[0]:.3f} at {SIDES[0]} elements a side to {sides[-1]:.3f} at {SIDES[-1]}",
+            f"from {sides[0]:.3f} at {SIDES[0]} elements along a side to {sides[-1]:.3f} at "
+            f"{SIDES[-1]}",
         ),
         Verdict(
             "Fig. 8",
-            "with more antennas it first rises rapidly (below 8), then falls slowly",
+            "with more antennas it first rises fast (to over 90 % of its maximum at 8 antennas), "
+            "then falls slowly (here: falls at every step)",
             rising and falling and 0 < top < len(ANTENNAS) - 1 and at_eight > 0.9,
-            f"with 8 antennas {at_eight:.0%} of its largest value, {antennas[top]:.3f} at "
-            f"{ANTENNAS[top]}, is reached; {antennas[0]:.3f} at {ANTENNAS[0]} and "
-            f"{antennas[-1]:.3f} at {ANTENNAS[-1]}. The period grows as antennas squared. With "
-            f"Table I's, the ratio is held to what the antennas can use, {fixed[0]:.4f} at "
-            f"{ANTENNAS[0]}, and stays within {fixed[4:].min():.4f} to {fixed[4:].max():.4f} from "
-            f"{ANTENNAS[4]} on",
+            f"{antennas[0]:.3f} at {ANTENNAS[0]} antennas; {100 * at_eight:.0f} % of the maximum "
+            f"at 8; maximum {antennas[top]:.3f} at {ANTENNAS[top]}; {antennas[-1]:.3f} at "
+            f"{ANTENNAS[-1]}, with a period that grows with the square of the antennas. With the "
+            f"period of Table I the largest possible ratio limits it to {fixed[0]:.4f} at "
+            f"{ANTENNAS[0]} antennas, and it is between {fixed[4:].min():.4f} and "
+            f"{fixed[4:].max():.4f} from {ANTENNAS[4]} upwards",
         ),
-        Verdict(
+        judge(
             "Fig. 8",
-            "mobility up to 7 m hardly changes it",
-            decided(abs(moving) + moving_half < 0.05, abs(moving) - moving_half > 0.05),
-            f"mean change {moving:+.2%} ± {moving_half:.2%}",
+            "mobility up to 7 m hardly changes it (by less than 5 %)",
+            {"mobility 7 m": change(1)},
+            within=5.0,
+            quantity="mean relative change",
+            digits=2,
+            unit=" %",
         ),
-        Verdict(
+        judge(
             "Fig. 8",
             "errors of position, heading and gain reduce it",
-            decided(
-                wrong + wrong_half < 0 and faded + faded_half < 0,
-                wrong - wrong_half > 0 or faded - faded_half > 0,
-            ),
-            f"mean change {wrong:+.2%} ± {wrong_half:.2%} with position and heading errors, "
-            f"{faded:+.2%} ± {faded_half:.2%} with gain errors too "
-            f"({dataset.sizes['trial']} trials, 95 % interval)",
+            {"position and heading errors": change(2), "gain errors as well": change(3)},
+            high=0.0,
+            quantity="mean relative change",
+            digits=2,
+            unit=" %",
+            note=f"; trials: {dataset.sizes['trial']}",
         ),
     ]
 
 
 def draw(dataset: xr.Dataset) -> Figure:
-    """Panels as in the paper."""
+    """Best time ratio against the side of the surface (left) and the antennas (right)."""
     with styled():
-        figure, panels = plt.subplots(1, 2, figsize=(10.5, 5))
+        figure, panels = plt.subplots(1, 2, figsize=(10.5, 5.2))
         for axes, part, x in zip(panels, (PANEL_A, PANEL_B), (SIDES, ANTENNAS), strict=True):
-            for condition, colour, line in zip(
-                range(len(CONDITIONS)), COLOURS, LINES, strict=False
-            ):
+            for condition, (_, look) in enumerate(LOOKS):
                 ratio = dataset.ratio.sel(condition=condition).isel(case=part)
-                curve(axes, np.asarray(x), ratio, colour=colour, line=line)
-            axes.set_ylabel(r"best time ratio $\varpi$")
-            axes.set_ylim(bottom=0)
-        panels[0].set_xlabel(r"elements a side $\sqrt{N}$")
+                curve(axes, np.asarray(x), ratio, **look)
+            axes.set(ylabel=r"best time ratio $\varpi$", ylim=(0, None))
+        panels[0].set(xlabel=r"elements along each side $\sqrt{N}$", xticks=SIDES)
         panels[1].set_xlabel("antennas of base station and user")
         fixed = dataset.ratio_fixed_period.sel(condition=0).isel(case=PANEL_B)
-        curve(panels[1], np.asarray(ANTENNAS), fixed, colour=COLOURS[5])
-        panels[0].set_title("(a) size of the surface")
+        curve(panels[1], np.asarray(ANTENNAS), fixed, color=COLOURS[5])
+        panels[0].set_title("(a) size of the surface, 32 antennas")
         panels[1].set_title("(b) size of the arrays, N = 64")
         legend_below(
             figure,
-            *(
-                (condition.label, {"color": colour, "linestyle": line})
-                for condition, colour, line in zip(CONDITIONS, COLOURS, LINES, strict=False)
-            ),
-            ("perfect estimates, Table I's period", {"color": COLOURS[5]}),
+            *LOOKS,
+            ("(b) perfect estimates, period of Table I", {"color": COLOURS[5]}),
+            interval_entry(dataset),
             columns=3,
         )
     return figure
@@ -142,13 +143,15 @@ STUDY = Study(
     static=("case",),
     outputs={
         "ratio": Quantity("1", (), "best time ratio"),
-        "residual": Quantity("1", (), "stationarity left over"),
-        "ratio_fixed_period": Quantity("1", (), "best time ratio with Table I's period"),
+        "residual": Quantity("1", (), "residual of the stationarity condition"),
+        "ratio_fixed_period": Quantity("1", (), "best time ratio with the period of Table I"),
     },
     trials=20,
     provenance={
         **setup.provenance(CONDITIONS),
-        "cases": "; ".join(f"{i}: {s} a side, {a} antennas" for i, (s, a) in enumerate(CASES)),
+        "cases": "; ".join(
+            f"{i}: {s} elements along a side, {a} antennas" for i, (s, a) in enumerate(CASES)
+        ),
         "weight": f"{setup.WEIGHT} (m + rad) s/bit",
     },
     verdicts=verdicts,

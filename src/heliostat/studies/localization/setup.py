@@ -1,30 +1,50 @@
-"""What the localization paper's figures share: its set-up, its sizes, its error levels.
+"""Scenario, surface sizes, error levels and axes shared by the localization paper's figures.
 
-The paper prints the number of elements of Fig. 7 only (64); 16, 64 and 256 are used for the
-others. Of the error levels it prints the largest, 7 m and pi/6; the middle ones are ours.
+The paper prints the number of elements of Fig. 7 only (64); the other figures use 16, 64 and 256
+here. Of the error levels it prints the largest ones, 7 m and pi/6; the middle ones are chosen here.
 """
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import repeat
 from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
+from matplotlib.axes import Axes
 
 from heliostat.bounds.pose import error_bounds, pose_information
 from heliostat.protocol.errors import ErrorLevels, Errors, draw_errors
 from heliostat.rates.effective import eadr
 from heliostat.scenario import LocalizationScenario, load, scenario_text
 from heliostat.scene.localization import LocalizationScene
+from heliostat.studies.figures import COLOURS, LINES, LegendEntry, entries
+from heliostat.studies.study import Quantity
 
 SIDES = [4, 8, 16]
-"""Square roots of N = 16, 64, 256."""
+"""Elements along each side of the surface; N = 16, 64, 256."""
+SIZES = entries((f"N = {side**2}" for side in SIDES), color=COLOURS, linewidth=repeat(4))
+"""Legend entries of the surface sizes."""
+ANTENNAS = np.arange(1, 33)
+"""Numbers of active antennas: the possible allocations of time to the pilots."""
+SHARE = ANTENNAS / ANTENNAS[-1]
+"""Time ratios of these allocations over the largest one."""
+SHARE_LABEL = r"normalised time ratio $\varpi\, T_c/(T_c-T_o)$"
+RATE_LABEL = "effective achievable data rate (EADR) [Mbit/s]"
 
 WEIGHT = 1e-10
-"""xi, not printed; this value fits the paper's Figs. 8 and 9. [(m + rad) s/bit]"""
+"""xi of the joint objective. Not printed; this value fits the paper's Figs. 8 and 9.
+[(m + rad) s/bit]"""
+OUTPUTS = {
+    "peb": Quantity("m", ("active_antennas",), "position error bound"),
+    "reb": Quantity("rad", ("active_antennas",), "heading error bound"),
+    "eadr": Quantity("bit/s", ("active_antennas",), "effective rate with codebook beams"),
+}
+"""Outputs of `over_allocations`."""
 
 
 class Condition(NamedTuple):
@@ -45,8 +65,26 @@ CONDITIONS = [
     Condition("mobility 3 m", mobility=3.0),
     Condition("mobility 7 m", mobility=7.0),
 ]
+PANEL_CONDITIONS = {"(a) estimation errors": (0, 1, 2), "(b) mobility": (0, 3, 4)}
+"""Conditions in the two columns of Figs. 4 and 6."""
+WIDE = {"linewidth": 4.5, "alpha": 0.35}
+"""Line below thin ones that nearly coincide with it."""
+PANEL_LOOKS: list[LegendEntry] = [
+    ("perfect estimates", WIDE),
+    *entries(
+        [
+            "(a) errors of 3 m and 15°, (b) mobility 3 m",
+            "(a) errors of 7 m and 30°, (b) mobility 7 m",
+        ],
+        linestyle=(LINES[1], LINES[3]),
+        marker="^s",
+        markevery=((3, 7), (6, 7)),
+        fillstyle=repeat("none"),
+    ),
+]
+"""Lines of these conditions, with markers that do not cover each other."""
 NOISE_VAR = 1e-11
-"""sigma_w^2 as a bare number, -80 dBm in watts: Figs. 8 and 9 set sigma_h^2 to it."""
+"""Numerical value of sigma_w^2 = -80 dBm in watts, to which Figs. 8 and 9 set sigma_h^2."""
 ALLOCATION_CONDITIONS = [
     PERFECT,
     Condition("mobility 7 m", mobility=7.0),
@@ -56,11 +94,11 @@ ALLOCATION_CONDITIONS = [
 
 
 def scenario(side: int, antennas: int = 32) -> LocalizationScenario:
-    """Table I with another surface and other arrays.
+    """Scenario of Table I with another number of elements and of antennas.
 
     Args:
         side: Elements along each side of the surface.
-        antennas: Of the base station and of the user.
+        antennas: Antennas of the base station, and of the user.
     """
     loaded = load(
         "localization-table-1",
@@ -83,22 +121,12 @@ def scene(side: int, antennas: int = 32) -> LocalizationScene:
 
 
 def unit_errors(key: PRNGKeyArray) -> Errors:
-    """One trial's errors at level one each; `at_condition` scales them.
-
-    Args:
-        key: The trial's own key.
-    """
+    """Errors of one trial at unit levels; `at_condition` scales them."""
     return draw_errors(ErrorLevels(*(jnp.ones(()) for _ in range(4))), key)
 
 
 def at_condition(unit: Errors, condition: Int[Array, ""], conditions: list[Condition]) -> Errors:
-    """A trial's errors at one of the conditions: the same draw at every level.
-
-    Args:
-        unit: See `unit_errors`.
-        condition: Its place in the list.
-        conditions: The list.
-    """
+    """Errors of one trial at one condition; all conditions scale the same draw."""
     position, heading, mobility, gain_var = jnp.asarray([c[1:] for c in conditions])[condition]
     return Errors(
         movement=mobility * unit.movement,
@@ -109,29 +137,28 @@ def at_condition(unit: Errors, condition: Int[Array, ""], conditions: list[Condi
     )
 
 
-def over_allocations(
-    scene: LocalizationScene, active_antennas: Float[Array, "choice"]
-) -> Mapping[str, Float[Array, "choice"]]:
-    """PEB [m], REB [rad] and rate [bit/s] at each number of active antennas.
-
-    Args:
-        scene: As it is.
-        active_antennas: The choices.
-    """
+def over_allocations(scene: LocalizationScene) -> Mapping[str, Float[Array, "choice"]]:
+    """PEB [m], REB [rad] and rate [bit/s] at each number of active antennas in `ANTENNAS`."""
 
     def at(active: Float[Array, ""]) -> tuple[Array, Array, Array]:
         return *error_bounds(pose_information(scene, active)), eadr(scene, active)
 
-    peb, reb, rate = eqx.filter_vmap(at)(active_antennas)
+    peb, reb, rate = eqx.filter_vmap(at)(jnp.asarray(ANTENNAS, dtype=float))
     return {"peb": peb, "reb": reb, "eadr": rate}
 
 
-def provenance(conditions: list[Condition]) -> dict[str, str]:
-    """What a dataset must say so that its numbers can be had again.
+def error_panels(grid: np.ndarray) -> Iterator[tuple[Axes, str, str, tuple[int, ...]]]:
+    """Axes, name and label of the bound, and conditions of each of the panels of Figs. 4 and 6."""
+    for column, (title, conditions) in enumerate(PANEL_CONDITIONS.items()):
+        grid[0, column].set_title(title)
+        for row, (name, words) in enumerate((("peb", "position"), ("reb", "heading"))):
+            unit = OUTPUTS[name].unit
+            label = rf"$\log_{{10}}$({words} error bound {name.upper()} / {unit})"
+            yield grid[row, column], name, label, conditions
 
-    Args:
-        conditions: The list that the ``condition`` axis counts.
-    """
+
+def provenance(conditions: list[Condition]) -> dict[str, str]:
+    """Attributes from which a dataset can be computed again."""
     return {
         "scenario": scenario_text("localization-table-1"),
         "conditions": "; ".join(

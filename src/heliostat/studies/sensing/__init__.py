@@ -1,1 +1,1 @@
-"""The figures of the sensing paper, one file each, named after the figure, and two beyond it."""
+"""Figures of the sensing paper, one module each, and two further studies."""

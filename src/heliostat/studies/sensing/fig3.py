@@ -5,6 +5,7 @@ The caption gives 16 antennas, 4 by 4 elements and a_max = 8; the values of P_t 
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,21 +14,23 @@ from matplotlib.figure import Figure
 
 from heliostat.plots.localization import styled
 from heliostat.studies import TITLES
-from heliostat.studies.figures import COLOURS, MARKS, legend_below, log_axis, median_curve
+from heliostat.studies.claims import judge, listed
+from heliostat.studies.figures import COLOURS, MARKS, entries, legend_below, log_axis, median_curve
 from heliostat.studies.sensing import setup
 from heliostat.studies.sensing.setup import advantage
-from heliostat.studies.study import Quantity, Study, Verdict, decided
+from heliostat.studies.statistics import Estimate, every
+from heliostat.studies.study import Quantity, Study, Verdict
 
 POWERS = [5.0, 20.0, 80.0]
-SURFACE_POWERS = np.array([1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 3.0, 10.0])
+SURFACE_POWERS = np.array([1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0, 10.0])
 ALIKE = 1.0
-"""Curves no further apart are nearly the same, a curve that falls no further is constant. [dB]"""
+"""Largest difference between CRBs that count as the same. [dB]"""
 KNEE = 3.0
-"""Above its floor, where the power of the surfaces ceases to limit. [dB]"""
+"""Distance above the floor at which the power of the surfaces ceases to limit. [dB]"""
 
 
 def point(sample: setup.Draw, *, power: float) -> Mapping[str, np.ndarray]:
-    """One curve for one draw."""
+    """Worst CRB of one draw at all powers of the surfaces."""
     crbs = [
         setup.proposed(setup.at_levels(sample.scene, power=power, surface_power=limit), sample.seed)
         for limit in SURFACE_POWERS
@@ -36,11 +39,7 @@ def point(sample: setup.Draw, *, power: float) -> Mapping[str, np.ndarray]:
 
 
 def knee(level: np.ndarray) -> float:
-    """Power of the surfaces from which on a curve is within 3 dB of its floor. [W]
-
-    Args:
-        level: At each of the powers, falling. [dB]
-    """
+    """Smallest power of the surfaces at which a curve is within 3 dB of its floor. [W]"""
     wanted = level[-1] + KNEE
     if level[0] <= wanted:
         return float(SURFACE_POWERS[0])
@@ -48,126 +47,113 @@ def knee(level: np.ndarray) -> float:
 
 
 def verdicts(dataset: xr.Dataset) -> list[Verdict]:
-    """What the paper says about Fig. 3, against the data."""
+    """Verdicts on the paper's claims about Fig. 3."""
     crb = dataset.crb
     least, low, high = SURFACE_POWERS[[0, 1, -1]]
-    floor = crb.sel(surface_power=high)
-    apart = {
-        limit: advantage(
-            crb.sel(power=POWERS[-1], surface_power=limit),
-            crb.sel(power=POWERS[0], surface_power=limit),
+    first, last = POWERS[0], POWERS[-1]
+
+    def fall(start: float, end: float) -> dict[str, Estimate]:
+        """Fall of the CRB between two powers of the surfaces, for each power P_t."""
+        return {
+            f"P_t = {p:g} W": advantage(
+                crb.sel(power=p, surface_power=end), crb.sel(power=p, surface_power=start)
+            )
+            for p in POWERS
+        }
+
+    apart: dict[str, Estimate] = {
+        f"P_s = {limit:g} W": advantage(
+            crb.sel(power=last, surface_power=limit), crb.sel(power=first, surface_power=limit)
         )
         for limit in SURFACE_POWERS
     }
-    falls = [
-        advantage(crb.sel(power=p, surface_power=low), crb.sel(power=p, surface_power=least))
-        for p in POWERS
-    ]
-    ends = [
-        advantage(
-            crb.sel(power=p, surface_power=high),
-            crb.sel(power=p, surface_power=SURFACE_POWERS[-2]),
-        )
-        for p in POWERS
-    ]
+    at_least, at_most = f"P_s = {least:g} W", f"P_s = {high:g} W"
+    others = {case: a for case, a in apart.items() if case != at_least}
+    expected = 10 * math.log10(last / first)
+    deviation = Estimate(apart[at_most].mean - expected, apart[at_most].half)
     knees = [knee(setup.decibel(crb.sel(power=p)).median("trial").values) for p in POWERS]
-    by_power = 10 * math.log10(POWERS[-1] / POWERS[0])
-    limited = crb.sel(surface_power=setup.SURFACE_POWER)
-    costs = [advantage(floor.sel(power=p), limited.sel(power=p)) for p in POWERS]
+    floor, limited = (crb.sel(surface_power=p) for p in (high, setup.SURFACE_POWER))
+    costs = fall(setup.SURFACE_POWER, high)
     more = advantage(
-        floor.sel(power=POWERS[-1]) * limited.sel(power=POWERS[0]),
-        limited.sel(power=POWERS[-1]) * floor.sel(power=POWERS[0]),
+        floor.sel(power=last) * limited.sel(power=first),
+        limited.sel(power=last) * floor.sel(power=first),
     )
-    falling = [fall.exceeds(0.0) for fall in falls]
     return [
-        Verdict(
+        judge(
             "Fig. 3",
-            f"at low P_s the CRBs under different P_t are almost the same (within {ALIKE:g} dB)",
-            decided(
-                abs(apart[least].mean) + apart[least].half < ALIKE,
-                abs(apart[least].mean) - apart[least].half > ALIKE,
-            ),
-            f"from {POWERS[0]:g} to {POWERS[-1]:g} W of P_t the CRB falls by "
-            + ", ".join(
-                f"{a.mean:.1f} ± {a.half:.1f} dB at P_s = {limit:g} W" for limit, a in apart.items()
-            ),
+            "at low P_s the Cramér-Rao bounds (CRB) under different P_t are almost the same "
+            f"(within {ALIKE:g} dB)",
+            {at_least: apart[at_least]},
+            within=ALIKE,
+            quantity=f"fall of the CRB from P_t = {first:g} to {last:g} W",
+            unit=" dB",
+            note="; " + listed(others, 1, " dB"),
         ),
-        Verdict(
+        judge(
             "Fig. 3",
             "at low P_s the CRBs decrease as P_s increases",
-            None if None in falling else all(falling),
-            f"from {least:g} to {low:g} W by "
-            + ", ".join(
-                f"{f.mean:.1f} dB (P_t = {p:g} W)" for p, f in zip(POWERS, falls, strict=True)
-            ),
+            fall(least, low),
+            low=0.0,
+            quantity=f"fall from P_s = {least:g} to {low:g} W",
+            unit=" dB",
         ),
-        Verdict(
+        judge(
             "Fig. 3",
             f"at high P_s the CRBs are constant (within {ALIKE:g} dB)",
-            decided(
-                all(abs(e.mean) + e.half < ALIKE for e in ends),
-                any(abs(e.mean) - e.half > ALIKE for e in ends),
-            ),
-            f"from {SURFACE_POWERS[-2]:g} to {high:g} W they fall by "
-            + ", ".join(
-                f"{e.mean:.1f} dB (P_t = {p:g} W)" for p, e in zip(POWERS, ends, strict=True)
-            )
-            + f"; the median is within {KNEE:g} dB of its floor from P_s = "
+            fall(SURFACE_POWERS[-2], high),
+            within=ALIKE,
+            quantity=f"fall from P_s = {SURFACE_POWERS[-2]:g} to {high:g} W",
+            unit=" dB",
+            note=f"; the median is within {KNEE:g} dB of its floor from P_s = "
             + ", ".join(f"{k:.2g} W (P_t = {p:g} W)" for p, k in zip(POWERS, knees, strict=True))
-            + " on",
+            + " upwards",
         ),
-        Verdict(
+        judge(
             "Fig. 3",
-            f"at high P_s the power of the base station limits (CRB as 1/P_t within {ALIKE:g} dB)",
-            decided(
-                abs(apart[high].mean - by_power) + apart[high].half < ALIKE,
-                abs(apart[high].mean - by_power) - apart[high].half > ALIKE,
-            ),
-            f"{POWERS[-1] / POWERS[0]:g} times the P_t brings {apart[high].mean:.1f} ± "
-            f"{apart[high].half:.1f} dB of {by_power:.1f} dB at P_s = {high:g} W",
+            "at high P_s the power of the base station limits (CRB proportional to 1/P_t, within "
+            f"{ALIKE:g} dB)",
+            {at_most: deviation},
+            within=ALIKE,
+            quantity=f"difference to the {expected:.1f} dB of proportionality from P_t = "
+            f"{first:g} to {last:g} W",
+            unit=" dB",
         ),
         Verdict(
             "Conclusion",
             "the power of the surfaces limits the performance, especially where P_t is large",
-            decided(
-                costs[-1].exceeds(0.0) is True and more.exceeds(0.0) is True,
-                costs[-1].exceeds(0.0) is False or more.exceeds(0.0) is False,
-            ),
-            f"P_s = {setup.SURFACE_POWER:g} W costs, against no limit, "
-            + ", ".join(
-                f"{c.mean:.1f} ± {c.half:.1f} dB at P_t = {p:g} W"
-                for p, c in zip(POWERS, costs, strict=True)
-            ),
+            every([costs[f"P_t = {last:g} W"].between(low=0.0), more.exceeds(0.0)]),
+            f"excess of the CRB at P_s = {setup.SURFACE_POWER:g} W over P_s = {high:g} W, "
+            + listed(costs, 1, " dB"),
         ),
     ]
 
 
 def draw(dataset: xr.Dataset) -> Figure:
-    """Level over power, with the knees."""
+    """CRB against the power of the surfaces, with the knees."""
+    curves = entries((f"proposed, $P_t$ = {p:g} W" for p in POWERS), color=COLOURS, marker=MARKS)
+    star: dict[str, Any] = {
+        "marker": "*",
+        "markersize": 15,
+        "markeredgecolor": "black",
+        "linestyle": "none",
+    }
     with styled():
         figure, axes = plt.subplots(figsize=(7.5, 5.8))
-        for power, colour, mark in zip(POWERS, COLOURS, MARKS, strict=False):
+        for power, (_, look) in zip(POWERS, curves, strict=True):
             level = setup.decibel(dataset.crb.sel(power=power))
-            median_curve(axes, SURFACE_POWERS, level, color=colour, marker=mark)
+            median_curve(axes, SURFACE_POWERS, level, **look)
             middle = level.median("trial").values
             bend = knee(middle)
             height = np.interp(np.log(bend), np.log(SURFACE_POWERS), middle)
-            axes.plot(bend, height, "*", color=colour, markersize=15, markeredgecolor="black")
+            axes.plot(bend, height, **star | {"color": look["color"]})
         log_axis(axes, SURFACE_POWERS, "power of each surface $P_s$ [W]")
         axes.set_ylabel(setup.LEVEL)
         axes.set_title(setup.band(dataset))
-        legend_below(
-            figure,
-            *(
-                (f"proposed, $P_t$ = {p:g} W", {"color": colour, "marker": mark})
-                for p, colour, mark in zip(POWERS, COLOURS, MARKS, strict=False)
-            ),
-            (
-                f"{KNEE:g} dB above its floor",
-                {"color": "white", "marker": "*", "markersize": 13, "markeredgecolor": "black"},
-            ),
-            columns=2,
+        knee_entry = (
+            f"{KNEE:g} dB above the floor of the curve: $P_s$ limits to the left",
+            star | {"color": "white", "markersize": 12},
         )
+        legend_below(figure, *curves, knee_entry, columns=2)
     return figure
 
 

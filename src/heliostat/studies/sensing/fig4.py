@@ -1,8 +1,9 @@
 """Fig. 4: worst CRB against the number of antennas of the base station.
 
-Channels are drawn for the largest array; a smaller one is its first antennas, the others seeing
-nothing. A channel of zeros carries no echo and a beam on it is wasted power, so bounds and best
-designs are those of the smaller array, and all sizes share one compilation.
+Channels are drawn for the largest array. A smaller array consists of its first antennas; the
+channels of the others are zero. An antenna with a zero channel receives no echo and wastes its
+power, so that bounds and best designs are those of the smaller array, and one compiled program
+serves all sizes.
 """
 
 from collections.abc import Mapping
@@ -19,39 +20,29 @@ from heliostat.design.reflect import design_reflection
 from heliostat.plots.localization import styled
 from heliostat.scene.sensing import SensingScene
 from heliostat.studies import TITLES
+from heliostat.studies.claims import judge, listed
 from heliostat.studies.figures import legend_below, log_axis, median_curve
 from heliostat.studies.sensing import setup
 from heliostat.studies.sensing.setup import PASSIVE, PROPOSED, REFLECT, TRANSMIT, advantage
-from heliostat.studies.study import Quantity, Study, Verdict, decided
+from heliostat.studies.study import Quantity, Study, Verdict
 
 ANTENNAS = np.array([4, 8, 12, 16, 24, 32])
 
 
 def draw_channels(key: PRNGKeyArray) -> setup.Draw:
-    """One trial's channels, of the largest array."""
+    """Channels of one trial for the largest array."""
     return setup.draw(key, antennas=int(ANTENNAS[-1]))
 
 
 def with_antennas(scene: SensingScene, antennas: int) -> SensingScene:
-    """The same scene, all antennas after the first ones blind.
-
-    Args:
-        scene: The scene.
-        antennas: How many see.
-    """
-    seeing = jnp.arange(scene.base_station.array.elements) < antennas
-    channels = tuple(jnp.where(seeing[None, :], g, 0.0) for g in scene.bs_to_irs)
+    """The scene with zero channels for all antennas after the first ones."""
+    kept = jnp.arange(scene.base_station.array.elements) < antennas
+    channels = tuple(jnp.where(kept[None, :], g, 0.0) for g in scene.bs_to_irs)
     return eqx.tree_at(lambda s: s.bs_to_irs, scene, channels)
 
 
 def reflective_only(scene: SensingScene, antennas: int, seed: int) -> float:
-    """Worst CRB of the best coefficients, isotropic transmission from the antennas that see. [rad²]
-
-    Args:
-        scene: The scene, other antennas being blind.
-        antennas: How many see.
-        seed: Of the starts.
-    """
+    """Worst CRB of the best coefficients for isotropic transmission. [rad²]"""
     total = scene.base_station.array.elements
     share = jnp.where(jnp.arange(total) < antennas, scene.base_station.power / antennas, 0.0)
     covariance = jnp.broadcast_to(jnp.diag(share).astype(complex), (scene.n_surfaces, total, total))
@@ -59,7 +50,7 @@ def reflective_only(scene: SensingScene, antennas: int, seed: int) -> float:
 
 
 def point(sample: setup.Draw, *, curve: str) -> Mapping[str, np.ndarray]:
-    """One curve for one draw."""
+    """Worst CRB of one design for one draw, at all numbers of antennas."""
     scenes = [with_antennas(sample.scene, int(count)) for count in ANTENNAS]
     if curve == REFLECT:
         each = zip(scenes, ANTENNAS, strict=True)
@@ -69,69 +60,77 @@ def point(sample: setup.Draw, *, curve: str) -> Mapping[str, np.ndarray]:
 
 
 def verdicts(dataset: xr.Dataset) -> list[Verdict]:
-    """What the paper says about Fig. 4, against the data."""
+    """Verdicts on the paper's claims about Fig. 4."""
     crb = dataset.crb
     at = crb.sel(curve=PROPOSED)
     first, middle, last = (int(m) for m in (ANTENNAS[0], 16, ANTENNAS[-1]))
-    falls = advantage(at.sel(antennas=last), at.sel(antennas=first))
+    fall = {
+        (m, n): advantage(at.sel(antennas=n), at.sel(antennas=m))
+        for m, n in ((first, last), (first, 2 * first), (last // 2, last))
+    }
     median = at.median("trial")
     share = 1 - float(
         (median.sel(antennas=middle) - median.sel(antennas=last))
         / (median.sel(antennas=first) - median.sel(antennas=last))
     )
-    early = advantage(at.sel(antennas=2 * first), at.sel(antennas=first))
-    late = advantage(at.sel(antennas=last), at.sel(antennas=last // 2))
     rivals = {
         curve: advantage(at.sel(antennas=middle), crb.sel(curve=curve, antennas=middle))
         for curve in (TRANSMIT, REFLECT, PASSIVE)
     }
-    critical = advantage(crb.sel(curve=TRANSMIT), crb.sel(curve=REFLECT))
-    by_size = [
-        advantage(crb.sel(curve=TRANSMIT, antennas=m), crb.sel(curve=REFLECT, antennas=m))
+    transmit, reflect = (crb.sel(curve=curve) for curve in (TRANSMIT, REFLECT))
+    by_size = {
+        f"M = {m}": advantage(transmit.sel(antennas=m), reflect.sel(antennas=m))
         for m in (first, middle, last)
-    ]
-    best = [a.exceeds(0.0) for a in rivals.values()]
+    }
+    mean_over_sizes = {"mean over M": advantage(transmit, reflect)}
     return [
-        Verdict(
+        judge(
             "Fig. 4",
-            "the CRB decreases as M increases",
-            falls.exceeds(0.0),
-            f"from M = {first} to {last}: {falls}",
+            "the Cramér-Rao bound (CRB) decreases as the number of antennas M increases",
+            {f"from M = {first} to {last}": fall[first, last]},
+            low=0.0,
+            quantity="fall of the CRB",
+            unit=" dB",
         ),
         Verdict(
             "Fig. 4",
-            "the CRB saturates as M increases, on a linear axis",
+            "the CRB saturates as M increases, on a linear axis (over 50 % of the fall up to "
+            f"M = {last} is reached at {middle})",
             share > 0.5 if np.isfinite(share) else None,
-            f"{share:.0%} of the fall of the median from M = {first} to {last} is done at {middle}",
+            f"{100 * share:.0f} % of the fall of the median",
         ),
-        Verdict(
+        judge(
             "Fig. 4",
-            "the CRB saturates as M increases, in dB (the last doubling brings less than 1 dB)",
-            decided(late.mean + late.half < 1.0, late.mean - late.half > 1.0),
-            f"doubling M brings {early.mean:.1f} ± {early.half:.1f} dB at {first} and "
-            f"{late.mean:.1f} ± {late.half:.1f} dB at {last // 2}: the array gain goes on",
+            "the CRB saturates as M increases, in dB (falls less than 1 dB with the last doubling)",
+            {f"from M = {last // 2} to {last}": fall[last // 2, last]},
+            high=1.0,
+            quantity="fall of the CRB",
+            unit=" dB",
+            note=f"; from M = {first} to {2 * first}: {fall[first, 2 * first].text(1, ' dB')}",
         ),
-        Verdict(
+        judge(
             "Fig. 4",
             "the proposed design outperforms every benchmark",
-            None if None in best else all(best),
-            f"at M = {middle}: " + "; ".join(f"{name}: {a}" for name, a in rivals.items()),
+            rivals,
+            low=0.0,
+            quantity=f"CRB of the benchmark over the proposed at M = {middle}",
+            unit=" dB",
+            note=setup.with_wins(rivals),
         ),
-        Verdict(
+        judge(
             "Conclusion",
             "transmit beamforming is more critical than reflective beamforming",
-            critical.exceeds(0.0),
-            f"transmit only over reflective only {critical}, mean over M; "
-            + ", ".join(
-                f"{a.mean:+.1f} ± {a.half:.1f} dB at M = {m}"
-                for m, a in zip((first, middle, last), by_size, strict=True)
-            ),
+            mean_over_sizes,
+            low=0.0,
+            quantity="CRB of reflective over transmit beamforming only",
+            unit=" dB",
+            note=setup.with_wins(mean_over_sizes) + "; " + listed(by_size, 1, " dB"),
         ),
     ]
 
 
 def draw(dataset: xr.Dataset) -> Figure:
-    """Level over antennas; the proposed design once more on a linear axis."""
+    """CRB against the number of antennas, in dB (left) and on linear axes (right)."""
     with styled():
         figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5.4), width_ratios=(3, 2))
         for curve, look in setup.LOOKS.items():
@@ -142,13 +141,10 @@ def draw(dataset: xr.Dataset) -> Figure:
         for axes in (left, right):
             log_axis(axes, ANTENNAS, "antennas of the base station $M$")
         right.set_xscale("linear")
-        right.set_xticks([0, *ANTENNAS])
-        right.set_xlim(left=0)
-        right.set_ylim(bottom=0)
-        left.set_ylabel(setup.LEVEL)
-        left.set_title("(a) every design")
-        right.set_ylabel("worst CRB [10⁻⁶ rad²]")
-        right.set_title("(b) proposed, on linear axes")
+        right.set(xticks=[0, *ANTENNAS], xlim=(0, None), ylim=(0, None))
+        left.set(ylabel=setup.LEVEL, title="(a) all designs")
+        right.set_ylabel("worst CRB over the surfaces [10⁻⁶ rad²]")
+        right.set_title("(b) proposed design, linear axes")
         figure.suptitle(setup.band(dataset))
         looks = setup.LOOKS.items()
         legend_below(figure, *((setup.LABELS[c], look) for c, look in looks), columns=2)
@@ -165,7 +161,7 @@ STUDY = Study(
     outputs={"crb": Quantity("rad2", ("antennas",), "largest CRB over the surfaces")},
     inner={"antennas": ANTENNAS},
     trials=setup.DRAWS,
-    provenance=setup.provenance(antennas="the first of one array of the largest size"),
+    provenance=setup.provenance(antennas="the first antennas of one array of the largest size"),
     verdicts=verdicts,
     draw=draw,
 )

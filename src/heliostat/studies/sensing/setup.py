@@ -1,12 +1,14 @@
-"""What the sensing paper's figures share: its set-up, its designs, how draws are compared.
+"""Scenario, designs and comparisons shared by the sensing paper's figures.
 
-The paper shows one curve for a channel that is random and prints neither the number of draws nor
-one of them. Here every curve is a median over draws, and every claim about two curves is put to
-the same draws of both. "Proposed" is this package's joint design, not the paper's own alternation,
-which `sensing/scaling` sets beside it.
+The paper shows one curve for random channels and does not print the number of draws. Here every
+curve is a median over draws, and two curves are compared draw by draw. "Proposed" is the joint
+design of this package, not the paper's alternating optimization, which `sensing/scaling` compares
+with it.
 """
 
 import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -25,38 +27,39 @@ from heliostat.design.joint_descent import descend_jointly
 from heliostat.scenario import SensingScenario, load, scenario_text
 from heliostat.scenario.random_keys import purpose_key
 from heliostat.scene.sensing import SensingScene
-from heliostat.studies.figures import COLOURS, MARKS
-from heliostat.studies.study import decided, log10, paired_change
+from heliostat.studies.figures import COLOURS, MARKS, entries
+from heliostat.studies.statistics import Estimate, log10, paired_change
 
 SCENARIO = "sensing-two-surfaces"
 POWER = 20.0
-"""P_t of the paper's Fig. 4. [W]"""
+"""P_t, power of the base station in the paper's Fig. 4. [W]"""
 SURFACE_POWER = 0.1
-"""P_s of its Figs. 2 and 4. [W]"""
+"""P_s, power of each surface in its Figs. 2 and 4. [W]"""
 AMPLIFICATION = 8.0
-"""a_max of its Figs. 3 and 4."""
+"""a_max, largest gain of an element in its Figs. 3 and 4."""
 DRAWS = 5
 STARTS = 8
 """Random starts of each joint design, fewer than by default."""
-LEVEL = "worst CRB, $10\\,\\log_{10}(\\mathrm{tr}\\,F^{-1}/\\mathrm{rad}^2)$ [dB]"
-"""What the ordinates show."""
+LEVEL = "worst CRB over the surfaces, $10\\,\\log_{10}(\\mathrm{CRB}/\\mathrm{rad}^2)$ [dB]"
+"""Label of the ordinates."""
 
 
 class Draw(NamedTuple):
-    """What is random in one trial."""
+    """Random quantities of one trial."""
 
     scene: SensingScene
-    seed: int  # of a design's starts and of random phases
+    seed: int  # for the starts of a design and for random phases
 
 
 @functools.cache
 def scenario(antennas: int = 16, side: int = 4, rician_db: float = 5.0) -> SensingScenario:
-    """The paper's scenario, perhaps of other sizes.
+    """The paper's scenario with the given sizes and K-factor.
 
     Args:
-        antennas: Of the base station.
+        antennas: Antennas of the base station.
         side: Elements along each side of each surface.
-        rician_db: K-factor of the channels; 160 dB is line of sight to the last digit.
+        rician_db: K-factor of the channels; at 160 dB they are pure line of sight in double
+            precision. [dB]
     """
     sizes = {f"surfaces.{i}.{name}": side for i in range(2) for name in ("rows", "columns")}
     wanted: dict[str, Any] = {"base_station.antennas": antennas, "link.rician": f"{rician_db} dB"}
@@ -65,15 +68,13 @@ def scenario(antennas: int = 16, side: int = 4, rician_db: float = 5.0) -> Sensi
     return loaded
 
 
-def draw(key: PRNGKeyArray, *, antennas: int = 16, side: int = 4, rician_db: float = 5.0) -> Draw:
-    """One trial's channels.
+def own_key(key: PRNGKeyArray) -> PRNGKeyArray:
+    """The key of the trial itself, for points whose channels depend on the axes."""
+    return key
 
-    Args:
-        key: The trial's own.
-        antennas: See `scenario`.
-        side: See `scenario`.
-        rician_db: See `scenario`.
-    """
+
+def draw(key: PRNGKeyArray, *, antennas: int = 16, side: int = 4, rician_db: float = 5.0) -> Draw:
+    """Channels of one trial."""
     scene = scenario(antennas, side, rician_db).build(key)
     return Draw(scene, int(jax.random.randint(purpose_key(key, "starts"), (), 0, 2**31 - 1)))
 
@@ -85,13 +86,13 @@ def at_levels(
     surface_power: float = SURFACE_POWER,
     amplification: float = AMPLIFICATION,
 ) -> SensingScene:
-    """The same scene with other powers and gains.
+    """The scene with other powers and gains.
 
     Args:
         scene: The scene.
-        power: Of the base station, P_t. [W]
-        surface_power: Of each surface, P_s. [W]
-        amplification: Of each element at most, a_max. [1]
+        power: Power of the base station, P_t. [W]
+        surface_power: Power of each surface, P_s. [W]
+        amplification: Largest gain of an element, a_max. [1]
     """
     surfaces = tuple(
         eqx.tree_at(
@@ -106,12 +107,12 @@ def at_levels(
 
 
 def proposed(scene: SensingScene, seed: int, patterns: int = 1) -> float:
-    """Worst CRB of the joint design by the paper's own criterion. [rad²]
+    """Worst Cramér-Rao bound (CRB) of the joint design by the paper's criterion. [rad²]
 
     Args:
         scene: The scene.
-        seed: Of its starts.
-        patterns: Reflection patterns in each surface's part of the dwell.
+        seed: Seed of the random starts.
+        patterns: Number of reflection patterns in each surface's part of the dwell.
 
     Raises:
         ValueError: No design was found.
@@ -120,40 +121,25 @@ def proposed(scene: SensingScene, seed: int, patterns: int = 1) -> float:
         course = descend_jointly(
             (scene,), patterns=patterns, mean=False, min_snr=0.0, starts=STARTS, seed=seed
         )
-    except ValueError as error:  # of a solver in it, where no direction is seen at all
+    except ValueError as error:  # from a solver, if no direction can be identified
         raise ValueError(f"no joint design: {error}") from error
     if course.best is None:
-        raise ValueError("no joint design shows both angles")
+        raise ValueError("no joint design identifies both angles")
     return course.best.worst
 
 
 def passive(scene: SensingScene, seed: int) -> float:
-    """Worst CRB of the joint design for passive surfaces. [rad²]
-
-    Args:
-        scene: The scene.
-        seed: Of its starts.
-    """
+    """Worst CRB of the joint design for passive surfaces. [rad²]"""
     return proposed(with_passive_surfaces(scene), seed)
 
 
 def only_transmit(scene: SensingScene, seed: int) -> float:
-    """Worst CRB of the best covariances for surfaces with random phases. [rad²]
-
-    Args:
-        scene: The scene.
-        seed: Of the phases.
-    """
+    """Worst CRB of the best covariances for surfaces with random phases. [rad²]"""
     return float(transmit_only(scene, seed=seed).worst_crb)
 
 
 def only_reflect(scene: SensingScene, seed: int) -> float:
-    """Worst CRB of the best coefficients for isotropic transmission. [rad²]
-
-    Args:
-        scene: The scene.
-        seed: Of the starts.
-    """
+    """Worst CRB of the best coefficients for isotropic transmission. [rad²]"""
     return float(reflective_only(scene, seed=seed).worst_crb)
 
 
@@ -170,89 +156,71 @@ LABELS = {
     REFLECT: "reflective beamforming only",
     PASSIVE: "passive surfaces",
 }
-LOOKS: dict[str, dict[str, str]] = {
-    curve: {"color": colour, "marker": mark}
-    for curve, colour, mark in zip(DESIGNS, COLOURS, MARKS, strict=False)
-}
-"""The same in every figure."""
+LOOKS = dict(entries(DESIGNS, color=COLOURS, marker=MARKS))
+"""Lines of the designs, the same in every figure."""
 
 
 def best_so_far(crbs: list[float]) -> np.ndarray:
-    """Least CRB up to each place along an axis on which what was feasible stays feasible. [rad²]
+    """Smallest CRB up to each point of an axis along which the feasible set grows. [rad²]
 
-    A design for less power, less gain or fewer antennas is one for more; a descent that ends in a
-    worse minimum must not hide it.
-
-    Args:
-        crbs: In ascending order of what there is. [rad²]
+    A design for less power, less gain or fewer antennas is feasible for more, so that a worse local
+    minimum at a later point does not count.
     """
     return np.minimum.accumulate(np.asarray(crbs))
 
 
 def decibel(crb: xr.DataArray) -> xr.DataArray:
-    """A CRB's level. [dB]
-
-    Args:
-        crb: [rad²]
-    """
+    """Level of a CRB in rad². [dB]"""
     return 10 * log10(crb)
 
 
 def band(dataset: xr.Dataset) -> str:
-    """What a figure's curves and bands are.
+    """Title of a figure: what its lines and its shaded bands show."""
+    lost, draws = dataset.attrs.get("failures", 0), dataset.sizes["trial"]
+    words = (
+        f"Cramér-Rao bound (CRB) over {draws} draws of the channels: median, quartiles shaded"
+        if draws > 1
+        else "Cramér-Rao bound (CRB) for one draw of the channels"
+    )
+    return f"{words}, {lost} points without a design" if lost else words
 
-    Args:
-        dataset: What it shows.
-    """
-    lost = dataset.attrs.get("failures", 0)
-    told = f"median and quartiles over {dataset.sizes['trial']} draws of the channels"
-    return f"{told}, {lost} points without a design" if lost else told
 
+@dataclass(frozen=True)
+class Advantage(Estimate):
+    """By how much one design is better than another on the same draws. [dB]"""
 
-class Advantage(NamedTuple):
-    """By how much one design is better than another on the same draws."""
-
-    mean: float  # [dB]
-    half: float  # of its 95 % interval [dB]
     wins: int
     draws: int
 
     def exceeds(self, least: float) -> bool | None:
-        """Whether it is more than so much; None where the interval leaves it open.
-
-        Args:
-            least: [dB]
-        """
-        return decided(self.mean - self.half > least, self.mean + self.half < least)
+        """Whether the mean is larger than a threshold; None if the interval contains it."""
+        return self.between(low=least)
 
     def __str__(self) -> str:
-        """In words."""
-        return f"{self.mean:+.1f} ± {self.half:.1f} dB, better in {self.wins} of {self.draws} draws"
+        """The mean with its interval, and the number of draws in which the design is better."""
+        return f"{self.text(1, ' dB')}, better in {self.wins} of {self.draws} draws"
 
 
 def advantage(better: xr.DataArray, other: xr.DataArray) -> Advantage:
-    """How far one CRB is below another, draw by draw.
-
-    Args:
-        better: Said to be less, with the dimension ``trial``; others are averaged, in dB. [rad²]
-        other: Said to be more. [rad²]
-    """
-    mean, half = paired_change(decibel(other), decibel(better))
+    """By how much one CRB is smaller than another, draw by draw; other axes are averaged, in dB."""
     gain = decibel(other) - decibel(better)
     gain = gain.mean([d for d in gain.dims if d != "trial"])
-    return Advantage(mean, half, int((gain > 0).sum()), gain.sizes["trial"])
+    change = paired_change(decibel(other), decibel(better))
+    return Advantage(change.mean, change.half, int((gain > 0).sum()), gain.sizes["trial"])
+
+
+def with_wins(advantages: Mapping[str, Advantage]) -> str:
+    """Note for a finding: in how many draws each advantage is positive."""
+    draws = next(iter(advantages.values())).draws
+    return f"; better in {', '.join(str(a.wins) for a in advantages.values())} of {draws} draws"
 
 
 def provenance(**more: str) -> dict[str, str]:
-    """What a dataset must say so that its numbers can be had again.
-
-    Args:
-        more: Besides the scenario and the paper.
-    """
+    """Attributes from which a dataset can be computed again."""
     return {
         "scenario": scenario_text(SCENARIO),
-        "criterion": "tr F^-1 of all four parameters, as the paper; no least SNR",
-        "starts": f"{STARTS} a surface",
+        "criterion": "tr F^-1 of all four parameters, as in the paper; no minimum SNR",
+        "starts": f"{STARTS} for each surface",
         "reference": 'Y. Fang, X. Yu, J. Xu, "Joint Transmit and Reflective Beamforming for '
         'Multi-Active-IRS-Assisted Cooperative Sensing"',
         **more,
