@@ -142,7 +142,7 @@ def few_trials(label):
     few = replace(STUDY, axes={"case": [number], "snr_db": [40.0]}, trials=3).run()
     assert (few.usable == 1).all()
     assert (few.squared < (5 * few.bound) ** 2).all()
-    assert np.ptp(few.squared) > 0
+    assert np.ptp(few.squared.values) > 0
     assert few.covered.sum() >= 1  # three misses: once in 8000 times
     return few
 

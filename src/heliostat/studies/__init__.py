@@ -26,7 +26,7 @@ TITLES = {
         "pose": "Errors of a user's position and heading against their bounds",
         "direction": "Errors of a target's direction against their bound",
         "position": "Errors of a target's position against their bound",
-        "protocol": "Closed loop over periods, with real estimates and with the paper's error model",
+        "protocol": "Closed loop over periods, with estimates and with the paper's error model",
         "dwells": "Target search over dwells, against designs for the true position",
         "calibration": "Calibration of reported covariances and flags",
     },
