@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     )
     from heliostat.api.localization import (
         allocate_time,
+        design_sweep,
         effective_rate,
         pose_bounds,
         under_errors,
@@ -56,6 +57,7 @@ _HOME = {
     "effective_rate": "api.localization",
     "allocate_time": "api.localization",
     "under_errors": "api.localization",
+    "design_sweep": "api.localization",
     "direction_bounds": "api.sensing",
     "design_transmit": "api.sensing",
     "design_reflection": "api.sensing",
@@ -76,6 +78,7 @@ __all__ = [
     "design_beamforming",
     "design_for_region",
     "design_reflection",
+    "design_sweep",
     "design_transmit",
     "direction_bounds",
     "effective_rate",

@@ -1,7 +1,6 @@
-"""Quantities with units, such as 60 GHz or 27 dBm: the only place where a scale changes.
+"""Parsing and formatting of quantities with units, such as 60 GHz or 27 dBm.
 
-Everywhere else numbers are SI, linear and in radians. What a person writes is read here, and what
-a person is shown is written here.
+All other modules use SI units, linear ratios and radians.
 """
 
 import difflib
@@ -22,39 +21,29 @@ NUMBER = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 
 
 def from_db(ratio_db: ArrayLike) -> NDArray[np.float64]:
-    """Ratio of powers, linear, from dB. [1]"""
+    """Convert a power ratio from dB to linear. [1]"""
     return np.asarray(10.0 ** (np.asarray(ratio_db, dtype=float) / 10))
 
 
 def to_db(ratio: ArrayLike) -> NDArray[np.float64]:
-    """Ratio of powers in dB; -inf for 0."""
+    """Convert a linear power ratio to dB; -inf for 0."""
     with np.errstate(divide="ignore"):
         return np.asarray(10 * np.log10(np.asarray(ratio, dtype=float)))
 
 
-def from_dbm(power_dbm: ArrayLike) -> NDArray[np.float64]:
-    """Power from dBm. [W]"""
-    return from_db(np.asarray(power_dbm, dtype=float) - 30)
-
-
 def to_dbm(power: ArrayLike) -> NDArray[np.float64]:
-    """Power in dBm; -inf for 0 W."""
+    """Convert a power in W to dBm; -inf for 0 W."""
     return np.asarray(to_db(power) + 30)
 
 
-def from_deg(angle_deg: ArrayLike) -> NDArray[np.float64]:
-    """Angle from degrees. [rad]"""
-    return np.asarray(np.deg2rad(np.asarray(angle_deg, dtype=float)))
-
-
 def to_deg(angle: ArrayLike) -> NDArray[np.float64]:
-    """Angle in degrees."""
+    """Convert an angle from radians to degrees."""
     return np.asarray(np.rad2deg(np.asarray(angle, dtype=float)))
 
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit, as its two conversions."""
+    """Conversions between a unit and the SI unit."""
 
     to_si: Callable[[float], float]
     from_si: Callable[[float], float]
@@ -63,7 +52,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Dimension:
-    """What a quantity can be, and the units it may be written in."""
+    """Physical dimension of a quantity, and its units."""
 
     noun: str
     example: str
@@ -77,7 +66,7 @@ class Dimension:
 
 
 def _decimal(exponent: int) -> Unit:
-    """A unit of 10^exponent; division by an exact power makes 67 us equal to 67e-6 s."""
+    """Unit of 10^exponent; dividing by an exact power of ten makes 67 us equal to 67e-6 s."""
     power = 10.0 ** abs(exponent)
     if exponent < 0:
         return Unit(lambda x: x / power, lambda x: x * power)
@@ -85,7 +74,7 @@ def _decimal(exponent: int) -> Unit:
 
 
 def _decibel(reference: float) -> Unit:
-    """A decibel unit whose 0 lies ``reference`` dB below the SI unit."""
+    """Decibel unit with the SI unit at ``reference`` dB."""
     return Unit(
         lambda x: 10.0 ** ((x - reference) / 10),
         lambda x: 10 * math.log10(x) + reference,
@@ -147,7 +136,7 @@ DIMENSIONS: Mapping[str, Dimension] = MappingProxyType(
         ),
     }
 )
-"""All dimensions by name. A ratio in linear scale is written with the word: 0.001 linear."""
+"""Dimensions by name. Linear ratios are written with the unit "linear": 0.001 linear."""
 
 _QUANTITY = re.compile(rf"({NUMBER})\s*(\S*)")
 _MICRO = "\N{MICRO SIGN}"
@@ -160,7 +149,7 @@ _quoter.maxstring = _quoter.maxother = 60
 
 
 def quote(value: object) -> str:
-    """A value as messages name it, shortened where it is long."""
+    """Return a value as text for messages, shortened if long."""
     try:
         return _quoter.repr(value)
     except (ValueError, RecursionError):  # an integer of thousands of digits, a deep nesting
@@ -170,22 +159,22 @@ def quote(value: object) -> str:
 def _find(dimension: str) -> Dimension:
     if dimension not in DIMENSIONS:
         known = ", ".join(DIMENSIONS)
-        raise ValueError(f"{dimension!r} is no dimension; known are {known}.")
+        raise ValueError(f"{dimension!r} is not a dimension; known are {known}.")
     return DIMENSIONS[dimension]
 
 
 def parse_quantity(value: object, dimension: str) -> float:
-    """Read a quantity as a person writes it.
+    """Parse a quantity with a unit.
 
     Args:
-        value: A number and a unit, e.g. ``"60 GHz"``; anything else is refused.
+        value: Number and unit, e.g. ``"60 GHz"``.
         dimension: A name of `DIMENSIONS`.
 
     Returns:
         The quantity in SI units, always finite.
 
     Raises:
-        ValueError: No unit, a wrong one, or no finite number; the message tells what to write.
+        ValueError: The value is not a finite number with a unit of the dimension.
     """
     wanted = _find(dimension)
     name, remedy = quote(value), f"write it with a unit, e.g. {wanted.example}"
@@ -218,9 +207,7 @@ def parse_quantity(value: object, dimension: str) -> float:
 def _wrong_unit(name: str, unit: str, wanted: Dimension) -> str:
     for other in DIMENSIONS.values():
         if unit in other.units:
-            return (
-                f"{name} is {other.noun} where {wanted.noun} belongs; write e.g. {wanted.example}"
-            )
+            return f"{name} is {other.noun}, not {wanted.noun}; write e.g. {wanted.example}"
     by_lower_case = {known.lower(): known for known in wanted.units}
     near = difflib.get_close_matches(unit.lower(), by_lower_case, n=1)
     if near:
@@ -229,14 +216,14 @@ def _wrong_unit(name: str, unit: str, wanted: Dimension) -> str:
 
 
 def format_quantity(value: float, dimension: str, digits: int = 3) -> str:
-    """Write a quantity for a person, with the unit that fits its size: ``"3.2 mm"``.
+    """Format a quantity for display with a suitable unit, e.g. ``"3.2 mm"``.
 
-    Powers are shown in dBm and ratios in dB, angles in degrees, all else with decimal prefixes.
+    Powers are shown in dBm, ratios in dB, angles in degrees, and all others with decimal prefixes.
 
     Args:
-        value: In SI units; 0, inf and nan are written as such.
+        value: Quantity in SI units; 0, inf and nan are allowed.
         dimension: A name of `DIMENSIONS`.
-        digits: Significant digits; of a decibel value the digits after the point, plus two.
+        digits: Number of significant digits; decibel values have two digits fewer after the point.
     """
     wanted = _find(dimension)
     shown = [(name, wanted.units[name]) for name in wanted.shown]
@@ -255,10 +242,10 @@ def format_quantity(value: float, dimension: str, digits: int = 3) -> str:
 
 
 def write_quantity(value: float, dimension: str) -> str:
-    """Write a quantity so that reading it gives exactly ``value`` back, briefly if that can be.
+    """Format a quantity so that `parse_quantity` returns exactly ``value``.
 
     Args:
-        value: In SI units, finite.
+        value: Finite quantity in SI units.
         dimension: A name of `DIMENSIONS`.
     """
     text = format_quantity(value, dimension, digits=12).replace(_MICRO, "u")

@@ -279,3 +279,35 @@ def test_other_sizes_give_what_their_own_programs_give_without_compiling_anew():
         assert len(best.trade_off.peb) == sizes[2]
         np.testing.assert_allclose(best.trade_off.peb[-1], peb, rtol=1e-12)
     assert [program._cache_size() for program in programs] == compiled
+
+
+def test_a_designed_sweep_has_the_pebs_it_reports_and_beats_the_default_sweep():
+    changes = {"model.gain": "unknown", "base_station.antennas": 8, "user.antennas": 8}
+    scenario = TABLE.updated(changes | {"surface.sweep": None})
+    places = [[x, y, 0.0] for x in (14.0, 26.0) for y in (34.0, 46.0)]
+    design = hs.design_sweep(scenario, places, active_antennas=4, starts=2)
+    swept = {"surface.focus": design.focus.tolist(), "surface.sweep": design.sweep.tolist()}
+
+    def pebs(used):
+        moved = [used.updated({"user.position": place}) for place in places]
+        return [hs.pose_bounds(each, 4).peb for each in moved]
+
+    np.testing.assert_allclose(design.peb, pebs(scenario.updated(swept)), rtol=1e-6)
+    assert design.value == max(design.peb)
+    default = pebs(scenario.updated({"surface.focus": [20.0, 40.0, 0.0]}))
+    assert design.value < max(default)
+
+
+@pytest.mark.parametrize(
+    ("changes", "arguments", "sentence"),
+    [
+        ({}, {"positions": [1.0, 2.0, 3.0]}, "needs \\(position, 3\\)"),
+        ({}, {"positions": [[-30.0, 40.0, 0.0]]}, "in front of the surface"),
+        ({}, {"configurations": 0}, "configurations is 0"),
+        ({"surface.bits": 2}, {}, "no surface.bits"),
+    ],
+)
+def test_sweep_designs_refuse_what_they_cannot_do(changes, arguments, sentence):
+    arguments = {"positions": [[20.0, 40.0, 0.0]]} | arguments
+    with pytest.raises(ValueError, match=sentence):
+        hs.design_sweep(TABLE.updated(changes), **arguments)

@@ -10,10 +10,10 @@ import heliostat as hs
 from heliostat.api import sensing as sensing_api
 from heliostat.bounds.direction import (
     direction_bound,
-    direction_information_by_definition,
     position_bound,
     scene_information,
 )
+from tests.support.direction_definition import direction_information_by_definition
 from tests.support.sensing_designs import yard
 from tests.support.sensing_scenes import random_covariance, random_reflections
 

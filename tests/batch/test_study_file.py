@@ -238,7 +238,7 @@ REFUSED = [
     ("10..40 dBm in 4", "10..40 dBm in 1", "needs two different ends"),
     ("10..40 dBm in 4", "-10..40 dBm in 4 log", "has no logarithm"),
     ("10..40 dBm in 4", "10..40 dBm in 999999999", "is not a range"),
-    ("10..40 dBm in 4", "10..40 GHz in 4", "is a frequency where a power belongs"),
+    ("10..40 dBm in 4", "10..40 GHz in 4", "is a frequency, not a power"),
     ("10..40 dBm in 4", "[10 dBm, 1 W]", "mixes the units W and dBm"),
     ("10..40 dBm in 4", "[10 dBm, 10 dBm]", "has a value twice"),
     ("10..40 dBm in 4", "[]", "is not a list of values"),

@@ -9,12 +9,11 @@ from scipy.spatial.transform import Rotation
 from heliostat.bounds.direction import (
     direction_bound,
     direction_information,
-    direction_information_by_definition,
-    full_information,
     position_bound,
     scene_information,
 )
 from heliostat.observation.echoes import echo_mean, noise_covariance
+from tests.support.direction_definition import direction_information_by_definition, full_information
 from tests.support.sensing_scenes import random_covariance, random_reflections, sensing_scene
 
 OFF_AXIS = {"target": (5.0, 15.0, 3.0), "rows": (3, 4), "columns": (5, 4), "spacing": (0.4, 0.7)}

@@ -319,7 +319,7 @@ def test_run_of_a_sensing_scenario_prints_bounds_powers_and_slack(sensed, capsys
         " deg",
     )
     assert all(word in printed for word in words)
-    assert "Note: Least SNR: none" in printed
+    assert "Note: Minimum SNR: none" in printed
     assert "Powers by surface, in dBm, of the pattern" in printed
     assert "Wrote out/report.html" in printed
 

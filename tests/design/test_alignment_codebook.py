@@ -8,13 +8,11 @@ import pytest
 from heliostat.bounds.pose import error_bounds, pose_information_by_definition
 from heliostat.design.alignment_codebook import (
     design_sweep,
-    dft_sweep,
-    random_sweep,
     region_peb,
     region_value,
     with_sweep,
 )
-from heliostat.surface.passive import Steered
+from heliostat.surface.passive import Phased, Steered, random_phases
 from tests.support.scenes import localization_scene
 
 ACTIVE = 4
@@ -27,6 +25,23 @@ def scene_and_region(width=6.0):
     x, y = np.meshgrid([20 - width, 20.0, 20 + width], [40 - width, 40.0, 40 + width])
     places = np.stack([x.ravel(), y.ravel(), np.zeros(x.size)], axis=1)
     return scene, jnp.asarray(places)
+
+
+def dft_sweep(scene, positions, configurations):
+    """Beams of the panel's DFT grid that are nearest to the centre of a region."""
+    array = scene.surface.array
+    seen = np.asarray(jax.vmap(scene.departure)(positions))
+    middle = (seen.min(axis=0) + seen.max(axis=0)) / 2
+    step = 1 / (np.asarray(array.spacing) * np.array([array.columns, array.rows]))
+    grids = np.meshgrid(*(np.arange(-n, n) for n in (array.columns, array.rows)))
+    beams = np.stack([g.ravel() for g in grids], axis=1) * step
+    nearest = np.argsort(np.linalg.norm((beams - middle) / step, axis=1))[:configurations]
+    return Steered(jnp.asarray(middle), jnp.asarray(beams[nearest] - middle))
+
+
+def random_sweep(scene, configurations, key):
+    """Configurations of random phases."""
+    return Phased(random_phases(key, configurations, scene.surface.array.elements))
 
 
 @pytest.mark.parametrize("criterion", ["worst", "mean"])

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heliostat.bounds.direction import direction_bound, direction_information_by_definition
+from heliostat.bounds.direction import direction_bound
 from heliostat.channel.path_loss import radar_equation
 from heliostat.design import cooperative_bound
 from heliostat.design.baselines import (
@@ -34,6 +34,7 @@ from heliostat.design.joint import joint_layout, joint_objective, joint_task, ra
 from heliostat.design.reflect import design_reflection
 from heliostat.design.result import FEASIBLE, surface_bounds
 from heliostat.scenario import load
+from tests.support.direction_definition import direction_information_by_definition
 from tests.support.sensing_scenes import random_covariance, random_reflections, sensing_scene
 
 SMALL = {"rows": (2, 2), "columns": (3, 3), "antennas": 4}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heliostat.bounds.direction import direction_bound, direction_information_by_definition
+from heliostat.bounds.direction import direction_bound
 from heliostat.design.baselines import isotropic_covariance, with_passive_surfaces
 from heliostat.design.parametrization import FINAL_SHARPNESS
 from heliostat.design.reflect import (
@@ -15,6 +15,7 @@ from heliostat.design.reflect import (
     reflection_task,
     within_power,
 )
+from tests.support.direction_definition import direction_information_by_definition
 from tests.support.sensing_scenes import random_covariance, random_reflections, sensing_scene
 
 SMALL = {"rows": (2, 2), "columns": (3, 3), "antennas": 4}

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from heliostat.bounds.direction import direction_bound, direction_information_by_definition
+from heliostat.bounds.direction import direction_bound
 from heliostat.estimation.direction import (
     angles_of,
     cosine_grid,
@@ -18,10 +18,10 @@ from heliostat.estimation.direction import (
 from heliostat.observation.echoes import (
     echo_mean,
     noise_covariance,
-    reradiated_noise,
     simulate_echo,
     transmitted_signal,
 )
+from tests.support.direction_definition import direction_information_by_definition, reradiated_noise
 from tests.support.sensing_scenes import random_reflections, sensing_scene
 
 SNAPSHOTS = 40

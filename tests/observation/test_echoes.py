@@ -7,10 +7,10 @@ import numpy as np
 from heliostat.observation.echoes import (
     echo_mean,
     noise_covariance,
-    reradiated_noise,
     round_trip,
     target_steering,
 )
+from tests.support.direction_definition import reradiated_noise
 from tests.support.sensing_scenes import random_reflections, sensing_scene
 
 

@@ -176,8 +176,8 @@ def test_a_file_of_phases_that_goes_away_is_told(tmp_path, monkeypatch):
         (np.zeros((1, 1, 6)), "has the shape"),
         (np.zeros((0, 6)), "has the shape"),
         (np.full(6, np.nan), "nan or inf"),
-        (np.ones(6, complex), "no real numbers"),
-        (np.array(["a"] * 6), "no real numbers"),
+        (np.ones(6, complex), "not an array of real numbers"),
+        (np.array(["a"] * 6), "not an array of real numbers"),
         (np.array([{}] * 6), "cannot be read"),
         (None, "cannot be read"),
     ],
@@ -213,7 +213,7 @@ def test_what_is_shipped():
 def test_shipped_scenarios_build_and_strain_nothing(name):
     scenario = load(name)
     scenario.build()
-    expected = {TABLE_1: ["Path loss: ", "Known gain:"], "sensing-two-surfaces": ["Least SNR: "]}
+    expected = {TABLE_1: ["Path loss: ", "Known gain:"], "sensing-two-surfaces": ["Minimum SNR"]}
     assert [warning[:11] for warning in scenario.warnings()] == expected.get(name, [])
     assert scenario_text(name).startswith("# ")
 
@@ -361,13 +361,13 @@ def test_a_copy_keeps_what_is_not_overridden():
         ("rows", 1, "--set rows=1: no such key; did you mean surface.rows?"),
         ("bandwidt", 1, "--set bandwidt=1: no such key; did you mean carrier.bandwidth?"),
         ("surfcae.rows", 1, "--set surfcae.rows=1: surfcae: no such key; did you mean surface?"),
-        ("surface.rows.x", 1, "--set surface.rows.x=1: no such part; override what is above it"),
-        ("user.position.7", 1, "no such part"),
+        ("surface.rows.x", 1, "--set surface.rows.x=1: no such entry; override the key above it"),
+        ("user.position.7", 1, "no such entry"),
         ("carrier.frequency", 60e9, "has no unit; write it with a unit, e.g. 60 GHz"),
         ("carrier", None, "missing; add e.g. carrier: {"),
-        ("user.position.0", -1, "--set user.position.0=-1: user.position: [-1, 6, 1] lies behind"),
+        ("user.position.0", -1, "--set user.position.0=-1: user.position: [-1, 6, 1] is behind"),
         ("surface.position", "[1, 2", "'[1, 2' is not a list"),
-        ("system", "sonar", "--set system=sonar: 'sonar' is not a system known here; write local"),
+        ("system", "sonar", "--set system=sonar: 'sonar' is not a known system; write local"),
         ("", 1, "no such key; a scenario has system, carrier"),
         ("\ud800", "\ud800", "no such key"),
     ],
@@ -409,11 +409,11 @@ REFUSED = [
     ),
     ("30 GHz", "60e9", 2, "carrier.frequency", "60000000000.0", "has no unit; write it with"),
     ("30 GHz", "no", 2, "carrier.frequency", "'no'", "is not a number with a unit; write e.g."),
-    ("30 GHz", "30 dBm", 2, "carrier.frequency", "'30 dBm'", "a power where a frequency belongs"),
+    ("30 GHz", "30 dBm", 2, "carrier.frequency", "'30 dBm'", "a power, not a frequency"),
     ("30 GHz", "30 ghz", 2, "carrier.frequency", "'30 ghz'", "did you mean GHz?"),
     ("30 GHz", "-30 GHz", 2, "carrier.frequency", "'-30 GHz'", "is not more than zero"),
     ("30 GHz", ".nan", 2, "carrier.frequency", "'.nan'", "is not finite"),
-    ("30 GHz", "1e99 GHz", 2, "carrier.frequency", "'1e99 GHz'", "is out of all reason"),
+    ("30 GHz", "1e99 GHz", 2, "carrier.frequency", "'1e99 GHz'", "is out of range"),
     ("20 dBm", "0 W", 3, "base_station.power", "'0 W'", "is not more than zero"),
     ("20 dBm", "[20 dBm]", 3, "base_station.power", "['20 dBm']", "is not a power; write it"),
     ("10 MHz", "60 GHz", 2, "carrier.bandwidth", "'60 GHz'", "reaches below 0 Hz; lower the band"),
@@ -437,29 +437,36 @@ REFUSED = [
         5,
         "user.position",
         "[-8, 6, 1]",
-        "lies behind the surface; move it",
+        "is behind the surface; move it",
     ),
-    ("[8, 6, 1]", "[0, 6, 1]", 5, "user.position", "[0, 6, 1]", "lies behind the surface"),
+    ("[8, 6, 1]", "[0, 6, 1]", 5, "user.position", "[0, 6, 1]", "is behind the surface"),
     (
         "[8, 6, 1]",
         "[0, 0, 3]",
         5,
         "user.position",
         "[0, 0, 3]",
-        "is where the surface is; move one",
+        "is also the position of the surface; move one",
     ),
-    ("[8, 6, 1]", "[10, -5, 8]", 5, "user.position", "[10, -5, 8]", "where the base station is"),
+    (
+        "[8, 6, 1]",
+        "[10, -5, 8]",
+        5,
+        "user.position",
+        "[10, -5, 8]",
+        "also the position of the base station",
+    ),
     (
         "[10, -5, 8]",
         "[-1, 0, 0]",
         3,
         "base_station.position",
         "[-1, 0, 0]",
-        "lies behind the surface",
+        "is behind the surface",
     ),
-    ("rows: 2", "rows: 2, focus: [-1, 0, 0]", 4, "surface.focus", "[-1, 0, 0]", "lies behind"),
+    ("rows: 2", "rows: 2, focus: [-1, 0, 0]", 4, "surface.focus", "[-1, 0, 0]", "is behind"),
     ("rows: 2", "rows: 2, phases: no", 4, "surface.phases", "'no'", "is unknown; write designed"),
-    ("rows: 2", "rows: 2, phases: a.npy", 4, "surface.phases", "'a.npy'", "is neither beside"),
+    ("rows: 2", "rows: 2, phases: a.npy", 4, "surface.phases", "'a.npy'", "is neither next to"),
     ("rows: 2", "rows: 2, bits: 9", 4, "surface.bits", "9", "is above 8; write e.g. 2"),
     ("rows: 2", "rows: 2, reflection: 1.1", 4, "surface.reflection", "1.1", "is above 1"),
     ("rows: 2", "rows: 2, reflection: 0", 4, "surface.reflection", "0", "is not above 0"),
@@ -536,22 +543,22 @@ REFUSED = [
         7,
         "link",
         "",
-        "given in line 6 already; keep one",
+        "repeats line 6; keep one",
     ),
     ("link: {", "link: &a {", 6, "link", "", "an anchor or alias (& or *); write the value itself"),
     ("30 GHz", "!!str 30 GHz", 2, "carrier.frequency", "", "a tag (!); write the value alone"),
     ("{noise: -90 dBm}", "{}", 6, "link.noise", "", "missing; add e.g. noise: -80 dBm"),
     ("link: {noise: -90 dBm}\n", "", 1, "link", "", "missing; add e.g. link: {noise: -80 dBm}"),
-    ("localization", "sonar", 1, "system", "'sonar'", "is not a system known here; write localiz"),
-    ("localization", "[3]", 1, "system", "[3]", "is not a system known here; write localization"),
+    ("localization", "sonar", 1, "system", "'sonar'", "is not a known system; write localiz"),
+    ("localization", "[3]", 1, "system", "[3]", "is not a known system; write localization"),
     ("system: localization\n", "", 1, "system", "", "missing; add system: localization"),
     ("link:", "\tlink:", 6, "", "", "cannot be read as YAML: found character '\\t'"),
     ("user: {", "user: [", 5, "", "", "cannot be read as YAML"),
-    ("user:", "---\nuser:", 5, "", "", "a second document; write one scenario a file"),
+    ("user:", "---\nuser:", 5, "", "", "a second document; write one scenario per file"),
     ("-90 dBm", "*nowhere", 6, "link.noise", "", "an anchor or alias"),
     ("-90 dBm", '"\\UFFFFFFFF"', 1, "", "", "cannot be read as YAML"),
     ("-90 dBm", "\x00", 6, "", "", "cannot be read as YAML: special characters are not allowed"),
-    ("-90 dBm", "[" * 10**5, 6, "", "", "nested more than 16 deep"),
+    ("-90 dBm", "[" * 10**5, 6, "", "", "nested more than 16 levels deep"),
     ("{noise", "{? [a, {b: c}] : d, noise", 6, "link", "", "a key that is not a word"),
 ]
 
@@ -590,20 +597,20 @@ def test_what_was_judged_by_a_broken_field_is_not_told():
 @pytest.mark.parametrize("text", ["", "# nothing\n", "\n---\n", "null"])
 def test_an_empty_file_is_refused(text):
     (problem,) = problems(text)
-    assert "nothing is written here" in problem.sentence
+    assert "the file is empty" in problem.sentence
 
 
 @pytest.mark.parametrize("text", ["- a\n- b", "localization", "3"])
 def test_a_file_without_keys_is_refused(text):
     (problem,) = problems(text)
-    assert "is not a list of keys" in problem.sentence
+    assert "is not a mapping of keys" in problem.sentence
 
 
 def test_too_many_phases_to_list_are_refused():
     many = {"surface.rows": 60000, "surface.columns": 60000}
     parse(BARE, many)  # steered surfaces are never written out
     (problem,) = problems(BARE, {**many, "surface.bits": 2})
-    assert "are too many to list one by one" in problem.sentence
+    assert "are too many to store" in problem.sentence
 
 
 @pytest.mark.parametrize(

@@ -225,7 +225,7 @@ def test_channels_for_a_broken_scene_are_not_judged(tmp_path):
         ({"bs_to_irs": np.full((2, 12, 3), np.nan)}, "not finite"),
         ({"bs_to_irs": np.ones((2, 12, 3)), "target_gain": np.ones(3)}, r"\(3,\), the scene"),
         ({"bs_to_irs": np.array([[["a"]]])}, "cannot be read as arrays of numbers"),
-        (None, "neither beside the scenario file nor"),
+        (None, "neither next to the scenario file nor"),
     ],
 )
 def test_a_file_of_other_things_is_refused(tmp_path, monkeypatch, content, message):
@@ -319,7 +319,7 @@ REFUSED = [
         7,
         "surfaces.1.amplification",
         "8",
-        "8 takes an active surface; add e.g. power: 0.1 W and noise: -80 dBm, or write 1",
+        "8 needs an active surface; add e.g. power: 0.1 W and noise: -80 dBm, or write 1",
     ),
     ("5, power", "0, power", 5, "surfaces.0.amplification", "0", "is not above 0"),
     ("20 dBm", "-60 dBm", 5, "surfaces.0.power", "'-60 dBm'", "write at least -55.2 dBm"),
@@ -345,7 +345,7 @@ REFUSED = [
         6,
         "surfaces.1.position",
         "[-6, 12, 4]",
-        "turns its back to the target at [5, 9, 1]; or turn it with surfaces.1.horizontal",
+        "faces away from the target at [5, 9, 1]; or turn it with surfaces.1.horizontal",
     ),
     (
         "position: [-6, 12, 4]",
@@ -353,10 +353,24 @@ REFUSED = [
         6,
         "surfaces.1.position",
         "[-4, 6, 3]",
-        "is where surfaces.0 is; move one of them",
+        "is also the position of surfaces.0; move one of them",
     ),
-    ("[-6, 12, 4]", "[0, 0, 2]", 6, "surfaces.1.position", "", "is where the base station is; m"),
-    ("[5, 9, 1]", "[-6, 12, 4]", 6, "surfaces.1.position", "", "is where the target is; move"),
+    (
+        "[-6, 12, 4]",
+        "[0, 0, 2]",
+        6,
+        "surfaces.1.position",
+        "",
+        "also the position of the base station; m",
+    ),
+    (
+        "[5, 9, 1]",
+        "[-6, 12, 4]",
+        6,
+        "surfaces.1.position",
+        "",
+        "also the position of the target; move",
+    ),
     ("[-6, 12, 4]", "[5, 9]", 6, "surfaces.1.position", "[5, 9]", "too few entries; write e.g. ["),
     (
         "position: [-6, 12, 4]",
@@ -364,14 +378,14 @@ REFUSED = [
         6,
         "surfaces.1.position",
         "",
-        "turns its back to the base station at [0, 0, 2], its normal being [1, 0, 0]",
+        "normal [1, 0, 0] faces away from the base station at [0, 0, 2]",
     ),
-    ("[5, 9, 1]", "[0, 0, 2]", 9, "target.position", "[0, 0, 2]", "is where the base station is"),
-    ("-10 dBsm", "-10 dB", 9, "target.cross_section", "'-10 dB'", "a ratio of powers where an ar"),
+    ("[5, 9, 1]", "[0, 0, 2]", 9, "target.position", "[0, 0, 2]", "the position of the base"),
+    ("-10 dBsm", "-10 dB", 9, "target.cross_section", "'-10 dB'", "a ratio of powers, not an ar"),
     ("-10 dBsm", "0 m2", 9, "target.cross_section", "'0 m2'", "is not more than zero"),
     ("rician: 3 dB", "", 10, "link.rician", "", "missing; add e.g. rician: 5 dB; or channels: fi"),
-    ("rician: 3 dB", "channels: a.npy", 10, "link.channels", "'a.npy'", "is no file of channels"),
-    ("3 dB}", "3 dB, channels: a.npz}", 10, "link.rician", "'3 dB'", "has no effect; leave one"),
+    ("rician: 3 dB", "channels: a.npy", 10, "link.channels", "'a.npy'", "is not a channel file"),
+    ("3 dB}", "3 dB, channels: a.npz}", 10, "link.rician", "'3 dB'", "has no effect; remove one"),
     ("3 dB}", "3 dB, exponent: -1}", 10, "link.exponent", "-1", "is below 0"),
     ("3 dB}", "3 dB, seed: 0.5}", 10, "link.seed", "0.5", "is not a whole number"),
     ("link: {rician: 3 dB}\n", "", 1, "link", "", "missing; add e.g. link: {rician: 5 dB}"),
@@ -439,7 +453,7 @@ def test_overrides_reach_into_lists():
     (problem,) = problems(BARE, {"surfaces.1.rows": 0})
     assert problem.where == "--set surfaces.1.rows=0"
     (problem,) = problems(BARE, {"surfaces.2.rows": 1})
-    assert "no such part" in problem.sentence
+    assert "no such entry" in problem.sentence
 
 
 def test_the_least_power_that_is_told_is_enough():
@@ -469,7 +483,7 @@ def test_the_least_power_that_is_told_is_enough():
         ({"surfaces.0.rows": 40}, "Far field: base station to surfaces.0"),
         ({"base_station.antennas": 16}, "Far field: base station to surfaces.0 is 7.28 m, within"),
         ({"dwell.symbols": 51}, "Dwell: 51 symbols do not divide into 2 equal shares"),
-        ({"dwell.min_snr": "none"}, "Least SNR: none is the sensing paper's own"),
+        ({"dwell.min_snr": "none"}, "Minimum SNR: none is the criterion of"),
     ],
 )
 def test_a_strained_assumption_is_told(overrides, start):

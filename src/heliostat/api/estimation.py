@@ -1,4 +1,4 @@
-"""The public functions that simulate what is received, and estimate from it."""
+"""Public functions that simulate observations and estimate poses, directions and positions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,12 +34,12 @@ from heliostat.surface.passive import Steered
 
 @dataclass(frozen=True)
 class Pilots:
-    """What a user receives in one alignment stage."""
+    """Pilots received by a user in one alignment stage."""
 
     samples: np.ndarray
-    """Complex, [config, tx beam, rx beam, bin], with noise of variance N0. [√J]"""
+    """Complex samples with noise of variance N0. [config, tx beam, rx beam, bin] [√J]"""
     frequency: np.ndarray
-    """Of each bin, from the carrier. [Hz]"""
+    """Frequency of each bin relative to the carrier. [Hz]"""
 
 
 @dataclass(frozen=True)
@@ -50,18 +50,18 @@ class Pose:
     """
 
     position: np.ndarray
-    """At the known height. [m]"""
+    """Position at the known height. [xyz] [m]"""
     heading: float
-    """[rad]"""
+    """Heading. [rad]"""
     mirror_heading: float
-    """As likely: a linear array does not tell left from right. [rad]"""
+    """Equally likely heading, due to the left-right ambiguity of a linear array. [rad]"""
     gain: complex
-    """Of the link; the known one where it is known. [1]"""
+    """Complex gain of the link; the known value if the gain is known. [1]"""
     clock: float
-    """Offset of the user's clock, as a distance; 0 where it is synchronized. [m]"""
+    """Offset of the user's clock, as a distance; 0 if synchronized. [m]"""
     covariance: np.ndarray
-    """Of x, y and heading, from the information at the estimate; ``inf`` on the diagonal where
-    there is none. [m², m rad, rad²]"""
+    """Covariance of x, y and heading, from the information at the estimate; ``inf`` on the diagonal
+    if not identifiable. [m², m rad, rad²]"""
     snr: float
     """Energy of the fitted pilots over the noise density. [1]"""
     misfit: float
@@ -69,61 +69,61 @@ class Pose:
     fits: bool
     """Whether ``misfit`` is within five standard deviations of 1."""
     detected: bool
-    """Whether the pilots stand out of the noise; if not, the rest means nothing."""
+    """Whether the fitted pilots exceed the noise threshold; if not, the estimate is meaningless."""
     unique: bool
-    """Whether no other place explains the pilots nearly as well: ``log_likelihood_margin`` is
-    larger than what noise gives a wrong place with probability 1e-6."""
+    """Whether ``log_likelihood_margin`` exceeds the value that noise gives to a wrong position with
+    probability 1e-6."""
     log_likelihood_margin: float
-    """Log-likelihood of the pose minus that of the next best peak of the likelihood, in another
-    main or side lobe of the surface's response; ``inf`` if there is no other. [1]"""
+    """Log-likelihood of the pose minus that of the second-highest peak, in another main or side
+    lobe of the surface's response; ``inf`` if there is no other peak. [1]"""
     converged: bool
-    """Whether the descent to the likeliest pose came to its end."""
+    """Whether the maximisation of the likelihood converged."""
 
 
 @dataclass(frozen=True)
 class Echoes:
-    """What the base station receives through each surface."""
+    """Echoes received by the base station through each surface."""
 
     samples: tuple[np.ndarray, ...]
-    """Complex, [pattern, antenna, snapshot] for each surface. [√W]"""
+    """Received samples of each surface, complex [pattern, antenna, snapshot]. [√W]"""
     transmitted: tuple[np.ndarray, ...]
-    """What was sent, likewise. [√W]"""
+    """Transmitted samples of each surface, complex [pattern, antenna, snapshot]. [√W]"""
 
 
 @dataclass(frozen=True)
 class Directions:
-    """Where the target is seen from each surface."""
+    """Maximum-likelihood directions of the target at each surface."""
 
     angles: np.ndarray
     """Elevation and azimuth. [surface, 2] [rad]"""
     covariance: np.ndarray
-    """Of both, from the information at the estimate. [surface, 2, 2] [rad²]"""
+    """Covariance of both angles, from the information at the estimate. [surface, 2, 2] [rad²]"""
     target_gain: np.ndarray
-    """[surface] [1]"""
+    """Complex gain of the target. [surface] [1]"""
     snr: np.ndarray
-    """Of the matched filter's output. [surface] [1]"""
+    """SNR of the matched filter's output. [surface] [1]"""
     misfit: np.ndarray
     """Energy the model does not explain over what noise leaves. [surface] [1]"""
     second_echo_p_value: np.ndarray
-    """Upper bound on the probability that noise alone leaves a residual of which one more echo, in
-    the direction that suits it best, explains at least as much. [surface] [1]"""
+    """Upper bound on the p-value of a second echo in the best-fitting direction, under noise alone.
+    [surface] [1]"""
     fits: np.ndarray
     """Whether ``misfit`` is within five standard deviations of 1 and ``second_echo_p_value`` is
     above 0.001. [surface]"""
     detected: np.ndarray
-    """Whether the echo stands out of the noise. [surface]"""
+    """Whether the fitted echo exceeds the noise threshold. [surface]"""
     converged: np.ndarray
-    """[surface]"""
+    """Whether the maximisation of the likelihood converged. [surface]"""
 
 
 @dataclass(frozen=True)
 class Position:
-    """Where lines of sight meet."""
+    """Position of a target from its directions."""
 
     position: np.ndarray
-    """[m]"""
+    """Position. [xyz] [m]"""
     covariance: np.ndarray
-    """By the directions' covariances. [m²]"""
+    """Covariance, propagated from the covariances of the directions. [m²]"""
     converged: bool
 
 
@@ -146,15 +146,15 @@ def simulate_pilots(
     clock: float = 0.0,
     key: PRNGKeyArray | None = None,
 ) -> Pilots:
-    """Pilots over all beam pairs, surface configurations and frequencies, noise included.
+    """Simulate noisy pilots for all beam pairs, surface configurations and frequencies.
 
     Args:
         scenario: A loaded localization scenario.
-        active_antennas: :math:`N_B`; default as many as the period has time for.
-        bins: Frequencies that the flat band is sampled at; delays that differ by bins/bandwidth
-            look the same.
+        active_antennas: :math:`N_B`; default as many as fit into the period.
+        bins: Number of frequencies that sample the flat band; delays are ambiguous modulo
+            bins/bandwidth.
         clock: Offset of the user's clock, as a distance. [m]
-        key: Of the noise; default ``link.seed``.
+        key: Random key of the noise; default ``link.seed``.
 
     Raises:
         TypeError: The scenario is not one of localization.
@@ -170,10 +170,10 @@ def simulate_pilots(
 
 
 def as_received(scene: LocalizationScene) -> LocalizationScene:
-    """What the receiver knows: a gain it does not know is one, its pose straight ahead.
+    """Return the scene as known to the receiver: user in front of the surface, unknown gain one.
 
     Args:
-        scene: As it is.
+        scene: The true scene.
     """
     ahead = scene.surface.position + scene.surface.array.normal
     place = jnp.append(ahead[:2], scene.user.position[2])
@@ -190,18 +190,19 @@ def estimate_pose(
     farthest: float | None = None,
     believed_heading: float | None = None,
 ) -> Pose:
-    """Likeliest position and heading of a user, from its pilots and nothing else.
+    """Estimate position and heading of a user from its pilots by maximum likelihood.
 
-    The scenario's own user position and heading are not used, nor a gain that is unknown; only
-    where ``surface.focus`` is not given, they tell where the surface is steered.
+    The user's position and heading in the scenario are not used, nor its gain if unknown, except
+    that the surface is steered to this position if there is no ``surface.focus``.
 
     Args:
         scenario: A loaded localization scenario.
-        pilots: See `simulate_pilots`.
+        pilots: Pilots, e.g. from `simulate_pilots`.
         farthest: Distance from the surface up to which the user may be; default as far as the
             bins tell delays apart. [m]
-        believed_heading: Of the two headings that are as likely, the nearer to this comes first;
-            default the one with which the wave travels to the left of the array's axis. [rad]
+        believed_heading: The one of the two equally likely headings nearer to this value is
+            returned as ``heading``; default the one for which the wave travels to the left of the
+            array's axis. [rad]
 
     Raises:
         TypeError: The scenario is not one of localization.
@@ -258,18 +259,17 @@ def simulate_echoes(
     neglect_reradiated: bool = False,
     key: PRNGKeyArray | None = None,
 ) -> Echoes:
-    """What the base station receives through each surface, noise included.
+    """Simulate noisy echoes through each surface.
 
-    Every surface's share of ``dwell.symbols``, and every pattern's share of that, is rounded down
-    to whole snapshots.
+    The share of ``dwell.symbols`` of each surface and pattern is rounded down to whole snapshots.
 
     Args:
         scenario: A loaded sensing scenario.
-        covariance: As for `direction_bounds`. [W]
-        reflection: Likewise. [1]
-        neglect_reradiated: Leave out the surfaces' noise that returns by way of the target, as the
-            bounds do.
-        key: Of the noise; default ``link.seed``.
+        covariance: Transmit covariances as for `direction_bounds`. [W]
+        reflection: Coefficients as for `direction_bounds`. [1]
+        neglect_reradiated: Neglect the surfaces' noise that is reflected by the target, as in the
+            bounds.
+        key: Random key of the noise; default ``link.seed``.
 
     Raises:
         TypeError: The scenario is not one of sensing.
@@ -315,16 +315,16 @@ def _echoes(
 def estimate_direction(
     scenario: AnyScenario, echoes: Echoes, reflection: ArrayLike | Sequence[ArrayLike]
 ) -> Directions:
-    """Likeliest direction of the target at each surface, from its echoes and nothing else.
+    """Estimate the direction of the target at each surface by maximum likelihood.
 
     Args:
         scenario: A loaded sensing scenario; its target's position is not used.
-        echoes: See `simulate_echoes`.
-        reflection: As the surfaces were set. [1]
+        echoes: Echoes, e.g. from `simulate_echoes`.
+        reflection: Coefficients of the surfaces as for `direction_bounds`. [1]
 
     Raises:
         TypeError: The scenario is not one of sensing.
-        ValueError: An array has another shape than the scenario asks for.
+        ValueError: An array has the wrong shape.
     """
     scenario = of_system(scenario, SensingScenario, "estimate_direction")
     settings = checked_reflections(scenario, reflection)
@@ -370,19 +370,19 @@ def triangulate(
     covariance: ArrayLike,
     method: str = "least_squares",
 ) -> Position:
-    """A target's position from its directions at two surfaces or more.
+    """Estimate a target's position from its directions at two or more surfaces.
 
     Args:
         scenario: A loaded sensing scenario.
         angles: Elevation and azimuth at each surface. [surface, 2] [rad]
-        covariance: Of both. [surface, 2, 2] [rad²]
+        covariance: Covariance of both angles. [surface, 2, 2] [rad²]
         method: "least_squares" for iterated weighted least squares, "stansfield" for the linear
             method.
 
     Raises:
         TypeError: The scenario is not one of sensing.
-        ValueError: The method is unknown, an array has another shape than the scenario asks for or
-            is no covariance, or the lines of sight do not meet in one place before the surfaces.
+        ValueError: The method is unknown, an array has the wrong shape or is not a covariance, or
+            the lines of sight do not intersect in front of the surfaces.
     """
     scenario = of_system(scenario, SensingScenario, "triangulate")
     methods: dict[str, Any] = {"least_squares": iterated_least_squares, "stansfield": stansfield}

@@ -1,13 +1,15 @@
-"""The public functions on scenarios: numbers in, frozen results out, units in every docstring."""
+"""Public functions for localization scenarios: bounds, rates, time allocation and sweep design."""
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal, TypeAlias, get_args
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
+from numpy.typing import ArrayLike
 
 from heliostat.bounds.fisher import identify
 from heliostat.bounds.pose import PoseInformation, error_bounds, pose_information
@@ -33,35 +35,37 @@ from heliostat.scenario.random_keys import purpose_key
 from heliostat.scene.localization import LocalizationScene, with_traced_sizes
 from heliostat.surface.passive import Phased, Steered, quantised, steered_phases
 
+Criterion: TypeAlias = Literal["worst", "mean"]
+
 
 class NotIdentifiableError(ValueError):
-    """A quantity was asked for that needs a bound where none exists."""
+    """Raised if a result needs a bound that does not exist."""
 
 
 @dataclass(frozen=True)
 class PoseBounds:
-    """How well position and heading can be estimated from one period's pilots."""
+    """Error bounds of position and heading from the pilots of one period."""
 
     peb: float
-    """Position error bound, the root of the summed variances along x and y. [m]"""
+    """Position error bound (PEB), the root of the sum of the variances of x and y. [m]"""
     reb: float
-    """Heading (rotation) error bound. [rad]"""
+    """Heading (rotation) error bound (REB). [rad]"""
     information: np.ndarray
-    """Fisher information about (x, y, heading), nuisances eliminated. [m⁻², m⁻¹rad⁻¹, rad⁻²]"""
+    """Fisher information of (x, y, heading) without nuisances. [m⁻², m⁻¹rad⁻¹, rad⁻²]"""
     rank: int
-    """How many directions of (x, y, heading) the pilots see, 0 to 3."""
+    """Number of identifiable directions of (x, y, heading), 0 to 3."""
     unidentifiable: np.ndarray
-    """Unit vectors of (x [m], y [m], heading [rad]) that leave no trace in the pilots, a row
-    each."""
+    """Unit vectors of (x [m], y [m], heading [rad]) along which the pilots do not change, one per
+    row."""
 
     @property
     def identifiable(self) -> bool:
-        """Whether position and heading can be told at all."""
+        """Whether position and heading are identifiable."""
         return self.rank == 3
 
     @property
     def reason(self) -> str:
-        """Why a bound is infinite, in one sentence; empty where none is."""
+        """Reason for an infinite bound, in one sentence; empty if all bounds are finite."""
         if self.identifiable:
             return ""
         moves = "; ".join(
@@ -81,16 +85,16 @@ class PoseBounds:
 
 @dataclass(frozen=True)
 class EffectiveRate:
-    """What is left for data in one period."""
+    """Effective achievable data rate (EADR) of one period."""
 
     eadr: float
-    """With the best beams of the DFT codebooks, paper eq. (39). [bit/s]"""
+    """EADR with the best beams of the DFT codebooks, paper eq. (39). [bit/s]"""
     eadr_closed_form: float
-    """With beams that point exactly, paper eq. (42). [bit/s]"""
+    """EADR with exactly aligned beams, paper eq. (42). [bit/s]"""
     snr: float
-    """With the codebook beams, linear. [1]"""
+    """SNR with the codebook beams, linear. [1]"""
     time_ratio: float
-    """Share of the period that the pilots take. [1]"""
+    """Share of the period for pilots. [1]"""
 
     def _repr_html_(self) -> str:
         return _html_table(
@@ -105,41 +109,41 @@ class EffectiveRate:
 
 @dataclass(frozen=True)
 class TradeOff:
-    """Every allocation that the base station can use: 1, 2, ... active antennas."""
+    """All allocations of the base station: 1, 2, ... active antennas."""
 
     active_antennas: np.ndarray
-    """[choice]"""
+    """Number of active antennas. [choice]"""
     ratio: np.ndarray
     """Share of the period for pilots. [choice] [1]"""
     peb: np.ndarray
-    """[choice] [m]"""
+    """Position error bound. [choice] [m]"""
     reb: np.ndarray
-    """[choice] [rad]"""
+    """Heading error bound. [choice] [rad]"""
     eadr: np.ndarray
-    """With codebook beams. [choice] [bit/s]"""
+    """EADR with codebook beams. [choice] [bit/s]"""
     dominated: np.ndarray
-    """Whether another choice has no larger PEB and no smaller rate: not worth taking. [choice]"""
+    """Whether another choice has a PEB that is no larger and a rate that is no smaller. [choice]"""
 
 
 @dataclass(frozen=True)
 class TimeAllocation:
-    """The best share of a period for pilots."""
+    """Optimal share of a period for pilots."""
 
     ratio: float
-    """Continuous optimum, Algorithm 1, up to what the base station's antennas can use. [1]"""
+    """Continuous optimum of Algorithm 1, limited by the number of antennas. [1]"""
     active_antennas: int
-    """Best choice the base station can make, under the rate with codebook beams."""
+    """Optimal number of active antennas for the rate with codebook beams."""
     objective: float
-    """At ``active_antennas``: PEB + REB - weight x rate [m + rad], or, with a balance,
+    """Objective at ``active_antennas``: PEB + REB - weight x rate [m + rad], or, with a balance,
     b ln(PEB) - (1 - b) ln(rate) with the PEB in metres and the rate in bit/s."""
     multiplier: float
-    """Lagrange multiplier of the end of the interval at ``ratio``; zero inside."""
+    """Lagrange multiplier of the limit on ``ratio``; zero in the interior."""
     kkt_residual: float
-    """Stationarity left over at ``ratio``, relative to the terms that cancel. [1]"""
+    """Violation of stationarity at ``ratio``, relative to the terms that cancel. [1]"""
     peak_rate_ratio: float
-    """Where the rate itself is largest (Lambert W); smaller ratios are never worth taking. [1]"""
+    """Ratio of maximum rate (Lambert W); smaller ratios are dominated. [1]"""
     trade_off: TradeOff
-    """All choices, with the dominated ones told."""
+    """Bounds and rates of all choices."""
 
     def _repr_html_(self) -> str:
         return _html_table(
@@ -154,19 +158,38 @@ class TimeAllocation:
 
 @dataclass(frozen=True)
 class ErrorEffect:
-    """What a scenario's ``errors`` make of bounds and rate, over trials."""
+    """Bounds and rates under the scenario's ``errors``, over trials."""
 
     trials: int
     peb_median: float
-    """With the surface steered by the last period's estimate. [m]"""
+    """Median PEB with the surface steered by the estimate of the previous period. [m]"""
     peb_90: float
-    """90 % quantile. [m]"""
+    """90 % quantile of the PEB. [m]"""
     reb_median: float
-    """[rad]"""
+    """Median REB. [rad]"""
     eadr_mean: float
-    """With the surface steered by this period's estimate, codebook beams. [bit/s]"""
+    """Mean EADR with codebook beams and the surface steered by the current estimate. [bit/s]"""
     eadr_10: float
-    """10 % quantile. [bit/s]"""
+    """10 % quantile of the EADR. [bit/s]"""
+
+
+@dataclass(frozen=True)
+class SweepDesign:
+    """Surface configurations of the alignment stage, designed for a region.
+
+    ``scenario.updated({"surface.focus": design.focus.tolist(), "surface.sweep":
+    design.sweep.tolist()})`` uses them; the data stage is then steered to the focus as well.
+    """
+
+    focus: np.ndarray
+    """Position that all configurations are steered relative to, for ``surface.focus``. [xyz] [m]"""
+    sweep: np.ndarray
+    """Steering off the focus along columns and rows, in 1/columns and 1/rows, for
+    ``surface.sweep``. [configuration, 2] [1]"""
+    peb: np.ndarray
+    """PEB at each position of the region. [position] [m]"""
+    value: float
+    """Largest PEB of the region, or its root mean square for the criterion "mean". [m]"""
 
 
 def _html_table(rows: dict[str, str]) -> str:
@@ -175,11 +198,11 @@ def _html_table(rows: dict[str, str]) -> str:
 
 
 def build(scenario: AnyScenario, key: PRNGKeyArray | None = None) -> LocalizationScene:
-    """The scene behind a scenario; as printed, reflection is left out of design and SNR.
+    """Build the scene of a scenario; with ``as_printed`` the reflection amplitude is 1.
 
     Args:
         scenario: A loaded localization scenario.
-        key: For random phases and a random gain phase; default ``link.seed``.
+        key: Random key of surface phases and gain phase; default ``link.seed``.
 
     Raises:
         TypeError: The scenario is not one of localization.
@@ -199,7 +222,7 @@ def _information(
 
 
 def _for_any_size(scenario: LocalizationScenario, scene: LocalizationScene) -> LocalizationScene:
-    """A scene for which nothing is compiled anew when only its sizes change, where that can be."""
+    """Return the scene with traced sizes, to avoid recompilation, if the form allows it."""
     return scene if scenario.model.as_printed else with_traced_sizes(scene)
 
 
@@ -210,7 +233,7 @@ def _bounds(
     pose = _information(as_printed, scene, antennas)
     seen = identify(pose.information, jnp.diag(pose.reference))
     peb, reb = error_bounds(pose)
-    # At the very threshold the two may differ: what has finite bounds is identifiable.
+    # At the threshold the two criteria may differ; finite bounds take precedence.
     lost = seen.lost & ~(jnp.isfinite(peb) & jnp.isfinite(reb))
     return peb, reb, pose.information, 3 - jnp.sum(lost), lost, seen.directions
 
@@ -238,7 +261,7 @@ def _choices(
 
 
 def most_active_antennas(scenario: AnyScenario) -> int:
-    """Most antennas whose pilots fit into the period.
+    """Return the largest number of antennas whose pilots fit into the period.
 
     Args:
         scenario: A loaded localization scenario.
@@ -249,7 +272,7 @@ def most_active_antennas(scenario: AnyScenario) -> int:
     scenario = of_system(scenario, LocalizationScenario, "most_active_antennas")
     if scenario.frame.period is None:
         return scenario.base_station.antennas
-    # What rounding of the period may take away from a whole number of antennas, it gets back.
+    # Compensates rounding of the period just below a whole number of antennas.
     frame, antenna = scenario.frame, scenario.user.antennas * scenario.frame.pilot
     fitting = (scenario.period - frame.optimization) / antenna
     rounding = 4 * np.finfo(float).eps * scenario.period / antenna
@@ -259,14 +282,14 @@ def most_active_antennas(scenario: AnyScenario) -> int:
 def chosen_antennas(
     scenario: LocalizationScenario, active_antennas: int | None
 ) -> Float[Array, ""]:
-    """The antennas asked for, or as many as the period holds, checked.
+    """Return the validated number of active antennas.
 
     Args:
         scenario: A loaded localization scenario.
-        active_antennas: None for as many as fit.
+        active_antennas: Number of antennas; None for as many as fit into the period.
 
     Raises:
-        ValueError: There are not so many, or the period does not hold their pilots.
+        ValueError: The number exceeds the antennas, or their pilots do not fit into the period.
     """
     most = most_active_antennas(scenario)
     chosen = most if active_antennas is None else active_antennas
@@ -285,13 +308,15 @@ def pose_bounds(
     *,
     key: PRNGKeyArray | None = None,
 ) -> PoseBounds:
-    r"""Bounds on position and heading, :math:`\sqrt{\mathrm{tr}[J^{-1}]_{1:2,1:2}}` and
-    :math:`\sqrt{[J^{-1}]_{3,3}}` (localization paper, eqs. (32), (33)).
+    r"""Compute the error bounds of position and heading.
+
+    These are :math:`\sqrt{\mathrm{tr}[J^{-1}]_{1:2,1:2}}` and :math:`\sqrt{[J^{-1}]_{3,3}}`,
+    eqs. (32), (33) of the localization paper.
 
     Args:
         scenario: A loaded localization scenario.
-        active_antennas: :math:`N_B`; default as many as the period has time for.
-        key: For random phases; default ``link.seed``.
+        active_antennas: :math:`N_B`; default as many as fit into the period.
+        key: Random key of phases; default ``link.seed``.
 
     Raises:
         TypeError: The scenario is not one of localization.
@@ -317,12 +342,12 @@ def effective_rate(
     *,
     key: PRNGKeyArray | None = None,
 ) -> EffectiveRate:
-    """Effective achievable data rate with codebook beams (39) and in closed form (42).
+    """Compute the effective achievable data rate with codebook beams (39) and in closed form (42).
 
     Args:
         scenario: A loaded localization scenario.
-        active_antennas: :math:`N_B`; default as many as the period has time for.
-        key: For random phases; default ``link.seed``.
+        active_antennas: :math:`N_B`; default as many as fit into the period.
+        key: Random key of phases; default ``link.seed``.
 
     Raises:
         TypeError: The scenario is not one of localization.
@@ -341,19 +366,19 @@ def allocate_time(
     balance: float | None = None,
     key: PRNGKeyArray | None = None,
 ) -> TimeAllocation:
-    r"""Best share of the period for pilots, by the paper's weight or by a unit-free balance.
+    r"""Optimise the share of the period for pilots, with the paper's weight or a unit-free balance.
 
     Args:
         scenario: A loaded localization scenario.
         weight: :math:`\xi` of eq. (47), default 1e-10. [(m + rad) s/bit]
-        balance: Instead of a weight: :math:`b` in
+        balance: Alternative to the weight, :math:`b` in
             :math:`b\ln\mathrm{PEB} - (1-b)\ln R`, 0 <= b < 1.
-        key: For random phases; default ``link.seed``.
+        key: Random key of phases; default ``link.seed``.
 
     Raises:
         TypeError: The scenario is not one of localization.
         ValueError: Both weight and balance are given, or one is out of range.
-        NotIdentifiableError: The pose has no bound, so that there is nothing to trade.
+        NotIdentifiableError: The bounds are infinite.
     """
     scenario = of_system(scenario, LocalizationScenario, "allocate_time")
     if weight is not None and balance is not None:
@@ -398,7 +423,7 @@ def allocate_time(
 def _share(
     as_printed: bool, scene: LocalizationScene, weight: Array, balance: Array | None
 ) -> tuple[TimeShare, float]:
-    """The best share, and where the rate alone is largest within what the antennas can use."""
+    """Optimal share, and the ratio of maximum rate within the limit of the antennas."""
     share, slope, available, largest = _compiled_share(as_printed, scene, weight, balance)
     peak = peak_rate_ratio(np.asarray(slope), np.asarray(available))
     return share, float(np.minimum(peak, np.asarray(largest)))
@@ -423,20 +448,20 @@ def under_errors(
     trials: int = 200,
     key: PRNGKeyArray | None = None,
 ) -> ErrorEffect | None:
-    """Bounds and rate when the surface is steered by estimates that err and lag behind the user.
+    """Simulate bounds and rate with a surface steered by outdated estimates with errors.
 
-    Position errors and mobility are drawn as in the localization paper's (1) and (21). Heading and
-    gain errors, (22) and (23), do not steer the surface: they act on the next period's allocation
-    only.
+    Position errors and mobility are drawn as in eqs. (1) and (21) of the localization paper.
+    Heading and gain errors, (22) and (23), affect only the allocation of the next period, not the
+    steering.
 
     Args:
-        scenario: A loaded localization scenario, with its ``errors``.
-        active_antennas: :math:`N_B`; default as many as the period has time for.
-        trials: How many draws.
-        key: For the draws; default ``link.seed``.
+        scenario: A loaded localization scenario with ``errors``.
+        active_antennas: :math:`N_B`; default as many as fit into the period.
+        trials: Number of trials.
+        key: Random key of the trials; default ``link.seed``.
 
     Returns:
-        None where nothing errs, or the surface is not steered by estimates.
+        The statistics; None without errors, or if the phases are not designed.
 
     Raises:
         TypeError: The scenario is not one of localization.
@@ -448,7 +473,7 @@ def under_errors(
         scenario.errors.position or scenario.errors.mobility
     ):
         return None
-    # Quantised phases are steered first and rounded after, trial by trial.
+    # Phases are steered in each trial and quantised afterwards.
     scene = build(scenario.updated({"surface.bits": None}), key)
     draws = purpose_key(scenario.link.seed if key is None else key, "errors")
     keys = jax.vmap(lambda i: jax.random.fold_in(draws, i))(jnp.arange(trials))
@@ -501,18 +526,18 @@ def _trials(
 
 
 def trade_off_of(scenario: AnyScenario, *, key: PRNGKeyArray | None = None) -> TradeOff:
-    """Bounds and rate of every allocation the base station can use, dominated ones told.
+    """Compute bounds and rates of all allocations, and which of them are dominated.
 
     Args:
         scenario: A loaded localization scenario.
-        key: For random phases; default ``link.seed``.
+        key: Random key of phases; default ``link.seed``.
 
     Raises:
         TypeError: The scenario is not one of localization.
     """
     scenario = of_system(scenario, LocalizationScenario, "trade_off_of")
     count = most_active_antennas(scenario)
-    # Filled up to a power of two: compiled for few sizes.
+    # Padded to a power of two, so that few sizes are compiled.
     antennas = np.arange(1, (1 << (count - 1).bit_length()) + 1)
     scene = _for_any_size(scenario, build(scenario, key))
     ratio, peb, reb, rate = (
@@ -520,3 +545,83 @@ def trade_off_of(scenario: AnyScenario, *, key: PRNGKeyArray | None = None) -> T
         for x in _choices(scenario.model.as_printed, scene, jnp.asarray(antennas, dtype=float))
     )
     return TradeOff(antennas[:count], ratio, peb, reb, rate, dominated(peb, rate))
+
+
+def design_sweep(
+    scenario: AnyScenario,
+    positions: ArrayLike,
+    configurations: int = 4,
+    criterion: Criterion = "worst",
+    *,
+    active_antennas: int | None = None,
+    starts: int = 8,
+    seed: int = 0,
+    key: PRNGKeyArray | None = None,
+) -> SweepDesign:
+    r"""Surface configurations with the smallest PEB over a region of possible user positions.
+
+    Minimises :math:`\max_q \mathrm{PEB}_q` or :math:`\frac1Q\sum_q\mathrm{PEB}_q^2` over the
+    steering of all configurations by descents from random starts; the minimum is a local one.
+
+    Args:
+        scenario: A loaded localization scenario with designed phases of continuous resolution. The
+            heading of its user is used at every position.
+        positions: Possible user positions in front of the surface, [position, 3]. [m]
+        configurations: Number of configurations.
+        criterion: "worst" for the largest PEB, "mean" for the root mean square PEB.
+        active_antennas: :math:`N_B`; default as many as fit into the period.
+        starts: Number of random starts.
+        seed: Seed of the starts.
+        key: Key of a random gain phase; default ``link.seed``.
+
+    Raises:
+        TypeError: The scenario is not one of localization.
+        ValueError: An argument is out of range, the scenario's phases are not designed or have
+            limited resolution, or the PEB is infinite at some position for every design found.
+    """
+    # Only this function needs SciPy's optimizers.
+    from heliostat.design import alignment_codebook  # noqa: PLC0415
+
+    scenario = of_system(scenario, LocalizationScenario, "design_sweep")
+    if criterion not in get_args(Criterion):
+        raise ValueError(f"criterion is {criterion!r}; it may be 'worst' or 'mean'.")
+    for name, count in (("configurations", configurations), ("starts", starts)):
+        if isinstance(count, bool) or count != int(count) or count < 1:
+            raise ValueError(f"{name} is {count}; it must be a whole number, 1 or more.")
+    surface = scenario.surface
+    if surface.phases != "designed" or surface.bits is not None or scenario.model.as_printed:
+        raise ValueError(
+            f"{scenario.name} needs surface.phases: designed, no surface.bits and "
+            "model.as_printed: false; design_sweep designs continuous phases for the exact bound."
+        )
+    places = np.asarray(positions, dtype=float)
+    if places.ndim != 2 or places.shape[1] != 3 or not len(places):
+        raise ValueError(
+            f"positions has the shape {places.shape}; it needs (position, 3), x, y, z in metres."
+        )
+    ahead = (places - np.asarray(surface.position)) @ np.asarray(surface.facing)
+    if not np.isfinite(places).all() or np.any(ahead <= 0):
+        raise ValueError("positions must be finite and in front of the surface.")
+    scene = build(scenario, key)
+    design = alignment_codebook.design_sweep(
+        scene,
+        jnp.asarray(places),
+        configurations,
+        active_antennas=int(chosen_antennas(scenario, active_antennas)),
+        criterion=criterion,
+        starts=starts,
+        seed=seed,
+    )
+    array, (across, up) = scene.surface.array, np.asarray(design.sweep.focus)
+    direction = (
+        across * np.asarray(array.horizontal)
+        + up * np.asarray(array.vertical)
+        + np.sqrt(1 - across**2 - up**2) * np.asarray(array.normal)
+    )
+    distance = np.linalg.norm(places.mean(axis=0) - np.asarray(surface.position))
+    return SweepDesign(
+        focus=np.asarray(surface.position) + distance * direction,
+        sweep=np.asarray(design.sweep.offset) * [surface.columns, surface.rows],
+        peb=np.asarray(design.peb),
+        value=float(design.value),
+    )

@@ -1,4 +1,4 @@
-"""The public functions on sensing scenarios: numbers in, frozen results out, units with each."""
+"""Public functions for sensing scenarios: bounds and beamforming designs."""
 
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass
@@ -37,31 +37,32 @@ Covariances: TypeAlias = tuple[Complex[Array, "pattern tx tx"], ...]
 
 @dataclass(frozen=True)
 class DirectionBounds:
-    """How well a target's direction at each surface, and its position, can be estimated."""
+    """Bounds on a target's direction at each surface and on its position."""
 
     crb: np.ndarray
-    r"""The sensing paper's :math:`\mathrm{tr}\,F_l^{-1}`, eq. (15), ``inf`` where an angle has no
-    bound. [surface] [rad²]"""
+    r"""The sensing paper's :math:`\mathrm{tr}\,F_l^{-1}`, eq. (15); ``inf`` if an angle is not
+    identifiable. [surface] [rad²]"""
     direction_std: np.ndarray
-    """Least standard deviation of elevation and azimuth. [surface, 2] [rad]"""
+    """Lower bound on the standard deviations of elevation and azimuth. [surface, 2] [rad]"""
     snr: np.ndarray
-    """Of the matched filter's output; below some 20 dB estimators miss the bounds. [surface] [1]"""
+    """SNR of the matched filter's output; below about 20 dB estimators do not attain the bounds.
+    [surface] [1]"""
     lost: tuple[tuple[str, ...], ...]
-    """Angles without a bound, by surface: "elevation", "azimuth", both or none."""
+    """Angles that are not identifiable, by surface: "elevation", "azimuth", both or none."""
     position_bound: float
-    """Least root mean square error of the position from all surfaces, ``inf`` if there is none.
-    [m]"""
+    """Lower bound on the root mean square position error from all surfaces; ``inf`` if the position
+    is not identifiable. [m]"""
     unidentifiable: np.ndarray
-    """Unit vectors along which the target can move without any trace in the echoes, a row each."""
+    """Unit vectors of target motion that do not change the echoes, one per row."""
 
     @property
     def identifiable(self) -> bool:
-        """Whether the position can be told at all."""
+        """Whether the position is identifiable."""
         return bool(np.isfinite(self.position_bound))
 
     @property
     def reason(self) -> str:
-        """Why bounds are infinite; empty where none is."""
+        """Reason for infinite bounds; empty if all bounds are finite."""
         sentences = [
             f"Surface {i} cannot tell {' and '.join(names)}."
             for i, names in enumerate(self.lost)
@@ -93,23 +94,22 @@ def direction_bounds(
     *,
     key: PRNGKeyArray | None = None,
 ) -> DirectionBounds:
-    r"""Bounds on the target's direction at each surface, paper eqs. (14)-(16), and on its position.
+    r"""Compute bounds on the target's directions, paper eqs. (14)-(16), and on its position.
 
-    The patterns of a surface share its part of the dwell equally. Powers are not checked: bounds
-    exist for any transmitted signal.
+    The patterns of a surface share its part of the dwell equally. Power limits are not checked.
 
     Args:
         scenario: A loaded sensing scenario.
-        covariance: Of the transmitted signal, :math:`R_l`: [surface, tx, tx], or [surface,
-            pattern, tx, tx]. [W]
+        covariance: Covariance of the transmitted signal, :math:`R_l`: [surface, tx, tx], or
+            [surface, pattern, tx, tx]. [W]
         reflection: Coefficients :math:`\psi_l`: [surface, element], or [surface, pattern,
             element]; for surfaces of different size a list with one array each. [1]
-        key: For channels; default ``link.seed``.
+        key: Random key of the channels; default ``link.seed``.
 
     Raises:
         TypeError: The scenario is not one of sensing.
-        ValueError: An array has another shape than the scenario asks for, or holds numbers that
-            are not finite, or a covariance is none.
+        ValueError: An array has the wrong shape or is not finite, or a covariance is not Hermitian
+            and positive semidefinite.
     """
     scenario = of_system(scenario, SensingScenario, "direction_bounds")
     settings = checked_reflections(scenario, reflection)
@@ -140,19 +140,19 @@ def design_transmit(
     *,
     key: PRNGKeyArray | None = None,
 ) -> BeamformingDesign:
-    r"""Transmit covariances of least worst CRB for surfaces that are set, paper's (P2), eq. (18).
+    r"""Design transmit covariances with the smallest worst CRB for given surfaces, (P2), eq. (18).
 
     Args:
-        scenario: A loaded sensing scenario; its ``dwell.min_snr`` is kept.
+        scenario: A loaded sensing scenario; ``dwell.min_snr`` is a constraint.
         reflection: Coefficients :math:`\psi_l`, one pattern each: [surface, element], or a list
             with one array each. [1]
-        method: "structured" solves the reduced problem, "sdp" the paper's program by CVXPY.
-        key: For channels; default ``link.seed``.
+        method: "structured" for the reduced problem, "sdp" for the paper's program with CVXPY.
+        key: Random key of the channels; default ``link.seed``.
 
     Raises:
         TypeError: The scenario is not one of sensing.
-        ValueError: The method is unknown, an array has another shape than the scenario asks for,
-            or no covariance keeps every constraint.
+        ValueError: The method is unknown, an array has the wrong shape, or no covariance satisfies
+            all constraints.
     """
     scenario = of_system(scenario, SensingScenario, "design_transmit")
     settings = checked_reflections(scenario, reflection)
@@ -181,22 +181,23 @@ def design_reflection(
     key: PRNGKeyArray | None = None,
     seed: int = 0,
 ) -> BeamformingDesign:
-    r"""Coefficients of least worst CRB for covariances that are chosen, the paper's (P3), eq. (23).
+    r"""Design coefficients with the smallest worst CRB for given covariances, (P3), eq. (23).
 
     Args:
-        scenario: A loaded sensing scenario; its ``dwell.patterns`` and ``dwell.min_snr`` are kept.
-        covariance: Of the transmitted signal, :math:`R_l`: [surface, tx, tx], or [surface,
-            pattern, tx, tx]. [W]
-        method: "direct" descends, "sdr" is the paper's semidefinite relaxation with Gaussian
-            randomisation, from random phases; it knows one pattern only.
-        key: For channels; default ``link.seed``.
-        seed: Of starts and random vectors.
+        scenario: A loaded sensing scenario; ``dwell.patterns`` is the number of patterns,
+            ``dwell.min_snr`` a constraint.
+        covariance: Covariance of the transmitted signal, :math:`R_l`: [surface, tx, tx], or
+            [surface, pattern, tx, tx]. [W]
+        method: "direct" for a descent, "sdr" for the paper's semidefinite relaxation with Gaussian
+            randomisation, from random phases and with one pattern only.
+        key: Random key of the channels; default ``link.seed``.
+        seed: Seed of starts and random vectors.
 
     Raises:
         TypeError: The scenario is not one of sensing.
-        ValueError: The method is unknown or cannot do the scenario's patterns, an array has
-            another shape than the scenario asks for, the covariances send more than the base
-            station may, or no coefficients were found that keep every constraint.
+        ValueError: The method is unknown or does not support several patterns, an array has the
+            wrong shape, the covariances exceed the power of the base station, or no coefficients
+            were found that satisfy all constraints.
     """
     scenario = of_system(scenario, SensingScenario, "design_reflection")
     patterns, min_snr = _patterns_for(scenario, method), scenario.dwell.least_snr
@@ -225,25 +226,25 @@ def design_beamforming(
     key: PRNGKeyArray | None = None,
     seed: int = 0,
 ) -> BeamformingDesign:
-    r"""What the base station sends and how the surfaces are set, the paper's (P1), eq. (17).
+    r"""Design transmit covariances and coefficients jointly, the paper's (P1), eq. (17).
 
     Args:
-        scenario: A loaded sensing scenario; its ``dwell.patterns`` and ``dwell.min_snr`` are kept.
-            The design is for its ``target.position``.
-        method: "direct" designs covariances and coefficients together, "sdr" is the paper's
-            alternation with semidefinite programs; it knows one pattern only.
-        key: For channels; default ``link.seed``.
-        seed: Of all that is random in the design.
+        scenario: A loaded sensing scenario. The design is for ``target.position``;
+            ``dwell.patterns`` is the number of patterns, ``dwell.min_snr`` a constraint.
+        method: "direct" for a joint descent, "sdr" for the paper's alternation with semidefinite
+            programs and one pattern only.
+        key: Random key of the channels; default ``link.seed``.
+        seed: Seed of the random starts.
 
     Returns:
         ``covariance``, ``reflection``, their bounds, the slack of every constraint, and the gap to
-        a lower bound that no design passes. With several patterns, covariances are [surface,
+        a lower bound on any design. With several patterns, covariances are [surface,
         pattern, tx, tx] and coefficients [pattern, element] for each surface.
 
     Raises:
         TypeError: The scenario is not one of sensing.
-        ValueError: The method is unknown or cannot do the scenario's patterns, or no design was
-            found that keeps every constraint.
+        ValueError: The method is unknown or does not support several patterns, or no design was
+            found that satisfies all constraints.
     """
     scenario = of_system(scenario, SensingScenario, "design_beamforming")
     return design_both(
@@ -263,26 +264,26 @@ def design_for_region(
     key: PRNGKeyArray | None = None,
     seed: int = 0,
 ) -> RegionDesign:
-    """One design for all positions where the target may be, rather than for one that is known.
+    """Design transmit covariances and coefficients for a set of possible target positions.
 
-    The gains of a target elsewhere follow the scenario's law, see
+    Target gains at other positions follow the radar equation, see
     `heliostat.scenario.sensing.build.moved_target`.
 
     Args:
-        scenario: A loaded sensing scenario; its ``dwell.patterns`` and ``dwell.min_snr`` are kept
-            at every position.
-        positions: Of the target: [position, 3]. [m]
-        criterion: Whether the worst or the mean CRB over the positions is made small.
-        key: For channels; default ``link.seed``.
-        seed: Of all that is random in the design.
+        scenario: A loaded sensing scenario; ``dwell.patterns`` is the number of patterns,
+            ``dwell.min_snr`` a constraint at every position.
+        positions: Possible positions of the target, [position, 3]. [m]
+        criterion: Minimise the "worst" or the "mean" CRB over the positions.
+        key: Random key of the channels; default ``link.seed``.
+        seed: Seed of the random starts.
 
     Returns:
-        The one design as it is seen from each position, ``worst_crb``, ``mean_crb`` and ``gap``.
+        The design with its bounds at each position, ``worst_crb``, ``mean_crb`` and ``gap``.
 
     Raises:
         TypeError: The scenario is not one of sensing.
-        ValueError: The criterion is unknown, the positions are none or not in front of every
-            surface, or no design was found that keeps every constraint everywhere.
+        ValueError: The criterion is unknown, a position is not in front of every surface, or no
+            design was found that satisfies all constraints at every position.
     """
     scenario = of_system(scenario, SensingScenario, "design_for_region")
     if criterion not in get_args(Criterion):
@@ -299,7 +300,7 @@ def design_for_region(
 
 
 def _patterns_for(scenario: SensingScenario, method: str) -> int:
-    """How many patterns a design has; the paper's own methods have one."""
+    """Return the number of patterns; the paper's methods support one."""
     if method not in get_args(Method):
         raise ValueError(f"method is {method!r}; it may be 'direct' or 'sdr'.")
     patterns = scenario.dwell.patterns
@@ -312,7 +313,7 @@ def _patterns_for(scenario: SensingScenario, method: str) -> int:
 
 
 def _positions(scenario: SensingScenario, given: ArrayLike) -> np.ndarray:
-    """Where the target may be, [position xyz], in front of every surface. [m]"""
+    """Return validated target positions, [position xyz], in front of every surface. [m]"""
     places = np.asarray(given, dtype=float)
     if places.ndim != 2 or places.shape[1] != 3 or not len(places):
         raise ValueError(
@@ -332,7 +333,7 @@ def _positions(scenario: SensingScenario, given: ArrayLike) -> np.ndarray:
 
 
 def _entries(scenario: SensingScenario, given: Any, name: str, wanted: str) -> list[np.ndarray]:
-    """One complex array a surface."""
+    """Return one complex array per surface."""
     count = len(scenario.surfaces)
     each = list(given) if isinstance(given, Sequence) or np.ndim(given) else []
     if len(each) != count:
@@ -349,14 +350,14 @@ def _entries(scenario: SensingScenario, given: Any, name: str, wanted: str) -> l
 
 
 def checked_reflections(scenario: SensingScenario, given: Any) -> tuple[Array, ...]:
-    """Coefficients by surface, [pattern element] each.
+    """Return validated coefficients by surface, [pattern element] each.
 
     Args:
-        scenario: What they are for.
-        given: [surface, element] or [surface, pattern, element], or one array a surface. [1]
+        scenario: The scenario that determines the shapes.
+        given: [surface, element] or [surface, pattern, element], or one array per surface. [1]
 
     Raises:
-        ValueError: They have another shape than the scenario asks for, or are not finite.
+        ValueError: An array has the wrong shape or is not finite.
     """
     settings = []
     wanted = "(surface, element) or (surface, pattern, element)"
@@ -377,15 +378,16 @@ def checked_covariances(
     given: Any,
     settings: Sequence[Sized],
 ) -> tuple[Array, ...]:
-    """Covariances by surface, [pattern tx tx] each; one without patterns serves all of them.
+    """Return validated covariances by surface, [pattern tx tx] each.
 
     Args:
-        scenario: What they are for.
-        given: [surface, tx, tx] or [surface, pattern, tx, tx], or one array a surface. [W]
-        settings: As long, for each surface, as it has patterns, like its coefficients.
+        scenario: The scenario that determines the shapes.
+        given: [surface, tx, tx], used for all patterns, or [surface, pattern, tx, tx], or one array
+            per surface. [W]
+        settings: For each surface a sequence with one item per pattern, such as its coefficients.
 
     Raises:
-        ValueError: They have another shape than the scenario asks for, are not finite, or none.
+        ValueError: An array has the wrong shape, is not finite, or is not a covariance.
     """
     sent, antennas = [], scenario.base_station.antennas
     wanted = "(surface, tx, tx) or (surface, pattern, tx, tx)"

@@ -1,9 +1,8 @@
 r"""Cramér-Rao bounds on a target's direction at each surface and on its position.
 
-`direction_information` and `direction_information_by_definition` compute the same information. The
-second differentiates the echo and eliminates the unknown gain. The first needs no samples: with
+`direction_information` computes the information of paper eqs. (14), (15) without samples: with
 :math:`V = [v, v_\theta, v_\varphi]`, :math:`A = V^HR_w^{-1}V` and :math:`B = V^TRV^*`, both 3x3,
-the information from one reflection pattern is
+the information from one reflection pattern with the unknown gain eliminated is
 
 .. math:: J = 2T|\beta|^2\big(B_{00}\,\mathrm{Re}[A/A_{00}] + A_{00}\,\mathrm{Re}[B/B_{00}]\big),
 
@@ -23,13 +22,10 @@ from jaxtyping import Array, Bool, Complex, Float
 from heliostat.bounds.fisher import (
     Identifiability,
     change_parameters,
-    eliminate_nuisance,
     identify,
-    slepian_bangs,
 )
 from heliostat.geometry.frames import Scalar, Vector
 from heliostat.observation.echoes import (
-    echo_mean,
     noise_covariance,
     round_trip,
     target_steering,
@@ -211,68 +207,6 @@ def direction_information(
         lambda psi, covar, noisy: echo_matrices(link, psi, covar, angles, noisy)
     )(reflection, covariance, noise)
     return information_of_matrices(received, transmitted, target_gain, link.symbols)
-
-
-def direction_information_by_definition(
-    link: EchoLink,
-    reflection: Complex[Array, "pattern element"],
-    covariance: Complex[Array, "pattern tx tx"],
-    angles: Float[Array, "2"],
-    target_gain: Complex[Array, ""],
-    noise: Complex[Array, "pattern tx tx"] | None = None,
-) -> DirectionInformation:
-    r"""Fisher information from the definition, paper eq. (14), by the Slepian-Bangs formula.
-
-    The transmitted signal consists of the columns of the covariance's square root, which carry the
-    same information as any signal of that sample covariance. Arguments as for
-    `direction_information`.
-    """
-    full = full_information(link, reflection, covariance, angles, target_gain, noise)
-    information = eliminate_nuisance(full, 2)
-    gain_power = jnp.abs(target_gain) ** 2
-    snr = gain_power * full[2, 2] / 2
-    cross = (full[2, :2] + 1j * full[3, :2]) / jnp.where(full[2, 2] > 0, full[2, 2], 1.0)
-    return DirectionInformation(
-        information,
-        jnp.maximum(jnp.diagonal(full)[:2], 2 * snr),
-        snr,
-        cross / target_gain,
-        target_gain,
-    )
-
-
-def full_information(
-    link: EchoLink,
-    reflection: Complex[Array, "pattern element"],
-    covariance: Complex[Array, "pattern tx tx"],
-    angles: Float[Array, "2"],
-    target_gain: Complex[Array, ""],
-    noise: Complex[Array, "pattern tx tx"] | None = None,
-) -> Float[Array, "4 4"]:
-    r"""Information :math:`F` about :math:`(\theta,\varphi,\mathrm{Re}\beta,\mathrm{Im}\beta)`.
-
-    Arguments as for `direction_information`. Paper eqs. (14), (15).
-    """
-    if noise is None:
-        noise = jax.vmap(lambda psi: noise_covariance(link, psi))(reflection)
-
-    def pattern(psi: Array, covar: Array, noisy: Array) -> Array:
-        power, vectors = jnp.linalg.eigh(covar)
-        sent = vectors * jnp.sqrt(jnp.maximum(power, 0.0))[None, :]
-        factor = jnp.linalg.cholesky(noisy)
-
-        def samples(params: Float[Array, "4"]) -> Array:
-            gain = jax.lax.complex(params[2], params[3])
-            mean = echo_mean(link, psi, params[:2], gain, sent)
-            return jax.scipy.linalg.solve_triangular(factor, mean, lower=True).ravel()
-
-        params = jnp.concatenate(
-            [angles, jnp.stack([jnp.real(target_gain), jnp.imag(target_gain)])]
-        )
-        return slepian_bangs(jax.jacfwd(samples)(params), jnp.ones(()))
-
-    each = jax.vmap(pattern)(reflection, covariance, noise)
-    return link.symbols * jnp.mean(each, axis=0)
 
 
 def direction_bound(direction: DirectionInformation) -> DirectionBound:

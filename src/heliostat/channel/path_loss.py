@@ -82,17 +82,3 @@ def radar_equation(distance: Scalar, reference_loss: Scalar, cross_section: Scal
         cross_section: :math:`\sigma`. [m²]
     """
     return jnp.sqrt(reference_loss * cross_section / (4 * jnp.pi)) / distance**2
-
-
-def radar_equation_textbook(distance: Scalar, wavelength: Scalar, cross_section: Scalar) -> Scalar:
-    r"""Radar equation of isotropic antennas, :math:`\sqrt{\lambda^2\sigma/((4\pi)^3d^4)}`. [1]
-
-    Equals `radar_equation` with the loss of free space at one metre,
-    :math:`K_0 = (\lambda/4\pi)^2`: -30 dB belongs to 755 MHz.
-
-    Args:
-        distance: :math:`d`. [m]
-        wavelength: :math:`\lambda`. [m]
-        cross_section: :math:`\sigma`. [m²]
-    """
-    return radar_equation(distance, (wavelength / (4 * jnp.pi)) ** 2, cross_section)

@@ -19,13 +19,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
 from heliostat.bounds.pose import error_bounds, pose_information
 from heliostat.design.parametrization import descend
 from heliostat.geometry.frames import Scalar
 from heliostat.scene.localization import LocalizationScene
-from heliostat.surface.passive import Configurations, Phased, Steered, random_phases
+from heliostat.surface.passive import Configurations, Steered
 
 Criterion: TypeAlias = Literal["worst", "mean"]
 
@@ -166,34 +166,3 @@ def design_sweep(
             "has a bound: allow more of them, or a smaller region"
         )
     return best
-
-
-def dft_sweep(
-    scene: LocalizationScene, positions: Float[Array, "position xyz"], configurations: int
-) -> Steered:
-    """The beams of the panel's DFT grid that are nearest to a region's middle.
-
-    Args:
-        scene: The scene.
-        positions: The region. [m]
-        configurations: How many.
-    """
-    array = scene.surface.array
-    seen = np.asarray(jax.vmap(scene.departure)(positions))
-    middle = (seen.min(axis=0) + seen.max(axis=0)) / 2
-    step = 1 / (np.asarray(array.spacing) * np.array([array.columns, array.rows]))
-    grids = np.meshgrid(*(np.arange(-n, n) for n in (array.columns, array.rows)))
-    beams = np.stack([g.ravel() for g in grids], axis=1) * step
-    nearest = np.argsort(np.linalg.norm((beams - middle) / step, axis=1))[:configurations]
-    return Steered(jnp.asarray(middle), jnp.asarray(beams[nearest] - middle))
-
-
-def random_sweep(scene: LocalizationScene, configurations: int, key: PRNGKeyArray) -> Phased:
-    """Configurations of random phases.
-
-    Args:
-        scene: The scene.
-        configurations: How many.
-        key: Of the phases.
-    """
-    return Phased(random_phases(key, configurations, scene.surface.array.elements))

@@ -48,15 +48,3 @@ def wrapped_angle(angle: Float[Array, "*any"]) -> Float[Array, "*any"]:
         angle: [rad]
     """
     return jnp.mod(angle + jnp.pi, 2 * jnp.pi) - jnp.pi
-
-
-def azimuth_elevation(
-    direction: Vector, normal: Vector, horizontal: Vector, vertical: Vector
-) -> tuple[Scalar, Scalar]:
-    r"""Azimuth from the panel's normal, elevation from its vertical axis; for show only. [rad]
-
-    With the panel in the y-z plane facing +x these are :math:`\varphi^a` and :math:`\varphi^e` of
-    the paper's (8)-(11) for a wave that travels along ``direction``.
-    """
-    along, across, up = (jnp.dot(direction, axis) for axis in (normal, horizontal, vertical))
-    return jnp.arctan2(across, along), jnp.arccos(jnp.clip(up, -1.0, 1.0))

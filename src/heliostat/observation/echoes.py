@@ -69,7 +69,8 @@ def noise_covariance(
 ) -> Complex[Array, "tx tx"]:
     r"""Noise covariance, :math:`R_w = \sigma_r^2G^T\Psi\Psi^HG^* + \sigma_b^2I`. [W]
 
-    Paper eq. (13), which neglects the surface's noise of the first pass, see `reradiated_noise`.
+    Paper eq. (13), which neglects the surface's noise of the first pass,
+    :math:`\sigma_r^2|\beta|^2\|\psi\|^2\,vv^H`, where :math:`v` is the `round_trip`.
     Lemma 1 of the paper also keeps :math:`R_w` fixed while the reflection changes: to do so,
     evaluate this function at the fixed reflection and pass the result to the bound.
     ``noise_covariance(link, 0 * reflection)`` is the base station's noise alone.
@@ -81,28 +82,6 @@ def noise_covariance(
     weighted = reflection[:, None] * link.bs_to_irs
     own = link.surface_noise * (weighted.T @ jnp.conj(weighted))
     return own + link.noise * jnp.eye(own.shape[0])
-
-
-def reradiated_noise(
-    link: EchoLink,
-    reflection: Complex[Array, "element"],
-    angles: Float[Array, "2"],
-    target_gain: Complex[Array, ""],
-) -> Complex[Array, "tx tx"]:
-    r"""Covariance of the neglected noise, :math:`\sigma_r^2|\beta|^2\|\psi\|^2\,v v^H`. [W]
-
-    It belongs to the second term of paper eq. (8), and is less than a millionth of :math:`R_w` in
-    the paper's set-up.
-
-    Args:
-        link: Channel, panel and noise of the surface.
-        reflection: Coefficients of the surface, :math:`\psi`. [1]
-        angles: Elevation and azimuth of the target. [rad]
-        target_gain: Complex gain of the target, :math:`\beta`. [1]
-    """
-    way = round_trip(link, reflection, angles)
-    gain = jnp.abs(target_gain) ** 2 * jnp.sum(jnp.abs(reflection) ** 2)
-    return link.surface_noise * gain * way[:, None] * jnp.conj(way)[None, :]
 
 
 def transmitted_signal(

@@ -1,13 +1,12 @@
-"""What a person writes about a system, checked, and turned into the scene the equations see.
+"""Scenario files: reading, checking, and building the scene that the equations use.
 
-A scenario is a YAML file of quantities with units. `loading` finds it, `reading` makes plain data
-of it that remember their lines and lays overrides over them, `examination` holds them against the
-models of the system, and what is wrong goes into one error of `errors`, all at once. The models
-are made of `fields`; `base` has what the scenarios of all systems share, `panels` what their
-surfaces share. Of the localization system, `localization_sections` has the keys and their defaults,
-`localization` judges how they fit together, and `localization_scene` builds the scene: nothing
-before that needs JAX. The sensing system is cut in the same way; only a file of channels needs JAX
-to be judged.
+A scenario is a YAML file of quantities with units. `loading` finds the file, `yaml_reader` reads it
+with line numbers and applies overrides, and `validation` checks the result against the models of
+the system and reports all problems in one error (`errors`). The models consist of `fields`; `base`
+and `panels` hold what the scenarios and the surfaces of both systems have in common. In
+`localization` and `sensing`, `schema` defines the keys and their defaults, `checks` the conditions
+on several keys, and `build` makes the scene. Only `build` and the checks of a channel file need
+JAX.
 """
 
 from heliostat.scenario.base import Scenario

@@ -1,6 +1,6 @@
-r"""Whether a sweep of a steered surface tells directions apart when the gain is unknown.
+r"""Ambiguity of a sweep of a steered surface when the gain is unknown.
 
-With an unknown complex gain, two directions cannot be told apart if their responses
+With an unknown complex gain, two directions cannot be distinguished if their responses
 :math:`s \in \mathbb{C}^K` over the K configurations are proportional. The measure is the normalised
 correlation
 
@@ -43,7 +43,7 @@ def largest_correlation(scenario: LocalizationSections) -> float:
     distance from the surface if the clock is synchronized, at any distance otherwise.
 
     Args:
-        scenario: With designed phases.
+        scenario: A localization scenario with designed phases.
     """
     surface = scenario.surface
     focus = np.asarray(surface.focus or scenario.user.position, dtype=float)

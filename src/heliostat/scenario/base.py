@@ -1,4 +1,4 @@
-"""What the scenarios of all systems share."""
+"""Base class of the scenarios of all systems."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ SameSystem = TypeVar("SameSystem", bound="Scenario")
 
 
 class Scenario(Section, ABC):
-    """A system, described and checked; each kind says what it is made of, and what clashes."""
+    """Validated description of a system; subclasses define its sections and its checks."""
 
     system: str
     _name: str = PrivateAttr("scenario")
@@ -42,33 +42,36 @@ class Scenario(Section, ABC):
 
     @property
     def folder(self) -> Path:
-        """Folder of the file, where other files that it names are looked for first."""
+        """Folder of the file; other files named in it are searched there first."""
         return self._folder
 
     @abstractmethod
     def clashes(self) -> Iterator[Clash]:
-        """Fields that do not fit together."""
+        """Conditions on several fields that are violated."""
 
     @abstractmethod
     def warnings(self) -> list[str]:
-        """Assumptions of the model that this scenario strains, a sentence each."""
+        """Warnings about model assumptions that hold only roughly, one sentence each."""
 
     @abstractmethod
     def build(self, key: "jaxtyping.PRNGKeyArray | None" = None) -> Any:
-        """The scene that the equations see."""
+        """Build the scene that the equations use."""
 
     def updated(self: SameSystem, overrides: Overrides) -> SameSystem:
-        """A checked copy with other values, by dotted key as in `load`.
+        """Return a checked copy with some values replaced.
+
+        Args:
+            overrides: Values by dotted key, as for `load`.
 
         Raises:
-            ScenarioError: The result is not a sound scenario.
+            ScenarioError: The result is not a valid scenario.
         """
         context = {"name": self.name, "folder": self.folder}
         systems = {self.system: type(self)}
         return examine(self._written(), overrides, Report(self.name), systems, context)
 
     def dump(self) -> str:
-        """The scenario as YAML, defaults written out; reading it gives the same numbers."""
+        """Return the scenario as YAML with all defaults; reading it gives the same numbers."""
         return yaml.safe_dump(
             self._written(), sort_keys=False, default_flow_style=None, width=100, allow_unicode=True
         )

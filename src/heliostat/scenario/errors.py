@@ -1,4 +1,4 @@
-"""What is wrong with a scenario: each problem with its place, and the error that tells them all."""
+"""Problems in a scenario with their locations, and the error that reports all of them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,17 +11,17 @@ KeyPath: TypeAlias = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with a scenario."""
+    """One problem in a scenario."""
 
     where: str
     """``file:line``, or the override as ``--set surface.rows=0``."""
     field: str
-    """Dotted key, e.g. ``surface.rows`` or ``surfaces.1.rows``, entries of lists counted from 0;
-    empty where the file as a whole is meant."""
+    """Dotted key, e.g. ``surface.rows`` or ``surfaces.1.rows`` with list entries counted from 0;
+    empty for the file as a whole."""
     value: str
-    """The value as it was written, shortened if long; empty where there is none."""
+    """The value as written, shortened if long; empty if there is none."""
     sentence: str
-    """What is wrong, and what to write instead."""
+    """What is wrong and what to write instead."""
 
     def __str__(self) -> str:
         if not self.field or self.where.startswith(f"--set {self.field}="):
@@ -30,7 +30,7 @@ class Problem:
 
 
 class ScenarioError(ValueError):
-    """A scenario cannot be used; the message has one line for each problem."""
+    """Raised for an invalid scenario; the message has one line per problem."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
@@ -41,15 +41,15 @@ class ScenarioError(ValueError):
 
 
 class Clash(NamedTuple):
-    """Fields that are sound one by one, but not together."""
+    """Violated condition on several fields that are valid individually."""
 
-    field: str  # the one to change
-    others: tuple[str, ...]  # what else it was judged by
+    field: str  # the field to change
+    others: tuple[str, ...]  # the other fields in the condition
     sentence: str
 
 
 class ClashError(ValueError):
-    """Carries clashes through pydantic, which knows errors of single fields only."""
+    """Carries clashes through pydantic, whose errors are about single fields only."""
 
     def __init__(self, clashes: list[Clash]) -> None:
         super().__init__("; ".join(f"{clash.field}: {clash.sentence}" for clash in clashes))
@@ -58,7 +58,7 @@ class ClashError(ValueError):
 
 @dataclass
 class Report:
-    """Where the parts of a scenario were written, and all that is found wrong with them."""
+    """Line numbers of a scenario file and the problems found so far."""
 
     file: str
     lines: dict[KeyPath, int] = field(default_factory=dict)
@@ -66,22 +66,22 @@ class Report:
     found: list[tuple[int, Problem]] = field(default_factory=list)
 
     def refuse(self, path: KeyPath, sentence: str, value: str = "", line: int = 0) -> None:
-        """Note a problem with what was written at a path; its place follows unless a line is given.
+        """Record a problem with the value at a path.
 
         Args:
-            path: Of the field, empty for the file as a whole.
-            sentence: What is wrong, and what to write instead.
-            value: What was written, as messages show it.
-            line: Where, if not where the path was first written.
+            path: Path of the field, empty for the file as a whole.
+            sentence: What is wrong and what to write instead.
+            value: The value as messages show it.
+            line: Line number; default the line where the path was first written.
         """
         rank, where = (line, f"{self.file}:{line}") if line else self._locate(path)
         self.found.append((rank, Problem(where, dotted(path), value, sentence)))
 
     def _locate(self, path: KeyPath) -> tuple[int, str]:
-        """A rank to sort by, overrides last, and the place as text."""
+        """Rank for sorting, overrides last, and the location as text."""
         for rank, (key, label) in enumerate(self.overrides.items()):
             at_or_above = path[: len(key)] == key
-            # One below counts where it made the path, or changed an entry of the list there.
+            # An override below the path counts if it created the path or changed a list entry.
             if at_or_above or (
                 key[: len(path)] == path
                 and (path not in self.lines or isinstance(key[len(path)], int))
@@ -93,20 +93,20 @@ class Report:
         return 0, self.file
 
     def error(self) -> ScenarioError:
-        """All problems, in the order of the file."""
+        """Return an error with all problems in the order of the file."""
         return ScenarioError(problem for _, problem in sorted(self.found, key=lambda x: x[0]))
 
 
 def printable(value: object) -> str:
-    """Text as it is where it can be printed, else quoted like any other value."""
+    """Return printable text unchanged and any other value quoted."""
     return value if isinstance(value, str) and value.isprintable() else quote(value)
 
 
 def dotted(path: KeyPath) -> str:
-    """A path as one writes it, ``surface.rows`` or ``surfaces.1.rows``."""
+    """Return a path as a dotted key, ``surface.rows`` or ``surfaces.1.rows``."""
     return printable(".".join(str(part) for part in path))
 
 
 def undotted(field: str) -> KeyPath:
-    """The path of a field of a model, entries of lists by their index."""
+    """Return the path of a dotted key, with list entries as integers."""
     return tuple(int(part) if part.isdigit() else part for part in field.split("."))

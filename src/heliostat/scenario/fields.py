@@ -1,4 +1,4 @@
-"""What the fields of a scenario are made of: quantities, numbers, directions, groups of keys."""
+"""Field types of scenarios: quantities, numbers, directions, groups of keys."""
 
 import math
 import re
@@ -22,15 +22,15 @@ from heliostat.units import DIMENSIONS, NUMBER, parse_quantity, quote, write_qua
 def quantity(
     dimension: str, *, zero: bool = False, signed: bool = False, word: str | None = None
 ) -> GetPydanticSchema:
-    """Declare a field as a quantity: written with a unit, kept in SI, dumped with a unit again.
+    """Field type of a quantity: written with a unit, stored in SI, dumped with a unit.
 
     Use as ``power: Annotated[float, quantity("power")]``.
 
     Args:
         dimension: A name of `heliostat.units.DIMENSIONS`.
-        zero: Zero is allowed.
-        signed: Any sign is allowed.
-        word: A word that may stand in place of a quantity.
+        zero: Whether zero is allowed.
+        signed: Whether any sign is allowed.
+        word: Word that is allowed instead of a quantity.
     """
     wanted = DIMENSIONS[dimension]
 
@@ -44,7 +44,7 @@ def quantity(
             bound = "negative" if zero else "not more than zero"
             raise ValueError(f"{quote(value)} is {bound}; write e.g. {wanted.example}")
         if not 1e-30 <= result <= 1e18:
-            raise ValueError(f"{quote(value)} is out of all reason; write e.g. {wanted.example}")
+            raise ValueError(f"{quote(value)} is out of range; write e.g. {wanted.example}")
         return result
 
     def write(value: float | str) -> str:
@@ -61,14 +61,14 @@ def quantity(
 
 
 def not_a_word(value: object) -> object:
-    """Python counts True as 1 and pydantic reads "16" as 16; a scenario does neither."""
+    """Reject booleans and text, which pydantic would convert to integers."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise PydanticKnownError("int_type")
     return value
 
 
 def write_vector(entries: Iterable[float]) -> str:
-    """A vector as one writes it, ``[0.6, 0.8, 0]``."""
+    """Return a vector as written in a file, ``[0.6, 0.8, 0]``."""
     return "[" + ", ".join(f"{entry + 0.0:.9g}" for entry in entries) + "]"
 
 
@@ -92,15 +92,15 @@ Direction: TypeAlias = Annotated[tuple[Number, Number, Number], AfterValidator(_
 
 
 def setting(description: str, example: object, default: Any = ...) -> Any:
-    """A field with its description and an example that is always valid; without a default, a must.
+    """Declare a field with a description and a valid example; it is required without a default.
 
-    A file with problems is examined further with the example in place of each broken value.
+    If a file has invalid values, the remaining checks use the examples in their place.
     """
     return Field(default, description=description, examples=[example])
 
 
 class Section(BaseModel):
-    """A group of keys; a key without a value counts as left out."""
+    """Group of keys; a key without a value counts as absent."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 

@@ -1,4 +1,4 @@
-"""Where scenarios come from: files, text, and the scenarios that come with the package."""
+"""Loading of scenarios from files, from text, and from the package."""
 
 import difflib
 import os
@@ -16,7 +16,7 @@ from heliostat.scenario.validation import examine
 from heliostat.scenario.yaml_reader import Overrides, Reader
 
 AnyScenario: TypeAlias = LocalizationScenario | SensingScenario
-"""A scenario of any system that is known here."""
+"""A scenario of any system."""
 
 System = TypeVar("System", LocalizationScenario, SensingScenario)
 
@@ -24,7 +24,7 @@ SYSTEMS: dict[str, type[AnyScenario]] = {
     "localization": LocalizationScenario,
     "sensing": SensingScenario,
 }
-"""The systems that a scenario may describe, by the value of its key ``system``."""
+"""Scenario classes by the value of the key ``system``."""
 
 _SHIPPED = files("heliostat") / "scenarios"
 _TEMPLATES = {"localization": "template", "sensing": "template-sensing"}
@@ -32,14 +32,14 @@ _LARGEST = 2**20
 
 
 def scenario_names() -> list[str]:
-    """Names of the scenarios that come with the package, for `load`."""
+    """Return the names of the scenarios in the package."""
     names = [entry.name for entry in _SHIPPED.iterdir()]
     shipped = {name[:-5] for name in names if name.endswith(".yaml")}
     return sorted(shipped - set(_TEMPLATES.values()))
 
 
 def scenario_text(name: str) -> str:
-    """Text of a shipped scenario, comments included.
+    """Return the text of a scenario in the package, with comments.
 
     Args:
         name: One of `scenario_names`.
@@ -53,7 +53,7 @@ def scenario_text(name: str) -> str:
 
 
 def template_text(system: str = "localization") -> str:
-    """A scenario to start from: every key with its meaning, unit and default.
+    """Return a scenario template: every key with its meaning, unit and default.
 
     Args:
         system: One of `SYSTEMS`.
@@ -62,7 +62,7 @@ def template_text(system: str = "localization") -> str:
 
 
 def scenario_schema() -> dict[str, Any]:
-    """JSON Schema of scenario files, for editors that complete and check while one writes."""
+    """Return the JSON Schema of scenario files, for completion and checks in editors."""
     references, schema = models_json_schema([(kind, "validation") for kind in SYSTEMS.values()])
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -73,16 +73,16 @@ def scenario_schema() -> dict[str, Any]:
 
 
 def load(name_or_path: str | os.PathLike[str], overrides: Overrides | None = None) -> AnyScenario:
-    """Read a scenario.
+    """Load and check a scenario.
 
     Args:
         name_or_path: One of `scenario_names`, or the path of a YAML file.
         overrides: Values by dotted key, e.g. ``{"surface.rows": 16, "base_station.power":
-            "30 dBm"}``. Text is read as YAML, so what `--set` passes on means what it would mean
+            "30 dBm"}``. Text is read as YAML, so that a value of `--set` has the same meaning as
             in the file; None resets to the default.
 
     Raises:
-        ScenarioError: The file cannot be read or its contents cannot be; all problems are told.
+        ScenarioError: The file cannot be read or is not a valid scenario; lists all problems.
     """
     given = os.fspath(name_or_path)
     if given in scenario_names():
@@ -100,30 +100,31 @@ def parse(
     name: str = "scenario",
     folder: Path | None = None,
 ) -> AnyScenario:
-    """Read a scenario from text, as `load` does from a file.
+    """Load and check a scenario from text.
 
     Args:
         text: YAML.
-        overrides: See `load`.
-        name: What to call the scenario, also in messages.
-        folder: Where files that it names are looked for first; default the working folder.
+        overrides: Values by dotted key, as for `load`.
+        name: Name of the scenario, also in messages.
+        folder: Folder where files named in the scenario are searched first; default the working
+            folder.
 
     Raises:
-        ScenarioError: The text is no sound scenario; all problems are told.
+        ScenarioError: The text is not a valid scenario; lists all problems.
     """
     return _read(text, overrides, name, folder or Path().absolute(), name)
 
 
 def of_system(scenario: AnyScenario, system: type[System], wanted_by: str) -> System:
-    """The scenario itself, if it describes the system that a function is about.
+    """Return the scenario unchanged if it describes the required system.
 
     Args:
-        scenario: Of any system.
-        system: The model of the system that is needed.
-        wanted_by: Name of the function, for the message.
+        scenario: A scenario of any system.
+        system: Scenario class of the required system.
+        wanted_by: Name of the calling function, for the message.
 
     Raises:
-        TypeError: It describes another system.
+        TypeError: The scenario describes another system.
     """
     if isinstance(scenario, system):
         return scenario
@@ -142,15 +143,15 @@ def _read(
 
 
 def file_text(path: str, kind: str, absent: str) -> str:
-    """Text of a file that a person names.
+    """Return the text of a file given by the user.
 
     Args:
-        path: As it was given.
-        kind: What the file should be, e.g. "scenario file", for messages.
-        absent: What to say where there is no such file.
+        path: Path as given.
+        kind: Kind of file for messages, e.g. "scenario file".
+        absent: Message for a missing file.
 
     Raises:
-        ScenarioError: It is no text file of at most 1 MiB that can be read.
+        ScenarioError: The path is not a readable text file of at most 1 MiB.
     """
     try:
         found = os.stat(path)

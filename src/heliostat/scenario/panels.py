@@ -1,4 +1,4 @@
-"""What the surfaces of all systems share: a panel, its axes, and where its far field begins."""
+"""Panels of the surfaces of both systems: keys, checks of the axes, far-field warning."""
 
 import math
 
@@ -18,18 +18,18 @@ from heliostat.units import format_quantity
 
 
 class PanelSpec(Section):
-    """A rectangular panel of elements."""
+    """Rectangular panel of elements."""
 
-    position: Position = setting("Where it hangs, x, y, z in metres.", [-20, 20, 30])
-    rows: Count = setting("Rows of elements.", 8)
-    columns: Count = setting("Columns of elements.", 8)
+    position: Position = setting("Position of its first element, x, y, z in metres.", [-20, 20, 30])
+    rows: Count = setting("Number of rows of elements.", 8)
+    columns: Count = setting("Number of columns of elements.", 8)
     horizontal: Direction = setting("Unit vector along a row.", [0, 1, 0], (0.0, 1.0, 0.0))
     vertical: Direction = setting("Unit vector along a column.", [0, 0, 1], (0.0, 0.0, 1.0))
     normal: Direction | None = setting(
-        "Unit vector to the side it serves; default horizontal x vertical.", [1, 0, 0], None
+        "Unit normal of the reflecting side; default horizontal x vertical.", [1, 0, 0], None
     )
     spacing: tuple[Positive, Positive] = setting(
-        "Distance of neighbouring elements along a row and along a column, in wavelengths.",
+        "Distance between neighbouring elements along a row and along a column, in wavelengths.",
         [0.5, 0.5],
         (0.5, 0.5),
     )
@@ -41,28 +41,28 @@ class PanelSpec(Section):
 
     @property
     def facing(self) -> tuple[float, float, float]:
-        """Unit vector to the side it serves."""
+        """Unit normal of the reflecting side."""
         if self.normal is not None:
             return self.normal
         x, y, z = np.cross(self.horizontal, self.vertical).tolist()
         return (x, y, z)
 
     def diagonal(self, wavelength: float) -> float:
-        """Its largest extent. [m]
+        """Length of the diagonal, the largest extent. [m]
 
         Args:
-            wavelength: Of the carrier. [m]
+            wavelength: Wavelength of the carrier. [m]
         """
         across, up = self.columns * self.spacing[0], self.rows * self.spacing[1]
         return wavelength * math.hypot(across, up)
 
 
 def clash_of_axes(panel: PanelSpec, name: str) -> Clash | None:
-    """What is wrong with the axes of a panel, if anything.
+    """Return the violated condition on a panel's axes, None if they are orthogonal.
 
     Args:
-        panel: A panel.
-        name: Its dotted key.
+        panel: The panel.
+        name: Dotted key of the panel.
     """
     lean = float(np.dot(panel.horizontal, panel.vertical))
     if abs(lean) > 1e-6:
@@ -85,20 +85,20 @@ def clash_of_axes(panel: PanelSpec, name: str) -> Clash | None:
 def near_field(
     hop: str, distance: float, owner: str, aperture: float, wavelength: float
 ) -> str | None:
-    """A warning if a hop is shorter than Fraunhofer's distance, twice aperture² / wavelength.
+    """Return a warning if a distance is below the Fraunhofer distance, 2 aperture² / wavelength.
 
     Args:
-        hop: From what to what, in words.
-        distance: How long it is. [m]
-        owner: Whose aperture it is, in words.
-        aperture: Largest extent. [m]
-        wavelength: Of the carrier. [m]
+        hop: Name of the link, e.g. "base station to surface".
+        distance: Length of the link. [m]
+        owner: Name of the array that the aperture belongs to.
+        aperture: Largest extent of the array. [m]
+        wavelength: Wavelength of the carrier. [m]
     """
     far = 2 * aperture**2 / wavelength
     if distance >= far:
         return None
     return (
         f"Far field: {hop} is {format_quantity(distance, 'length')}, within the "
-        f"Fraunhofer distance {format_quantity(far, 'length')} of {owner}; waves are "
-        "not plane there, as the model takes them to be."
+        f"Fraunhofer distance {format_quantity(far, 'length')} of {owner}; the model's "
+        "plane waves are inaccurate there."
     )

@@ -1,7 +1,8 @@
-"""Checks plain data against the models of a system, and tells in our words all that is wrong.
+"""Validation of plain data against the models of a system, with one sentence per problem.
 
-What pydantic finds field by field is translated. What does not fit together is judged even where
-some fields are broken: examples stand in for those, and what was judged by them is not told.
+The errors of pydantic for single fields are translated. Conditions on several fields are checked
+even if some fields are invalid: examples replace the invalid values, and violations that involve
+them are not reported.
 """
 
 import difflib
@@ -50,21 +51,21 @@ def examine(
     systems: Mapping[str, type[AnySystem]],
     context: Mapping[str, Any],
 ) -> AnySystem:
-    """Lay overrides over plain data, in place, and check everything.
+    """Apply overrides to plain data, in place, and validate the result.
 
     Args:
-        data: What was read.
+        data: Plain data read from a file.
         overrides: Values by dotted key.
-        report: Knows where the data were written.
-        systems: Models to choose from, by the value of the key ``system``.
-        context: Handed to the model.
+        report: Line numbers of the data.
+        systems: Models by the value of the key ``system``.
+        context: Validation context for the model.
 
     Raises:
-        ScenarioError: Something is wrong; all problems are told together.
+        ScenarioError: The data are invalid; lists all problems.
     """
     if not isinstance(data, dict):
-        wrong = "is not a list of keys" if data is not None else "nothing is written here"
-        report.refuse((), f"{wrong}; `heliostat new` writes a scenario to start from")
+        wrong = "is not a mapping of keys" if data is not None else "the file is empty"
+        report.refuse((), f"{wrong}; `heliostat new` writes a scenario template")
         raise report.error()
     override(data, overrides, report)
     known, wanted = " or ".join(systems), data.get("system")
@@ -75,7 +76,7 @@ def examine(
         report.refuse(("system",), f"missing; add system: {known}")
     else:
         value = quote(wanted)
-        report.refuse(("system",), f"{value} is not a system known here; write {known}", value)
+        report.refuse(("system",), f"{value} is not a known system; write {known}", value)
     raise report.error()
 
 
@@ -110,7 +111,7 @@ def check(
 def _judge(
     system: type[AnySystem], data: Any, context: Mapping[str, Any]
 ) -> tuple[AnySystem | None, dict[KeyPath, str], list[Clash]]:
-    """A scenario, or what is wrong field by field, or what clashes if no field is wrong."""
+    """Return the scenario, or errors by field, or violated conditions if all fields are valid."""
     try:
         return system.model_validate(data, context=context), {}, []
     except ValidationError as error:
@@ -127,7 +128,7 @@ def _judge(
 
 
 def _translate(system: type[Section], item: Any, data: Any) -> tuple[KeyPath, str]:
-    """Path of the field that one of pydantic's errors is about, and a sentence in our words."""
+    """Return the path of the field in a pydantic error, and a sentence about it."""
     path, kind, context = tuple(item["loc"]), item["type"], item.get("ctx", {})
     if kind == "missing" and isinstance(path[-1], str):
         return path, f"missing; add e.g. {path[-1]}: {_flow(example(system, path))}"
@@ -165,7 +166,7 @@ def _unknown_key(system: type[Section], path: KeyPath) -> str:
 
 
 def _flow(value: Any) -> str:
-    """Plain data as YAML in one line."""
+    """Return plain data as one line of YAML."""
     return yaml.safe_dump(value, default_flow_style=True, width=math.inf).split("\n")[0]
 
 
@@ -175,7 +176,7 @@ def _written_at(data: Any, path: KeyPath) -> str:
 
 
 def _repaired(system: type[Section], data: Any, errors: Mapping[KeyPath, str]) -> Any:
-    """A copy with an example in place of everything broken, unknown keys left out."""
+    """Return a copy with examples in place of invalid values and without unknown keys."""
     copy = plain(data)
     for path, sentence in errors.items():
         owner = look_up(copy, path[:-1])
@@ -187,7 +188,7 @@ def _repaired(system: type[Section], data: Any, errors: Mapping[KeyPath, str]) -
 
 
 def _concerns(clash: Clash, broken: Iterable[KeyPath]) -> bool:
-    """Whether a clash was judged by a field that is broken anyway."""
+    """Whether a condition involves an invalid field."""
     return any(
         f"{name}.".startswith(f"{dotted(path)}.") or dotted(path).startswith(f"{name}.")
         for name in (clash.field, *clash.others)
@@ -196,7 +197,7 @@ def _concerns(clash: Clash, broken: Iterable[KeyPath]) -> bool:
 
 
 def _nested(info: FieldInfo) -> type[Section] | None:
-    """The section behind a field: itself, or the entries of its list."""
+    """Return the section type of a field, or of the entries of its list."""
     for kind in (info.annotation, *get_args(info.annotation)):
         if isinstance(kind, type) and issubclass(kind, Section):
             return kind
@@ -204,18 +205,18 @@ def _nested(info: FieldInfo) -> type[Section] | None:
 
 
 def _is_list(info: FieldInfo) -> bool:
-    """Whether a field with sections behind it is a list of them."""
+    """Whether a field is a list of sections."""
     return get_origin(info.annotation) is tuple
 
 
 def _is_group(system: type[Section], path: KeyPath) -> bool:
-    """Whether the entry of a list at a path is a section."""
+    """Whether the list entry at a path is a section."""
     field = tuple(part for part in path if isinstance(part, str))
     return isinstance(example(system, field), list) and isinstance(example(system, path), dict)
 
 
 def dotted_keys(system: type[Section]) -> Iterator[str]:
-    """Every key that a system knows, dotted, sections before what is in them."""
+    """Yield all dotted keys of a system, each section before its keys."""
     for name, info in system.model_fields.items():
         yield name
         if nested := _nested(info):
@@ -223,9 +224,9 @@ def dotted_keys(system: type[Section]) -> Iterator[str]:
 
 
 def example(system: type[Section], path: KeyPath) -> Any:
-    """A valid value of the field at a path; of a section, all that it must have.
+    """Return a valid value of the field at a path; for a section its required keys.
 
-    An index leads from a list of sections to one of them; within any other value it is passed by.
+    An index selects an entry of a list of sections and is ignored within any other value.
     """
     section, listed = system, False
     found: Any = None

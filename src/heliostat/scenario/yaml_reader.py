@@ -1,4 +1,4 @@
-"""From text to plain data that remember their lines, and overrides laid over such data."""
+"""YAML reader that records line numbers, and overrides of the data it returns."""
 
 import os
 import re
@@ -23,10 +23,10 @@ _CONSTANTS = {
 
 
 class Reader:
-    """Turns YAML text into plain data, noting the line of every key.
+    """Reader of YAML text that records the line of every key.
 
-    Plain scalars mean what they mean in YAML 1.2: ``no`` is a word, 60e9 a number and 010 is 10.
-    Anchors, tags and repeated keys are refused, so that what is read is what is written.
+    Plain scalars follow YAML 1.2: ``no`` is text, 60e9 a number and 010 is 10. Anchors, tags and
+    repeated keys are errors.
     """
 
     def __init__(self, text: str, report: Report) -> None:
@@ -35,10 +35,10 @@ class Reader:
         self._events = yaml.parse(text, Loader=yaml.SafeLoader)
 
     def read(self) -> Any:
-        """The plain data; what is wrong with them goes to the report.
+        """Return the plain data and record problems in the report.
 
         Raises:
-            ScenarioError: The text is no YAML, or nested too deep.
+            ScenarioError: The text is not valid YAML, or is nested too deeply.
         """
         data: Any = None
         documents = 0
@@ -46,7 +46,7 @@ class Reader:
             for event in self._events:
                 documents += isinstance(event, yaml.DocumentStartEvent)
                 if documents > 1:
-                    self._refuse((), event, "a second document; write one scenario a file")
+                    self._refuse((), event, "a second document; write one scenario per file")
                     break
                 if isinstance(event, yaml.NodeEvent):
                     data = self._node(event, ())
@@ -63,7 +63,7 @@ class Reader:
 
     def _stop(self, line: int, reason: object) -> NoReturn:
         told = " ".join(str(reason).split())
-        self._report.refuse((), f"cannot be read as YAML: {told}; mend the line", line=line)
+        self._report.refuse((), f"cannot be read as YAML: {told}; correct this line", line=line)
         raise self._report.error() from None
 
     def _refuse(self, path: KeyPath, event: Any, sentence: str) -> None:
@@ -73,7 +73,7 @@ class Reader:
         line = _line(event)
         self._report.lines.setdefault(path, line)
         if len(path) > _DEEPEST:
-            self._stop(line, f"nested more than {_DEEPEST} deep")
+            self._stop(line, f"nested more than {_DEEPEST} levels deep")
         if event.anchor is not None:
             self._refuse(path, event, "an anchor or alias (& or *); write the value itself")
         if getattr(event, "tag", None) is not None:
@@ -99,7 +99,7 @@ class Reader:
             name = printable(key.value)
             inner = (*path, name)
             if name in mapping:
-                self._refuse(inner, key, f"given in line {lines[inner]} already; keep one of them")
+                self._refuse(inner, key, f"repeats line {lines[inner]}; keep one of them")
                 self._node(next(self._events), inner)
                 continue
             lines[inner] = _line(key)
@@ -123,7 +123,7 @@ def _scalar(event: Any) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """Plain data, copied: arrays and tuples become lists, paths and all keys printable text."""
+    """Return a copy in which arrays and tuples are lists, and paths and keys printable text."""
     if isinstance(value, Mapping):
         return {printable(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
@@ -134,7 +134,7 @@ def plain(value: Any) -> Any:
 
 
 def _as_typed(value: Any) -> Any:
-    """What text on a command line means: YAML if it can be read as such, else itself."""
+    """Return the value of text from a command line: YAML if valid, else the text itself."""
     if not isinstance(value, str):
         return plain(value)
     report = Report("")
@@ -146,7 +146,7 @@ def _as_typed(value: Any) -> Any:
 
 
 def override(data: dict[str, Any], overrides: Overrides, report: Report) -> None:
-    """Lay overrides over plain data, in place."""
+    """Apply overrides to plain data, in place."""
     for key, given in overrides.items():
         inside: Any = data
         path: KeyPath = ()
@@ -161,23 +161,23 @@ def override(data: dict[str, Any], overrides: Overrides, report: Report) -> None
         report.overrides[path] = f"--set {printable(key)}={printable(given)}"
         has_place = isinstance(inside, dict) or (isinstance(inside, list) and step != last)
         if not has_place:
-            report.refuse(path, "no such part; override what is above it")
+            report.refuse(path, "no such entry; override the key above it")
             continue
         try:
             inside[step] = _as_typed(given)
         except RecursionError:
-            report.refuse(path, "nested too deep; write a plain value")
+            report.refuse(path, "nested too deeply; write a plain value")
 
 
 def _step(inside: Any, part: str) -> str | int:
-    """The index that ``part`` means in a list; elsewhere a key."""
+    """Return ``part`` as an index in a list, and as a key elsewhere."""
     if isinstance(inside, list) and re.fullmatch("[0-9]{1,6}", part) and int(part) < len(inside):
         return int(part)
     return part
 
 
 def look_up(data: Any, path: KeyPath) -> Any:
-    """What plain data hold at a path; None where they hold nothing."""
+    """Return the value at a path of plain data, None if there is none."""
     for part in path:
         if isinstance(data, dict):
             data = data.get(part)

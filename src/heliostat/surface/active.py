@@ -12,6 +12,7 @@ from jaxtyping import Array, Complex, PRNGKeyArray
 
 from heliostat.geometry.arrays import PlanarArray
 from heliostat.geometry.frames import Scalar, Vector
+from heliostat.surface.own_noise import radiated_noise
 
 
 class ActiveSurface(eqx.Module):
@@ -99,11 +100,12 @@ def reflected_power(
     gain = jnp.sum(jnp.abs(reflection) ** 2)
     echo_gain = jnp.abs(target_gain) ** 2 * gain
     illumination = jnp.real(towards_target @ covariance @ jnp.conj(towards_target))
+    echo_noise, own = radiated_noise(gain, jnp.abs(target_gain) ** 2, noise)
     return ReflectedPower(
         echo=echo_gain * illumination,
-        echo_noise=noise * echo_gain * gain,
+        echo_noise=echo_noise,
         signal=jnp.real(jnp.sum(jnp.conj(weighted) * (weighted @ covariance))),
-        noise=2 * noise * gain,
+        noise=own,
     )
 
 

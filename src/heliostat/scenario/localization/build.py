@@ -1,4 +1,4 @@
-"""From a localization scenario to the scene that the equations see; here JAX comes in."""
+"""Build the scene of a localization scenario; needs JAX."""
 
 from typing import Any
 
@@ -19,14 +19,14 @@ from heliostat.units import quote
 def localization_scene(
     scenario: LocalizationSections, key: PRNGKeyArray | None
 ) -> scene.LocalizationScene:
-    """The scene behind a scenario, in SI units and double precision.
+    """Build the scene of a scenario, in SI units and double precision.
 
     Args:
-        scenario: What a person wrote.
-        key: For random surface phases and a random gain phase; default ``link.seed``.
+        scenario: The checked sections of a scenario.
+        key: Random key of surface phases and gain phase; default ``link.seed``.
 
     Raises:
-        ScenarioError: The file of phases is no longer what it was when the scenario was read.
+        ScenarioError: The phase file was removed or changed since the scenario was loaded.
     """
     root = scenario.link.seed if key is None else key
     base_station, user, link = scenario.base_station, scenario.user, scenario.link

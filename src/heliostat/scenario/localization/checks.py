@@ -1,4 +1,4 @@
-"""The localization system: what of its scenario clashes, what is strained, and how it is built."""
+"""Localization scenario: conditions on several keys, warnings, and building the scene."""
 
 import math
 from collections.abc import Iterator
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
 
 
 class LocalizationScenario(LocalizationSections):
-    """A base station, a passive surface and a user that learns where it is."""
+    """Base station, passive surface, and a user that estimates its position and heading."""
 
     def build(
         self, key: "jaxtyping.PRNGKeyArray | None" = None
     ) -> "heliostat.scene.localization.LocalizationScene":
-        """The scene that the equations see, in SI units and double precision.
+        """Build the scene that the equations use, in SI units and double precision.
 
         Args:
-            key: For random surface phases and a random gain phase; default ``link.seed``.
+            key: Random key of surface phases and gain phase; default ``link.seed``.
 
         Raises:
-            ScenarioError: The file of phases is no longer what it was when the scenario was read.
+            ScenarioError: The phase file was removed or changed since the scenario was loaded.
         """
-        # Checking a scenario must not wait for JAX.
+        # Checking a scenario does not need JAX.
         from heliostat.scenario.localization.build import localization_scene  # noqa: PLC0415
 
         return localization_scene(self, key)
 
     def clashes(self) -> Iterator[Clash]:
-        """Geometry, durations and files that cannot be."""
+        """Yield violated conditions on geometry, durations and files."""
         yield from self._clashes_of_places()
         carrier, frame, surface = self.carrier, self.frame, self.surface
         if not carrier.bandwidth < 2 * carrier.frequency:
@@ -61,7 +61,7 @@ class LocalizationScenario(LocalizationSections):
             yield Clash(
                 "model.as_printed",
                 tuple(unlike),
-                "the printed equations hold for the paper's own set-up only; write "
+                "the printed equations hold for the paper's set-up only; write "
                 f"{'; '.join(f'{name}: {value}' for name, value in unlike.items())}; or "
                 "as_printed: false",
             )
@@ -75,8 +75,8 @@ class LocalizationScenario(LocalizationSections):
             yield Clash(
                 "surface.rows",
                 ("surface.columns", "surface.sweep", "surface.phases", "surface.bits"),
-                f"{entries} phases in all are too many to list one by one; have at most {10**7}, "
-                "or leave them designed without bits",
+                f"{entries} phases in total are too many to store; use at most {10**7}, or "
+                "designed phases without bits",
             )
 
     def _clashes_of_places(self) -> Iterator[Clash]:
@@ -97,15 +97,15 @@ class LocalizationScenario(LocalizationSections):
                 yield Clash(
                     name,
                     ("surface.position",),
-                    f"{write_vector(place)} is where the surface is; move one of them",
+                    f"{write_vector(place)} is also the position of the surface; move one of them",
                 )
             elif crooked is None and np.dot(offset, surface.facing) <= 1e-9 * distance:
                 axes = ("surface.horizontal", "surface.vertical", "surface.normal")
                 yield Clash(
                     name,
                     ("surface.position", *axes),
-                    f"{write_vector(place)} lies behind the surface; move it to the side the "
-                    f"normal {write_vector(surface.facing)} points to, or turn the surface with "
+                    f"{write_vector(place)} is behind the surface; move it to the side of the "
+                    f"normal {write_vector(surface.facing)}, or turn the surface with "
                     "surface.horizontal",
                 )
         user = self.user.position
@@ -113,11 +113,11 @@ class LocalizationScenario(LocalizationSections):
             yield Clash(
                 "user.position",
                 ("base_station.position",),
-                f"{write_vector(user)} is where the base station is; move one of them",
+                f"{write_vector(user)} is also the position of the base station; move one of them",
             )
 
     def _unlike_the_paper(self) -> dict[str, str]:
-        """Fields that the printed equations have otherwise, with the value they have there."""
+        """Return the fields that differ from the paper's set-up, with the paper's values."""
         surface, position = self.surface, self.user.position
         conditions = {
             "base_station.axis": (self.base_station.axis == (1, 0, 0), "[1, 0, 0]"),
@@ -135,7 +135,7 @@ class LocalizationScenario(LocalizationSections):
         return {name: value for name, (fulfilled, value) in conditions.items() if not fulfilled}
 
     def warnings(self) -> list[str]:
-        """Assumptions of the model that this scenario strains, a sentence each."""
+        """Warnings about model assumptions that hold only roughly, one sentence each."""
         base_station, surface, user = self.base_station, self.surface, self.user
         wavelength, warnings = self.wavelength, []
         bs_to_irs = math.dist(base_station.position, surface.position)
@@ -158,20 +158,20 @@ class LocalizationScenario(LocalizationSections):
             if crossing * self.carrier.bandwidth > 0.1:
                 warnings.append(
                     f"Narrow band: a wave takes {format_quantity(crossing, 'time')} "
-                    f"across {owner}, more than a tenth of 1/bandwidth; beams squint over the "
-                    "band, which the model leaves out."
+                    f"across {owner}, more than a tenth of 1/bandwidth; the model neglects "
+                    "the beam squint that results."
                 )
         axis = (math.cos(user.heading), -math.sin(user.heading), 0.0)
         cosine = float(np.dot(np.subtract(user.position, surface.position), axis)) / irs_to_user
         if abs(cosine) > 0.99:
             warnings.append(
                 "End-fire: the wave from the surface arrives almost along the user's array, where "
-                "user.heading is barely visible."
+                "the pilots depend only weakly on user.heading."
             )
         if self.link.path_loss == "sum_distance":
             warnings.append(
-                "Path loss: sum_distance reproduces the localization paper and is far above what "
-                "elements scatter; product is for planning."
+                "Path loss: sum_distance reproduces the localization paper and gives far more "
+                "power than elements scatter; use product for planning."
             )
         if surface.phases != "designed" and surface.focus is not None:
             warnings.append("Surface: surface.focus has no effect on phases that are not designed.")
@@ -181,9 +181,9 @@ class LocalizationScenario(LocalizationSections):
             )
         if self.model.gain == "known":
             warnings.append(
-                "Known gain: the bounds take the carrier phase as known and count it from corner "
-                "elements; counted from another point they are others, up to infinite. "
-                "model.gain: unknown does not depend on that point."
+                "Known gain: the bounds assume a known carrier phase, referred to the corner "
+                "elements; another reference point gives other bounds, some of them infinite. "
+                "With model.gain: unknown the bounds do not depend on it."
             )
         elif surface.phases == "designed" and surface.sweep is not None:
             correlation = largest_correlation(self)
@@ -191,6 +191,6 @@ class LocalizationScenario(LocalizationSections):
                 warnings.append(
                     "Sweep: with this surface.sweep and an unknown gain two separate directions "
                     f"have nearly proportional responses (correlation {correlation:.2f}), so that "
-                    "an estimate may be at the wrong one; leave surface.sweep out."
+                    "an estimate may be at the wrong one; remove surface.sweep."
                 )
         return warnings

@@ -1,4 +1,4 @@
-"""What a localization scenario is made of: its sections, each with its keys and defaults."""
+"""Sections of a localization scenario, with their keys and defaults."""
 
 import io
 import os
@@ -24,12 +24,12 @@ from heliostat.scenario.panels import PanelSpec
 from heliostat.units import SPEED_OF_LIGHT, quote
 
 DEFAULT_STEERING = (1.0, 1.4)
-"""Steering of the default sweep off the focus along columns and rows, in 1/columns and 1/rows for
+"""Offsets of the default sweep from the focus along columns and rows, in 1/columns and 1/rows for
 elements half a wavelength apart. Equal steps are ambiguous, see docs/theory/localization.md."""
 
 
 class CarrierSpec(Section):
-    """The radio wave."""
+    """Carrier and bandwidth."""
 
     frequency: Annotated[float, quantity("frequency")] = setting("Carrier frequency.", "60 GHz")
     bandwidth: Annotated[float, quantity("frequency")] = setting(
@@ -38,15 +38,15 @@ class CarrierSpec(Section):
 
 
 class BaseStationSpec(Section):
-    """The base station and its linear array."""
+    """Base station with a linear array."""
 
-    position: Position = setting("Where it stands, x, y, z in metres.", [0, 0, 40])
+    position: Position = setting("Position of its first antenna, x, y, z in metres.", [0, 0, 40])
     antennas: Count = setting("Number of antennas.", 32)
     power: Annotated[float, quantity("power")] = setting(
         "Transmit power, in total over the active antennas.", "27 dBm"
     )
-    axis: Direction = setting("Unit vector along its array.", [1, 0, 0], (1.0, 0.0, 0.0))
-    spacing: Positive = setting("Distance of neighbouring antennas in wavelengths.", 0.5, 0.5)
+    axis: Direction = setting("Unit vector along the array.", [1, 0, 0], (1.0, 0.0, 0.0))
+    spacing: Positive = setting("Distance between neighbouring antennas in wavelengths.", 0.5, 0.5)
 
 
 def _phase_source(text: str) -> str:
@@ -56,44 +56,45 @@ def _phase_source(text: str) -> str:
 
 
 class SurfaceSpec(PanelSpec):
-    """The passive surface."""
+    """Passive surface."""
 
     reflection: Annotated[Positive, Field(le=1)] = setting(
-        "Amplitude that an element reflects, at most 1.", 1.0, 1.0
+        "Amplitude of the reflection coefficients, at most 1.", 1.0, 1.0
     )
     phases: Annotated[str, AfterValidator(_phase_source)] = setting(
-        "designed, random, or a .npy file of radians, [element] or [configuration, element], the "
-        "horizontal index fastest; sought beside the scenario file, then in the working folder.",
+        "designed, random, or a .npy file of phases in radians, [element] or [configuration, "
+        "element], the horizontal index fastest; searched next to the scenario file, then in the "
+        "working folder.",
         "designed",
         "designed",
     )
     bits: Annotated[int, Field(ge=1, le=8), BeforeValidator(not_a_word)] | None = setting(
-        "Bits of phase resolution; left out, phases are continuous.", 2, None
+        "Bits of phase resolution; default continuous phases.", 2, None
     )
     focus: Position | None = setting(
-        "Where designed phases steer in both stages, x, y, z in metres; default the user.",
+        "Point that designed phases steer to in both stages, x, y, z in metres; default the user.",
         [20, 40, 0],
         None,
     )
     sweep: Annotated[tuple[tuple[Number, Number], ...], Field(min_length=1, max_length=4096)] | (
         None
     ) = setting(
-        "Configurations of the beam-alignment stage, one each: how far it is steered off the "
-        "focus (along columns, along rows), in units of 1/columns and 1/rows of a direction "
-        "cosine. Default [[0, 0]] when model.gain is known, else four around the focus, farther "
-        "off along rows than along columns, so that no two directions give the same response.",
+        "Configurations of the alignment stage, one entry each: offset from the focus (along "
+        "columns, along rows) in direction cosines, in units of 1/columns and 1/rows. Default "
+        "[[0, 0]] if model.gain is known, else four around the focus, with larger offsets along "
+        "rows than along columns, so that no two directions near the focus give the same response.",
         [[1.0, 0], [-1.0, 0], [0, 1.4], [0, -1.4]],
         None,
     )
 
     def listed_phases(self, folder: Path) -> np.ndarray | None:
-        """Phases of all configurations, [config, element], or None if they are in no file. [rad]
+        """Phases of all configurations, [config, element]; None if they are not from a file. [rad]
 
         Args:
-            folder: Where a file is looked for first, before the working folder.
+            folder: Folder that is searched before the working folder.
 
         Raises:
-            ValueError: There is no such file, or it holds other things.
+            ValueError: The file does not exist or is not an array of phases.
         """
         if self.phases in ("designed", "random"):
             return None
@@ -101,18 +102,18 @@ class SurfaceSpec(PanelSpec):
         found = [p for p in (folder / self.phases, Path(self.phases)) if os.path.isfile(p)]
         if not found:
             raise ValueError(
-                f"{name} is neither beside the scenario file nor in the working folder; "
+                f"{name} is neither next to the scenario file nor in the working folder; "
                 "write the path of a .npy file, or designed"
             )
         try:
             phases = np.load(io.BytesIO(found[0].read_bytes()), allow_pickle=False)
             shape, kind = phases.shape, phases.dtype.kind
-        except Exception as error:  # a damaged file may fail in any way
+        except Exception as error:  # a damaged file may raise anything
             raise ValueError(
                 f"{name} cannot be read as an array; write it with numpy.save"
             ) from error
         if kind not in "fiu":
-            raise ValueError(f"{name} holds no real numbers; store phases in radians")
+            raise ValueError(f"{name} is not an array of real numbers; store phases in radians")
         rows = np.atleast_2d(phases).astype(float)
         if rows.ndim != 2 or rows.shape[1] != elements or len(rows) == 0:
             raise ValueError(
@@ -120,95 +121,97 @@ class SurfaceSpec(PanelSpec):
                 f"of the surface, or [configurations, {elements}]"
             )
         if not np.isfinite(rows).all():
-            raise ValueError(f"{name} holds nan or inf; store finite phases in radians")
+            raise ValueError(f"{name} contains nan or inf; store finite phases in radians")
         return rows
 
 
 class UserSpec(Section):
-    """The user and its linear array, which lies level."""
+    """User with a horizontal linear array."""
 
-    position: Position = setting("Where it is, x, y, z in metres.", [20, 40, 0])
+    position: Position = setting("Position of its first antenna, x, y, z in metres.", [20, 40, 0])
     heading: Annotated[float, quantity("angle", signed=True)] = setting(
-        "How far its array is turned clockwise from the x axis, seen from above.", "45 deg"
+        "Rotation of its array clockwise from the x axis, seen from above.", "45 deg"
     )
     antennas: Count = setting("Number of antennas.", 32)
-    spacing: Positive = setting("Distance of neighbouring antennas in wavelengths.", 0.5, 0.5)
+    spacing: Positive = setting("Distance between neighbouring antennas in wavelengths.", 0.5, 0.5)
 
 
 class LinkSpec(Section):
     """Noise and gain of the link through the surface."""
 
     noise: Annotated[float, quantity("power")] = setting(
-        "Noise power over the bandwidth, at the user.", "-80 dBm"
+        "Noise power in the bandwidth at the user.", "-80 dBm"
     )
-    attenuation: Positive = setting("Further amplitude factor of the link, 1 for none.", 1.0, 1.0)
+    attenuation: Positive = setting("Additional amplitude factor of the link.", 1.0, 1.0)
     gain_phase: Annotated[
         float | Literal["random"], quantity("angle", signed=True, word="random")
     ] = setting("Phase of the complex gain: an angle, or random.", "random", "random")
     path_loss: Literal["product", "sum_distance"] = setting(
-        "Path-loss law: product is what an element scatters, for planning; sum_distance is the "
-        "localization paper's, for its reproduction.",
+        "Path-loss law: product for elements that scatter, for planning; sum_distance for the "
+        "law of the localization paper, to reproduce it.",
         "product",
         "product",
     )
     seed: Annotated[int, Field(ge=0, lt=2**32), BeforeValidator(not_a_word)] = setting(
-        "Seed of random gain and surface phases, unless a key is passed.", 0, 0
+        "Seed of random gain phases and surface phases, unless a key is passed.", 0, 0
     )
 
 
 class FrameSpec(Section):
-    """How long the stages of a period last."""
+    """Durations of the stages of a period."""
 
     pilot: Annotated[float, quantity("time")] = setting("Duration of one pilot.", "67 us")
     optimization: Annotated[float, quantity("time", zero=True)] = setting(
         "Duration of the optimization stage.", "1 ms"
     )
     period: Annotated[float, quantity("time")] | None = setting(
-        "Duration of a period; default the pilots of all antennas plus the optimization.",
+        "Duration of a period; default pilots of all antennas plus optimization.",
         "20 ms",
         None,
     )
 
 
 class ModelSpec(Section):
-    """What the receiver knows, and which form of the equations is meant."""
+    """Knowledge of the receiver, and the form of the equations."""
 
     gain: Literal["known", "unknown"] = setting(
-        "Whether the user knows the complex gain of the link, phase included.",
+        "Whether the user knows the complex gain of the link, including its phase.",
         "unknown",
         "unknown",
     )
     clock: Literal["synchronized", "unknown"] = setting(
-        "Whether base station and user share one clock.", "synchronized", "synchronized"
+        "Whether the clocks of base station and user are synchronized.",
+        "synchronized",
+        "synchronized",
     )
     as_printed: StrictBool = setting(
-        "The localization paper's equations as printed, errors included, for comparison only.",
+        "Use the printed equations of the localization paper with their errors, for comparison.",
         False,
         False,
     )
 
 
 class ErrorsSpec(Section):
-    """What estimates are off by, and how far the user moves."""
+    """Errors of the estimates, and motion of the user."""
 
     position: Annotated[float, quantity("length", zero=True)] = setting(
-        "Radius of the disc that a position estimate falls in.", "7 m", "0 m"
+        "Radius of the disc in which position estimates lie.", "7 m", "0 m"
     )
     heading: Annotated[float, quantity("angle", zero=True)] = setting(
-        "Largest error of a heading estimate, to either side.", "30 deg", "0 deg"
+        "Largest absolute error of a heading estimate.", "30 deg", "0 deg"
     )
     mobility: Annotated[float, quantity("length", zero=True)] = setting(
-        "Radius of the disc that the user moves in from period to period.", "7 m", "0 m"
+        "Radius of the disc in which the user moves per period.", "7 m", "0 m"
     )
     gain_variance: Annotated[Number, Field(ge=0)] = setting(
-        "Variance of the error of the path gain, both real dimensions together.", 0.0, 0.0
+        "Variance of the error of the complex path gain.", 0.0, 0.0
     )
 
 
 class LocalizationSections(Scenario):
-    """The sections of a localization scenario, and what follows from them where it is left out."""
+    """Sections of a localization scenario, and values derived from them."""
 
-    system: Literal["localization"] = setting("Which system this describes.", "localization")
+    system: Literal["localization"] = setting("System that the scenario describes.", "localization")
     carrier: CarrierSpec
     base_station: BaseStationSpec
     surface: SurfaceSpec
@@ -225,7 +228,7 @@ class LocalizationSections(Scenario):
 
     @property
     def period(self) -> float:
-        """Duration of a period; the default holds the pilots of all antennas. [s]"""
+        """Duration of a period; by default long enough for the pilots of all antennas. [s]"""
         if self.frame.period is not None:
             return self.frame.period
         pilots = self.base_station.antennas * self.user.antennas
@@ -233,7 +236,7 @@ class LocalizationSections(Scenario):
 
     @property
     def sweep(self) -> tuple[tuple[float, float], ...]:
-        """Steering off the focus in beam alignment, in 1/columns and 1/rows, one row each. [1]"""
+        """Offsets from the focus in the alignment stage, in 1/columns and 1/rows. [1]"""
         if self.surface.sweep is not None:
             return self.surface.sweep
         if self.model.gain == "known":

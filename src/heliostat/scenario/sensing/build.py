@@ -1,4 +1,4 @@
-"""From a sensing scenario to the scene that the equations see; here JAX comes in."""
+"""Build the scene of a sensing scenario; needs JAX."""
 
 from typing import Any
 
@@ -19,22 +19,22 @@ from heliostat.surface.active import ActiveSurface, passive_surface
 from heliostat.units import quote
 
 EXPONENT = 2.2
-"""Path-loss exponent where none is written; the paper does not print one."""
+"""Default path-loss exponent; the paper does not give one."""
 
 
 def sensing_scene(scenario: SensingSections, key: PRNGKeyArray | None) -> SensingScene:
-    r"""The scene behind a scenario, in SI units and double precision.
+    r"""Build the scene of a scenario, in SI units and double precision.
 
-    Each surface's channel has a key of its own, so that an added surface leaves the other channels
-    unchanged. The gain :math:`\beta_l` has the modulus of the radar equation and a random phase,
-    which no bound depends on.
+    Each surface's channel has its own key, so that adding a surface leaves the other channels
+    unchanged. The gain :math:`\beta_l` has the modulus of the radar equation and a random phase;
+    bounds do not depend on the phase.
 
     Args:
-        scenario: What a person wrote.
-        key: For channels and phases; default ``link.seed``.
+        scenario: The checked sections of a scenario.
+        key: Random key of channels and phases; default ``link.seed``.
 
     Raises:
-        ScenarioError: The file of channels is no longer what it was when the scenario was read.
+        ScenarioError: The channel file was removed or changed since the scenario was loaded.
     """
     root = scenario.link.seed if key is None else key
     written = scenario.base_station
@@ -92,7 +92,7 @@ def _channels(
     base_station: BaseStation,
     surfaces: tuple[ActiveSurface, ...],
 ) -> tuple[tuple[Complex[Array, "_ tx"], ...], Complex[Array, "surface"] | None]:
-    """Channels to every surface, and the target's gains if a file has them."""
+    """Channels to every surface, and the target's gains if a file contains them."""
     link = scenario.link
     if link.channels is not None:
         antennas = base_station.array.elements
@@ -132,15 +132,16 @@ def _target_gain(
 
 
 def moved_target(scene: SensingScene, position: Vector) -> SensingScene:
-    r"""The same scene with the target elsewhere, its gains by the law of every scenario.
+    r"""Return the scene with the target at another position.
 
-    The radar equation falls with the square of the distance between surface and target, so
-    :math:`\beta_l' = \beta_l (d_l / d_l')^2`; the phases stay, and no bound depends on them. A
-    gain from a file counts as measured at the place where the scenario has the target.
+    By the radar equation the gain amplitude is inversely proportional to the square of the distance
+    between surface and target, so :math:`\beta_l' = \beta_l (d_l / d_l')^2`. The phases do not
+    change; bounds do not depend on them. Gains from a file are taken as those at the target's
+    position in the scenario.
 
     Args:
-        scene: A scene that a scenario was built into.
-        position: Of the target. [m]
+        scene: The scene of a scenario.
+        position: New position of the target. [m]
     """
 
     def distances(place: Vector) -> Float[Array, "surface"]:

@@ -1,4 +1,4 @@
-"""The sensing system: what of its scenario clashes, what is strained, and how it is built."""
+"""Sensing scenario: conditions on several keys, warnings, and building the scene."""
 
 import math
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from heliostat.scenario.errors import Clash
 from heliostat.scenario.fields import write_vector
 from heliostat.scenario.panels import clash_of_axes, near_field
 from heliostat.scenario.sensing.schema import SensingSections
+from heliostat.surface.own_noise import radiated_noise
 from heliostat.units import format_quantity, quote
 
 if TYPE_CHECKING:
@@ -20,27 +21,26 @@ if TYPE_CHECKING:
 
 
 class SensingScenario(SensingSections):
-    """A base station that looks for a target through several surfaces, one after the other."""
+    """Base station that senses a target through several surfaces, one after the other."""
 
     def build(
         self, key: "jaxtyping.PRNGKeyArray | None" = None
     ) -> "heliostat.scene.sensing.SensingScene":
-        """The scene that the equations see, in SI units and double precision.
+        """Build the scene that the equations use, in SI units and double precision.
 
         Args:
-            key: For the channels and the phases of the target's gain; default ``link.seed``.
+            key: Random key of channels and phases of the target's gains; default ``link.seed``.
 
         Raises:
-            ScenarioError: The file of channels is no longer what it was when the scenario was
-                read.
+            ScenarioError: The channel file was removed or changed since the scenario was loaded.
         """
-        # Checking a scenario must not wait for JAX.
+        # Checking a scenario does not need JAX.
         from heliostat.scenario.sensing.build import sensing_scene  # noqa: PLC0415
 
         return sensing_scene(self, key)
 
     def clashes(self) -> Iterator[Clash]:
-        """Geometry, powers, channels and durations that cannot be."""
+        """Yield violated conditions on geometry, powers, channels and durations."""
         yield from self._clashes_of_places()
         yield from self._clashes_of_powers()
         yield from self._clashes_of_channels()
@@ -63,8 +63,8 @@ class SensingScenario(SensingSections):
             yield Clash(
                 "target.position",
                 ("base_station.position",),
-                f"{write_vector(self.target.position)} is where the base station is; move one of "
-                "them",
+                f"{write_vector(self.target.position)} is also the position of the base "
+                "station; move one of them",
             )
         for i, surface in enumerate(self.surfaces):
             name, place = f"surfaces.{i}", surface.position
@@ -79,26 +79,27 @@ class SensingScenario(SensingSections):
                     yield Clash(
                         f"{name}.position",
                         (end,),
-                        f"{write_vector(place)} is where {owner} is; move one of them",
+                        f"{write_vector(place)} is also the position of {owner}; move one of them",
                     )
                 elif crooked is None and np.dot(offset, surface.facing) <= 1e-9 * distance:
                     yield Clash(
                         f"{name}.position",
                         (end, *axes),
-                        f"at {write_vector(place)} the surface turns its back to {owner} at "
-                        f"{write_vector(there)}, its normal being {write_vector(surface.facing)}; "
-                        f"move it, or turn it with {name}.horizontal",
+                        f"the surface at {write_vector(place)} with the normal "
+                        f"{write_vector(surface.facing)} faces away from {owner} at "
+                        f"{write_vector(there)}; move it, or turn it with {name}.horizontal",
                     )
         for (i, one), (j, other) in combinations(enumerate(self.surfaces), 2):
             if math.dist(one.position, other.position) < 1e-6:
                 yield Clash(
                     f"surfaces.{j}.position",
                     (f"surfaces.{i}.position",),
-                    f"{write_vector(other.position)} is where surfaces.{i} is; move one of them",
+                    f"{write_vector(other.position)} is also the position of surfaces.{i}; "
+                    "move one of them",
                 )
 
     def _clashes_of_powers(self) -> Iterator[Clash]:
-        """A surface is active, with power and noise, or passive, with neither."""
+        """Check that each surface is active, with power and noise, or passive, with neither."""
         for i, surface in enumerate(self.surfaces):
             name = f"surfaces.{i}"
             amplification, power, noise = (
@@ -113,8 +114,8 @@ class SensingScenario(SensingSections):
                 yield Clash(
                     amplification,
                     (power, noise),
-                    f"{surface.amplification:g} takes an active surface, this one has neither "
-                    "power nor noise and so is passive; add e.g. power: 0.1 W and noise: -80 dBm, "
+                    f"{surface.amplification:g} needs an active surface, and this one is passive "
+                    "without power and noise; add e.g. power: 0.1 W and noise: -80 dBm, "
                     "or write 1",
                 )
 
@@ -126,8 +127,8 @@ class SensingScenario(SensingSections):
             yield Clash(
                 f"surfaces.{largest}.rows",
                 ("surfaces", "base_station.antennas"),
-                f"{sum(elements)} elements times {antennas} antennas are too many channels; have "
-                f"at most {10**7} in all",
+                f"{sum(elements)} elements times {antennas} antennas are too many channels; use "
+                f"at most {10**7} in total",
             )
             return
         gain_power = None
@@ -144,7 +145,8 @@ class SensingScenario(SensingSections):
                     yield Clash(
                         f"link.{name}",
                         ("link.channels",),
-                        f"has no effect on the channels of {quote(link.channels)}; leave one out",
+                        f"has no effect on the channels of {quote(link.channels)}; remove one of "
+                        "them",
                     )
             try:
                 gain = link.imported(self.folder, elements, antennas).target_gain
@@ -162,28 +164,30 @@ class SensingScenario(SensingSections):
                 yield Clash(
                     f"{name}.power",
                     (*(f"{name}.{key}" for key in keys), "target", "link"),
-                    f"{format_quantity(surface.power, 'power')} is no more than the surface's own "
+                    f"{format_quantity(surface.power, 'power')} is not more than the surface's own "
                     "noise, amplified in both passes; write at least "
                     f"{format_quantity(1.005 * own, 'power')}, or lower {name}.amplification",
                 )
 
     def _own_noise(self, index: int, gain_power: float | None) -> float:
-        r"""What a surface radiates at full amplification without any signal. [W]
+        r"""Noise power that a surface radiates at full amplification, without any signal. [W]
 
-        The second and fourth term of paper eq. (7), in plain numbers; |β|² is by default
-        K0 σ / (4π d⁴).
+        Args:
+            index: Index of the surface.
+            gain_power: :math:`|\beta|^2`; None for the radar equation,
+                :math:`K_0\sigma/(4\pi d^4)`. [1]
         """
         surface, target = self.surfaces[index], self.target
-        distance = math.dist(surface.position, target.position)
         if gain_power is None:
-            # Two places may coincide: that is told elsewhere.
+            # Coinciding positions are reported by another check.
+            distance = max(math.dist(surface.position, target.position), 1e-6)
             reach = self.link.reference_loss * target.cross_section / (4 * math.pi)
-            gain_power = reach / max(distance, 1e-6) ** 4
+            gain_power = reach / distance**4
         gain = surface.elements * surface.amplification**2
-        return (surface.noise or 0.0) * gain * (2 + gain_power * gain)
+        return float(sum(radiated_noise(gain, gain_power, surface.noise or 0.0)))
 
     def warnings(self) -> list[str]:
-        """Assumptions of the model that this scenario strains, a sentence each."""
+        """Warnings about model assumptions that hold only roughly, one sentence each."""
         station, wavelength, warnings = self.base_station, self.wavelength, []
         array = wavelength * station.antennas * station.spacing
         for i, surface in enumerate(self.surfaces):
@@ -201,12 +205,11 @@ class SensingScenario(SensingSections):
         if dwell.symbols % shares:
             warnings.append(
                 f"Dwell: {dwell.symbols} symbols do not divide into {shares} equal shares, one for "
-                "each surface and pattern; bounds take a part of a symbol as it is."
+                "each surface and pattern; bounds use the fractional number of symbols."
             )
         if dwell.min_snr == "none":
             warnings.append(
-                "Least SNR: none is the sensing paper's own criterion; a design by it may leave "
-                "the target in the dark, where no estimator reaches the bound. For planning, "
-                "leave the key out."
+                "Minimum SNR: none is the criterion of the sensing paper; its designs may have an "
+                "echo so weak that no estimator attains the bound. For planning, remove the key."
             )
         return warnings

@@ -1,4 +1,4 @@
-"""What a sensing scenario is made of: its sections, each with its keys and defaults."""
+"""Sections of a sensing scenario, with their keys and defaults."""
 
 import os
 import zipfile
@@ -34,55 +34,57 @@ higher SNR than with one, see ``docs/theory/sensing.md``. [1]"""
 
 
 class SensingCarrierSpec(Section):
-    """The radio wave."""
+    """Carrier."""
 
     frequency: Annotated[float, quantity("frequency")] = setting("Carrier frequency.", "10 GHz")
 
 
 class SensingBaseStationSpec(Section):
-    """The base station, whose linear array sends and receives the echoes."""
+    """Base station with a linear array that transmits and receives the echoes."""
 
-    position: Position = setting("Where it stands, x, y, z in metres.", [0, 0, 0])
+    position: Position = setting("Position of its first antenna, x, y, z in metres.", [0, 0, 0])
     antennas: Count = setting("Number of antennas.", 16)
-    axis: Direction = setting("Unit vector along its array.", [0, 1, 0], (0.0, 1.0, 0.0))
-    spacing: Positive = setting("Distance of neighbouring antennas in wavelengths.", 0.5, 0.5)
+    axis: Direction = setting("Unit vector along the array.", [0, 1, 0], (0.0, 1.0, 0.0))
+    spacing: Positive = setting("Distance between neighbouring antennas in wavelengths.", 0.5, 0.5)
     power: Annotated[float, quantity("power")] = setting(
-        "Transmit power, the mean over the dwell, in total over the antennas.", "20 W"
+        "Transmit power, mean over the dwell, total of all antennas.", "20 W"
     )
     noise: Annotated[float, quantity("power")] = setting(
-        "Noise power over the bandwidth, at each antenna.", "-80 dBm"
+        "Noise power in the bandwidth at each antenna.", "-80 dBm"
     )
 
 
 class ActiveSurfaceSpec(PanelSpec):
-    """A surface; without power and noise, and with an amplification of 1, it is passive."""
+    """Active surface, or a passive one without power and noise and with amplification 1."""
 
-    position: Position = setting("Where it hangs, x, y, z in metres.", [-5, 10, 0])
-    rows: Count = setting("Rows of elements.", 4)
-    columns: Count = setting("Columns of elements.", 4)
+    position: Position = setting("Position of its first element, x, y, z in metres.", [-5, 10, 0])
+    rows: Count = setting("Number of rows of elements.", 4)
+    columns: Count = setting("Number of columns of elements.", 4)
     amplification: Positive = setting(
-        "Largest amplitude of a coefficient, each time a wave passes; 1 if passive.", 8, 1.0
+        "Largest amplitude of a coefficient, applied in each pass; 1 if passive.", 8, 1.0
     )
     power: Annotated[float, quantity("power")] | None = setting(
-        "Most it may radiate in both passes, noise included; left out if passive.", "0.1 W", None
+        "Limit of the radiated power of both passes, noise included; absent if passive.",
+        "0.1 W",
+        None,
     )
     noise: Annotated[float, quantity("power")] | None = setting(
-        "Noise power that each element adds each time it amplifies; left out if passive.",
+        "Noise power that each element adds in each pass; absent if passive.",
         "-80 dBm",
         None,
     )
 
     @property
     def passive(self) -> bool:
-        """Whether it only shifts phases."""
+        """Whether the surface only shifts phases."""
         return self.power is None and self.noise is None
 
 
 class TargetSpec(Section):
-    """The target, a point."""
+    """Point target."""
 
     position: Position = setting(
-        "Where it is taken to be, x, y, z in metres: designs and bounds are for this place.",
+        "Assumed position, x, y, z in metres; designs and bounds are for this position.",
         [5, 15, 0],
     )
     cross_section: Annotated[float, quantity("area")] = setting("Radar cross-section.", "1 m2")
@@ -90,32 +92,31 @@ class TargetSpec(Section):
 
 def _channel_file(text: str) -> str:
     if not text.endswith((".npz", ".mat")):
-        raise ValueError(f"{quote(text)} is no file of channels; write the name of a .npz or .mat")
+        raise ValueError(f"{quote(text)} is not a channel file; write the name of a .npz or .mat")
     return text
 
 
 class SensingLinkSpec(Section):
-    """Channels between base station and surfaces: drawn, or from a file."""
+    """Channels between base station and surfaces, random or from a file."""
 
     rician: Annotated[float, quantity("ratio", zero=True)] | None = setting(
-        "Rician factor, specular to diffuse power, of the channels that are drawn.", "5 dB", None
+        "Rician factor of random channels, the ratio of specular to diffuse power.", "5 dB", None
     )
     exponent: Annotated[Number, Field(ge=0, le=10)] | None = setting(
-        "Path-loss exponent of the channels that are drawn; default 2.2.", 2.2, None
+        "Path-loss exponent of random channels; default 2.2.", 2.2, None
     )
     reference_loss: Annotated[float, quantity("ratio")] = setting(
-        "Power ratio of one metre of path, of the drawn channels and of the way back from the "
-        "target.",
+        "Path gain at one metre, for random channels and for the path from the target back.",
         "-30 dB",
         "-30 dB",
     )
     seed: Annotated[int, Field(ge=0, lt=2**32), BeforeValidator(not_a_word)] = setting(
-        "Seed of the channels and of the phase of the target's gain, unless a key is passed.", 0, 0
+        "Seed of the channels and of the target's gain phases, unless a key is passed.", 0, 0
     )
     channels: Annotated[str, AfterValidator(_channel_file)] | None = setting(
-        "In place of rician: a .npz or .mat file of bs_to_irs, complex [surface, element, "
-        "antenna], the horizontal index fastest, and perhaps of target_gain, complex [surface]; "
-        "sought beside the scenario file, then in the working folder.",
+        "Instead of rician: a .npz or .mat file with bs_to_irs, complex [surface, element, "
+        "antenna], the horizontal index fastest, and optionally target_gain, complex [surface]; "
+        "searched next to the scenario file, then in the working folder.",
         "channels.npz",
         None,
     )
@@ -123,17 +124,17 @@ class SensingLinkSpec(Section):
     def imported(
         self, folder: Path, elements: Sequence[int], antennas: int
     ) -> "heliostat.channel.imported.ImportedChannels":
-        """The channels of the file.
+        """Channels from the file.
 
         Args:
-            folder: Where the file is looked for first, before the working folder.
-            elements: Of each surface.
-            antennas: Of the base station.
+            folder: Folder that is searched before the working folder.
+            elements: Number of elements of each surface.
+            antennas: Number of antennas of the base station.
 
         Raises:
-            ValueError: There is no such file, or it holds other things.
+            ValueError: The file does not exist or has no such channels.
         """
-        # Only who has a file waits for JAX while a scenario is checked.
+        # Only scenarios with a channel file need JAX for their checks.
         from heliostat.channel.imported import read_channels  # noqa: PLC0415
 
         assert self.channels is not None
@@ -141,14 +142,14 @@ class SensingLinkSpec(Section):
         found = [p for p in (folder / self.channels, Path(self.channels)) if os.path.isfile(p)]
         if not found:
             raise ValueError(
-                f"{name} is neither beside the scenario file nor in the working folder; "
-                "write the path of a .npz or .mat file, or leave channels out and give rician"
+                f"{name} is neither next to the scenario file nor in the working folder; "
+                "write the path of a .npz or .mat file, or remove channels and add rician"
             )
         try:
             if self.channels.endswith(".npz") and not zipfile.is_zipfile(found[0]):
                 raise OSError("no archive")  # NumPy would leave a damaged one open
             return read_channels(found[0], elements, antennas)
-        except Exception as error:  # a damaged file may fail in any way
+        except Exception as error:  # a damaged file may raise anything
             told = str(error).rstrip(".")
             if isinstance(error, ValueError) and told.startswith(found[0].name):
                 raise ValueError(told) from error
@@ -159,16 +160,16 @@ class SensingLinkSpec(Section):
 
 
 class DwellSpec(Section):
-    """How long one looks, and what a design must keep."""
+    """Dwell, and the minimum SNR of designs."""
 
-    symbols: Count = setting("Symbols in the dwell, shared equally by the surfaces.", 100)
+    symbols: Count = setting("Number of symbols in the dwell, shared equally by the surfaces.", 100)
     patterns: Count = setting(
-        "Settings that each surface goes through in its share of the dwell.", 1, 1
+        "Number of reflection patterns of each surface in its share of the dwell.", 1, 1
     )
     min_snr: Annotated[float | Literal["none"], quantity("ratio", word="none")] | None = setting(
-        "Minimum SNR of the matched filter's output at each surface that a design must keep, so "
-        "that an estimator reaches its bounds; default 20 dB with one pattern, 23 dB with "
-        "several; none for the sensing paper's criterion.",
+        "Minimum SNR of the matched filter's output at each surface, a constraint of designs "
+        "so that estimators attain the bounds; default 20 dB with one pattern, 23 dB with "
+        "several; none for the criterion of the sensing paper.",
         "20 dB",
         None,
     )
@@ -182,19 +183,17 @@ class DwellSpec(Section):
 
 
 class SensingSections(Scenario):
-    """The sections of a sensing scenario, and what follows from them where it is left out."""
+    """Sections of a sensing scenario, and values derived from them."""
 
-    system: Literal["sensing"] = setting("Which system this describes.", "sensing")
+    system: Literal["sensing"] = setting("System that the scenario describes.", "sensing")
     carrier: SensingCarrierSpec
     base_station: SensingBaseStationSpec
     surfaces: Annotated[tuple[ActiveSurfaceSpec, ...], Field(min_length=1, max_length=1024)] = (
-        setting(
-            "The surfaces, one entry each.", [{"position": [-5, 10, 0], "rows": 4, "columns": 4}]
-        )
+        setting("Surfaces, one entry each.", [{"position": [-5, 10, 0], "rows": 4, "columns": 4}])
     )
     target: TargetSpec
     link: SensingLinkSpec = setting(
-        "How base station and surfaces see each other.", {"rician": "5 dB"}
+        "Channels between base station and surfaces.", {"rician": "5 dB"}
     )
     dwell: DwellSpec
 
