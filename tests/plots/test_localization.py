@@ -9,6 +9,7 @@ import heliostat as hs
 from heliostat.api.localization import TimeAllocation, TradeOff, build
 from heliostat.maps.localization import AreaMap
 from heliostat.plots import localization as localization_plots
+from heliostat.plots.style import SUFFIXES, save_figure
 from tests.support.scenes import localization_scene
 
 SCENE = localization_scene(heading=np.pi / 6)
@@ -157,11 +158,11 @@ def test_trade_off_without_bound_says_why_and_shows_the_rate():
 # files
 
 
-@pytest.mark.parametrize("suffix", localization_plots.SUFFIXES)
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_the_same_figure_gives_the_same_bytes(tmp_path, suffix):
     for name in ("one", "two"):
         figure = localization_plots.trade_off_figure(trade_off(), None)
-        localization_plots.save_figure(figure, tmp_path / f"{name}{suffix}")
+        save_figure(figure, tmp_path / f"{name}{suffix}")
     one, two = ((tmp_path / f"{name}{suffix}").read_bytes() for name in ("one", "two"))
     assert one == two
     assert len(one) > 1000
@@ -169,11 +170,9 @@ def test_the_same_figure_gives_the_same_bytes(tmp_path, suffix):
 
 def test_an_unknown_format_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"a\.jpg ends in none of \.png, \.pdf, \.svg"):
-        localization_plots.save_figure(Figure(), tmp_path / "a.jpg")
+        save_figure(Figure(), tmp_path / "a.jpg")
 
 
 @pytest.mark.parametrize("name", ["factory-hall", "street-canyon", "sub-thz-room"])
 def test_shipped_scenes_can_be_drawn(tmp_path, name):
-    localization_plots.save_figure(
-        localization_plots.scene_figure(build(hs.load(name))), tmp_path / "scene.png"
-    )
+    save_figure(localization_plots.scene_figure(build(hs.load(name))), tmp_path / "scene.png")

@@ -7,8 +7,8 @@ from matplotlib.colors import LogNorm
 import heliostat as hs
 from heliostat.api.sensing import DirectionBounds
 from heliostat.maps.sensing import SensingMap
-from heliostat.plots import localization as localization_plots
 from heliostat.plots import sensing as sensing_plots
+from heliostat.plots.style import save_figure
 from tests.plots.test_localization import labels
 from tests.support.sensing_scenes import sensing_scene
 
@@ -129,6 +129,4 @@ def test_a_map_of_directions_is_in_degrees_and_its_scale_ends_at_a_right_angle()
     "name", ["drone-corridor", "indoor-three-surfaces", "sensing-two-surfaces"]
 )
 def test_shipped_scenes_can_be_drawn(tmp_path, name):
-    localization_plots.save_figure(
-        sensing_plots.scene_figure(hs.load(name).build()), tmp_path / "scene.png"
-    )
+    save_figure(sensing_plots.scene_figure(hs.load(name).build()), tmp_path / "scene.png")

@@ -10,8 +10,7 @@ from heliostat.cli.console import (
 )
 
 if TYPE_CHECKING:
-    import heliostat.maps.localization
-    import heliostat.reports.tables
+    import heliostat.maps.area
     import heliostat.scenario
 
 LOCALIZATION, SENSING = "Options for localization scenarios", "Options for sensing scenarios"
@@ -148,7 +147,7 @@ def length_of(option: str, text: str) -> float:
     return value
 
 
-def rectangle_of(text: str | None) -> "heliostat.maps.localization.Area | None":
+def rectangle_of(text: str | None) -> "heliostat.maps.area.Area | None":
     """The area of a map.
 
     Args:
@@ -160,7 +159,7 @@ def rectangle_of(text: str | None) -> "heliostat.maps.localization.Area | None":
     if text is None:
         return None
     (x0, x1), (y0, y1) = _sides("--area", text, "xy", "0,20,-10,10")
-    from heliostat.maps.localization import Area
+    from heliostat.maps.area import Area
 
     return Area(x0, x1, y0, y1)
 

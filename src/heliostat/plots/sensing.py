@@ -8,8 +8,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 
 from heliostat.api.sensing import DirectionBounds
 from heliostat.maps.sensing import SensingMap, SensingQuantity
-from heliostat.plots.localization import (
-    BLOCKED,
+from heliostat.plots.coverage import Cells, Marks, draw_map
+from heliostat.plots.scene import BLOCKED, Sketch, draw_scene, outline, symbol_size
+from heliostat.plots.style import (
     BLUE,
     BS_POINT,
     GREEN,
@@ -18,17 +19,10 @@ from heliostat.plots.localization import (
     POINT,
     RED,
     THICK,
-    Cells,
-    Marks,
-    Sketch,
-    draw_map,
-    draw_scene,
     length_unit,
     map_norm,
-    outline,
     plain_ticks,
     styled,
-    symbol_size,
 )
 from heliostat.scene.sensing import SensingScene
 from heliostat.units import to_db, to_dbm, to_deg

@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 from scipy.special import stdtrit
 
 from heliostat._version import __version__
-from heliostat.plots.localization import save_figure
+from heliostat.plots.style import save_figure
 from heliostat.provenance import commit
 from heliostat.studies.engine import Engine, Lost, serial
 

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from heliostat.plots.localization import styled
+from heliostat.plots.style import styled
 from heliostat.studies import TITLES
 from heliostat.studies.figures import COLOURS, MARKS, legend_below, log_axis, median_curve
 from heliostat.studies.sensing import setup

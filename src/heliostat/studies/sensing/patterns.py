@@ -12,7 +12,7 @@ import xarray as xr
 from jaxtyping import PRNGKeyArray
 from matplotlib.figure import Figure
 
-from heliostat.plots.localization import styled
+from heliostat.plots.style import styled
 from heliostat.studies import TITLES
 from heliostat.studies.figures import COLOURS, MARKS, legend_below, median_curve
 from heliostat.studies.sensing import setup

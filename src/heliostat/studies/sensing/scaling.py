@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from heliostat.design.cooperative import design_alternately
 from heliostat.design.joint_descent import descend_jointly
-from heliostat.plots.localization import styled
+from heliostat.plots.style import styled
 from heliostat.studies import TITLES
 from heliostat.studies.figures import COLOURS, LINES, MARKS, legend_below, log_axis, median_curve
 from heliostat.studies.sensing import setup
