@@ -15,34 +15,34 @@ _LOST: dict[str, Any] = {"facecolor": "#E4E4E4", "edgecolor": "#9A9A9A", "hatch"
 
 
 class Marks(NamedTuple):
-    """Things of one kind that stand in a map."""
+    """Nodes of one kind in a map."""
 
     label: str
     marker: str
     color: str
-    places: np.ndarray  # [thing xyz] [m]
+    places: np.ndarray  # [node xyz] [m]
 
 
 class Cells(NamedTuple):
-    """What a map shows."""
+    """Values of a map, with their scale."""
 
     x: np.ndarray  # centres of the columns [m]
     y: np.ndarray  # centres of the rows [m]
     value: np.ndarray  # [row column], in the unit of the label
-    served: np.ndarray  # [row column]: whether a value can be there at all
-    label: str  # of the scale, with its unit
-    norm: Normalize | None  # of the finite values; None where there are none
+    served: np.ndarray  # [row column]: whether a value can exist
+    label: str  # of the colour scale, with unit
+    norm: Normalize | None  # of the finite values; None if there are none
     infinite: str = "no bound exists"
     unserved: str = "behind the surface"
 
 
 def draw_map(cells: Cells, marks: Sequence[Marks], title: str) -> Figure:
-    """A map in colours, with what stands in it.
+    """Map in colours, with the nodes in it.
 
     Args:
-        cells: What to draw.
-        marks: What stands in it.
-        title: Of the picture; a semicolon ends a line.
+        cells: Values of the map.
+        marks: Nodes of the scene.
+        title: Title; a semicolon ends a line.
     """
     infinite = cells.served & np.isinf(cells.value)
     extent = (*_edges(cells.x), *_edges(cells.y))
@@ -70,7 +70,7 @@ def draw_map(cells: Cells, marks: Sequence[Marks], title: str) -> Figure:
         if not cells.served.all():
             axes.patch.set(**_LOST, linewidth=0)
             handles.append(Patch(**_LOST, linewidth=0, label=cells.unserved))
-        figure.legend(handles=handles, loc="outside lower center", ncols=5, columnspacing=1.2)
+        figure.legend(handles=handles, loc="outside lower center", ncols=3, columnspacing=1.2)
     return figure
 
 
@@ -81,7 +81,7 @@ def _edges(centres: np.ndarray) -> tuple[float, float]:
 
 
 def _mark(axes: Axes, marks: Sequence[Marks]) -> list[Any]:
-    """Mark what is in view, with one entry each for the legend."""
+    """Mark the nodes in view, and return legend entries for them."""
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     handles: list[Any] = []
     for label, marker, color, places in marks:

@@ -43,16 +43,27 @@ def length(name: str, label: str, value: float) -> Row:
     return Row(name, "m", label, text, value)
 
 
+_RADIANS = ((0.1, 1.0, "rad"), (1e-4, 1e3, "mrad"), (0.0, 1e6, "µrad"))
+"""Units of radians: smallest value, factor and name."""
+
+
 def angle(name: str, label: str, value: float) -> Row:
-    """An angle or the bound on an angle, in degrees and radians."""
-    text = f"{format_quantity(value, 'angle')} = {value:.3g} rad"
+    """An angle, in degrees and radians."""
+    scale, unit = next((scale, unit) for least, scale, unit in _RADIANS if not abs(value) < least)
+    text = f"{format_quantity(value, 'angle')} = {scale * value:.3g} {unit}"
     return Row(name, "rad", label, text if math.isfinite(value) else "no bound exists", value)
 
 
+def angle_bound(name: str, label: str, value: float) -> Row:
+    """A bound on an angle, in degrees and radians; above 1 rad it carries no information."""
+    row = angle(name, label, value)
+    return row._replace(text="no bound below 1 rad") if 1 < value < math.inf else row
+
+
 def degrees(name: str, label: str, value: float) -> Row:
-    """An angle or the bound on an angle, in degrees, for wide tables."""
-    text = f"{to_deg(value):.3g} deg" if math.isfinite(value) else "no bound"
-    return Row(name, "rad", label, text, value)
+    """A bound on an angle, in degrees, for wide tables."""
+    text = f"{to_deg(value):.3g} deg" if value <= 1 else "above 1 rad"
+    return Row(name, "rad", label, text if math.isfinite(value) else "no bound", value)
 
 
 def rate(name: str, label: str, value: float) -> Row:
