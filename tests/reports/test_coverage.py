@@ -28,6 +28,10 @@ def test_a_sensing_map_keeps_its_values_and_its_scenario():
     rows = coverage.sensing_rows(found, "position")
     assert [row.value for row in rows] == [1.0, 2.0, 3.0]
     assert [row.value for row in coverage.sensing_rows(found, "direction")] == [0.5 * 2**0.5] * 3
+    found.direction_std[0, 1:] = 2.0
+    text = [row.text for row in coverage.sensing_rows(found, "direction")]
+    assert text[0] == "40.5 deg = 0.707 rad"
+    assert text[1:] == ["no bound below 1 rad"] * 2
     data = coverage.sensing_dataset(found, yard(), "title", {"a": "b"})
     np.testing.assert_array_equal(data.position_bound, bound)
     assert data.direction_std.attrs["units"] == "rad"

@@ -160,15 +160,19 @@ def test_every_number_of_the_page_is_the_documents(deployment, tmp_path):
 
 
 def test_tables_tell_powers_in_dbm_and_angles_in_degrees(deployment):
-    design, bounds, powers, slack = sensing_report.tables(deployment)
-    told = sensing_report.document(deployment)["surfaces"][1]
+    std = np.array([[0.01, 0.02], [1.5, 0.04]])
+    found = replace(deployment, bounds=replace(deployment.bounds, direction_std=std))
+    design, bounds, powers, slack = sensing_report.tables(found)
+    told = sensing_report.document(found)["surfaces"][1]
     line = dict(zip(powers.heads, powers.texts[1], strict=True))
     assert float(line["radiated"]) == pytest.approx(
         10 * np.log10(1e3 * told["radiated_w"]), abs=0.06
     )
     line = dict(zip(bounds.heads, bounds.texts[1], strict=True))
     degrees = float(line["azimuth"].removesuffix(" deg"))
-    assert degrees == pytest.approx(np.degrees(told["azimuth_std_rad"]), rel=1e-2)
+    assert degrees == pytest.approx(np.degrees(0.04), rel=1e-2)
+    assert line["elevation"] == "above 1 rad"
+    assert told["elevation_std_rad"] == 1.5
     assert powers.texts[1][0] == slack.texts[1][0] == "1"
     assert slack.texts[0][-1] == "no limit"
     assert ["Status", "feasible"] in design.texts

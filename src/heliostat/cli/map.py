@@ -7,13 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from heliostat.cli.console import (
-    UserError,
-    progress,
-    show,
-    staged,
-    waiting,
-)
+from heliostat.cli.console import UserError, progress, show, staged, waiting
 from heliostat.cli.options import (
     LOCALIZATION,
     SENSING,
@@ -135,7 +129,7 @@ def _map_localization(
     antennas: int | None,
 ) -> "Table":
     """Compute a map, write figure and data, and return its quantiles."""
-    with progress(delay=2.0) as tell:
+    with progress(delay=2.0) as advance:
         from heliostat.api.localization import build
         from heliostat.maps import localization as localization_maps
         from heliostat.plots import localization as localization_plots
@@ -158,7 +152,7 @@ def _map_localization(
             count,
             follow=follow,
             as_printed=scenario.model.as_printed,
-            on_progress=lambda done, total: tell("map", done, total),
+            on_progress=lambda done, total: advance("map", done, total),
         )
     title = localization_maps.map_title(scenario, quantity, count, follow)
     style.save_figure(localization_plots.map_figure(found, scene, title), file)
@@ -191,10 +185,10 @@ def _map_sensing(
     area = area or sensing_maps.default_area(scenario)
     x, y = area.cells(points or sensing_maps.POINTS[use])
     scene, dwell = scenario.build(), scenario.dwell
-    with progress() as tell:
+    with progress() as advance:
 
         def on_progress(done: int, total: int) -> None:
-            tell("map", done, total)
+            advance("map", done, total)
 
         if design is None:
             found = sensing_maps.map_each(

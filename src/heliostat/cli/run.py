@@ -8,12 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
-from heliostat.cli.console import (
-    UserError,
-    show,
-    staged,
-    waiting,
-)
+from heliostat.cli.console import UserError, show, staged, waiting
 from heliostat.cli.options import (
     SENSING,
     AntennasOption,

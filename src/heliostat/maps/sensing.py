@@ -110,7 +110,7 @@ class SensingMap:
 # Two compiled stages: products of small matrices for many points at once, then their inverses one
 # after the other, because batches of inverses can deadlock XLA's threads.
 @jax.jit
-def _told(
+def _information(
     scene: SensingScene,
     covariance: Covariances,
     reflection: Reflections,
@@ -136,11 +136,9 @@ def _told(
                 return jnp.conj(ways) @ white @ ways.T, ways @ sent @ jnp.conj(ways).T
 
             received, transmitted = jax.vmap(matrices)(reflection[i], covariance[i], whitening[i])
-            told = information_of_matrices(
-                received, transmitted, there.target_gain[i], link.symbols
-            )
+            own = information_of_matrices(received, transmitted, there.target_gain[i], link.symbols)
             ahead = jnp.dot(position - surface.position, surface.array.normal) > 0
-            found.append(jax.tree.map(lambda leaf, seen=ahead: jnp.where(seen, leaf, 0.0), told))
+            found.append(jax.tree.map(lambda leaf, seen=ahead: jnp.where(seen, leaf, 0.0), own))
         return tuple(found)
 
     return jax.vmap(at)(positions)
@@ -150,7 +148,7 @@ def _told(
 def _bounds(
     scene: SensingScene,
     positions: Float[Array, "place xyz"],
-    told: tuple[DirectionInformation, ...],
+    information: tuple[DirectionInformation, ...],
 ) -> tuple[Float[Array, "place surface 2"], Float[Array, "place"]]:
     """Standard deviations of the angles, and the position bound."""
 
@@ -159,7 +157,7 @@ def _bounds(
         deviation = jnp.stack([direction_bound(d).direction_std for d in directions])
         return deviation, position_bound(moved_target(scene, position), directions)[0]
 
-    return jax.lax.map(at, (positions, told))
+    return jax.lax.map(at, (positions, information))
 
 
 def _whitening(scene: SensingScene, reflection: Reflections) -> Covariances:
@@ -231,8 +229,8 @@ def map_design(
         on_progress(start, len(places))
         part = places[start : start + size]
         padded = jnp.asarray(np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)]))
-        told = _told(scene, covariance, reflection, whitening, padded)
-        angles, position = _bounds(scene, padded, told)
+        information = _information(scene, covariance, reflection, whitening, padded)
+        angles, position = _bounds(scene, padded, information)
         deviation.append(np.asarray(angles)[: len(part)])
         bound.append(np.asarray(position)[: len(part)])
     on_progress(len(places), len(places))
@@ -280,8 +278,8 @@ def map_each(
         if course.best is not None:
             sent, coefficients = tuple(course.best.covariance), course.best.reflection
             white = _whitening(scene, coefficients)
-            told = _told(scene, sent, coefficients, white, there[None])
-            angles, position = _bounds(scene, there[None], told)
+            information = _information(scene, sent, coefficients, white, there[None])
+            angles, position = _bounds(scene, there[None], information)
             deviation[i], bound[i] = angles[0], position[0]
     on_progress(len(places), len(places))
     return _assembled(scene, x, y, deviation, bound, True)

@@ -28,9 +28,12 @@ from heliostat.plots.style import (
 from heliostat.scene.localization import LocalizationScene
 from heliostat.units import format_quantity, to_deg
 
+COINCIDENT = 0.005
+"""Pilot shares closer than this are drawn as one line."""
+
 
 def _sketch(scene: LocalizationScene) -> Sketch:
-    """Lines and arrows of a scene; the arrays and the panel are larger than they are."""
+    """Drawing instructions of a scene; arrays and panel are not to scale."""
     panel = scene.surface.array
     base_station, surface, user = _nodes(scene)
     nodes = np.stack([base_station, surface, user])
@@ -44,10 +47,10 @@ def _sketch(scene: LocalizationScene) -> Sketch:
     heading = format_quantity(float(scene.user.heading), "angle")
 
     surface_point = {"marker": "s", "color": ORANGE, "label": "surface and its normal"}
-    user_point = {"marker": "o", "color": GREEN, "label": f"user, its array turned by {heading}"}
+    user_point = {"marker": "o", "color": GREEN, "label": f"user and its array, heading {heading}"}
     lines: list[tuple[np.ndarray, dict[str, Any]]] = [
         (np.stack([base_station, user]), BLOCKED),
-        (np.stack([base_station, surface, user]), {"color": BLUE, "label": f"path, {hops}"}),
+        (np.stack([base_station, surface, user]), {"color": BLUE, "label": f"signal path, {hops}"}),
         (outline(surface, panel, size), {"color": ORANGE, "linewidth": 2.5}),
         (np.stack([base_station - bs_axis, base_station + bs_axis]), THICK | {"color": "black"}),
         (np.stack([user - axis, user + axis]), THICK | {"color": GREEN}),
@@ -66,7 +69,7 @@ def _nodes(scene: LocalizationScene) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 
 def scene_figure(scene: LocalizationScene) -> Figure:
-    """The scene from above and in 3-D; arrays and panel are drawn larger than they are.
+    """Scene from above and in 3-D, with arrays and panel not drawn to scale.
 
     Args:
         scene: The scene.
@@ -75,14 +78,14 @@ def scene_figure(scene: LocalizationScene) -> Figure:
 
 
 def map_figure(area_map: AreaMap, scene: LocalizationScene, title: str) -> Figure:
-    """A map in colours, with what stands in it.
+    """Map in colours, with base station, surface and user.
 
-    Errors have a logarithmic scale; the worst places, one in fifty, share its last colour.
+    Bounds have a logarithmic scale, which ends at their 98 % quantile.
 
     Args:
-        area_map: What to draw.
-        scene: Where base station, surface and user are.
-        title: Of the picture; a semicolon ends a line.
+        area_map: The map.
+        scene: The scene.
+        title: Title; a semicolon ends a line.
     """
     finite = area_map.value[area_map.served & np.isfinite(area_map.value)]
     label, factor, norm = "", 1.0, None
@@ -102,28 +105,30 @@ def map_figure(area_map: AreaMap, scene: LocalizationScene, title: str) -> Figur
 
 
 def _scale(quantity: Quantity, values: np.ndarray) -> tuple[str, float]:
-    """Label of a quantity with the unit it is shown in, and that unit's factor from SI."""
+    """Axis label of a quantity with its unit, and the factor of the unit from SI."""
     if quantity == "rate":
         return "effective rate [Mbit/s]", 1e-6
     if quantity == "reb":
-        return "heading error bound [deg]", float(to_deg(1.0))
+        return "heading error bound (REB) [deg]", float(to_deg(1.0))
     unit, factor = length_unit(values)
-    return f"position error bound [{unit}]", factor
+    return f"position error bound (PEB) [{unit}]", factor
 
 
 def trade_off_figure(
     trade_off: TradeOff, allocation: TimeAllocation | None, reason: str = ""
 ) -> Figure:
-    """PEB against rate over all allocations, and both against the share of the period.
+    """PEB against rate over all allocations, and both against the pilot share.
 
     Args:
         trade_off: All allocations.
-        allocation: The best one; None if no bound exists.
-        reason: Why it does not.
+        allocation: The best allocation; None if no bound exists.
+        reason: Reason for the missing bound.
     """
     rate, share, kept = trade_off.eadr / 1e6, trade_off.ratio, ~trade_off.dominated
     bounded = trade_off.peb[np.isfinite(trade_off.peb)]
-    label, factor = _scale("peb", bounded) if bounded.size else ("position error bound", 1.0)
+    label, factor = "position error bound (PEB)", 1.0
+    if bounded.size:
+        label, factor = _scale("peb", bounded)
     peb = factor * trade_off.peb
     with styled():
         figure = Figure(figsize=(9.0, 4.4))
@@ -134,16 +139,19 @@ def trade_off_figure(
         plane.plot(rate[kept], peb[kept], color=BLUE, linewidth=0.8)
         for axes, across, up in ((plane, rate, peb), (upper, share, rate), (lower, share, peb)):
             dot: dict[str, Any] = {"linestyle": "none", "marker": "o", "markeredgecolor": BLUE}
-            hollow = dot | {"color": "white", "label": "dominated by another"}
+            hollow = dot | {"color": "white", "label": "dominated"}
             axes.plot(across[~kept], up[~kept], **hollow)
-            axes.plot(across[kept], up[kept], **dot, color=BLUE, label="worth taking")
+            axes.plot(across[kept], up[kept], **dot, color=BLUE, label="not dominated")
             for index, look in _marks(trade_off, allocation):
                 axes.plot(across[index], up[index], **look)
         if allocation is not None:
-            for ratio, color, line, label_ratio in (
-                (allocation.ratio, RED, "-", "best share, closed form"),
-                (allocation.peak_rate_ratio, ORANGE, "--", "largest rate, closed form"),
-            ):
+            optimum, peak = allocation.ratio, allocation.peak_rate_ratio
+            both = abs(optimum - peak) < COINCIDENT  # one line instead of two on top of each other
+            optimal = "optimal share, also of largest rate" if both else "optimal share"
+            lines = [(optimum, RED, "-", f"{optimal}, continuous")]
+            if not both:
+                lines.append((peak, ORANGE, "--", "share of largest rate, continuous"))
+            for ratio, color, line, label_ratio in lines:
                 for axes in (upper, lower) if ratio <= share[-1] else ():
                     axes.axvline(
                         ratio, color=color, linestyle=line, linewidth=1, zorder=0, label=label_ratio
@@ -154,17 +162,17 @@ def trade_off_figure(
                 plain_ticks(axes.yaxis, Normalize(*axes.get_ylim()))
             else:
                 axes.set_yticks([])
-                told = "No PEB exists." if axes is lower else f"No PEB exists. {reason}"
+                text = "No PEB exists." if axes is lower else f"No PEB exists. {reason}"
                 middle: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8}
-                told = textwrap.fill(told, 46)
-                axes.text(0.5, 0.5, told, transform=axes.transAxes, **middle)
-        plane.set(title="Each allocation of the period", ylabel=label)
+                text = textwrap.fill(text, 46)
+                axes.text(0.5, 0.5, text, transform=axes.transAxes, **middle)
+        plane.set(title="PEB against rate", ylabel=label)
         plane.set(xlabel="effective rate [Mbit/s]", xlim=None if bounded.size else (0, rate.max()))
-        upper.set(title="Against the pilots' share", ylabel="rate [Mbit/s]")
+        upper.set(title="Rate and PEB against pilot share", ylabel="rate [Mbit/s]")
         upper.tick_params(labelbottom=False)
         lower.set(
-            xlabel="share of the period for pilots",
-            ylabel=label.replace("position error bound", "PEB"),
+            xlabel="pilot share of the period",
+            ylabel=label.replace("position error bound (PEB)", "PEB"),
         )
         handles, labels = upper.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3)
@@ -174,7 +182,7 @@ def trade_off_figure(
 def _marks(
     trade_off: TradeOff, allocation: TimeAllocation | None
 ) -> list[tuple[int, dict[str, Any]]]:
-    """The choices to point out: their indices, and how they are drawn."""
+    """Indices and styles of the best allocation and that of largest rate."""
     peak = int(np.argmax(trade_off.eadr))
     best = -1
     if allocation is not None:
@@ -184,7 +192,7 @@ def _marks(
     diamond = look | {"marker": "D", "color": ORANGE, "markersize": 7}
     count = [f"{n} active antenna" + "s" * int(n > 1) for n in trade_off.active_antennas]
     if best == peak:
-        return [(best, star | {"label": f"best allocation, of largest rate: {count[best]}"})]
+        return [(best, star | {"label": f"best allocation, also of largest rate: {count[best]}"})]
     marks = [(peak, diamond | {"label": f"largest rate: {count[peak]}"})]
     if best >= 0:
         marks.append((best, star | {"label": f"best allocation: {count[best]}"}))

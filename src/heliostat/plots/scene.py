@@ -15,34 +15,34 @@ from heliostat.plots.style import GREY, styled
 BLOCKED: dict[str, Any] = {
     "color": GREY,
     "linestyle": (0, (4, 3)),
-    "label": "line of sight, blocked",
+    "label": "blocked line of sight",
 }
 
 
 class Sketch(NamedTuple):
-    """What a scene looks like, in space."""
+    """Drawing instructions for a scene."""
 
-    nodes: np.ndarray  # what stands in it, [node xyz] [m]
-    lines: list[tuple[np.ndarray, dict[str, Any]]]  # [point xyz] in metres, and how it is drawn
-    arrows: list[tuple[np.ndarray, np.ndarray, str]]  # start and extent in metres, and its colour
+    nodes: np.ndarray  # positions of all nodes, [node xyz] [m]
+    lines: list[tuple[np.ndarray, dict[str, Any]]]  # [point xyz] [m], and style
+    arrows: list[tuple[np.ndarray, np.ndarray, str]]  # start and extent [m], and colour
 
 
 def symbol_size(nodes: np.ndarray) -> float:
-    """Half the side of arrays and panels, which are drawn larger than they are. [m]
+    """Half the side of arrays and panels as they are drawn. [m]
 
     Args:
-        nodes: What stands in the scene, [node xyz]. [m]
+        nodes: Positions of all nodes of the scene. [node xyz] [m]
     """
     return 0.07 * float(np.ptp(nodes, axis=0).max())
 
 
 def outline(centre: np.ndarray, panel: PlanarArray, size: float) -> np.ndarray:
-    """The edge of a panel. [corner xyz] [m]
+    """Closed outline of a panel. [corner xyz] [m]
 
     Args:
-        centre: Where it is. [m]
-        panel: How it lies.
-        size: Half its side. [m]
+        centre: Position of the panel. [m]
+        panel: Array with its orientation.
+        size: Half its side, as drawn. [m]
     """
     row, column = size * np.asarray(panel.horizontal), size * np.asarray(panel.vertical)
     corners = [row + column, row - column, -row - column, column - row, row + column]
@@ -54,13 +54,13 @@ def _axes_of(space: Axes3D) -> tuple[Axis, Axis, Axis]:
 
 
 def draw_scene(sketch: Sketch) -> Figure:
-    """A scene from above and in 3-D.
+    """Scene from above and in 3-D.
 
     Args:
-        sketch: What it looks like.
+        sketch: Drawing instructions.
     """
     with styled():
-        room = ConstrainedLayoutEngine(rect=(0, 0, 0.96, 1))  # it overlooks the label of z
+        room = ConstrainedLayoutEngine(rect=(0, 0, 0.96, 1))  # which ignores the label of z
         figure = Figure(figsize=(9.0, 4.8), layout=room)
         above = figure.add_subplot(1, 2, 1)
         for points, style in sketch.lines:
@@ -83,7 +83,7 @@ def draw_scene(sketch: Sketch) -> Figure:
             space.plot(*points.T, **style)
         for start, extent, color in sketch.arrows:
             space.quiver(*start, *extent, color=color, arrow_length_ratio=0.3, linewidth=1.8)
-        space.set_title("In space")
+        space.set_title("In 3-D")
         for name, axis in zip("xyz", _axes_of(space), strict=True):
             axis.set_label_text(f"{name} [m]")
             axis.labelpad = 0 if name == "z" else 8

@@ -28,12 +28,12 @@ _METADATA: dict[str, dict[str, Any]] = {
     ".svg": {"Date": None},
 }
 SUFFIXES = tuple(_METADATA)
-"""What `save_figure` can write."""
+"""Formats of `save_figure`."""
 
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Within this context figures are made, and saved, in heliostat's style."""
+    """Context in which figures are drawn and saved in the style of heliostat."""
     with mpl.rc_context(fname=Path(__file__).with_name("heliostat.mplstyle")):
         yield
 
@@ -42,8 +42,8 @@ def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure; the same figure gives the same bytes.
 
     Args:
-        figure: What to write.
-        path: Where; its suffix, one of `SUFFIXES`, tells the format.
+        figure: The figure.
+        path: Output file; its suffix, one of `SUFFIXES`, sets the format.
 
     Raises:
         ValueError: The suffix is none of them.
@@ -58,9 +58,9 @@ def save_figures(figures: Mapping[str, Figure], folder: Path, *, pdf: bool) -> N
     """Write several figures as PNG.
 
     Args:
-        figures: Figures by the names of their files, without suffix.
+        figures: Figures by file name without suffix.
         folder: An existing folder.
-        pdf: Write each figure as PDF too; embedding the fonts takes longer than all else.
+        pdf: Write each figure as PDF too, which takes longer because fonts are embedded.
     """
     for name, figure in figures.items():
         for suffix in ("png", "pdf") if pdf else ("png",):
@@ -68,10 +68,10 @@ def save_figures(figures: Mapping[str, Figure], folder: Path, *, pdf: bool) -> N
 
 
 def half_axes(covariance: np.ndarray) -> tuple[np.ndarray, float]:
-    """Half axes of the 95 % ellipse, the longer first [m], and its turn from the x axis [deg].
+    """Half axes of the 95 % ellipse, longest first [m], and its angle from the x axis [deg].
 
     Args:
-        covariance: Of x and y. [m²]
+        covariance: Covariance of x and y. [m²]
     """
     power, ways = np.linalg.eigh(covariance)
     turn = math.degrees(math.atan2(ways[1, 1], ways[0, 1]))
@@ -79,10 +79,10 @@ def half_axes(covariance: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def length_unit(values: np.ndarray) -> tuple[str, float]:
-    """The unit of length that fits most of some finite values, and its factor from metres.
+    """Unit of length for finite values, and its factor from metres.
 
     Args:
-        values: At least one. [m]
+        values: At least one value. [m]
     """
     high = float(np.quantile(values, 0.98))
     units = {"m": 1.0, "cm": 1e2, "mm": 1e3, "µm": 1e6}
@@ -91,11 +91,11 @@ def length_unit(values: np.ndarray) -> tuple[str, float]:
 
 
 def map_norm(values: np.ndarray, *, logarithmic: bool) -> Normalize:
-    """The scale of a map; of a logarithmic one the worst places share the last colour.
+    """Colour scale of a map; a logarithmic one ends at the 98 % quantile.
 
     Args:
-        values: All that are finite, at least one.
-        logarithmic: Whether ratios count.
+        values: All finite values, at least one.
+        logarithmic: Whether the scale is logarithmic.
     """
     if not logarithmic:
         return Normalize(float(values.min()), float(values.max()))
@@ -104,7 +104,7 @@ def map_norm(values: np.ndarray, *, logarithmic: bool) -> Normalize:
 
 
 def plain_ticks(axis: Axis, norm: Normalize) -> None:
-    """Ticks of a logarithmic axis as plain numbers: decades, and between them if they are few.
+    """Label a logarithmic axis with plain numbers: decades, and steps between few decades.
 
     Args:
         axis: The axis.

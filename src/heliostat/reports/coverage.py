@@ -9,7 +9,7 @@ import xarray as xr
 
 from heliostat.maps.localization import UNITS, AreaMap
 from heliostat.maps.sensing import SENSING_UNITS, SensingMap, SensingQuantity
-from heliostat.reports.tables import Row, angle, length, provenance, rate
+from heliostat.reports.tables import Row, angle_bound, length, provenance, rate
 from heliostat.scenario import AnyScenario, LocalizationScenario, SensingScenario
 from heliostat.scene.sensing import ANGLES
 
@@ -32,7 +32,7 @@ def _quantiles(name: str, unit: str, values: np.ndarray) -> list[Row]:
     """Minimum, median and 90 % quantile; no rows for no values."""
     if not values.size:
         return []
-    row = {"m": length, "rad": angle, "bit/s": rate}[unit]
+    row = {"m": length, "rad": angle_bound, "bit/s": rate}[unit]
     quantiles = np.quantile(values, [0, 0.5, 0.9], method="inverted_cdf").tolist()
     labels = ("minimum", "median", "90 % quantile")
     return [row(name, label, value) for label, value in zip(labels, quantiles, strict=True)]

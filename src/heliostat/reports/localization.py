@@ -37,7 +37,7 @@ from heliostat.reports.page import Page, write_page
 from heliostat.reports.tables import (
     Row,
     Table,
-    angle,
+    angle_bound,
     length,
     listed,
     provenance,
@@ -146,7 +146,7 @@ def bounds_rows(deployment: Deployment) -> list[Row]:
     return [
         Row("active_antennas", "1", "Active antennas", str(antennas), antennas),
         length("peb", "Position error bound (PEB)", bounds.peb),
-        angle("reb", "Heading error bound (REB)", bounds.reb),
+        angle_bound("reb", "Heading error bound (REB)", bounds.reb),
         Row("rank", "1", "Identifiable pose directions", f"{bounds.rank} of 3", bounds.rank),
         rate("eadr", "Effective achievable data rate (EADR), DFT beams", effective.eadr),
         rate("eadr_closed_form", "EADR, exact beams", effective.eadr_closed_form),
@@ -166,7 +166,7 @@ def allocation_rows(deployment: Deployment) -> list[Row]:
     return [
         Row("active_antennas", "1", "Active antennas", antennas, best.active_antennas),
         length("peb", "PEB at this allocation", float(choices.peb[at])),
-        angle("reb", "REB at this allocation", float(choices.reb[at])),
+        angle_bound("reb", "REB at this allocation", float(choices.reb[at])),
         rate("eadr", "EADR at this allocation", float(choices.eadr[at])),
         share("time_ratio", "Pilot share at this allocation", float(choices.ratio[at])),
         share("ratio", "Optimal pilot share, continuous", best.ratio),
@@ -191,7 +191,7 @@ def error_rows(deployment: Deployment) -> list[Row]:
         Row("errors_trials", "1", "Trials", str(effect.trials), effect.trials),
         length("errors_peb_median", "PEB, median", effect.peb_median),
         length("errors_peb_90", "PEB, 90 % quantile", effect.peb_90),
-        angle("errors_reb_median", "REB, median", effect.reb_median),
+        angle_bound("errors_reb_median", "REB, median", effect.reb_median),
         rate("errors_eadr_mean", "EADR, mean", effect.eadr_mean),
         rate("errors_eadr_10", "EADR, 10 % quantile", effect.eadr_10),
     ]
@@ -250,7 +250,7 @@ def notes(deployment: Deployment) -> list[str]:
     if deployment.rate.time_ratio > available * (1 - 1e-9):
         found.append(
             f"Rate: the pilots of {deployment.active_antennas} active antennas leave no time for "
-            "data in the period; fewer active antennas do."
+            "data in the period; activate fewer antennas."
         )
     return [note for note in found if note] + scenario.warnings()
 

@@ -29,7 +29,7 @@ from heliostat.reports.tables import (
     Line,
     Row,
     Table,
-    angle,
+    angle_bound,
     crb,
     dbm,
     decibels,
@@ -189,7 +189,7 @@ def design_rows(found: SensingDeployment) -> list[Row]:
     spent = f"{sent:.4g} W of {limit:.4g} W, slack {left:.3g} W"
     return [
         crb("worst_crb", "Worst Cramér-Rao bound (CRB) of all surfaces", float(design.worst_crb)),
-        angle("worst_direction", "Worst root CRB", float(np.sqrt(design.worst_crb))),
+        angle_bound("worst_direction", "Worst root CRB", float(np.sqrt(design.worst_crb))),
         crb("lower_bound", "Lower bound on any design", float(design.lower_bound)),
         Row("excess", "dB", "Excess over the lower bound", f"{excess:.2f} dB", excess),
         share("gap", "Gap, 1 - lower bound / worst CRB", float(design.gap)),
@@ -212,7 +212,7 @@ def bound_rows(found: SensingDeployment, index: int) -> list[Row]:
     return [
         degrees("elevation_std", "elevation", elevation),
         degrees("azimuth_std", "azimuth", azimuth),
-        angle("crb_root", "root CRB", float(np.sqrt(bounds.crb[index]))),
+        degrees("crb_root", "root CRB", float(np.sqrt(bounds.crb[index]))),
         decibels("snr", "SNR", float(to_db(bounds.snr[index]))),
     ]
 
@@ -227,7 +227,7 @@ def power_rows(found: SensingDeployment, index: int) -> list[Row]:
     parts = max(found.radiated[index], key=lambda own: float(own.total))
     labels = dict(zip(TERMS, ("signal", "noise", "echo", "echoed noise"), strict=True))
     return [
-        dbm("sent", "transmitted", float(found.sent[index])),
+        dbm("sent", "transmit", float(found.sent[index])),
         dbm("radiated", "radiated", float(parts.total)),
         dbm("own_noise", "own noise", float(parts.own_noise)),
         *(dbm(f"{term}_power", labels[term], float(getattr(parts, term))) for term in TERMS),
@@ -391,8 +391,8 @@ def write(found: SensingDeployment, folder: Path, *, pdf: bool = False) -> None:
                 scene.n_surfaces,
             ),
             "Beampattern of each surface in the half-space in front of it: equivalent "
-            "isotropically radiated power, the mean over the patterns. The surface normal is at "
-            "90 degrees in both angles.",
+            "isotropically radiated power (EIRP), the mean over the patterns. The surface normal "
+            "is at 90 degrees in both angles.",
         ),
         "crb": (
             sensing_plots.bounds_figure(found.bounds, lower),
