@@ -17,25 +17,19 @@ import heliostat as hs
 from heliostat import studies
 from heliostat.__main__ import answer
 from heliostat.api import target_search as target_search_api
-from heliostat.maps.localization import Area
+from heliostat.maps import sensing as sensing_maps
+from heliostat.maps.area import Area
+from heliostat.maps.localization import map_area
 from heliostat.maps.sensing import map_design
-from heliostat.plots import localization as localization_plots
+from heliostat.plots import style
 from heliostat.reports import localization as localization_report
 from heliostat.reports import sensing as sensing_report
 from heliostat.reports.export import NAMES, patterned
 from heliostat.scenario import load, scenario_names, scenario_schema, template_text
 from tests.support.dwell_courses import cheap_course
+from tests.support.hall import HALL
 from tests.support.sensing_designs import YARD, cheap_design
 
-HALL = """\
-system: localization
-carrier: {frequency: 30 GHz, bandwidth: 10 MHz}
-base_station: {position: [10, -5, 8], antennas: 4, power: 20 dBm}
-surface: {position: [0, 0, 3], rows: 8, columns: 6}
-user: {position: [8, 6, 1], heading: 30 deg, antennas: 2}
-link: {noise: -90 dBm}
-frame: {pilot: 10 us, optimization: 1 ms, period: 2 ms}
-"""
 WRITTEN = {
     *(f"{name}.png" for name in ("scene", "peb-map", "trade-off")),
     "results.nc",
@@ -110,9 +104,9 @@ def test_run_prints_units_and_strained_assumptions_and_replaces_old_results(hall
     rows = {line.split("  ")[1].strip(): line for line in printed.splitlines() if "   " in line}
     assert rows["Position error bound (PEB)"].rstrip().endswith("m")
     assert " deg = " in rows["Heading error bound (REB)"]
-    assert rows["Effective rate, DFT beams"].rstrip().endswith("Mbit/s")
+    assert rows["Effective achievable data rate (EADR), DFT beams"].rstrip().endswith("Mbit/s")
     assert rows["SNR, DFT beams"].rstrip().endswith("dB")
-    assert "Best allocation, balance 0.5" in printed
+    assert "Best time allocation, balance 0.5" in printed
     assert "Note: Far field: " in printed
     pdfs = {f"{name}.pdf" for name in ("scene", "peb-map", "trade-off")}
     assert {path.name for path in (hall / "out").iterdir()} == WRITTEN | pdfs | {"notes.txt"}
@@ -149,7 +143,7 @@ def test_a_full_disk_is_told_in_a_sentence(hall, monkeypatch, capsys):
     def fail(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(localization_plots, "save_figure", fail)
+    monkeypatch.setattr(style, "save_figure", fail)
     before = everything(hall)
     assert answer(["map", "hall.yaml", "--points", "4"]) == 2
     assert "cannot be written (No space left on device)" in capsys.readouterr().err
@@ -166,17 +160,11 @@ def test_map_writes_picture_and_data_and_prints_quantiles(hall, capsys):
     assert all(word in printed for word in ("minimum", "median", "90 % quantile", "rad"))
     assert (hall / "a.svg").read_text().startswith("<?xml")
     with xr.open_dataset(hall / "a.nc", engine="h5netcdf") as stored:
-        expected = localization_report.map_scenario(
-            load("hall.yaml"),
-            "reb",
-            area=Area(0, 10, -5, 10),
-            points=600,
-            active_antennas=3,
-            follow=False,
-        )
+        x, y = Area(0, 10, -5, 10).cells(600)
+        expected = map_area(load("hall.yaml").build(), x, y, "reb", 3, follow=False)
         np.testing.assert_array_equal(stored.reb, expected.value)
         assert stored.reb.attrs["units"] == "rad"
-        assert stored.attrs["title"].startswith("hall: REB; active antennas: 3")
+        assert stored.attrs["title"].startswith("hall: heading error bound (REB); active")
 
 
 # track
@@ -314,13 +302,13 @@ def test_run_of_a_sensing_scenario_prints_bounds_powers_and_slack(sensed, capsys
         "Status",
         "elevation",
         "own noise",
-        "noise echo",
+        "echoed noise",
         "surface",
         " deg",
     )
     assert all(word in printed for word in words)
     assert "Note: Minimum SNR: none" in printed
-    assert "Powers by surface, in dBm, of the pattern" in printed
+    assert "Powers by surface, in dBm, pattern of largest radiated power" in printed
     assert "Wrote out/report.html" in printed
 
 
@@ -335,12 +323,12 @@ def test_a_sensing_map_writes_picture_and_data(sensed, monkeypatch, capsys, use)
         found = map_design(scene, tuple(map(jnp.array, sent)), tuple(map(jnp.array, psi)), x, y)
         return replace(found, each=True)
 
-    monkeypatch.setattr(sensing_report, "map_each", mapped)
+    monkeypatch.setattr(sensing_maps, "map_each", mapped)
     arguments = ["--points", "12", "--design", use, "--quantity", "direction", "--out", "a.svg"]
     assert answer(["map", "yard.yaml", *arguments]) == 0
     printed = capsys.readouterr().out
-    assert "worst surface's direction bound" in printed
-    assert ("a design for each place, the best of 2 starts" in printed) == (use == "each")
+    assert "direction error bound of the worst surface" in printed
+    assert ("a design for each point, the best of 2 starts" in printed) == (use == "each")
     assert asked == ([(12, 1, 0.0)] if use == "each" else [])
     assert (sensed / "a.svg").read_text().startswith("<?xml")
     with xr.open_dataset(sensed / "a.nc", engine="h5netcdf") as stored:

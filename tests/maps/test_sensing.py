@@ -153,3 +153,10 @@ def test_a_beampattern_is_the_literal_sum_over_elements_and_antennas(two_pattern
                     way[i] * sent[i, k] * np.conj(way[k]) for i in range(4) for k in range(4)
                 ).real
             assert found[row, column] == pytest.approx(total / 2, rel=1e-9)
+
+
+def test_the_default_area_holds_everything():
+    area = sensing_maps.default_area(yard())
+    for x, y in ((0, 0), (-5, 10), (-5, 20), (5, 14)):
+        assert area.x0 < x < area.x1
+        assert area.y0 < y < area.y1

@@ -9,6 +9,7 @@ import heliostat as hs
 from heliostat.api.localization import TimeAllocation, TradeOff, build
 from heliostat.maps.localization import AreaMap
 from heliostat.plots import localization as localization_plots
+from heliostat.plots.style import SUFFIXES, save_figure
 from tests.support.scenes import localization_scene
 
 SCENE = localization_scene(heading=np.pi / 6)
@@ -45,7 +46,7 @@ def test_map_shows_bounds_in_a_fitting_unit_on_a_logarithmic_scale():
     np.testing.assert_allclose(image.get_array(), 1e3 * value, rtol=1e-12)
     assert isinstance(image.norm, LogNorm)
     assert image.norm.vmin == pytest.approx(2.0)
-    assert bar.get_ylabel() == "position error bound [mm]"
+    assert bar.get_ylabel() == "position error bound (PEB) [mm]"
     assert image.get_extent() == [-30.0, 20.0, -5.0, 35.0]  # centres in the middle of cells
 
 
@@ -53,7 +54,7 @@ def test_map_shows_headings_in_degrees_and_rates_in_megabits():
     value = np.linspace(0.1, 0.5, 20).reshape(4, 5)
     axes, bar = localization_plots.map_figure(area_map("reb", value), SCENE, "title").axes
     np.testing.assert_allclose(axes.images[0].get_array(), np.degrees(value), rtol=1e-12)
-    assert bar.get_ylabel() == "heading error bound [deg]"
+    assert bar.get_ylabel() == "heading error bound (REB) [deg]"
     axes, bar = localization_plots.map_figure(area_map("rate", 1e7 * value), SCENE, "title").axes
     np.testing.assert_allclose(axes.images[0].get_array(), 10 * value, rtol=1e-12)
     assert bar.get_ylabel() == "effective rate [Mbit/s]"
@@ -97,10 +98,10 @@ def test_scene_shows_each_thing_where_it_is():
     above, space = figure.axes
     lines = {line.get_label(): line.get_xydata() for line in above.lines}
     base_station, surface, user = [0.0, 0.0], [-20.0, 20.0], [20.0, 40.0]
-    np.testing.assert_allclose(lines["line of sight, blocked"], [base_station, user])
-    np.testing.assert_allclose(lines["path, 30 m and 53.9 m"], [base_station, surface, user])
+    np.testing.assert_allclose(lines["blocked line of sight"], [base_station, user])
+    np.testing.assert_allclose(lines["signal path, 30 m and 53.9 m"], [base_station, surface, user])
     np.testing.assert_allclose(lines["surface and its normal"], [surface])
-    np.testing.assert_allclose(lines["user, its array turned by 30 deg"], [user])
+    np.testing.assert_allclose(lines["user and its array, heading 30 deg"], [user])
     normal, heading = above.collections
     assert normal.U[0] > 0
     assert normal.V[0] == 0
@@ -123,7 +124,7 @@ def test_trade_off_shows_all_choices_dominated_ones_hollow():
     ):
         shown = {line.get_label(): line for line in axes.lines}
         points = np.stack([across, up], axis=1)
-        beaten, kept = shown["dominated by another"], shown["worth taking"]
+        beaten, kept = shown["dominated"], shown["not dominated"]
         np.testing.assert_allclose(beaten.get_xydata(), points[choices.dominated])
         np.testing.assert_allclose(kept.get_xydata(), points[~choices.dominated])
         assert beaten.get_markerfacecolor() == "white" != kept.get_markerfacecolor()
@@ -133,16 +134,25 @@ def test_trade_off_shows_all_choices_dominated_ones_hollow():
         np.testing.assert_allclose(
             shown["best allocation: 4 active antennas"].get_xydata(), points[3:]
         )
-    assert plane.get_ylabel() == "position error bound [cm]"
+    assert plane.get_ylabel() == "position error bound (PEB) [cm]"
     ratios = {line.get_label(): line.get_xdata()[0] for line in upper.lines}
-    assert ratios["best share, closed form"] == 0.35
-    assert ratios["largest rate, closed form"] == 0.25
+    assert ratios["optimal share, continuous"] == 0.35
+    assert ratios["share of largest rate, continuous"] == 0.25
 
 
 def test_trade_off_marks_one_choice_that_is_best_in_both():
     choices = trade_off()
     figure = localization_plots.trade_off_figure(choices, allocation(2, choices))
-    assert "best allocation, of largest rate: 2 active antennas" in labels(figure)
+    assert "best allocation, also of largest rate: 2 active antennas" in labels(figure)
+
+
+def test_shares_that_coincide_are_one_line():
+    choices = trade_off()
+    both = TimeAllocation(0.3501, 4, 0.0, 0.0, 0.0, 0.35, choices)
+    _, upper, lower = localization_plots.trade_off_figure(choices, both).axes
+    for axes in (upper, lower):
+        shares = [line.get_label() for line in axes.lines if "continuous" in line.get_label()]
+        assert shares == ["optimal share, also of largest rate, continuous"]
 
 
 def test_trade_off_without_bound_says_why_and_shows_the_rate():
@@ -157,11 +167,11 @@ def test_trade_off_without_bound_says_why_and_shows_the_rate():
 # files
 
 
-@pytest.mark.parametrize("suffix", localization_plots.SUFFIXES)
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_the_same_figure_gives_the_same_bytes(tmp_path, suffix):
     for name in ("one", "two"):
         figure = localization_plots.trade_off_figure(trade_off(), None)
-        localization_plots.save_figure(figure, tmp_path / f"{name}{suffix}")
+        save_figure(figure, tmp_path / f"{name}{suffix}")
     one, two = ((tmp_path / f"{name}{suffix}").read_bytes() for name in ("one", "two"))
     assert one == two
     assert len(one) > 1000
@@ -169,11 +179,9 @@ def test_the_same_figure_gives_the_same_bytes(tmp_path, suffix):
 
 def test_an_unknown_format_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"a\.jpg ends in none of \.png, \.pdf, \.svg"):
-        localization_plots.save_figure(Figure(), tmp_path / "a.jpg")
+        save_figure(Figure(), tmp_path / "a.jpg")
 
 
 @pytest.mark.parametrize("name", ["factory-hall", "street-canyon", "sub-thz-room"])
 def test_shipped_scenes_can_be_drawn(tmp_path, name):
-    localization_plots.save_figure(
-        localization_plots.scene_figure(build(hs.load(name))), tmp_path / "scene.png"
-    )
+    save_figure(localization_plots.scene_figure(build(hs.load(name))), tmp_path / "scene.png")

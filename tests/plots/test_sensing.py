@@ -7,8 +7,8 @@ from matplotlib.colors import LogNorm
 import heliostat as hs
 from heliostat.api.sensing import DirectionBounds
 from heliostat.maps.sensing import SensingMap
-from heliostat.plots import localization as localization_plots
 from heliostat.plots import sensing as sensing_plots
+from heliostat.plots.style import save_figure
 from tests.plots.test_localization import labels
 from tests.support.sensing_scenes import sensing_scene
 
@@ -32,7 +32,7 @@ def test_a_scene_shows_every_surface_and_its_path():
     np.testing.assert_allclose(
         shown["surfaces and their normals"].get_xydata(), [[-5, 10], [-5, 20]]
     )
-    np.testing.assert_allclose(shown["way out, and back"].get_xydata(), [[0, 0], [-5, 10], [5, 15]])
+    np.testing.assert_allclose(shown["signal path"].get_xydata(), [[0, 0], [-5, 10], [5, 15]])
     paths = [line.get_xydata().tolist() for line in above.lines]
     assert [[0, 0], [-5, 20], [5, 15]] in paths
     assert space.get_zlim()[0] <= 0
@@ -48,7 +48,7 @@ def test_beampatterns_are_in_dbm_with_the_target_marked():
     assert two.images[0].get_clim() == one.images[0].get_clim() == (-10.0, 30.0)
     np.testing.assert_allclose(one.lines[0].get_xydata(), [[45, 90]])
     assert one.images[0].get_extent() == [-22.5, 202.5, 225.0, -45.0]
-    assert bar.get_ylabel() == "radiated towards [dBm]"
+    assert bar.get_ylabel() == "EIRP [dBm]"
     assert "first 2 of 12" in figure._supxlabel.get_text()
 
 
@@ -57,10 +57,8 @@ def test_bounds_by_surface_are_in_degrees_beside_the_lower_bound():
     shown = lines(axes)
     np.testing.assert_allclose(shown["elevation"].get_ydata(), np.degrees([1e-3, 2e-3]))
     np.testing.assert_allclose(shown["azimuth"].get_ydata(), np.degrees([3e-3, 1e-3]))
-    np.testing.assert_allclose(
-        shown["root of the CRB"].get_ydata(), np.degrees(np.sqrt([10e-6, 5e-6]))
-    )
-    below = shown["no design's worst root of the CRB is below"]
+    np.testing.assert_allclose(shown["root CRB"].get_ydata(), np.degrees(np.sqrt([10e-6, 5e-6])))
+    below = shown["lower bound on the worst root CRB of any design"]
     np.testing.assert_allclose(below.get_ydata(), np.degrees(1e-3))
     assert axes.get_ylim()[0] == 0
 
@@ -84,7 +82,7 @@ def test_convergence_is_in_db_above_the_lower_bound():
     (axes,) = sensing_plots.convergence_figure(np.array([np.inf, 1e-4, 1e-5]), 1e-6).axes
     shown = lines(axes)
     np.testing.assert_allclose(shown["best design so far"].get_ydata(), [np.nan, -40, -50])
-    np.testing.assert_allclose(shown["no design is below"].get_ydata(), -60)
+    np.testing.assert_allclose(shown["lower bound on any design"].get_ydata(), -60)
     (axes,) = sensing_plots.convergence_figure(np.array([np.inf]), np.inf).axes
     assert axes.texts[0].get_text() == "No CRB exists."
 
@@ -108,27 +106,27 @@ def test_a_map_of_positions_tells_no_bound_from_no_surface():
     np.testing.assert_allclose(finite.get_array().compressed(), 5.0)
     assert infinite.get_array().mask.tolist() == [[True] * 3, [True, True, False]]
     told = set(labels(figure))
-    assert {"no bound exists", "in front of less than two surfaces", "base station"} <= told
+    assert {"no bound exists", "in front of fewer than two surfaces", "base station"} <= told
     assert figure.get_suptitle() == "a\nb"
     told = set(labels(sensing_plots.map_figure(a_map(each=True), "position", SCENE, "")))
-    assert {"no bound, or the SNR is out of reach", "behind a surface"} <= told
+    assert {"no bound, or SNR out of reach", "behind a surface"} <= told
 
 
-def test_a_map_of_directions_is_in_degrees_and_its_scale_ends_at_a_right_angle():
+def test_a_map_of_directions_is_in_degrees_and_its_scale_ends_at_1_rad():
     found = a_map()
     figure = sensing_plots.map_figure(found, "direction", SCENE, "")
     np.testing.assert_allclose(
         figure.axes[0].images[0].get_array().compressed(), np.degrees(np.sqrt(2) * 1e-2)
     )
-    found.direction_std[0, 1] = 50.0
+    found.direction_std[0, 1:] = 50.0
     figure = sensing_plots.map_figure(found, "direction", SCENE, "")
-    assert figure.axes[0].images[0].norm.vmax <= 90
+    norm, bar = figure.axes[0].images[0].norm, figure.axes[1]
+    assert norm.vmax == pytest.approx(np.degrees(1.0))
+    assert bar._colorbar.extend == "max"
 
 
 @pytest.mark.parametrize(
     "name", ["drone-corridor", "indoor-three-surfaces", "sensing-two-surfaces"]
 )
 def test_shipped_scenes_can_be_drawn(tmp_path, name):
-    localization_plots.save_figure(
-        sensing_plots.scene_figure(hs.load(name).build()), tmp_path / "scene.png"
-    )
+    save_figure(sensing_plots.scene_figure(hs.load(name).build()), tmp_path / "scene.png")

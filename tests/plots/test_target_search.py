@@ -6,7 +6,7 @@ import pytest
 import xarray as xr
 from matplotlib.patches import Ellipse
 
-from heliostat.plots.localization import save_figure
+from heliostat.plots.style import save_figure
 from heliostat.plots.target_search import dwells_figure, search_figure
 
 TARGET = np.array([5.0, 15.0, 1.0])

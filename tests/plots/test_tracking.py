@@ -7,7 +7,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
 
-from heliostat.plots.localization import save_figure
+from heliostat.plots.style import save_figure
 from heliostat.plots.tracking import enlargement, path_figure, periods_figure
 
 

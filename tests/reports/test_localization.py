@@ -10,25 +10,12 @@ import pytest
 import yaml
 
 import heliostat as hs
-from heliostat.maps.localization import Area, AreaMap
 from heliostat.provenance import citation
 from heliostat.reports import localization as localization_report
 from heliostat.scenario import parse
+from tests.support.hall import hall
 
-HALL = """\
-system: localization
-carrier: {frequency: 30 GHz, bandwidth: 10 MHz}
-base_station: {position: [10, -5, 8], antennas: 4, power: 20 dBm}
-surface: {position: [0, 0, 3], rows: 8, columns: 6}
-user: {position: [8, 6, 1], heading: 30 deg, antennas: 2}
-link: {noise: -90 dBm}
-frame: {pilot: 10 us, optimization: 1 ms, period: 2 ms}
-"""
-ROOT = Path(__file__).parents[1]
-
-
-def hall(**overrides):
-    return parse(HALL, {key.replace("__", "."): value for key, value in overrides.items()})
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -97,64 +84,6 @@ def test_the_default_weight_is_the_apis():
     )
 
 
-def test_a_map_fills_its_area_and_is_the_bound_at_each_place():
-    area = Area(1.0, 9.0, -4.0, 8.0)
-    found = localization_report.map_scenario(hall(), "peb", area=area, points=24, active_antennas=2)
-    assert found.value.shape == (6, 4)
-    np.testing.assert_allclose(found.x, [2, 4, 6, 8])
-    np.testing.assert_allclose(found.y, [-3, -1, 1, 3, 5, 7])
-    there = hs.pose_bounds(hall(user__position=[4, 5, 1]), 2)
-    assert found.value[4, 1] == pytest.approx(there.peb, rel=1e-9)
-
-
-@pytest.mark.parametrize("phases", ["designed", "random"])
-def test_a_map_computed_in_strips_is_the_same(monkeypatch, phases):
-    scenario, told = hall(surface__phases=phases), []
-    whole = localization_report.map_scenario(scenario, "rate", points=35)
-    monkeypatch.setattr(localization_report, "_AT_ONCE", 700)
-    strips = localization_report.map_scenario(
-        scenario, "rate", points=35, on_progress=lambda done, total: told.append((done, total))
-    )
-    np.testing.assert_allclose(strips.value, whole.value, rtol=1e-12)
-    np.testing.assert_array_equal(strips.served, whole.served)
-    assert len(told) > 2
-    assert told[-1] == (len(whole.y), len(whole.y))
-
-
-def test_the_default_area_holds_everything_with_room_around():
-    scenario = hall()
-    area = localization_report.default_area(scenario)
-    for part in (scenario.base_station, scenario.surface, scenario.user):
-        x, y, _ = part.position
-        assert area.x0 < x < area.x1
-        assert area.y0 < y < area.y1
-
-
-@pytest.mark.parametrize(
-    ("overrides", "follows"),
-    [
-        ({}, True),
-        ({"surface__focus": [5, 5, 1]}, False),
-        ({"surface__phases": "random"}, False),
-        ({"surface__bits": 2}, False),
-    ],
-)
-def test_a_map_steers_the_surface_only_where_nothing_sets_it(overrides, follows):
-    assert localization_report.follows_user(hall(**overrides)) is follows
-
-
-def test_quantiles_of_a_map_are_those_of_the_places_in_front():
-    value = np.array([[1.0, 2.0, 3.0, 4.0, np.inf], [9.0, 9.0, 9.0, 9.0, 9.0]])
-    served = np.array([[True] * 5, [False] * 5])
-    area_map = AreaMap(np.arange(5.0), np.arange(2.0), value, "peb", served)
-    rows = {row.label: row for row in localization_report.map_rows(area_map)}
-    assert rows["minimum"].value == 1.0
-    assert rows["median"].text == "3 m"
-    assert rows["90 % quantile"].text == "no bound exists"
-    nowhere = AreaMap(np.arange(5.0), np.arange(2.0), value, "peb", ~served & False)
-    assert localization_report.map_rows(nowhere) == []
-
-
 # how it is told
 
 
@@ -164,6 +93,15 @@ def test_json_has_no_infinities_and_says_why(hopeless):
     assert told["reason"] == hopeless.bounds.reason
     assert told["allocation"] is None
     assert told["allocation_reason"] == hopeless.no_allocation
+
+
+def test_every_number_of_the_page_has_an_identifier_of_its_own(tmp_path):
+    erring = localization_report.evaluate(hall(errors__position="10 cm"))
+    rows = [line for table in localization_report.tables(erring) for line in table.lines]
+    shown, _ = page(erring, tmp_path)
+    assert len(shown.numbers) == len(rows)
+    assert shown.numbers["errors_trials"] == erring.under_errors.trials
+    assert shown.numbers["errors_peb_median_m"] == erring.under_errors.peb_median
 
 
 def test_every_number_of_the_page_is_the_apis(deployment, tmp_path):
@@ -223,7 +161,7 @@ def test_the_page_tells_why_there_is_no_bound(hopeless, tmp_path):
 
 
 def test_pilots_that_leave_no_time_for_data_are_told(deployment):
-    told = "Rate: the pilots of 4 active antennas take all the time there is for data"
+    told = "Rate: the pilots of 4 active antennas leave no time for data"
     full = localization_report.evaluate(hall(frame__period=None))
     assert full.rate.eadr == pytest.approx(0, abs=1e-3)
     assert any(note.startswith(told) for note in localization_report.notes(full))

@@ -9,7 +9,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from heliostat.plots.localization import styled
+from heliostat.plots.style import styled
 from heliostat.studies.figures import COLOURS, LINES, MARKS
 from heliostat.studies.statistics import mean_and_band
 

@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from heliostat.cli.info import cite, list_command, new, schema
+from heliostat.cli.map import map_command
 from heliostat.cli.reproduce import reproduce
-from heliostat.cli.run import map_command, run
+from heliostat.cli.run import run
 from heliostat.cli.sweep import sweep
 from heliostat.cli.track import track
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class UserError(ValueError):
-    """A request that cannot be carried out; the message says what to do instead."""
+    """A request that cannot be carried out; the message names a remedy."""
 
 
 # Writing -----------------------------------------------------------------------------------------
@@ -74,7 +74,7 @@ def staged(folder: Path) -> Iterator[Path]:
 
 
 def _move(stage: Path, folder: Path, there: bool) -> None:
-    """Move what was written to where it belongs, all files or none."""
+    """Move all written files to the output folder, or none."""
     if not there:
         stage.rename(folder)
         return
@@ -142,9 +142,9 @@ def waiting(message: str) -> Iterator[None]:
         def count(event: str, duration_secs: float, **_: Any) -> None:
             nonlocal compiled
             if event == "/jax/core/compile/backend_compile_duration":
-                compiled += duration_secs  # next to nothing for a program that is in the cache
+                compiled += duration_secs  # close to zero for a cached program
                 if compiled > COMPILING:
-                    status.update(f"{message} (compiling, once; later runs start at once)")
+                    status.update(f"{message} (compiling once; later runs skip this)")
 
         from jax import monitoring
 
@@ -175,7 +175,7 @@ def progress(delay: float = 0.0) -> Iterator[Callable[[str, int, int], None]]:
     tasks: dict[str, Any] = {}
     begun = time.monotonic()
 
-    def tell(name: str, done: int, total: int) -> None:
+    def advance(name: str, done: int, total: int) -> None:
         if name not in tasks:
             tasks[name] = bar.add_task(name, total=total)
         bar.update(tasks[name], completed=done)
@@ -183,7 +183,7 @@ def progress(delay: float = 0.0) -> Iterator[Callable[[str, int, int], None]]:
             bar.start()
 
     try:
-        yield tell
+        yield advance
     finally:
         bar.stop()
 

@@ -6,11 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from heliostat.cli.console import (
-    UserError,
-    first_sentence,
-    print_table,
-)
+from heliostat.cli.console import UserError, first_sentence, print_table
 
 
 def new(
@@ -35,7 +31,7 @@ def new(
         raise UserError(
             f"{file}: cannot be written ({error.strerror}); give another name."
         ) from None
-    typer.echo(f"Wrote {file}. Change it, then: heliostat run {file}")
+    typer.echo(f"Wrote {file}. Edit it, then: heliostat run {file}")
 
 
 def schema() -> None:
@@ -49,7 +45,7 @@ def schema() -> None:
 
 
 def list_command() -> None:
-    """List the scenarios and the studies that come with heliostat.
+    """List the packaged scenarios and studies.
 
     Example: heliostat list
     """

@@ -5,13 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from heliostat.cli.console import (
-    UserError,
-)
+from heliostat.cli.console import UserError
 
 if TYPE_CHECKING:
-    import heliostat.maps.localization
-    import heliostat.reports.tables
+    import heliostat.maps.area
     import heliostat.scenario
 
 LOCALIZATION, SENSING = "Options for localization scenarios", "Options for sensing scenarios"
@@ -23,7 +20,7 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. surface.rows=16; repeatable."),
 ]
-PdfOption = Annotated[bool, typer.Option("--pdf", help="Write the pictures as PDF too.")]
+PdfOption = Annotated[bool, typer.Option("--pdf", help="Write the figures as PDF too.")]
 AntennasOption = Annotated[
     int | None,
     typer.Option(
@@ -63,7 +60,7 @@ def overrides_of(settings: list[str] | None) -> dict[str, str]:
     pairs = [setting.partition("=") for setting in settings or []]
     for key, equals, _ in pairs:
         if not (key and equals):
-            raise UserError(f"--set {key}{equals}: is no KEY=VALUE; give e.g. surface.rows=16.")
+            raise UserError(f"--set {key}{equals}: is not KEY=VALUE; give e.g. surface.rows=16.")
     return {key: value for key, _, value in pairs}
 
 
@@ -121,8 +118,8 @@ def available_antennas(
     most = most_active_antennas(scenario)
     if antennas is not None and antennas > most:
         raise UserError(
-            f"--antennas: {antennas} is more than {scenario.name} has and its period holds pilots "
-            f"of; give at most {most}."
+            f"--antennas: {antennas} is more than {scenario.name} has, or than its period has time "
+            f"for; give at most {most}."
         )
     return antennas or most
 
@@ -148,7 +145,7 @@ def length_of(option: str, text: str) -> float:
     return value
 
 
-def rectangle_of(text: str | None) -> "heliostat.maps.localization.Area | None":
+def rectangle_of(text: str | None) -> "heliostat.maps.area.Area | None":
     """The area of a map.
 
     Args:
@@ -160,7 +157,7 @@ def rectangle_of(text: str | None) -> "heliostat.maps.localization.Area | None":
     if text is None:
         return None
     (x0, x1), (y0, y1) = _sides("--area", text, "xy", "0,20,-10,10")
-    from heliostat.maps.localization import Area
+    from heliostat.maps.area import Area
 
     return Area(x0, x1, y0, y1)
 

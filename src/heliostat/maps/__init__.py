@@ -1,1 +1,1 @@
-"""Quantities over an area."""
+"""Bounds and rates over an area."""

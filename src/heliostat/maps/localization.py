@@ -1,11 +1,10 @@
-"""Bounds and rates over an area: what a user would get at each place."""
+"""Localization bounds and effective rate of a user at each point of an area."""
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -20,68 +19,88 @@ from heliostat.bounds.pose import (
 )
 from heliostat.bounds.printed import pose_information_as_printed
 from heliostat.geometry.frames import Scalar, Vector
+from heliostat.maps.area import Area, area_around, grid_points
 from heliostat.rates.effective import eadr
+from heliostat.scenario import LocalizationScenario
 from heliostat.scene.localization import LocalizationScene
+from heliostat.surface.passive import Phased
 
 Quantity = Literal["peb", "reb", "rate"]
 UNITS: dict[Quantity, str] = {"peb": "m", "reb": "rad", "rate": "bit/s"}
 
 
-class Area(NamedTuple):
-    """A rectangle at one height. [m]"""
-
-    x0: float
-    x1: float
-    y0: float
-    y1: float
-
-    def cells(self, points: int) -> tuple[np.ndarray, np.ndarray]:
-        """Centres of about so many nearly square cells that fill it: columns' x, rows' y. [m]
-
-        Args:
-            points: How many, about.
-        """
-        width, height = self.x1 - self.x0, self.y1 - self.y0
-        columns = min(max(round(math.sqrt(points * width / height)), 1), points)
-        rows = max(round(points / columns), 1)
-        x = self.x0 + width * (np.arange(columns) + 0.5) / columns
-        y = self.y0 + height * (np.arange(rows) + 0.5) / rows
-        return x, y
+CHUNK = 1 << 15
+"""Points computed at once: some 100 numbers each fit into a processor's cache, and more points are
+not faster."""
+POINTS = 40_000
+"""Approximate default number of points of a map."""
+_STRIP = 1 << 22
+"""Most complex numbers that a strip of a map holds at once: 64 MiB."""
 
 
-def area_around(places: Iterable[Sequence[float]]) -> Area:
-    """A rectangle that holds all places, with a margin.
+def can_be_steered(scenario: LocalizationScenario) -> bool:
+    """Whether the surface can be steered at any point: its phases are designed and continuous.
 
     Args:
-        places: x, y and perhaps z of each. [m]
+        scenario: A loaded scenario.
     """
-    every = np.array([place[:2] for place in places])
-    low, high = every.min(axis=0), every.max(axis=0)
-    longest = max(float(np.max(high - low)), 1.0)
-    half = np.maximum((high - low) / 2 + 0.15 * longest, 0.4 * longest)
-    (x0, y0), (x1, y1) = (low + high) / 2 - half, (low + high) / 2 + half
-    return Area(float(x0), float(x1), float(y0), float(y1))
+    return scenario.surface.phases == "designed" and scenario.surface.bits is None
 
 
-CHUNK = 1 << 15
-"""Positions computed at once: some 100 numbers each fit into a processor's cache and far below
-1 GB, and more at once are no faster."""
+def steers_by_default(scenario: LocalizationScenario) -> bool:
+    """Whether a map steers the surface at each point by default: no focus or phases are given.
+
+    Args:
+        scenario: A loaded scenario.
+    """
+    return can_be_steered(scenario) and scenario.surface.focus is None
+
+
+def default_area(scenario: LocalizationScenario) -> Area:
+    """A rectangle that contains base station, surface and user, with a margin.
+
+    Args:
+        scenario: A loaded scenario.
+    """
+    return area_around(
+        [scenario.base_station.position, scenario.surface.position, scenario.user.position]
+    )
+
+
+def map_title(
+    scenario: LocalizationScenario, quantity: Quantity, active_antennas: int, follow: bool
+) -> str:
+    """Title of a map: scenario, quantity and conditions; a semicolon ends a line.
+
+    Args:
+        scenario: A loaded scenario.
+        quantity: Quantity of the map.
+        active_antennas: :math:`N_B`.
+        follow: Whether the surface is steered at each point.
+    """
+    configuration = "surface steered at each point" if follow else "fixed surface configuration"
+    name = {
+        "peb": "position error bound (PEB)",
+        "reb": "heading error bound (REB)",
+        "rate": "effective rate",
+    }[quantity]
+    return f"{scenario.name}: {name}; active antennas: {active_antennas}, {configuration}"
 
 
 @dataclass(frozen=True)
 class AreaMap:
-    """One quantity over a rectangle at the user's height."""
+    """Values of one quantity on a horizontal grid at the height of the user."""
 
     x: np.ndarray
-    """[column] [m]"""
+    """Coordinates of the columns. [column] [m]"""
     y: np.ndarray
-    """[row] [m]"""
+    """Coordinates of the rows. [row] [m]"""
     value: np.ndarray
-    """[row, column]; ``inf`` where no bound exists, NaN nowhere. Unit: `UNITS`."""
+    """Values in the unit given by `UNITS`; ``inf`` where no bound exists. [row, column]"""
     quantity: Quantity
     served: np.ndarray
-    """[row, column]: whether the place lies in front of the surface; elsewhere a bound is ``inf``
-    and a rate 0."""
+    """Whether the point lies in front of the surface; behind it bounds are ``inf`` and rates 0.
+    [row, column]"""
 
 
 def _moved(scene: LocalizationScene, position: Vector, follow: bool) -> LocalizationScene:
@@ -89,7 +108,7 @@ def _moved(scene: LocalizationScene, position: Vector, follow: bool) -> Localiza
     return there.focused(alignment=position, data=position) if follow else there
 
 
-# The bound in three compiled stages: in one, XLA computes every sine anew for each of its uses.
+# Three compiled stages: in a single one XLA would recompute every sine for each of its uses.
 @partial(jax.jit, static_argnums=0)
 def _responses(
     follow: bool, scene: LocalizationScene, positions: Float[Array, "point xyz"]
@@ -146,15 +165,15 @@ def map_positions(
     follow: bool,
     as_printed: bool = False,
 ) -> Float[np.ndarray, "point"]:
-    """One quantity at each of many positions, in chunks that keep memory small.
+    """One quantity at each of many positions, computed in chunks to limit memory.
 
     Args:
         scene: The scene; its user is moved, with the heading kept.
-        positions: Where. [m]
+        positions: Positions of the user. [m]
         quantity: ``peb`` [m], ``reb`` [rad] or ``rate`` [bit/s].
         active_antennas: :math:`N_B`.
-        follow: Steer the surface at each position; else it stays as it is set.
-        as_printed: The paper's printed bound, for comparison.
+        follow: Steer the surface at each position; otherwise its configuration is fixed.
+        as_printed: Use the bound as printed in the paper, for comparison.
     """
     count = len(positions)
     size = min(CHUNK, count)
@@ -175,7 +194,7 @@ def map_positions(
             value = _bounds(_information(scene, active, padded, responses))[quantity == "reb"]
         return np.where((part - centre) @ normal > 0, np.asarray(value)[: len(part)], unserved)
 
-    # XLA computes one chunk on one core; two threads keep two busy and little memory taken.
+    # XLA computes a chunk on one core; two threads use two cores and need little memory.
     with ThreadPoolExecutor(max_workers=2) as pool:
         return np.concatenate(list(pool.map(chunk, range(0, count, size))))
 
@@ -189,8 +208,9 @@ def map_area(
     *,
     follow: bool,
     as_printed: bool = False,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> AreaMap:
-    """One quantity over a rectangle at the height of the scene's user.
+    """One quantity over a rectangle at the height of the scene's user, in strips of rows.
 
     Args:
         scene: The scene; its user is moved, with the heading kept.
@@ -198,15 +218,25 @@ def map_area(
         y: Coordinates of the rows. [m]
         quantity: ``peb`` [m], ``reb`` [rad] or ``rate`` [bit/s].
         active_antennas: :math:`N_B`.
-        follow: Steer the surface at each position; else it stays as it is set.
-        as_printed: The paper's printed bound, for comparison.
+        follow: Steer the surface at each point; otherwise its configuration is fixed.
+        as_printed: Use the bound as printed in the paper, for comparison.
+        on_progress: Called with the number of finished rows and of all rows.
     """
-    height = float(scene.user.position[2])
-    across, along = np.meshgrid(x, y)
-    positions = np.stack([across, along, np.full_like(across, height)], axis=-1).reshape(-1, 3)
-    value = map_positions(
-        scene, positions, quantity, active_antennas, follow=follow, as_printed=as_printed
-    )
-    offset = positions - np.asarray(scene.surface.position)
+    alignment = scene.surface.alignment
+    work = alignment.phase.size if isinstance(alignment, Phased) else 32
+    rows, strip = len(y), min(max(_STRIP // (work * len(x)), 1), len(y))
+    padded = np.pad(y, (0, -rows % strip), mode="edge")  # one size of strip: compiled once
+    height, parts = float(scene.user.position[2]), []
+    for start in range(0, rows, strip):
+        on_progress(start, rows)
+        positions = grid_points(x, padded[start : start + strip], height)
+        parts.append(
+            map_positions(
+                scene, positions, quantity, active_antennas, follow=follow, as_printed=as_printed
+            )
+        )
+    on_progress(rows, rows)
+    value = np.concatenate(parts).reshape(-1, len(x))[:rows]
+    offset = grid_points(x, y, height) - np.asarray(scene.surface.position)
     front = offset @ np.asarray(scene.surface.array.normal) > 0
-    return AreaMap(x, y, value.reshape(across.shape), quantity, front.reshape(across.shape))
+    return AreaMap(x, y, value, quantity, front.reshape(value.shape))

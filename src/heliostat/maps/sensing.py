@@ -1,6 +1,6 @@
-"""Sensing bounds over an area, and where a design sends its power: what a picture shows."""
+"""Sensing bounds of a target at each point of an area, and beampatterns of a design."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, TypeAlias
@@ -19,7 +19,9 @@ from heliostat.bounds.direction import (
 )
 from heliostat.design.joint_descent import descend_jointly
 from heliostat.geometry.frames import Vector
+from heliostat.maps.area import Area, area_around, grid_points
 from heliostat.observation.echoes import noise_covariance, target_steering
+from heliostat.scenario import SensingScenario
 from heliostat.scenario.sensing.build import moved_target
 from heliostat.scene.sensing import EchoLink, SensingScene
 
@@ -30,31 +32,63 @@ Reflections: TypeAlias = tuple[Complex[Array, "pattern _"], ...]
 
 SENSING_UNITS: dict[SensingQuantity, str] = {"position": "m", "direction": "rad"}
 CHUNK = 1 << 10
-"""Positions computed at once."""
+"""Points computed at once."""
+POINTS: Mapping[DesignUse, int] = {"fixed": 10_000, "each": 60}
+"""Approximate default number of points of a map: a bound takes half a millisecond, a design a
+second or two."""
 STARTS = 2
-"""Random starts of the design at each place of a map; a run's design has eight."""
+"""Random starts of the design at each point of a map; the design of a run has eight."""
+
+
+def default_area(scenario: SensingScenario) -> Area:
+    """A rectangle that contains base station, surfaces and target, with a margin.
+
+    Args:
+        scenario: A loaded scenario.
+    """
+    surfaces = [surface.position for surface in scenario.surfaces]
+    return area_around([scenario.base_station.position, *surfaces, scenario.target.position])
+
+
+def map_title(scenario: SensingScenario, quantity: SensingQuantity, use: DesignUse) -> str:
+    """Title of a map: scenario, quantity and conditions; a semicolon ends a line.
+
+    Args:
+        scenario: A loaded scenario.
+        quantity: Bound of the map.
+        use: One design for all points, or a design for each.
+    """
+    name = {
+        "position": "position error bound",
+        "direction": "direction error bound of the worst surface",
+    }
+    design = {
+        "fixed": "one design for the scenario's target",
+        "each": f"a design for each point, the best of {STARTS} starts",
+    }
+    return f"{scenario.name}: {name[quantity]}; {design[use]}"
 
 
 @dataclass(frozen=True)
 class SensingMap:
-    """Bounds for a target at each place of a rectangle at the height of the scenario's target."""
+    """Bounds for a target at each point of a grid at the height of the scenario's target."""
 
     x: np.ndarray
-    """[column] [m]"""
+    """Coordinates of the columns. [column] [m]"""
     y: np.ndarray
-    """[row] [m]"""
+    """Coordinates of the rows. [row] [m]"""
     direction_std: np.ndarray
-    """Of elevation and azimuth, ``inf`` where there is no bound and behind the surface.
-    [row, column, surface, 2] [rad]"""
+    """Least standard deviation of elevation and azimuth, ``inf`` where there is no bound and behind
+    the surface. [row, column, surface, 2] [rad]"""
     position_bound: np.ndarray
-    """From all surfaces that face the place; ``inf`` where there is none. [row, column] [m]"""
+    """From all surfaces that face the point; ``inf`` where no bound exists. [row, column] [m]"""
     facing: np.ndarray
-    """Whether the place lies in front of the surface. [row, column, surface]"""
+    """Whether the point lies in front of the surface. [row, column, surface]"""
     each: bool
-    """Whether a design was made for each place, which takes all surfaces to face it."""
+    """Whether a design was made for each point, which requires that all surfaces face it."""
 
     def value(self, quantity: SensingQuantity) -> np.ndarray:
-        """What a map shows: of directions the worst surface's, both angles together. [row, column]
+        """Position bound, or the largest root CRB of both angles over surfaces. [row, column]
 
         Args:
             quantity: ``position`` [m] or ``direction`` [rad].
@@ -64,7 +98,7 @@ class SensingMap:
         return np.sqrt((self.direction_std**2).sum(axis=-1)).max(axis=-1)
 
     def served(self, quantity: SensingQuantity) -> np.ndarray:
-        """Where a bound can be: a direction takes all surfaces, a position two. [row, column]
+        """Where a bound can exist: all surfaces face the point, for a position two. [row, column]
 
         Args:
             quantity: ``position`` or ``direction``.
@@ -73,17 +107,17 @@ class SensingMap:
         return self.facing.sum(axis=-1) >= (self.facing.shape[-1] if every else 2)
 
 
-# Two compiled stages: products of small matrices for many places at once, then their inverses one
-# after the other, because XLA's threads may wait for each other for ever over batches of those.
+# Two compiled stages: products of small matrices for many points at once, then their inverses one
+# after the other, because batches of inverses can deadlock XLA's threads.
 @jax.jit
-def _told(
+def _information(
     scene: SensingScene,
     covariance: Covariances,
     reflection: Reflections,
     whitening: Covariances,
     positions: Float[Array, "place xyz"],
 ) -> tuple[DirectionInformation, ...]:
-    """What each surface tells of a target at each place; nothing if it does not face it."""
+    """Information of each surface about a target at each point; zero if it does not face it."""
 
     def at(position: Vector) -> tuple[DirectionInformation, ...]:
         there, found = moved_target(scene, position), []
@@ -102,11 +136,9 @@ def _told(
                 return jnp.conj(ways) @ white @ ways.T, ways @ sent @ jnp.conj(ways).T
 
             received, transmitted = jax.vmap(matrices)(reflection[i], covariance[i], whitening[i])
-            told = information_of_matrices(
-                received, transmitted, there.target_gain[i], link.symbols
-            )
+            own = information_of_matrices(received, transmitted, there.target_gain[i], link.symbols)
             ahead = jnp.dot(position - surface.position, surface.array.normal) > 0
-            found.append(jax.tree.map(lambda leaf, seen=ahead: jnp.where(seen, leaf, 0.0), told))
+            found.append(jax.tree.map(lambda leaf, seen=ahead: jnp.where(seen, leaf, 0.0), own))
         return tuple(found)
 
     return jax.vmap(at)(positions)
@@ -116,7 +148,7 @@ def _told(
 def _bounds(
     scene: SensingScene,
     positions: Float[Array, "place xyz"],
-    told: tuple[DirectionInformation, ...],
+    information: tuple[DirectionInformation, ...],
 ) -> tuple[Float[Array, "place surface 2"], Float[Array, "place"]]:
     """Standard deviations of the angles, and the position bound."""
 
@@ -125,7 +157,7 @@ def _bounds(
         deviation = jnp.stack([direction_bound(d).direction_std for d in directions])
         return deviation, position_bound(moved_target(scene, position), directions)[0]
 
-    return jax.lax.map(at, (positions, told))
+    return jax.lax.map(at, (positions, information))
 
 
 def _whitening(scene: SensingScene, reflection: Reflections) -> Covariances:
@@ -137,16 +169,14 @@ def _whitening(scene: SensingScene, reflection: Reflections) -> Covariances:
 
 
 def _facing(scene: SensingScene, places: np.ndarray) -> np.ndarray:
-    """Whether each place lies in front of each surface. [place surface]"""
+    """Whether each point lies in front of each surface. [place surface]"""
     ahead = [(places - np.asarray(s.position)) @ np.asarray(s.array.normal) for s in scene.surfaces]
     return np.stack(ahead, axis=-1) > 0
 
 
 def _places(scene: SensingScene, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """All places of a rectangle at the height of the scene's target, row by row. [place xyz]"""
-    across, along = np.meshgrid(x, y)
-    height = float(scene.target.position[2])
-    return np.stack([across, along, np.full_like(across, height)], axis=-1).reshape(-1, 3)
+    """All points of a grid at the height of the scene's target, row by row. [place xyz]"""
+    return grid_points(x, y, float(scene.target.position[2]))
 
 
 def _assembled(
@@ -157,10 +187,10 @@ def _assembled(
     bound: np.ndarray,
     each: bool,
 ) -> SensingMap:
-    """The map of bounds that were computed place by place."""
+    """The map of bounds that were computed point by point."""
     shape = (len(y), len(x))
     facing = _facing(scene, _places(scene, x, y))
-    # On a surface itself there is no direction; NaN leaves no function.
+    # At the surface itself the direction is undefined, and the bound NaN.
     deviation = np.where(facing[:, :, None] & ~np.isnan(deviation), deviation, np.inf)
     bound = np.where(np.isnan(bound), np.inf, bound)
     return SensingMap(
@@ -182,15 +212,15 @@ def map_design(
     *,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> SensingMap:
-    """Bounds over a rectangle under one design, wherever the target is.
+    """Bounds over a rectangle under one fixed design.
 
     Args:
         scene: The scene; its target is moved, and the gains with it.
-        covariance: Of each surface and pattern. [W]
-        reflection: Of each surface and pattern. [1]
+        covariance: Transmit covariance of each surface and pattern. [W]
+        reflection: Coefficients of each surface and pattern. [1]
         x: Coordinates of the columns. [m]
         y: Coordinates of the rows. [m]
-        on_progress: Called with the places done and the places in all.
+        on_progress: Called with the number of finished points and of all points.
     """
     places = _places(scene, x, y)
     whitening, size = _whitening(scene, reflection), min(CHUNK, len(places))
@@ -199,8 +229,8 @@ def map_design(
         on_progress(start, len(places))
         part = places[start : start + size]
         padded = jnp.asarray(np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)]))
-        told = _told(scene, covariance, reflection, whitening, padded)
-        angles, position = _bounds(scene, padded, told)
+        information = _information(scene, covariance, reflection, whitening, padded)
+        angles, position = _bounds(scene, padded, information)
         deviation.append(np.asarray(angles)[: len(part)])
         bound.append(np.asarray(position)[: len(part)])
     on_progress(len(places), len(places))
@@ -217,19 +247,19 @@ def map_each(
     seed: int = 0,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> SensingMap:
-    """Bounds over a rectangle under a design made for each place: what steering there would give.
+    """Bounds over a rectangle under a separate design for each point.
 
-    ``inf`` also where the surfaces do not all face the place, and where no design was found that
-    keeps the SNR.
+    Bounds are ``inf`` also where not all surfaces face the point, and where no design was found
+    that reaches the SNR.
 
     Args:
         scene: The scene; its target is moved, and the gains with it.
         x: Coordinates of the columns. [m]
         y: Coordinates of the rows. [m]
-        patterns: How many patterns each surface goes through.
-        min_snr: Least SNR. [1]
-        seed: Of the designs.
-        on_progress: Called with the places done and the places in all.
+        patterns: Number of patterns of each surface.
+        min_snr: Smallest permitted SNR. [1]
+        seed: Seed of the designs.
+        on_progress: Called with the number of finished points and of all points.
     """
     places = _places(scene, x, y)
     deviation = np.full((len(places), scene.n_surfaces, 2), np.inf)
@@ -248,8 +278,8 @@ def map_each(
         if course.best is not None:
             sent, coefficients = tuple(course.best.covariance), course.best.reflection
             white = _whitening(scene, coefficients)
-            told = _told(scene, sent, coefficients, white, there[None])
-            angles, position = _bounds(scene, there[None], told)
+            information = _information(scene, sent, coefficients, white, there[None])
+            angles, position = _bounds(scene, there[None], information)
             deviation[i], bound[i] = angles[0], position[0]
     on_progress(len(places), len(places))
     return _assembled(scene, x, y, deviation, bound, True)
@@ -264,20 +294,20 @@ def beampattern(
     elevation: Float[Array, "row"],
     azimuth: Float[Array, "column"],
 ) -> Float[Array, "row column"]:
-    r"""Power that a surface sends towards each direction, the mean over its patterns. [W]
+    r"""Power radiated by a surface in each direction, the mean over its patterns. [W]
 
     .. math:: a(\theta, \varphi)^T\,\Psi GRG^H\Psi^H\,a(\theta, \varphi)^*,
 
-    the power that an isotropic radiator would need for the same in this direction, every element
-    being isotropic itself. Paper eq. (4) with the steering of eqs. (2), (3).
+    the power of an isotropic radiator with the same intensity in this direction, for isotropic
+    elements. Paper eq. (4) with the steering of eqs. (2), (3).
 
     Args:
         scene: The scene.
-        index: Which surface.
-        covariance: Of each pattern. [W]
-        reflection: Of each pattern. [1]
-        elevation: From the vertical axis. [rad]
-        azimuth: From the horizontal axis. [rad]
+        index: Index of the surface.
+        covariance: Transmit covariance of each pattern. [W]
+        reflection: Coefficients of each pattern. [1]
+        elevation: Elevations, from the vertical axis. [rad]
+        azimuth: Azimuths, from the horizontal axis. [rad]
     """
     array = scene.surfaces[index].array
     power, beams = jnp.linalg.eigh(covariance)

@@ -1,4 +1,4 @@
-"""Pictures of sensing scenes, designs and maps: results in, figures out, no physics."""
+"""Figures of sensing: scene, beampatterns, bounds, convergence and map."""
 
 from typing import Any
 
@@ -8,8 +8,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 
 from heliostat.api.sensing import DirectionBounds
 from heliostat.maps.sensing import SensingMap, SensingQuantity
-from heliostat.plots.localization import (
-    BLOCKED,
+from heliostat.plots.coverage import Cells, Marks, draw_map
+from heliostat.plots.scene import BLOCKED, Sketch, draw_scene, outline, symbol_size
+from heliostat.plots.style import (
     BLUE,
     BS_POINT,
     GREEN,
@@ -18,25 +19,18 @@ from heliostat.plots.localization import (
     POINT,
     RED,
     THICK,
-    Cells,
-    Marks,
-    Sketch,
-    draw_map,
-    draw_scene,
     length_unit,
     map_norm,
-    outline,
     plain_ticks,
     styled,
-    symbol_size,
 )
 from heliostat.scene.sensing import SensingScene
 from heliostat.units import to_db, to_dbm, to_deg
 
 MOST_PATTERNS = 9
-"""Of so many surfaces a picture shows where they radiate."""
+"""Largest number of surfaces whose beampatterns are shown."""
 DYNAMIC_DB = 40.0
-"""Below the strongest direction by more than this all is one colour."""
+"""Range of the colour scale of beampatterns. [dB]"""
 
 
 def _nodes(scene: SensingScene) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -46,7 +40,7 @@ def _nodes(scene: SensingScene) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def scene_figure(scene: SensingScene) -> Figure:
-    """The scene from above and in 3-D; arrays and panels are drawn larger than they are.
+    """Scene from above and in 3-D, with arrays and panels not drawn to scale.
 
     Args:
         scene: The scene.
@@ -61,7 +55,7 @@ def scene_figure(scene: SensingScene) -> Figure:
     ]
     arrows = []
     for i, (surface, place) in enumerate(zip(scene.surfaces, surfaces, strict=True)):
-        path = {"color": BLUE, "label": "way out, and back" if i == 0 else "_"}
+        path = {"color": BLUE, "label": "signal path" if i == 0 else "_"}
         lines.append((np.stack([base_station, place, target]), path))
         lines.append((outline(place, surface.array, size), {"color": ORANGE, "linewidth": 2.5}))
         arrows.append((place, 2.5 * size * np.asarray(surface.array.normal), ORANGE))
@@ -86,14 +80,14 @@ def beampattern_figure(
     target: np.ndarray,
     of: int,
 ) -> Figure:
-    """Where each surface sends its power.
+    """Beampattern of each surface.
 
     Args:
-        patterns: Power by direction, [surface row column], of the first surfaces. [W]
-        elevation: Of the rows. [rad]
-        azimuth: Of the columns. [rad]
+        patterns: Power by direction, of the first surfaces. [surface row column] [W]
+        elevation: Elevations of the rows. [rad]
+        azimuth: Azimuths of the columns. [rad]
         target: Elevation and azimuth of the target at each of these surfaces. [rad]
-        of: How many surfaces there are.
+        of: Number of all surfaces.
     """
     count = len(patterns)
     columns = min(count, 3)
@@ -130,12 +124,12 @@ def beampattern_figure(
         for i in range(max(count - columns, 0), count):
             every.flat[i].set_xlabel("azimuth [deg]")
             every.flat[i].tick_params(labelbottom=True)
-        label = "radiated towards [dBm]"
+        label = "EIRP [dBm]"
         figure.colorbar(image, ax=every.ravel().tolist(), label=label, extend="min")
-        told = "The circle marks the target."
+        note = "The circle marks the target."
         if of > count:
-            told += f" The first {count} of {of} surfaces."
-        figure.supxlabel(told, fontsize=8, x=0.02, ha="left")
+            note += f" The first {count} of {of} surfaces are shown."
+        figure.supxlabel(note, fontsize=8, x=0.02, ha="left")
     return figure
 
 
@@ -146,18 +140,18 @@ def _ends(directions: np.ndarray) -> tuple[float, float]:
 
 
 def bounds_figure(bounds: DirectionBounds, lower_bound: float) -> Figure:
-    """What each surface can tell of the direction.
+    """Bounds on the direction at each surface.
 
     Args:
-        bounds: Under the design.
-        lower_bound: No design has a smaller worst CRB. [rad²]
+        bounds: Bounds under the design.
+        lower_bound: Lower bound on the worst CRB of any design. [rad²]
     """
     both = np.sqrt(bounds.crb)
     surfaces = np.arange(len(both))
     kinds = (
         ("elevation", "^", BLUE, bounds.direction_std[:, 0], -0.12),
         ("azimuth", "v", ORANGE, bounds.direction_std[:, 1], 0.12),
-        ("root of the CRB", "D", "black", both, 0.0),
+        ("root CRB", "D", "black", both, 0.0),
     )
     with styled():
         figure = Figure(figsize=(9.0, 3.6))
@@ -176,11 +170,11 @@ def bounds_figure(bounds: DirectionBounds, lower_bound: float) -> Figure:
                 color=GREY,
                 linestyle="--",
                 linewidth=1.2,
-                label="no design's worst root of the CRB is below",
+                label="lower bound on the worst root CRB of any design",
             )
         for i in surfaces[lost]:
-            told = f"no bound:\n{', '.join(bounds.lost[i])}"
-            axes.annotate(told, (i, 0.98), xycoords=("data", "axes fraction"), ha="center",
+            text = f"no bound:\n{', '.join(bounds.lost[i])}"
+            axes.annotate(text, (i, 0.98), xycoords=("data", "axes fraction"), ha="center",
                           va="top", color=RED, fontsize=8)  # fmt: skip
         axes.set(xlabel="surface", ylabel="standard deviation [deg]")
         axes.set_xlim(-0.6, len(surfaces) - 0.4)
@@ -202,11 +196,11 @@ def bounds_figure(bounds: DirectionBounds, lower_bound: float) -> Figure:
 
 
 def convergence_figure(history: np.ndarray, lower_bound: float) -> Figure:
-    """The worst CRB found so far, step by step.
+    """Worst CRB of the best design found so far, against the step.
 
     Args:
-        history: After each step. [rad²]
-        lower_bound: No design has a smaller one. [rad²]
+        history: Worst CRB after each step. [rad²]
+        lower_bound: Lower bound on the worst CRB of any design. [rad²]
     """
     steps = np.arange(1, len(history) + 1)
     with styled():
@@ -217,7 +211,7 @@ def convergence_figure(history: np.ndarray, lower_bound: float) -> Figure:
         axes.plot(steps, level, color=BLUE, marker="o", label="best design so far")
         if np.isfinite(lower_bound) and lower_bound > 0:
             look: dict[str, Any] = {"color": GREY, "linestyle": "--", "linewidth": 1.2}
-            axes.axhline(float(to_db(lower_bound)), **look, label="no design is below")
+            axes.axhline(float(to_db(lower_bound)), **look, label="lower bound on any design")
         if not finite.any():
             axes.set_yticks([])
             axes.text(0.5, 0.5, "No CRB exists.", transform=axes.transAxes, ha="center")
@@ -238,13 +232,13 @@ def map_figure(
     scene: SensingScene,
     title: str,
 ) -> Figure:
-    """A map of bounds in colours, with what stands in it.
+    """Map of a bound in colours, with base station, surfaces and target.
 
     Args:
-        found: What to draw.
-        quantity: Which bound.
-        scene: Where base station, surfaces and target are.
-        title: Of the picture; a semicolon ends a line.
+        found: The map.
+        quantity: Which of its bounds.
+        scene: The scene.
+        title: Title; a semicolon ends a line.
     """
     value, served = found.value(quantity), found.served(quantity)
     finite = value[served & np.isfinite(value)]
@@ -255,16 +249,16 @@ def map_figure(
             label = f"position error bound [{unit}]"
         else:
             factor, label = float(to_deg(1.0)), "direction error bound [deg]"
-        most = 90.0 if quantity == "direction" else np.inf  # of directions, more tells nothing
+        most = float(to_deg(1.0)) if quantity == "direction" else np.inf  # no information above
         norm = map_norm(np.minimum(factor * finite, most), logarithmic=True)
     alone = len(scene.surfaces) == 1
     behind = "behind the surface" if alone else "behind a surface"
     if quantity == "position" and not found.each and not alone:
-        behind = "in front of less than two surfaces"
-    infinite = "no bound, or the SNR is out of reach" if found.each else "no bound exists"
+        behind = "in front of fewer than two surfaces"
+    infinite = "no bound, or SNR out of reach" if found.each else "no bound exists"
     shown = Cells(found.x, found.y, factor * value, served, label, norm, infinite, behind)
     base_station, surfaces, target = _nodes(scene)
-    mine = "target of the scenario" if found.each else "target, which the design is for"
+    mine = "target of the scenario" if found.each else "target of the design"
     marks = [
         Marks("base station", "^", "black", base_station[None]),
         Marks("surface" if alone else "surfaces", "s", ORANGE, surfaces),

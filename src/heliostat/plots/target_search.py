@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from heliostat.plots.localization import (
+from heliostat.plots.style import (
     BLUE,
     BS_POINT,
     GREEN,

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, Patch
 from matplotlib.ticker import MaxNLocator
 
-from heliostat.plots.localization import (
+from heliostat.plots.style import (
     BLUE,
     GREEN,
     GREY,

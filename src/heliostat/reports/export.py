@@ -1,4 +1,4 @@
-"""A beamforming design as files that other programs read: NumPy's .npz and MATLAB's .mat."""
+"""Export of a beamforming design to NumPy (.npz) and MATLAB (.mat) files."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,24 +11,24 @@ from heliostat.design.result import BeamformingDesign
 from heliostat.scenario import SensingScenario
 
 NAMES: dict[str, str] = {
-    "covariance": "R, of the transmitted signal, [surface, pattern, tx, tx], W",
+    "covariance": "R, covariance of the transmitted signal, [surface, pattern, tx, tx], W",
     "beams": "columns w of sqrt(W) with R = sum of w w^H, strongest first, [surface, pattern, tx, "
-    "beam]: the eigenvectors of R by the roots of their eigenvalues",
-    "reflection": "psi, the surfaces' coefficients, [surface, pattern, element], the horizontal "
-    "index fastest; zeros beyond a surface's own number of elements",
+    "beam]: the eigenvectors of R times the roots of their eigenvalues",
+    "reflection": "psi, coefficients of the surfaces, [surface, pattern, element], the horizontal "
+    "index fastest; zeros beyond the number of elements of a surface",
     "amplitude": "|psi|, [surface, pattern, element]",
     "phase_deg": "angle of psi in degrees, (-180, 180], [surface, pattern, element]",
-    "rows": "rows of elements, [surface]",
-    "columns": "columns of elements, [surface]",
-    "crb_rad2": "tr F^-1 of each surface, [surface], rad^2",
+    "rows": "number of rows of elements, [surface]",
+    "columns": "number of columns of elements, [surface]",
+    "crb_rad2": "Cramer-Rao bound, tr F^-1 of each surface, [surface], rad^2",
     "direction_std_rad": "least standard deviation of elevation and azimuth, [surface, 2], rad",
-    "snr": "of the matched filter's output, [surface]",
-    "lower_bound_rad2": "no design has a smaller worst CRB, rad^2",
-    "history_rad2": "worst CRB found so far after each step of the design, [step], rad^2",
+    "snr": "SNR at the output of the matched filter, [surface]",
+    "lower_bound_rad2": "lower bound on the worst CRB of any design, rad^2",
+    "history_rad2": "worst CRB of the best design so far after each step, [step], rad^2",
     "scenario_text": "the scenario, as YAML",
-    "names": "what each name means: this list",
+    "names": "this list of entries with their meaning",
 }
-"""What is in the files, under which names."""
+"""Entries of the files with their meaning, shape and unit."""
 
 
 def beams_of(
@@ -36,24 +36,25 @@ def beams_of(
 ) -> Complex[np.ndarray, "*batch tx beam"]:
     r"""Beams :math:`w_k` with :math:`R = \sum_kw_kw_k^H`, the strongest first. [√W]
 
-    As many as any of the covariances has; a beam of less than 1e-12 of its power is left out.
+    Their number is the largest rank of the covariances; beams with less than 1e-12 of the power are
+    omitted.
 
     Args:
         covariance: :math:`R`. [W]
     """
-    power, ways = np.linalg.eigh(covariance)
-    power, ways = np.maximum(power[..., ::-1], 0.0), ways[..., ::-1]
+    power, vectors = np.linalg.eigh(covariance)
+    power, vectors = np.maximum(power[..., ::-1], 0.0), vectors[..., ::-1]
     used = power > 1e-12 * power.sum(axis=-1, keepdims=True)
     count = max(int(used.sum(axis=-1).max()), 1)
-    beams = ways[..., :count] * np.sqrt(power[..., None, :count])
+    beams = vectors[..., :count] * np.sqrt(power[..., None, :count])
     return np.asarray(beams)
 
 
 def patterned(design: BeamformingDesign) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Covariances [surface pattern tx tx] and coefficients [pattern element] of any design.
+    """Covariances [surface pattern tx tx] and coefficients [pattern element] of a design.
 
     Args:
-        design: With an axis of patterns or, if it has one only, without.
+        design: A design, with a pattern axis or, for a single pattern, without.
     """
     covariance = np.asarray(design.covariance)
     if covariance.ndim == 3:
@@ -62,7 +63,7 @@ def patterned(design: BeamformingDesign) -> tuple[np.ndarray, list[np.ndarray]]:
 
 
 def _padded(settings: list[np.ndarray]) -> Complex[np.ndarray, "surface pattern element"]:
-    """Coefficients of all surfaces in one array, zeros where a surface has no such element."""
+    """Coefficients of all surfaces in one array, padded with zeros."""
     widest = max(patterns.shape[1] for patterns in settings)
     return np.stack([np.pad(p, ((0, 0), (0, widest - p.shape[1]))) for p in settings])
 
@@ -79,10 +80,10 @@ def phase_deg(
 
 
 def design_arrays(scenario: SensingScenario, design: BeamformingDesign) -> Mapping[str, np.ndarray]:
-    """Everything in the files, by the names of `NAMES`.
+    """Content of the files, with the names of `NAMES`.
 
     Args:
-        scenario: What was designed for.
+        scenario: Scenario of the design.
         design: The design.
     """
     covariance, settings = patterned(design)
@@ -106,12 +107,12 @@ def design_arrays(scenario: SensingScenario, design: BeamformingDesign) -> Mappi
 
 
 def save_design(scenario: SensingScenario, design: BeamformingDesign, folder: Path) -> None:
-    """Write ``design.npz`` and ``design.mat``, which hold the same.
+    """Write ``design.npz`` and ``design.mat`` with the same content.
 
     Args:
-        scenario: What was designed for.
+        scenario: Scenario of the design.
         design: The design.
-        folder: Where; it exists.
+        folder: An existing folder.
     """
     arrays = design_arrays(scenario, design)
     np.savez(folder / "design.npz", allow_pickle=False, **arrays)

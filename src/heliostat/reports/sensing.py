@@ -1,6 +1,5 @@
-"""What `heliostat run` finds out about a sensing deployment, and how it is told."""
+"""Report on a sensing scenario: tables, JSON, netCDF, design files and HTML page."""
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,26 +19,17 @@ from heliostat.api.sensing import (
 from heliostat.design.baselines import matched_beams
 from heliostat.design.result import BeamformingDesign
 from heliostat.design.transmit import largest_snr
-from heliostat.maps.localization import Area, area_around
-from heliostat.maps.sensing import (
-    SENSING_UNITS,
-    STARTS,
-    DesignUse,
-    SensingMap,
-    SensingQuantity,
-    beampattern,
-    map_design,
-    map_each,
-)
+from heliostat.maps.sensing import beampattern
 from heliostat.observation.echoes import target_steering
 from heliostat.plots import sensing as sensing_plots
+from heliostat.reports.coverage import attributes
 from heliostat.reports.export import patterned, save_design
+from heliostat.reports.page import Page, write_page
 from heliostat.reports.tables import (
     Line,
-    Page,
     Row,
     Table,
-    angle,
+    angle_bound,
     crb,
     dbm,
     decibels,
@@ -52,28 +42,21 @@ from heliostat.reports.tables import (
     provenance,
     share,
     without_infinities,
-    write_page,
 )
 from heliostat.scenario import Problem, ScenarioError, SensingScenario
 from heliostat.scene.sensing import ANGLES, SensingScene
 from heliostat.surface.active import ReflectedPower, reflected_power
 from heliostat.units import from_db, to_db
 
-POINTS: Mapping[DesignUse, int] = {"fixed": 10_000, "each": 60}
-"""About how many places a map has where nobody says: a design takes a second or two, a bound half a
-millisecond."""
 DIRECTIONS = np.linspace(0.0, np.pi, 181)
-"""Elevations and azimuths of a beampattern: the half-space before the surface. [rad]"""
+"""Elevations and azimuths of a beampattern: the half-space in front of the surface. [rad]"""
 TERMS = ("signal", "noise", "echo", "echo_noise")
-"""What a surface radiates, the parts of paper eq. (7)."""
-
-
-# What is found out -------------------------------------------------------------------------------
+"""Terms of the power radiated by a surface, paper eq. (7)."""
 
 
 @dataclass(frozen=True)
 class SensingDeployment:
-    """A sensing scenario, the design for its target, and what that gives."""
+    """A sensing scenario with the design for its target, bounds, powers and beampatterns."""
 
     scenario: SensingScenario
     overrides: Mapping[str, str]
@@ -82,20 +65,19 @@ class SensingDeployment:
     design: BeamformingDesign
     bounds: DirectionBounds
     radiated: tuple[tuple[ReflectedPower, ...], ...]
-    """Of each surface and pattern, term by term. [W]"""
+    """Radiated power of each surface and pattern, by term. [W]"""
     patterns: np.ndarray
-    """Power towards each of `DIRECTIONS` by each of the first surfaces, [surface, elevation,
-    azimuth]. [W]"""
+    """Beampatterns of the first surfaces over `DIRECTIONS`. [surface, elevation, azimuth] [W]"""
 
     @property
     def sent(self) -> np.ndarray:
-        """What the base station sends to each surface, the mean over its patterns. [W]"""
+        """Power transmitted to each surface, the mean over its patterns. [surface] [W]"""
         covariance, _ = patterned(self.design)
         return np.asarray(np.trace(covariance, axis1=2, axis2=3).real.mean(axis=1))
 
     @property
     def history(self) -> np.ndarray:
-        """Worst CRB after each step of the design. [rad²]"""
+        """Worst CRB after each step of the design. [step] [rad²]"""
         return np.asarray(self.design.history)[: int(self.design.steps)]
 
 
@@ -105,16 +87,16 @@ def evaluate(
     method: Method = "direct",
     overrides: Mapping[str, str] | None = None,
 ) -> SensingDeployment:
-    """Design for the scenario's target, with bounds, powers and beampatterns.
+    """The design for the scenario's target, with bounds, powers and beampatterns.
 
     Args:
         scenario: A loaded scenario.
         method: See `heliostat.design_beamforming`.
-        overrides: What the scenario was loaded with, for the record.
+        overrides: Overrides with which the scenario was loaded.
 
     Raises:
-        ScenarioError: No design reaches the SNR that the scenario demands.
-        ValueError: The method cannot do the scenario's patterns.
+        ScenarioError: No design reaches the SNR that the scenario requires.
+        ValueError: The method does not support the scenario's number of patterns.
     """
     scene = scenario.build()
     design = designed(scenario, method)
@@ -146,28 +128,28 @@ def evaluate(
 
 
 def designed(scenario: SensingScenario, method: Method = "direct") -> BeamformingDesign:
-    """`heliostat.design_beamforming`, with what to change where the SNR is out of reach.
+    """`heliostat.design_beamforming`, with a remedy in the error if the SNR is out of reach.
 
     Args:
         scenario: A loaded scenario.
         method: See `heliostat.design_beamforming`.
 
     Raises:
-        ScenarioError: No design reaches the SNR that the scenario demands.
-        ValueError: The method cannot do the scenario's patterns.
+        ScenarioError: No design reaches the SNR that the scenario requires.
+        ValueError: The method does not support the scenario's number of patterns.
     """
     try:
         return design_beamforming(scenario, method)
     except ValueError as error:
-        demanded = scenario.dwell.least_snr
-        if demanded == 0 or (method == "sdr" and scenario.dwell.patterns > 1):
+        required = scenario.dwell.least_snr
+        if required == 0 or (method == "sdr" and scenario.dwell.patterns > 1):
             raise
         scene = scenario.build()
         reach = float(to_db(largest_snr(scene, matched_beams(scene).reflection)))
-        text = f"{float(to_db(demanded)):g} dB"
-        less = f"at most some {math.floor(10 * reach) / 10:g} dB"
-        if from_db(reach) > demanded:
-            less = "less, as no design was found that has it at all surfaces"
+        text = f"{float(to_db(required)):g} dB"
+        less = f"at most about {math.floor(10 * reach) / 10:g} dB"
+        if from_db(reach) > required:
+            less = "less, because no design was found that reaches it at all surfaces"
         sentence = (
             f"{text} is out of reach; write {less}, or none, or give more power, amplification, "
             "elements or dwell.symbols"
@@ -178,11 +160,11 @@ def designed(scenario: SensingScenario, method: Method = "direct") -> Beamformin
 def radiated_power(
     scene: SensingScene, covariance: np.ndarray, settings: list[np.ndarray]
 ) -> tuple[tuple[ReflectedPower, ...], ...]:
-    """What each surface radiates in each pattern, paper eq. (7). [W]
+    """Power radiated by each surface in each pattern, paper eq. (7). [W]
 
     Args:
         scene: The scene.
-        covariance: [surface pattern tx tx]. [W]
+        covariance: Transmit covariances, [surface pattern tx tx]. [W]
         settings: Coefficients of each surface, [pattern element]. [1]
     """
     angles, found = scene.angles(), []
@@ -199,83 +181,22 @@ def radiated_power(
     return tuple(found)
 
 
-def default_area(scenario: SensingScenario) -> Area:
-    """A rectangle that holds base station, surfaces and target, with a margin."""
-    surfaces = [surface.position for surface in scenario.surfaces]
-    return area_around([scenario.base_station.position, *surfaces, scenario.target.position])
-
-
-def map_scenario(
-    scenario: SensingScenario,
-    design: BeamformingDesign | None,
-    *,
-    area: Area | None = None,
-    points: int | None = None,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> SensingMap:
-    """Bounds over an area at the target's height, under one design or a design for each place.
-
-    Args:
-        scenario: A loaded scenario.
-        design: The one; None for one at each place.
-        area: Default `default_area`.
-        points: About how many places; default `POINTS`.
-        on_progress: Called with the places done and the places in all.
-    """
-    use: DesignUse = "each" if design is None else "fixed"
-    x, y = (area or default_area(scenario)).cells(points or POINTS[use])
-    scene = scenario.build()
-    if design is None:
-        dwell = scenario.dwell
-        return map_each(
-            scene,
-            x,
-            y,
-            patterns=dwell.patterns,
-            min_snr=dwell.least_snr,
-            on_progress=on_progress,
-        )
-    covariance, settings = patterned(design)
-    sent = tuple(jnp.asarray(own) for own in covariance)
-    coefficients = tuple(jnp.asarray(psi) for psi in settings)
-    return map_design(scene, sent, coefficients, x, y, on_progress=on_progress)
-
-
-def map_title(scenario: SensingScenario, quantity: SensingQuantity, use: DesignUse) -> str:
-    """What a map shows, for its title and its data.
-
-    Args:
-        scenario: A loaded scenario.
-        quantity: What is shown.
-        use: Whether one design serves all places.
-    """
-    name = {"position": "position error bound", "direction": "worst surface's direction bound"}
-    told = {
-        "fixed": "one design, made for the target",
-        "each": f"a design for each place, the best of {STARTS} starts",
-    }
-    return f"{scenario.name}: {name[quantity]}; {told[use]}"
-
-
-# How it is told ----------------------------------------------------------------------------------
-
-
 def design_rows(found: SensingDeployment) -> list[Row]:
-    """What the design reaches, and how good it can be at best."""
+    """Bounds under the design, its optimality gap, and its transmit power."""
     design, limit = found.design, found.scenario.base_station.power
     sent, left = float(found.sent.mean()), float(design.slack.transmit)
     excess = float(design.excess_db)
-    spent = f"{sent:.4g} W of {limit:.4g} W, {left:.3g} W left"
+    spent = f"{sent:.4g} W of {limit:.4g} W, slack {left:.3g} W"
     return [
-        crb("worst_crb", "Worst CRB of all surfaces", float(design.worst_crb)),
-        angle("worst_direction", "Root of the worst CRB", float(np.sqrt(design.worst_crb))),
+        crb("worst_crb", "Worst Cramér-Rao bound (CRB) of all surfaces", float(design.worst_crb)),
+        angle_bound("worst_direction", "Worst root CRB", float(np.sqrt(design.worst_crb))),
         crb("lower_bound", "Lower bound on any design", float(design.lower_bound)),
-        Row("excess", "dB", "Within this of the best possible", f"{excess:.2f} dB", excess),
-        share("gap", "Gap, 1 - lower bound / CRB", float(design.gap)),
+        Row("excess", "dB", "Excess over the lower bound", f"{excess:.2f} dB", excess),
+        share("gap", "Gap, 1 - lower bound / worst CRB", float(design.gap)),
         length("position_bound", "Position error bound", found.bounds.position_bound),
         Row("status", "1", "Status", design.status, int(design.code)),
-        number("steps", "Steps of the design", len(found.history)),
-        Row("transmitted", "W", "Base station, mean", spent, sent),
+        number("steps", "Design steps", len(found.history)),
+        Row("transmitted", "W", "Mean transmit power", spent, sent),
     ]
 
 
@@ -283,57 +204,55 @@ def bound_rows(found: SensingDeployment, index: int) -> list[Row]:
     """Bounds of one surface.
 
     Args:
-        found: What was found out.
-        index: Which surface.
+        found: Results of the scenario.
+        index: Index of the surface.
     """
     bounds = found.bounds
     elevation, azimuth = bounds.direction_std[index].tolist()
     return [
         degrees("elevation_std", "elevation", elevation),
         degrees("azimuth_std", "azimuth", azimuth),
-        angle("crb_root", "root of the CRB", float(np.sqrt(bounds.crb[index]))),
+        degrees("crb_root", "root CRB", float(np.sqrt(bounds.crb[index]))),
         decibels("snr", "SNR", float(to_db(bounds.snr[index]))),
     ]
 
 
 def power_rows(found: SensingDeployment, index: int) -> list[Row]:
-    """Powers of one surface; of its patterns that in which it radiates most.
+    """Powers of one surface, in the pattern with the largest radiated power.
 
     Args:
-        found: What was found out.
-        index: Which surface.
+        found: Results of the scenario.
+        index: Index of the surface.
     """
     parts = max(found.radiated[index], key=lambda own: float(own.total))
-    labels = dict(zip(TERMS, ("signal", "noise", "echo", "noise echo"), strict=True))
+    labels = dict(zip(TERMS, ("signal", "noise", "echo", "echoed noise"), strict=True))
     return [
-        dbm("sent", "sent", float(found.sent[index])),
-        dbm("radiated", "radiates", float(parts.total)),
+        dbm("sent", "transmit", float(found.sent[index])),
+        dbm("radiated", "radiated", float(parts.total)),
         dbm("own_noise", "own noise", float(parts.own_noise)),
         *(dbm(f"{term}_power", labels[term], float(getattr(parts, term))) for term in TERMS),
     ]
 
 
 def slack_rows(found: SensingDeployment, index: int) -> list[Row]:
-    """What the constraints leave at one surface.
+    """Constraint slack at one surface.
 
     Args:
-        found: What was found out.
-        index: Which surface.
+        found: Results of the scenario.
+        index: Index of the surface.
     """
-    slack, demanded = found.design.slack, found.scenario.dwell.least_snr
+    slack, required = found.design.slack, found.scenario.dwell.least_snr
     snr, amplitude = float(found.bounds.snr[index]), float(slack.amplitude[index])
-    above = float(to_db(snr / demanded)) if demanded > 0 else math.inf
+    above = float(to_db(snr / required)) if required > 0 else math.inf
     return [
         left_over("power_slack", "power", float(slack.surface[index])),
         Row("amplitude_slack", "1", "amplitude", f"{amplitude:.3g}", amplitude),
-        Row(
-            "snr_slack", "dB", "SNR", f"{above:.2f} dB" if demanded > 0 else "none demanded", above
-        ),
+        Row("snr_slack", "dB", "SNR", f"{above:.2f} dB" if required > 0 else "no limit", above),
     ]
 
 
 def tables(found: SensingDeployment) -> list[Table]:
-    """All numbers that people are told."""
+    """All tables."""
 
     def by_surface(
         title: str, rows: Callable[[SensingDeployment, int], list[Row]], aside: str
@@ -343,23 +262,24 @@ def tables(found: SensingDeployment) -> list[Table]:
         ]
         return Table(title, lines, aside, ("surface", *(row.label for row in lines[0].cells)))
 
-    loudest = ", of the pattern in which it radiates most" * (found.scenario.dwell.patterns > 1)
+    several = found.scenario.dwell.patterns > 1
+    strongest = ", pattern of largest radiated power" if several else ""
     return [
-        listed("The design", design_rows(found), f"method {found.method}"),
-        by_surface("Bounds by surface", bound_rows, "standard deviations"),
-        by_surface("Powers by surface", power_rows, f"in dBm{loudest}"),
-        by_surface("What the constraints leave", slack_rows, "of power, amplitude and SNR"),
+        listed("Design", design_rows(found), f"method {found.method}"),
+        by_surface("Bounds by surface", bound_rows, "standard deviations and SNR"),
+        by_surface("Powers by surface", power_rows, f"in dBm{strongest}"),
+        by_surface("Constraint slack by surface", slack_rows, ""),
     ]
 
 
 def notes(found: SensingDeployment) -> list[str]:
-    """Why a bound is missing, and what the model's assumptions strain."""
+    """Reasons for missing bounds, and warnings about strained assumptions."""
     reason = found.bounds.reason
     return ([reason] if reason else []) + found.scenario.warnings()
 
 
 def document(found: SensingDeployment) -> dict[str, Any]:
-    """What a program is told, ready for JSON; null stands for inf, and ``reason`` tells why."""
+    """All results for JSON; null stands for infinity, with the cause in ``reason``."""
     design, covariance = found.design, patterned(found.design)[0]
     surfaces = []
     for i, parts in enumerate(found.radiated):
@@ -368,8 +288,8 @@ def document(found: SensingDeployment) -> dict[str, Any]:
             "sent_w": np.trace(covariance[i], axis1=1, axis2=2).real.tolist(),
             **{f"{term}_power_w": [float(getattr(own, term)) for own in parts] for term in TERMS},
         }
-        told = document_of(rows) | {"crb_rad2": float(found.bounds.crb[i])}
-        surfaces.append(told | {"lost": list(found.bounds.lost[i]), "by_pattern": patterns})
+        numbers = document_of(rows) | {"crb_rad2": float(found.bounds.crb[i])}
+        surfaces.append(numbers | {"lost": list(found.bounds.lost[i]), "by_pattern": patterns})
     whole = document_of(design_rows(found)) | {
         "status": design.status,
         "method": found.method,
@@ -384,70 +304,8 @@ def document(found: SensingDeployment) -> dict[str, Any]:
     return cast("dict[str, Any]", without_infinities(whole))
 
 
-def _attributes(
-    scenario: SensingScenario, title: str, overrides: Mapping[str, str] | None
-) -> dict[str, Any]:
-    origin = provenance(scenario, overrides)
-    return {"title": title} | origin | {"overrides": json.dumps(origin["overrides"])}
-
-
-def map_dataset(
-    found: SensingMap,
-    scenario: SensingScenario,
-    title: str,
-    overrides: Mapping[str, str] | None = None,
-) -> xr.Dataset:
-    """A map of both bounds, with units and provenance.
-
-    Args:
-        found: The map.
-        scenario: What it is of.
-        title: See `map_title`.
-        overrides: What that was loaded with.
-    """
-    where = "whether the place lies in front of the surface; elsewhere its bounds are inf"
-    return xr.Dataset(
-        {
-            "position_bound": (("y", "x"), found.position_bound, {"units": "m"}),
-            "direction_bound": (
-                ("y", "x"),
-                found.value("direction"),
-                {"units": "rad", "long_name": "root of both angles' variances, worst surface"},
-            ),
-            "direction_std": (
-                ("y", "x", "surface", "angle"),
-                found.direction_std,
-                {"units": "rad"},
-            ),
-            "facing": (("y", "x", "surface"), found.facing, {"units": "1", "long_name": where}),
-        },
-        {
-            "x": ("x", found.x, {"units": "m"}),
-            "y": ("y", found.y, {"units": "m"}),
-            "angle": list(ANGLES),
-        },
-        _attributes(scenario, title, overrides),
-    )
-
-
-def map_rows(found: SensingMap, quantity: SensingQuantity) -> list[Row]:
-    """Least, median and 90 % quantile over the places that can have a bound, if any can.
-
-    Args:
-        found: The map.
-        quantity: Of which bound.
-    """
-    served = found.value(quantity)[found.served(quantity)]
-    if not served.size:
-        return []
-    row = length if SENSING_UNITS[quantity] == "m" else angle
-    quantiles = np.quantile(served, [0, 0.5, 0.9], method="inverted_cdf").tolist()
-    labels = ("minimum", "median", "90 % quantile")
-    return [row(quantity, label, value) for label, value in zip(labels, quantiles, strict=True)]
-
-
 def dataset(found: SensingDeployment) -> xr.Dataset:
-    """All numbers of a run; the design itself is in ``design.npz``."""
+    """All results except the design, which is stored in ``design.npz``."""
     design, slack = found.design, found.design.slack
     columns = {
         "crb": (found.bounds.crb, "rad²"),
@@ -483,37 +341,38 @@ def dataset(found: SensingDeployment) -> xr.Dataset:
     return xr.Dataset(
         numbers | by_surface | radiated | others,
         directions | {"angle": list(ANGLES)},
-        _attributes(found.scenario, title, found.overrides),
+        attributes(found.scenario, title, found.overrides),
     )
 
 
 def page(found: SensingDeployment) -> Page:
-    """What the report tells: tables, warnings, provenance.
+    """Content of the HTML page.
 
     Args:
-        found: What was found out.
+        found: Results of the scenario.
     """
     return Page(
-        lead="What the surfaces give this deployment: how well the target's direction at each of "
-        "them, and its position, can be told, with the base station and the surfaces set for it.",
+        lead="Bounds on the target's direction at each surface and on its position, with transmit "
+        "covariances and surface coefficients designed for this target.",
         tables=tables(found),
         notes=notes(found),
         files={
-            "design.npz": "and design.mat: covariances, beams, coefficients, phases in degrees; "
-            "their entry names tells what each is",
-            "results.nc": "the numbers of this page and its pictures, with their units",
+            "design.npz": "covariances, beams, coefficients and phases in degrees; the entry "
+            "names explains each",
+            "design.mat": "the same for MATLAB",
+            "results.nc": "all numbers of this page and its figures, with units",
         },
         origin=provenance(found.scenario, found.overrides),
     )
 
 
 def write(found: SensingDeployment, folder: Path, *, pdf: bool = False) -> None:
-    """Write the design, pictures, data and report.
+    """Write design, figures, data and HTML page.
 
     Args:
-        found: What was found out.
+        found: Results of the scenario.
         folder: An existing folder.
-        pdf: Write the pictures as PDF too.
+        pdf: Write the figures as PDF too.
     """
     save_design(found.scenario, found.design, folder)
     dataset(found).to_netcdf(folder / "results.nc", engine="h5netcdf")
@@ -521,7 +380,7 @@ def write(found: SensingDeployment, folder: Path, *, pdf: bool = False) -> None:
     figures = {
         "scene": (
             sensing_plots.scene_figure(scene),
-            "The scene from above and in space. Arrays and panels are drawn larger than they are.",
+            "The scene from above and in 3-D. Arrays and panels are not drawn to scale.",
         ),
         "beampattern": (
             sensing_plots.beampattern_figure(
@@ -531,17 +390,17 @@ def write(found: SensingDeployment, folder: Path, *, pdf: bool = False) -> None:
                 np.asarray(scene.angles())[: len(found.patterns)],
                 scene.n_surfaces,
             ),
-            "Where each surface sends the signal, in the half-space before it, as the power that "
-            "an isotropic radiator would need; the mean over its patterns. Straight ahead is 90 "
-            "degrees in both angles.",
+            "Beampattern of each surface in the half-space in front of it: equivalent "
+            "isotropically radiated power (EIRP), the mean over the patterns. The surface normal "
+            "is at 90 degrees in both angles.",
         ),
         "crb": (
             sensing_plots.bounds_figure(found.bounds, lower),
-            "How well each surface can tell the direction of the target.",
+            "Bounds on the target's direction at each surface.",
         ),
         "convergence": (
             sensing_plots.convergence_figure(found.history, lower),
-            "The worst CRB of all surfaces, step by step of the design.",
+            "Worst Cramér-Rao bound (CRB) of all surfaces after each step of the design.",
         ),
     }
     write_page(page(found), figures, folder, pdf=pdf)

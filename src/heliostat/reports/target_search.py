@@ -10,8 +10,8 @@ import numpy as np
 import xarray as xr
 
 from heliostat.api.target_search import AXES, find_target, snapshots_of
-from heliostat.plots import localization as localization_plots
 from heliostat.plots import target_search as target_search_plots
+from heliostat.plots.style import save_figures
 from heliostat.reports.tables import (
     Line,
     Row,
@@ -204,7 +204,7 @@ def write(found: Search, folder: Path, *, pdf: bool = False) -> None:
         ),
         "dwells": target_search_plots.dwells_figure(found.dwells, scenario.name),
     }
-    localization_plots.save_figures(figures, folder, pdf=pdf)
+    save_figures(figures, folder, pdf=pdf)
     write_csv(found, folder / "dwells.csv")
     origin = provenance(scenario, found.overrides)
     attrs = {"title": found.title} | origin | {"overrides": json.dumps(origin["overrides"])}

@@ -12,8 +12,8 @@ import xarray as xr
 
 from heliostat.api.localization import pose_bounds
 from heliostat.api.tracking import WEIGHT, read_track, run_protocol
-from heliostat.plots import localization as localization_plots
 from heliostat.plots import tracking as tracking_plots
+from heliostat.plots.style import save_figures
 from heliostat.reports.tables import (
     Row,
     Table,
@@ -248,7 +248,7 @@ def write(track: Track, folder: Path, *, pdf: bool = False) -> None:
         "path": tracking_plots.path_figure(track.periods, (surface[0], surface[1]), track.title),
         "periods": tracking_plots.periods_figure(track.periods, track.title),
     }
-    localization_plots.save_figures(figures, folder, pdf=pdf)
+    save_figures(figures, folder, pdf=pdf)
     write_csv(track, folder / "track.csv")
     origin = provenance(track.scenario, track.overrides)
     attrs = {"title": track.title} | origin | {"overrides": json.dumps(origin["overrides"])}

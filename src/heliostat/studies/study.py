@@ -25,7 +25,7 @@ from jaxtyping import Array, PRNGKeyArray
 from matplotlib.figure import Figure
 
 from heliostat._version import __version__
-from heliostat.plots.localization import save_figure
+from heliostat.plots.style import save_figure
 from heliostat.provenance import commit
 from heliostat.studies.engine import Engine, Lost, serial
 

@@ -46,7 +46,7 @@ from heliostat.estimation.triangulation import iterated_least_squares
 from heliostat.geometry.frames import Scalar, wrapped_angle
 from heliostat.observation.echoes import echo_mean, simulate_echo, transmitted_signal
 from heliostat.observation.pilots import band_bins
-from heliostat.plots.localization import styled
+from heliostat.plots.style import styled
 from heliostat.scenario import LocalizationScenario, SensingScenario, load, of_system
 from heliostat.scene.localization import LocalizationScene
 from heliostat.scene.sensing import SensingScene

@@ -21,7 +21,7 @@ from heliostat.estimation.direction import (
     music_direction,
 )
 from heliostat.observation.echoes import simulate_echo, transmitted_signal
-from heliostat.plots.localization import styled
+from heliostat.plots.style import styled
 from heliostat.scenario import SensingScenario, load, of_system
 from heliostat.scene.sensing import EchoLink
 from heliostat.studies import TITLES

@@ -16,7 +16,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from heliostat.api.target_search import snapshots_of, whole_dwell
 from heliostat.design.cooperative import random_phases
 from heliostat.observation.echoes import target_steering
-from heliostat.plots.localization import styled
+from heliostat.plots.style import styled
 from heliostat.protocol.search_region import Region, Scans, Setting, places_in
 from heliostat.protocol.target_search import find
 from heliostat.scenario import SensingScenario, load, of_system

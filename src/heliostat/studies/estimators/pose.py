@@ -16,7 +16,7 @@ from heliostat.bounds.pose import error_bounds, pose_information
 from heliostat.estimation.pose import PlaceGrid, locate, place_grid, simulate_matched
 from heliostat.geometry.frames import wrapped_angle
 from heliostat.observation.pilots import band_bins
-from heliostat.plots.localization import styled
+from heliostat.plots.style import styled
 from heliostat.scenario import LocalizationScenario, load, of_system
 from heliostat.scene.localization import LocalizationScene
 from heliostat.studies import TITLES

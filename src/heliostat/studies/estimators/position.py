@@ -12,7 +12,7 @@ from jaxtyping import Array, PRNGKeyArray
 from matplotlib.figure import Figure
 
 from heliostat.estimation.triangulation import iterated_least_squares, stansfield
-from heliostat.plots.localization import styled
+from heliostat.plots.style import styled
 from heliostat.scenario import SensingScenario, load, of_system
 from heliostat.scenario.random_keys import purpose_key
 from heliostat.scene.sensing import SensingScene

@@ -9,7 +9,7 @@ from jaxtyping import PRNGKeyArray
 from matplotlib.figure import Figure
 
 from heliostat.api.tracking import run_protocol
-from heliostat.plots.localization import styled
+from heliostat.plots.style import styled
 from heliostat.scenario import load
 from heliostat.studies import TITLES
 from heliostat.studies.estimators.pose import SWEEP

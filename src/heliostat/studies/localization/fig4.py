@@ -10,7 +10,7 @@ from jaxtyping import Array, Int
 from matplotlib.figure import Figure
 
 from heliostat.bounds.pose import error_bounds, pose_information_by_definition
-from heliostat.plots.localization import styled
+from heliostat.plots.style import styled
 from heliostat.protocol.errors import Errors
 from heliostat.protocol.period import as_steered
 from heliostat.studies import TITLES

@@ -11,7 +11,7 @@ import xarray as xr
 from jaxtyping import Array, Int
 from matplotlib.figure import Figure
 
-from heliostat.plots.localization import styled
+from heliostat.plots.style import styled
 from heliostat.protocol.errors import Errors
 from heliostat.protocol.period import as_steered
 from heliostat.rates.effective import eadr, eadr_closed_form, time_ratio

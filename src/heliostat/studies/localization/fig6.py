@@ -9,7 +9,7 @@ from jaxtyping import Array, Int
 from matplotlib.figure import Figure
 
 from heliostat.design.time_allocation import dominated
-from heliostat.plots.localization import styled
+from heliostat.plots.style import styled
 from heliostat.protocol.errors import Errors
 from heliostat.protocol.period import as_steered
 from heliostat.studies import TITLES

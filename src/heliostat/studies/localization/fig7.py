@@ -11,7 +11,7 @@ import xarray as xr
 from jaxtyping import Array, PRNGKeyArray
 from matplotlib.figure import Figure
 
-from heliostat.plots.localization import styled
+from heliostat.plots.style import styled
 from heliostat.studies import TITLES
 from heliostat.studies.claims import judge
 from heliostat.studies.figures import COLOURS, LINES, curve, entries, interval_entry, legend_below

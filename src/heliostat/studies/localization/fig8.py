@@ -12,7 +12,7 @@ from jaxtyping import Array, Int
 from matplotlib.figure import Figure
 
 from heliostat.design.time_allocation import TimeShare
-from heliostat.plots.localization import styled
+from heliostat.plots.style import styled
 from heliostat.protocol.errors import Errors
 from heliostat.protocol.period import as_believed, as_steered, next_share
 from heliostat.studies import TITLES

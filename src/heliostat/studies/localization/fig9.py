@@ -12,7 +12,7 @@ from jaxtyping import Array, Int
 from matplotlib.figure import Figure
 
 from heliostat.design.time_allocation import peak_rate_ratio
-from heliostat.plots.localization import styled
+from heliostat.plots.style import styled
 from heliostat.protocol.errors import Errors
 from heliostat.protocol.period import as_believed, as_steered, error_scale, next_share
 from heliostat.rates.effective import available_ratio, eadr_closed_form, snr_slope

@@ -12,7 +12,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from heliostat.design.cooperative_bound import least_crb, panels_of, surface_majorants
-from heliostat.plots.localization import styled
+from heliostat.plots.style import styled
 from heliostat.studies import TITLES
 from heliostat.studies.figures import COLOURS, MARKS, legend_below, log_axis, median_curve
 from heliostat.studies.sensing import setup

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from heliostat.plots.localization import styled
+from heliostat.plots.style import styled
 from heliostat.studies import TITLES
 from heliostat.studies.claims import judge, listed
 from heliostat.studies.figures import COLOURS, MARKS, entries, legend_below, log_axis, median_curve

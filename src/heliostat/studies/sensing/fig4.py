@@ -17,7 +17,7 @@ from jaxtyping import PRNGKeyArray
 from matplotlib.figure import Figure
 
 from heliostat.design.reflect import design_reflection
-from heliostat.plots.localization import styled
+from heliostat.plots.style import styled
 from heliostat.scene.sensing import SensingScene
 from heliostat.studies import TITLES
 from heliostat.studies.claims import judge, listed

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from heliostat.design.cooperative import design_alternately
 from heliostat.design.joint_descent import descend_jointly
-from heliostat.plots.localization import styled
+from heliostat.plots.style import styled
 from heliostat.studies import TITLES
 from heliostat.studies.claims import judge
 from heliostat.studies.figures import (
