@@ -21,59 +21,28 @@ from heliostat.protocol.multi_dwell import (
 from heliostat.protocol.search_region import (
     Region,
     Scans,
-    Setting,
     places_in,
     region_ahead,
     region_grids,
     supposed,
 )
 from heliostat.protocol.target_search import aim, find, known_target_bound
-from heliostat.surface.active import random_reflection, reflected_power
-from tests.support.sensing_scenes import random_covariance, sensing_scene
-
-PATTERNS, SNAPSHOTS = 2, 10
-REGION = Region(jnp.array([0.0, 8.0, -2.0]), jnp.array([14.0, 22.0, 4.0]))
-MIN_SNR = 100.0
-
-
-def scene_of(**changes):
-    # One size for all: every program is compiled once.
-    options = {"antennas": 8, "rows": (3, 3), "columns": (3, 3), "target": (6.0, 14.0, 1.0)}
-    options |= {"symbols": float(2 * PATTERNS * SNAPSHOTS), "noise": 1e-13, "surface_noise": 1e-13}
-    return sensing_scene(**(options | changes))
-
-
-def random_setting(scene, seed):
-    rng = np.random.default_rng(seed)
-    covariance, reflection = [], []
-    for i, surface in enumerate(scene.surfaces):
-        key = jax.random.fold_in(jax.random.key(seed), i)
-        psi = random_reflection(key, PATTERNS * surface.array.elements, surface.amplification)
-        reflection.append(psi.reshape(PATTERNS, -1))
-        sent = [random_covariance(rng, 8, 3, 10.0 + k) for k in range(PATTERNS)]
-        covariance.append(jnp.stack([jnp.asarray(r) for r in sent]))
-    return Setting(tuple(covariance), tuple(reflection))
-
-
-def heard_in(scene, seeds):
-    settings = [random_setting(scene, seed) for seed in seeds]
-    keys = [jax.random.fold_in(jax.random.key(9), seed) for seed in seeds]
-    pairs = zip(settings, keys, strict=True)
-    return [listen(scene, sent_in(setting, SNAPSHOTS), key) for setting, key in pairs]
+from heliostat.surface.active import reflected_power
+from tests.support.dwells import (
+    MIN_SNR,
+    PATTERNS,
+    REGION,
+    SNAPSHOTS,
+    heard_in,
+    parts_of,
+    random_setting,
+    scene_of,
+)
 
 
 @pytest.fixture(scope="module")
 def scans():
     return Scans(scene_of(), REGION, PATTERNS)
-
-
-def parts_of(heard):
-    """Reflection, signal and echo of all dwells, one entry a surface each."""
-    every = [(*dwell.sent, dwell.echoes) for dwell in heard]
-    return [
-        [jnp.concatenate(each) for each in zip(*part, strict=True)]
-        for part in zip(*every, strict=True)
-    ]
 
 
 def bound_by_definition(scene, heard):
@@ -237,7 +206,7 @@ def test_without_noise_the_second_dwell_knows_the_place(scans):
     np.testing.assert_allclose(np.abs(last.target_gain), np.abs(scene.target_gain), rtol=1e-4)
     # An echo has the energy that its SNR says, noise apart.
     heard = listen(scene, sent_in(scans[0], SNAPSHOTS), jax.random.key(3))
-    energy = matched_energy(scene, heard, scene.angles()).matched
+    energy = matched_energy(scene, heard, scene.angles())
     np.testing.assert_allclose(energy, course.records[0].snr, rtol=1e-3)
 
 

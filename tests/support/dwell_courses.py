@@ -21,6 +21,7 @@ def cheap_course(scene, scans, dwells, snapshots, min_snr, accuracy, key):
             scene.target_gain,
             jnp.full(surfaces, number > 0),
             jnp.linspace(0.9, 1.1, surfaces),
+            jnp.ones(surfaces),
             jnp.asarray(number > 0),
         )
         found, aimed = number > 0, number > 1

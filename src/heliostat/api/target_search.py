@@ -35,6 +35,7 @@ UNITS = {
     "covariance": "m²",
     "snr": "1",
     "misfit": "1",
+    "second_echo_p_value": "1",
     "detected": "1",
 }
 
@@ -174,6 +175,7 @@ def _dataset(
     each = {
         "snr": [r.snr for r in records],
         "misfit": [np.asarray(r.fix.misfit) for r in records],
+        "second_echo_p_value": [np.asarray(r.fix.second_echo_p_value) for r in records],
         "detected": [np.asarray(r.fix.detected) for r in records],
     }
     variables |= {

@@ -6,6 +6,7 @@ sent in each. Every direction is estimated from all of them, over the whole regi
 Nothing that was heard is thrown away, and a wrong belief has to stand against all of it.
 """
 
+import math
 from functools import partial
 from typing import NamedTuple, TypeAlias, TypeVar
 
@@ -17,7 +18,7 @@ from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
 from scipy.special import chdtri
 
 from heliostat.bounds.direction import direction_bound, position_bound, scene_information
-from heliostat.estimation.direction import CosineGrid, likeliest_direction
+from heliostat.estimation.direction import CosineGrid, DirectionEstimate, likeliest_direction
 from heliostat.estimation.peak_search import FALSE_ALARM
 from heliostat.estimation.triangulation import (
     PARALLEL,
@@ -69,6 +70,7 @@ class Fix(eqx.Module):
     target_gain: Complex[Array, "surface"]  # [1]
     detected: Bool[Array, "surface"]
     misfit: Float[Array, "surface"]  # see `DirectionEstimate` [1]
+    second_echo_p_value: Float[Array, "surface"]  # see `DirectionEstimate` [1]
     sound: Bool[Array, ""]  # detected, fits, and the lines of sight meet inside the region
 
     @property
@@ -181,44 +183,39 @@ def _told(scene: SensingScene, sent: Sent) -> Told:
     return Told(position_bound(scene, directions)[0], worst, snr)
 
 
-class Energy(NamedTuple):
-    """Of echoes, over the noise's density, by surface; noise alone has one for each sample."""
-
-    matched: Float[Array, "surface"]  # what an echo from a given direction explains [1]
-    whole: Float[Array, "surface"]  # [1]
-
-
 @jax.jit
-def matched_energy(scene: SensingScene, heard: Heard, angles: Float[Array, "surface 2"]) -> Energy:
-    """What echoes from given directions explain of what was heard, the gain being as it fits best.
+def matched_energy(
+    scene: SensingScene, heard: Heard, angles: Float[Array, "surface 2"]
+) -> Float[Array, "surface"]:
+    """Energy of the echoes from given directions, over the noise density. [1]
+
+    The gain is the one that fits best. Under noise alone the energy is exponentially distributed
+    with mean one.
 
     Args:
-        scene: Its fixed parts.
+        scene: The scene; its target is not used.
         heard: One dwell or several.
         angles: Elevation and azimuth at each surface. [rad]
     """
-    matched, whole = [], []
+    matched = []
     for i, each in enumerate(zip(*heard.sent, heard.echoes, strict=True)):
-        link, towards = scene.link(i), angles[i]
+        link, direction = scene.link(i), angles[i]
 
         def pattern(
             psi: Array,
-            sent: Array,
+            signal: Array,
             echo: Array,
             link: EchoLink = link,
-            towards: Array = towards,
-        ) -> tuple[Array, Array, Array]:
+            direction: Array = direction,
+        ) -> tuple[Array, Array]:
             factor = jnp.linalg.cholesky(noise_covariance(link, psi))
             white = partial(jax.scipy.linalg.solve_triangular, factor, lower=True)
-            mean = white(echo_mean(link, psi, towards, jnp.ones((), dtype=complex), sent))
-            seen = white(echo)
-            energies = jnp.sum(jnp.abs(mean) ** 2), jnp.sum(jnp.abs(seen) ** 2)
-            return jnp.vdot(mean, seen), *energies
+            mean = white(echo_mean(link, psi, direction, jnp.ones((), dtype=complex), signal))
+            return jnp.vdot(mean, white(echo)), jnp.sum(jnp.abs(mean) ** 2)
 
-        overlap, energy, every = (jnp.sum(part) for part in jax.vmap(pattern)(*each))
+        overlap, energy = (jnp.sum(part) for part in jax.vmap(pattern)(*each))
         matched.append(jnp.abs(overlap) ** 2 / jnp.maximum(energy, 1e-300))
-        whole.append(every)
-    return Energy(jnp.stack(matched), jnp.stack(whole))
+    return jnp.stack(matched)
 
 
 @eqx.filter_jit
@@ -244,45 +241,60 @@ def locate(
         region: Where the target may be.
     """
     heard, capacity = together(dwells)
-    counted, estimates = longer(scene, capacity), []
+    scene_of_all = longer(scene, capacity)
+    estimates = []
     for i, (psi, sent, echo) in enumerate(zip(*heard.sent, heard.echoes, strict=True)):
-        estimates.append(likeliest_direction(counted.link(i), psi, sent, echo, grids[i]))
-    spread = np.stack([np.asarray(e.covariance) for e in estimates])
-    detected = np.array([bool(e.detected) for e in estimates])
-    told = detected & np.isfinite(spread).all(axis=(1, 2))
+        estimate = likeliest_direction(scene_of_all.link(i), psi, sent, echo, grids[i])
+        estimates.append(
+            _without_silence(estimate, echo.size, dwells[0].echoes[i].size * len(dwells))
+        )
     angles = jnp.stack([e.angles for e in estimates])
-    gain = jnp.stack([e.target_gain for e in estimates])
-    energy = matched_energy(scene, heard, angles)
-    # Silent patterns are no samples: the estimator's own misfit would count them.
-    freedom = np.array([echo.size * len(dwells) - 2.0 for echo in dwells[0].echoes])
-    misfit = np.asarray(energy.whole - energy.matched) / freedom
+    covariance = np.stack([np.asarray(e.covariance) for e in estimates])
+    detected = np.array([bool(e.detected) for e in estimates])
+    told = detected & np.isfinite(covariance).all(axis=(1, 2))
     nowhere = Fix(
         region.middle,
         jnp.diag(jnp.full(3, jnp.inf)),
         angles,
-        gain,
+        jnp.stack([e.target_gain for e in estimates]),
         jnp.asarray(detected),
-        jnp.asarray(misfit),
+        jnp.stack([e.misfit for e in estimates]),
+        jnp.stack([e.second_echo_p_value for e in estimates]),
         jnp.asarray(False),
     )
     if told.sum() < 2:
         return nowhere
-    usable = np.where(told[:, None, None], spread, BLIND * np.eye(2))
+    usable = np.where(told[:, None, None], covariance, BLIND * np.eye(2))
     meeting, miss, sine = _meet(scene, angles, jnp.asarray(usable))
     if not bool(jnp.all(jnp.isfinite(meeting.position)) & meeting.converged):
         return nowhere
-    fits = np.abs(misfit - 1) < 5 / np.sqrt(freedom)
+    fits = np.array([bool(e.fits) for e in estimates])
     behind = np.asarray(meeting.behind)
     meets = float(miss) < chdtri(2 * told.sum() - 3, FALSE_ALARM) and float(sine) > PARALLEL
     std = jnp.sqrt(jnp.trace(meeting.covariance))
     inside = bool(region.holds(meeting.position, INSIDE * std))
     sound = meets and inside and bool((fits & ~behind)[told].all())
-    return Fix(
-        meeting.position,
-        meeting.covariance,
-        angles,
-        gain,
-        jnp.asarray(detected),
-        jnp.asarray(misfit),
-        jnp.asarray(sound),
+    return eqx.tree_at(
+        lambda f: (f.position, f.covariance, f.sound),
+        nowhere,
+        (meeting.position, meeting.covariance, jnp.asarray(sound)),
+    )
+
+
+def _without_silence(estimate: DirectionEstimate, padded: int, samples: int) -> DirectionEstimate:
+    """The estimate with the silent patterns not counted as samples.
+
+    Silent patterns add no energy to the residual, so the energy is spread over fewer samples; the
+    test for a second echo does not count samples at all.
+
+    Args:
+        estimate: From all patterns.
+        padded: Samples with those of silent patterns.
+        samples: Samples without them.
+    """
+    freedom = float(samples - 2)  # two real parameters of the direction
+    return eqx.tree_at(
+        lambda e: (e.misfit, e.misfit_std),
+        estimate,
+        (estimate.misfit * (padded - 2) / freedom, jnp.asarray(1 / math.sqrt(freedom))),
     )

@@ -256,6 +256,6 @@ def _kept(scene: SensingScene, heard: Heard, fix: Fix, promised: np.ndarray) -> 
 
     A promise that noise alone could keep binds nobody.
     """
-    energy = np.asarray(matched_energy(scene, heard, fix.angles).matched)
+    energy = np.asarray(matched_energy(scene, heard, fix.angles))
     binding = KEPT * promised > -math.log(FALSE_ALARM)
     return bool((energy >= KEPT * promised)[binding].all())
