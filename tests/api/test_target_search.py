@@ -8,7 +8,7 @@ import heliostat as hs
 from heliostat.api import target_search as target_search_api
 from heliostat.api.target_search import SearchError, snapshots_of, whole_dwell
 from heliostat.scenario import parse
-from tests.support.dwell_courses import cheap_course
+from tests.support.dwell_courses import cheap_search
 from tests.support.sensing_designs import YARD, yard
 
 BOX = [[0.0, 10.0], [10.0, 20.0], [-1.0, 3.0]]
@@ -27,7 +27,7 @@ def test_what_a_search_says_adds_up_and_a_key_decides_all_of_it():
     np.testing.assert_allclose(found.position_error.values[seen], off[seen], rtol=1e-12)
     trace = np.trace(found.covariance.values, axis1=1, axis2=2)
     np.testing.assert_allclose(found.position_std, np.sqrt(trace), rtol=1e-9)
-    np.testing.assert_array_equal(found.confirmed, found.found & (found.kind == "aim"))
+    np.testing.assert_array_equal(found.confirmed, found.found & (found.kind == "focused"))
     # The last word is right, to six of its own bounds, and bounds only ever fall.
     assert found.confirmed[-1]
     assert found.position_error[-1] < 6 * found.bound[-1]
@@ -45,19 +45,21 @@ def test_what_a_search_says_adds_up_and_a_key_decides_all_of_it():
 
 
 def test_the_account_of_a_search(monkeypatch):
-    monkeypatch.setattr(target_search_api, "find", cheap_course)
+    monkeypatch.setattr(target_search_api, "find", cheap_search)
     run = hs.find_target(yard(), 9, accuracy=0.15, region=BOX)
     # Deviations inf, 1/2, 1/4, 1/8: the fourth is the first below 0.15.
     np.testing.assert_array_equal(run.position_std, [np.inf, 0.5, 0.25, 0.125])
     np.testing.assert_allclose(run.position_error[1:], 0.6 * np.sqrt(3) * run.position_std[1:])
     assert run.position_error[0] == np.inf
-    assert run.kind.values.tolist() == ["scan", "scan", "aim", "aim"]
+    assert run.kind.values.tolist() == ["scan", "scan", "focused", "focused"]
     known = 0.5 / np.sqrt([1, 2, 3, 4])
     np.testing.assert_allclose(run.known_target_bound, known)
     cost = 10 * np.log10((np.array([2, 1, 0.5, 0.25]) / known) ** 2)
-    np.testing.assert_allclose(run.cost_of_ignorance, cost, atol=1e-12)
-    told = {name: run.attrs[name] for name in ("dwells_needed", "wrong_beliefs", "lost_dwells")}
-    assert told == {"dwells_needed": 4, "wrong_beliefs": 0, "lost_dwells": 1}
+    np.testing.assert_allclose(run.excess_db, cost, atol=1e-12)
+    told = {
+        name: run.attrs[name] for name in ("dwells_needed", "inconsistent_dwells", "lost_dwells")
+    }
+    assert told == {"dwells_needed": 4, "inconsistent_dwells": 0, "lost_dwells": 1}
     # (0.5 / 0.15)² = 11.1 dwells of half a metre each.
     assert run.attrs["dwells_known_target"] == 12
     assert hs.find_target(yard(), 9, region=BOX).attrs["dwells_known_target"] == 1

@@ -13,7 +13,7 @@ TARGET = np.array([5.0, 15.0, 1.0])
 STATION, SURFACES = np.zeros(3), np.array([[-5.0, 10.0, 0.0], [-5.0, 20.0, 0.0]])
 
 
-def search_of(kinds=("scan", "aim", "aim"), found=(True, True, True), std=(0.5, 0.1, 0.07)):
+def search_of(kinds=("scan", "focused", "focused"), found=(True, True, True), std=(0.5, 0.1, 0.07)):
     std, found, count = np.array(std), np.array(found), len(kinds)
     place = TARGET + np.outer(np.where(np.isfinite(std), std, 3.0), [0.5, -0.5, 0.1])
     covariance = np.stack([np.diag(s**2 * np.array([0.6, 0.3, 0.1])) for s in std])
@@ -27,7 +27,7 @@ def search_of(kinds=("scan", "aim", "aim"), found=(True, True, True), std=(0.5, 
         "position_std": std,
         "bound": bound,
         "known_target_bound": known,
-        "cost_of_ignorance": 20 * np.log10(bound / known),
+        "excess_db": 20 * np.log10(bound / known),
         "found": found,
     }
     variables = {name: ("dwell", values) for name, values in columns.items()}
@@ -57,7 +57,7 @@ def test_ellipses_hold_what_is_believed():
 
 
 def test_what_is_not_believed_looks_otherwise(tmp_path):
-    data = search_of(("scan", "aim", "scan"), (False, False, False), (np.inf, 0.4, np.inf))
+    data = search_of(("scan", "focused", "scan"), (False, False, False), (np.inf, 0.4, np.inf))
     near = search_figure(data, STATION, SURFACES, "yard").axes[1]
     assert not near.patches
     assert [text.get_text() for text in near.texts] == ["nothing was believed"]
@@ -78,5 +78,5 @@ def test_curves_are_the_data(accuracy):
     np.testing.assert_allclose(drawn["error"], factor * data.position_error)
     assert ("accuracy asked for" in drawn) == (accuracy > 0)
     heights = sorted(bar.get_height() for bar in lower.patches)
-    np.testing.assert_allclose(heights, sorted(data.cost_of_ignorance.values))
+    np.testing.assert_allclose(heights, sorted(data.excess_db.values))
     assert mpl.rcParams["font.size"] == 10.0  # nothing of the style is left behind

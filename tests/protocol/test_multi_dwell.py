@@ -7,7 +7,7 @@ import pytest
 
 from heliostat.estimation.direction import likeliest_direction
 from heliostat.observation.echoes import echo_mean
-from heliostat.protocol.multi_dwell import locate, longer, matched_energy, together
+from heliostat.protocol.multi_dwell import locate, matched_energy, stack_dwells, with_duration
 from heliostat.protocol.search_region import region_grids
 from tests.support.dwells import REGION, heard_in, parts_of, scene_of
 
@@ -17,7 +17,7 @@ def test_a_second_echo_is_flagged_as_by_the_direction_estimator():
     # energy over 480 samples is 22.
     scene = scene_of()
     dwells, grids = heard_in(scene, [1, 2, 3]), region_grids(scene, REGION)
-    assert locate(scene, dwells, grids, REGION).sound
+    assert locate(scene, dwells, grids, REGION).consistent
 
     other = scene.angles(jnp.array([2.0, 19.0, 3.0]))[0]
     unit = eqx.tree_at(lambda s: s.target_gain, scene, jnp.ones(2, dtype=complex))
@@ -25,11 +25,15 @@ def test_a_second_echo_is_flagged_as_by_the_direction_estimator():
     def echo_of(psi, signal):
         return echo_mean(unit.link(0), psi, other, jnp.ones((), dtype=complex), signal)
 
-    means = [jax.vmap(echo_of)(d.sent.reflection[0], d.sent.transmitted[0]) for d in dwells]
+    transmissions = [d.transmission for d in dwells]
+    means = [
+        jax.vmap(echo_of)(d.transmission.reflection[0], d.transmission.transmitted[0])
+        for d in dwells
+    ]
     with_unit = [
         eqx.tree_at(lambda d: d.echoes[0], d, m) for d, m in zip(dwells, means, strict=True)
     ]
-    energy = matched_energy(scene, together(with_unit)[0], jnp.stack([other, other]))[0]
+    energy = matched_energy(scene, stack_dwells(with_unit)[0], jnp.stack([other, other]))[0]
     level = jnp.sqrt(80.0 / energy)
     disturbed = [
         eqx.tree_at(lambda d: d.echoes[0], d, d.echoes[0] + level * m)
@@ -37,11 +41,11 @@ def test_a_second_echo_is_flagged_as_by_the_direction_estimator():
     ]
 
     joined = [part[0] for part in parts_of(disturbed)]
-    alone = likeliest_direction(longer(scene, 3).link(0), *joined, grids[0])
+    alone = likeliest_direction(with_duration(scene, 3).link(0), *joined, grids[0])
     assert jnp.abs(alone.misfit - 1) < 5 * alone.misfit_std
     assert not alone.fits
 
     found = locate(scene, disturbed, grids, REGION)
-    assert not found.sound
+    assert not found.consistent
     assert found.second_echo_p_value[0] == pytest.approx(float(alone.second_echo_p_value), rel=1e-6)
     assert found.second_echo_p_value[1] > 1e-3

@@ -6,7 +6,7 @@ import numpy as np
 from heliostat.bounds.pose import error_bounds, pose_information
 from heliostat.geometry.frames import travel
 from heliostat.protocol.errors import Errors
-from heliostat.protocol.period import as_believed, as_steered, error_scale, next_share
+from heliostat.protocol.period import as_estimated, as_steered, error_scale, next_share
 from heliostat.rates.effective import snr_slope, time_ratio
 from tests.support.scenes import localization_scene, real
 
@@ -18,7 +18,7 @@ SOME = Errors(
 
 def test_without_errors_nothing_changes():
     scene = localization_scene()
-    believed = as_believed(as_steered(scene, NONE), NONE)
+    believed = as_estimated(as_steered(scene, NONE), NONE)
     np.testing.assert_allclose(
         error_bounds(pose_information(believed, 5)),
         error_bounds(pose_information(scene, 5)),
@@ -37,7 +37,7 @@ def test_alignment_looks_where_the_user_was_believed_to_be_one_period_ago():
 
 def test_the_receiver_believes_its_estimates_and_its_path_gain():
     scene = localization_scene(gain=np.exp(0.3j))
-    believed = as_believed(scene, SOME)
+    believed = as_estimated(scene, SOME)
     np.testing.assert_allclose(believed.user.position, [19.75, 40.75, 0.0])
     np.testing.assert_allclose(believed.user.heading, np.pi / 4 + 0.1)
     truth = complex(scene.link.gain) * 299792458 / 60e9 / (4 * np.pi * (30 + np.sqrt(2900)))
@@ -47,7 +47,7 @@ def test_the_receiver_believes_its_estimates_and_its_path_gain():
 
 
 def test_the_next_share_comes_from_what_is_believed():
-    scene = as_believed(as_steered(localization_scene(), SOME), SOME)
+    scene = as_estimated(as_steered(localization_scene(), SOME), SOME)
     np.testing.assert_allclose(
         error_scale(scene) / np.sqrt(time_ratio(scene, 6)),
         sum(error_bounds(pose_information(scene, 6))),

@@ -10,23 +10,23 @@ from heliostat.estimation.direction import likeliest_direction
 from heliostat.observation.echoes import echo_mean, noise_covariance, target_steering
 from heliostat.protocol import target_search
 from heliostat.protocol.multi_dwell import (
-    listen,
+    dwell_bounds,
     locate,
-    longer,
     matched_energy,
-    sent_in,
-    together,
-    told_by,
+    simulate_dwell,
+    stack_dwells,
+    transmission_of,
+    with_duration,
 )
 from heliostat.protocol.search_region import (
     Region,
     Scans,
-    places_in,
-    region_ahead,
+    default_region,
     region_grids,
-    supposed,
+    sample_positions,
+    with_assumed_target,
 )
-from heliostat.protocol.target_search import aim, find, known_target_bound
+from heliostat.protocol.target_search import design_dwell, find, known_target_bound
 from heliostat.surface.active import reflected_power
 from tests.support.dwells import (
     MIN_SNR,
@@ -75,20 +75,20 @@ def bound_by_definition(scene, heard):
 def test_the_bound_of_several_dwells_is_that_of_all_their_samples():
     scene = scene_of()
     heard = heard_in(scene, [1, 2, 3])
-    every, capacity = together(heard)
+    every, capacity = stack_dwells(heard)
     assert capacity == 4
     assert every.echoes[0].shape[0] == 4 * PATTERNS
-    bound = told_by(scene, [dwell.sent for dwell in heard]).bound
+    bound = dwell_bounds(scene, [dwell.transmission for dwell in heard]).bound
     np.testing.assert_allclose(bound, bound_by_definition(scene, heard), rtol=1e-7)
 
 
 def test_dwells_designed_for_the_true_place_have_bounds_that_fall_with_their_root():
     scene = scene_of()
-    setting = aim(scene, PATTERNS, MIN_SNR, seed=0)
+    design = design_dwell(scene, PATTERNS, MIN_SNR, seed=0)
     one = known_target_bound(scene, PATTERNS, MIN_SNR, SNAPSHOTS)
-    dwell = sent_in(setting, SNAPSHOTS)
-    np.testing.assert_allclose(told_by(scene, [dwell] * 3).bound, one / np.sqrt(3), rtol=1e-9)
-    assert (told_by(scene, [dwell]).snr >= MIN_SNR * (1 - 1e-6)).all()
+    dwell = transmission_of(design, SNAPSHOTS)
+    np.testing.assert_allclose(dwell_bounds(scene, [dwell] * 3).bound, one / np.sqrt(3), rtol=1e-9)
+    assert (dwell_bounds(scene, [dwell]).snr >= MIN_SNR * (1 - 1e-6)).all()
 
 
 def test_silent_dwells_change_no_estimate():
@@ -98,7 +98,7 @@ def test_silent_dwells_change_no_estimate():
     fix = locate(scene, heard, grids, REGION)
     for i in range(2):
         joined = [part[i] for part in parts_of(heard)]
-        alone = likeliest_direction(longer(scene, 3).link(i), *joined, grids[i])
+        alone = likeliest_direction(with_duration(scene, 3).link(i), *joined, grids[i])
         np.testing.assert_allclose(fix.angles[i], alone.angles, rtol=1e-7)
         np.testing.assert_allclose(fix.target_gain[i], alone.target_gain, rtol=1e-6)
         left = 0.0
@@ -132,13 +132,13 @@ def test_an_estimate_turns_and_moves_with_the_scene():
     np.testing.assert_allclose(
         moved.covariance, expected, rtol=1e-5, atol=1e-6 * float(jnp.max(fix.covariance))
     )
-    assert fix.sound
-    assert moved.sound
+    assert fix.consistent
+    assert moved.consistent
 
 
 def test_what_a_scan_looks_at():
     scene = scene_of()
-    places = places_in(REGION, scene, 200, 3)
+    places = sample_positions(REGION, scene, 200, 3)
     assert (places >= np.asarray(REGION.low)).all()
     assert (places <= np.asarray(REGION.high)).all()
     assert (places[:, 0] > -5.0).all()
@@ -151,9 +151,9 @@ def test_what_a_scan_looks_at():
             assert side[-1] > way[:, axis].max()
     behind = Region(jnp.array([-9.0, 8.0, -2.0]), jnp.array([-6.0, 22.0, 4.0]))
     with pytest.raises(ValueError, match="behind a surface"):
-        places_in(behind, scene, 8, 0)
+        sample_positions(behind, scene, 8, 0)
     # Without a word from anyone: 20.6 m before the surfaces, as thick.
-    box = region_ahead(scene)
+    box = default_region(scene)
     far = np.hypot(5.0, 20.0)
     np.testing.assert_allclose(box.low, [-5.0, 10 - far / 2, -far / 2], rtol=1e-12)
     np.testing.assert_allclose(box.high, [far - 5, 10 + far / 2, far / 2], rtol=1e-12)
@@ -162,25 +162,29 @@ def test_what_a_scan_looks_at():
 def test_a_scan_keeps_every_power_and_serves_what_it_has_not_been_told_of(scans):
     scene = scans.scene
     for number in (0, 1):
-        setting = scans[number]
-        assert scans[number] is setting
-        sent = sum(float(jnp.real(jnp.einsum("kaa->", r))) for r in setting.covariance)
+        design = scans[number]
+        assert scans[number] is design
+        sent = sum(float(jnp.real(jnp.einsum("kaa->", r))) for r in design.covariance)
         assert sent / (2 * PATTERNS) <= float(scene.base_station.power) * (1 + 1e-9)
         for i, surface in enumerate(scene.surfaces):
-            assert float(jnp.max(jnp.abs(setting.reflection[i]))) <= 8.0 * (1 + 1e-9)
+            assert float(jnp.max(jnp.abs(design.reflection[i]))) <= 8.0 * (1 + 1e-9)
             steering = target_steering(surface.array, scene.angles()[i])
-            for psi, sent in zip(setting.reflection[i], setting.covariance[i], strict=True):
+            for psi, sent in zip(design.reflection[i], design.covariance[i], strict=True):
                 power = reflected_power(
                     psi, scene.bs_to_irs[i], sent, steering, scene.target_gain[i], surface.noise
                 )
                 # The echo of the echo is a millionth of what a surface radiates.
                 assert float(power.total) <= float(surface.power) * (1 + 1e-5)
     # At places that no scan was made for, the two together beat as many random settings.
-    scanned = [sent_in(scans[n], SNAPSHOTS) for n in (0, 1)]
-    random = [sent_in(random_setting(scene, n), SNAPSHOTS) for n in (0, 1)]
-    places = places_in(REGION, scene, 20, 99)
+    scanned = [transmission_of(scans[n], SNAPSHOTS) for n in (0, 1)]
+    random = [transmission_of(random_setting(scene, n), SNAPSHOTS) for n in (0, 1)]
+    places = sample_positions(REGION, scene, 20, 99)
+    targets = [with_assumed_target(scene, place, 0.01) for place in places]
     designed, undesigned = (
-        [float(told_by(supposed(scene, place, 0.01), dwells).bound) for place in places]
+        [
+            float(dwell_bounds(with_assumed_target(scene, place, 0.01), dwells).bound)
+            for place in places
+        ]
         for dwells in (scanned, random)
     )
     assert np.median(designed) < 0.5 * np.median(undesigned)
@@ -197,7 +201,7 @@ def quiet(scene):
 def test_without_noise_the_second_dwell_knows_the_place(scans):
     scene = quiet(scene_of())
     course = find(scene, scans, 6, SNAPSHOTS, MIN_SNR, None, jax.random.key(0))
-    assert [r.aimed for r in course.records[:2]] == [False, True]
+    assert [r.focused for r in course.records[:2]] == [False, True]
     assert all(r.found for r in course.records)
     assert course.met
     last = course.records[-1].fix
@@ -205,7 +209,7 @@ def test_without_noise_the_second_dwell_knows_the_place(scans):
     assert 0 < off < 6 * course.records[-1].bound < 1e-4
     np.testing.assert_allclose(np.abs(last.target_gain), np.abs(scene.target_gain), rtol=1e-4)
     # An echo has the energy that its SNR says, noise apart.
-    heard = listen(scene, sent_in(scans[0], SNAPSHOTS), jax.random.key(3))
+    heard = simulate_dwell(scene, transmission_of(scans[0], SNAPSHOTS), jax.random.key(3))
     energy = matched_energy(scene, heard, scene.angles())
     np.testing.assert_allclose(energy, course.records[0].snr, rtol=1e-3)
 
@@ -220,7 +224,7 @@ def test_a_wrong_belief_breaks_its_promise_and_is_scanned_away(scans, monkeypatc
             return fix
         wrong = jnp.array([0.5, 21.5, -1.5])
         return eqx.tree_at(
-            lambda f: (f.position, f.angles, f.sound),
+            lambda f: (f.position, f.angles, f.consistent),
             fix,
             (wrong, scene.angles(wrong), jnp.asarray(True)),
         )
@@ -229,18 +233,18 @@ def test_a_wrong_belief_breaks_its_promise_and_is_scanned_away(scans, monkeypatc
     course = find(scene, scans, 6, SNAPSHOTS, MIN_SNR, None, jax.random.key(1))
     first, second, third = course.records[:3]
     assert first.found
-    assert second.aimed
-    assert not second.kept
+    assert second.focused
+    assert not second.energy_consistent
     assert not second.found
-    assert not third.aimed
+    assert not third.focused
     last = course.records[-1]
     assert course.met
-    assert last.aimed
+    assert last.focused
     assert float(jnp.linalg.norm(last.fix.position - scene.target.position)) < 5 * last.bound
 
 
 def test_a_target_outside_the_region_is_never_believed(scans):
-    scene = supposed(scans.scene, np.array([4.0, 15.0, 9.0]), 0.009)
+    scene = with_assumed_target(scans.scene, np.array([4.0, 15.0, 9.0]), 0.009)
     for seed in range(3):
         course = find(scene, scans, 3, SNAPSHOTS, MIN_SNR, None, jax.random.key(seed))
         assert not course.met
@@ -250,7 +254,9 @@ def test_a_target_outside_the_region_is_never_believed(scans):
 
 def test_what_can_tell_no_position_is_refused(scans):
     # On the line through both surfaces, at their height.
-    along = supposed(scene_of(target=(-5.0 + 1e-9, 30.0, 0.0)), np.array([-5 + 1e-9, 30, 0]), 0.009)
+    along = with_assumed_target(
+        scene_of(target=(-5.0 + 1e-9, 30.0, 0.0)), np.array([-5 + 1e-9, 30, 0]), 0.009
+    )
     with pytest.raises(ValueError, match=r"tells nothing|cannot tell both"):
         find(along, scans, 3, SNAPSHOTS, 0.0, None, jax.random.key(0))
 
@@ -258,8 +264,8 @@ def test_what_can_tell_no_position_is_refused(scans):
 @pytest.mark.slow
 def test_errors_over_many_runs_are_those_of_the_bound_by_all_that_was_sent(scans):
     trials, squares = 80, []
-    for trial, place in enumerate(places_in(REGION, scans.scene, trials, 1234)):
-        scene = supposed(scans.scene, place, 0.009)
+    for trial, place in enumerate(sample_positions(REGION, scans.scene, trials, 1234)):
+        scene = with_assumed_target(scans.scene, place, 0.009)
         course = find(scene, scans, 4, SNAPSHOTS, MIN_SNR, 0.0, jax.random.key(trial))
         last = course.records[-1]
         assert last.confirmed

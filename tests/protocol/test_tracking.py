@@ -10,19 +10,19 @@ from heliostat.estimation.pose import place_grid
 from heliostat.observation.pilots import band_bins
 from heliostat.protocol.errors import ErrorLevels
 from heliostat.protocol.tracking import (
-    Weighing,
-    believed,
-    discs,
+    TradeOffObjective,
+    initial_state,
     pilot_snr,
-    run_loop,
+    random_walk,
+    run_periods,
     search_beams,
-    swept,
+    with_sweep,
 )
 from heliostat.rates.effective import eadr
 from tests.support.scenes import FOUR, localization_scene
 
 BINS = 16
-WEIGHT = Weighing(jnp.asarray(1e-10), balanced=False)
+WEIGHT = TradeOffObjective(jnp.asarray(1e-10), balanced=False)
 
 
 def scene_of(**changes):
@@ -34,9 +34,9 @@ def scene_of(**changes):
 def loop(scene, positions, *, invented=None, seed=0, antennas=2):
     positions = jnp.asarray(positions, dtype=float)
     heading = scene.user.heading
-    return run_loop(
+    return run_periods(
         scene,
-        believed(positions[0], heading, antennas),
+        initial_state(positions[0], heading, antennas),
         positions,
         jnp.full(len(positions), heading),
         band_bins(scene.link.bandwidth, BINS),
@@ -78,14 +78,16 @@ def test_invented_errors_of_nothing_are_the_truth_and_others_have_their_size():
     assert np.abs(turned).max() <= 0.2
     assert np.mean(np.asarray(rough.eadr)) < np.mean(np.asarray(exact.eadr))
     # The pilots' energy is what an estimate finds it to be, to a few of its standard deviations.
-    found, farthest = loop(scene, WALK), place_grid(scene, BINS).distance[-1]
+    found, max_range = loop(scene, WALK), place_grid(scene, BINS).distance[-1]
     for antennas, snr, detected, i in zip(
         found.active_antennas, found.estimate.snr, found.detected, range(len(WALK)), strict=True
     ):
         assert detected
         before = WALK[max(i - 1, 0)]
-        aimed = scene.with_user(jnp.asarray(before), scene.user.heading)
-        here = swept(aimed, believed(jnp.asarray(before), scene.user.heading, 2), farthest)
+        focused = scene.with_user(jnp.asarray(before), scene.user.heading)
+        here = with_sweep(
+            focused, initial_state(jnp.asarray(before), scene.user.heading, 2), max_range
+        )
         here = here.with_user(jnp.asarray(WALK[i]), scene.user.heading)
         energy = float(pilot_snr(here, jnp.asarray(float(antennas))))
         assert abs(float(snr) - energy) < 6 * np.sqrt(2 * energy)
@@ -94,11 +96,11 @@ def test_invented_errors_of_nothing_are_the_truth_and_others_have_their_size():
 @pytest.mark.parametrize("height", [0.0, 30.0])
 def test_a_search_looks_everywhere_once_and_next_to_the_last_place_first(height):
     scene = scene_of(columns=6, rows=10, position=(20.0, 40.0, height))
-    position, farthest = scene.user.position, 80.0
-    beams, searched = [], believed(position, scene.user.heading, 2)
+    position, max_range = scene.user.position, 80.0
+    beams, searched = [], initial_state(position, scene.user.heading, 2)
     for sweep in range(60):  # 240 beams: many laps
         at = eqx.tree_at(lambda b: b.searched, searched, jnp.asarray(sweep))
-        beams.append(np.asarray(search_beams(scene, at, jnp.asarray(farthest))))
+        beams.append(np.asarray(search_beams(scene, at, jnp.asarray(max_range))))
     width = np.array([1 / 3, 1 / 5])
     steps = (np.concatenate(beams) - np.asarray(scene.departure(position))) / width
     np.testing.assert_allclose(np.abs(steps[:4]), 0.5, rtol=1e-9)
@@ -112,7 +114,7 @@ def test_a_search_looks_everywhere_once_and_next_to_the_last_place_first(height)
     offset = np.column_stack([rng.uniform([0.5, -80], [80, 80], (4000, 2)), np.full(4000, 0.0)])
     offset[:, 2] = height - 30.0
     length = np.linalg.norm(offset, axis=1)
-    offset, length = offset[length < farthest], length[length < farthest]
+    offset, length = offset[length < max_range], length[length < max_range]
     cosines = (offset[:, 1:] / length[:, None] - np.asarray(scene.departure(position))) / width
     off = np.abs(cosines[:, None, :] - first[None, :, :]).max(axis=2).min(axis=1)
     assert off.max() <= 0.5 + 1e-9
@@ -141,7 +143,9 @@ def test_a_user_that_jumps_across_the_room_is_lost_counted_and_found_again_truly
 
 def test_jumps_stay_in_their_disc_and_in_front_of_the_surface():
     scene = scene_of()
-    path = np.asarray(discs(scene, jnp.asarray(7.0), 300, jnp.asarray(70.0), jax.random.key(1)))
+    path = np.asarray(
+        random_walk(scene, jnp.asarray(7.0), 300, jnp.asarray(70.0), jax.random.key(1))
+    )
     step = np.linalg.norm(np.diff(path, axis=0), axis=1)
     assert step.max() <= 7.0
     offset = path - np.asarray(scene.surface.position)

@@ -61,11 +61,11 @@ def test_every_verdict_can_be_yes_and_no():
 
 def test_random_scans_keep_every_power():
     scene = sensing_scene(antennas=8, surface_power=0.02)
-    setting = RandomScans(scene, REGION, 2)[1]
+    design = RandomScans(scene, REGION, 2)[1]
     for i, surface in enumerate(scene.surfaces):
         steering = target_steering(surface.array, scene.angles()[i])
-        assert not np.allclose(setting.reflection[i][0], setting.reflection[i][1])
-        for psi, sent in zip(setting.reflection[i], setting.covariance[i], strict=True):
+        assert not np.allclose(design.reflection[i][0], design.reflection[i][1])
+        for psi, sent in zip(design.reflection[i], design.covariance[i], strict=True):
             power = reflected_power(
                 psi, scene.bs_to_irs[i], sent, steering, scene.target_gain[i], surface.noise
             )
@@ -77,4 +77,4 @@ def test_random_scans_keep_every_power():
 def test_a_trial_is_a_place_in_the_region():
     one, other = sample(jax.random.key(1)), sample(jax.random.key(2))
     assert not np.allclose(one.place, other.place)
-    assert bool(REGION.holds(jnp.asarray(one.place)))
+    assert bool(REGION.contains(jnp.asarray(one.place)))

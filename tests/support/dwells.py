@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from heliostat.protocol.multi_dwell import listen, sent_in
-from heliostat.protocol.search_region import Region, Setting
+from heliostat.protocol.multi_dwell import simulate_dwell, transmission_of
+from heliostat.protocol.search_region import DwellDesign, Region
 from heliostat.surface.active import random_reflection
 from tests.support.sensing_scenes import random_covariance, sensing_scene
 
@@ -30,19 +30,19 @@ def random_setting(scene, seed):
         reflection.append(psi.reshape(PATTERNS, -1))
         sent = [random_covariance(rng, 8, 3, 10.0 + k) for k in range(PATTERNS)]
         covariance.append(jnp.stack([jnp.asarray(r) for r in sent]))
-    return Setting(tuple(covariance), tuple(reflection))
+    return DwellDesign(tuple(covariance), tuple(reflection))
 
 
 def heard_in(scene, seeds):
     settings = [random_setting(scene, seed) for seed in seeds]
     keys = [jax.random.fold_in(jax.random.key(9), seed) for seed in seeds]
     pairs = zip(settings, keys, strict=True)
-    return [listen(scene, sent_in(setting, SNAPSHOTS), key) for setting, key in pairs]
+    return [simulate_dwell(scene, transmission_of(design, SNAPSHOTS), key) for design, key in pairs]
 
 
 def parts_of(heard):
     """Reflection, signal and echo of all dwells, one entry a surface each."""
-    every = [(*dwell.sent, dwell.echoes) for dwell in heard]
+    every = [(*dwell.transmission, dwell.echoes) for dwell in heard]
     return [
         [jnp.concatenate(each) for each in zip(*part, strict=True)]
         for part in zip(*every, strict=True)

@@ -11,8 +11,8 @@ from jaxtyping import PRNGKeyArray
 from numpy.typing import ArrayLike
 
 from heliostat._version import __version__
-from heliostat.protocol.search_region import Region, Scans, region_ahead
-from heliostat.protocol.target_search import Course, find
+from heliostat.protocol.search_region import Region, Scans, default_region
+from heliostat.protocol.target_search import SearchRecord, find
 from heliostat.scenario import AnyScenario, SensingScenario, of_system
 from heliostat.scenario.random_keys import purpose_key
 from heliostat.scene.sensing import SensingScene
@@ -27,9 +27,9 @@ UNITS = {
     "position_std": "m",
     "bound": "m",
     "known_target_bound": "m",
-    "cost_of_ignorance": "dB",
+    "excess_db": "dB",
     "worst_crb": "rad²",
-    "kept": "1",
+    "energy_consistent": "1",
     "found": "1",
     "confirmed": "1",
     "covariance": "m²",
@@ -83,7 +83,7 @@ def find_target(
 
     Args:
         scenario: A loaded sensing scenario of two surfaces or more; its ``dwell.patterns`` and
-            ``dwell.min_snr`` hold for each dwell, the latter as far as it can be kept.
+            ``dwell.min_snr`` hold for each dwell, the latter as far as it can be met.
         dwells: At most so many.
         accuracy: Standard deviation of the position, all coordinates together, at which to end; 0
             to go on to the last dwell. Default the bound of a single dwell that is designed for
@@ -97,7 +97,7 @@ def find_target(
         was sent so far and the one that dwells designed for the true place would have. Where there
         is no estimate the region's middle stands, with an infinite deviation. Units are in the
         attributes, with what it came to: ``dwells_needed`` (0 if the accuracy was not met),
-        ``dwells_known_target`` for the same accuracy, ``wrong_beliefs``, ``lost_dwells``.
+        ``dwells_known_target`` for the same accuracy, ``inconsistent_dwells``, ``lost_dwells``.
 
     Raises:
         TypeError: The scenario is not one of sensing.
@@ -112,9 +112,9 @@ def find_target(
     if len(scenario.surfaces) < 2:
         raise SearchError(f"{scenario.name} has 1 surface; lines of sight meet from 2 on.")
     scene = whole_dwell(scenario, scenario.build())
-    box = region_ahead(scene) if region is None else _box(region)
+    box = default_region(scene) if region is None else _box(region)
     try:
-        course = find(
+        search = find(
             scene,
             Scans(scene, box, scenario.dwell.patterns),
             int(dwells),
@@ -125,7 +125,7 @@ def find_target(
         )
     except ValueError as error:
         raise SearchError(f"{scenario.name}: {error}.") from None
-    return _dataset(scenario, scene, box, course)
+    return _dataset(scenario, scene, box, search)
 
 
 def _box(given: ArrayLike) -> Region:
@@ -145,26 +145,26 @@ def _box(given: ArrayLike) -> Region:
 
 
 def _dataset(
-    scenario: SensingScenario, scene: SensingScene, box: Region, course: Course
+    scenario: SensingScenario, scene: SensingScene, box: Region, search: SearchRecord
 ) -> xr.Dataset:
-    records = course.records
+    records = search.records
     truth = np.asarray(scene.target.position)
     place = np.stack([np.asarray(r.fix.position) for r in records])
     deviation = np.array([float(r.fix.std) for r in records])
     error = np.linalg.norm(place - truth, axis=1)
     bound = np.array([r.bound for r in records])
     count = np.arange(1, len(records) + 1)
-    known = course.known_bound / np.sqrt(count)
+    known = search.known_bound / np.sqrt(count)
     columns: dict[str, Any] = {
-        "kind": ["aim" if r.aimed else "scan" for r in records],
+        "kind": ["focused" if r.focused else "scan" for r in records],
         **{f"{axis}_estimate": place[:, i] for i, axis in enumerate(AXES)},
         "position_error": np.where(np.isfinite(deviation), error, math.inf),
         "position_std": deviation,
         "bound": bound,
         "known_target_bound": known,
-        "cost_of_ignorance": 20 * np.log10(bound / known),
+        "excess_db": 20 * np.log10(bound / known),
         "worst_crb": [r.worst_crb for r in records],
-        "kept": [r.kept for r in records],
+        "energy_consistent": [r.energy_consistent for r in records],
         "found": [r.found for r in records],
         "confirmed": [r.confirmed for r in records],
     }
@@ -184,10 +184,10 @@ def _dataset(
     }
     covariance = np.stack([np.asarray(r.fix.covariance) for r in records])
     variables["covariance"] = (("dwell", "axis", "axis_too"), covariance, {"units": "m²"})
-    aimed = np.array([r.aimed for r in records])
+    focused = np.array([r.focused for r in records])
     found = np.array([r.found for r in records])
-    goal = course.accuracy
-    enough = math.ceil((course.known_bound / goal) ** 2 * (1 - 1e-12)) if goal > 0 else 0
+    goal = search.accuracy
+    enough = math.ceil((search.known_bound / goal) ** 2 * (1 - 1e-12)) if goal > 0 else 0
     return xr.Dataset(
         variables,
         {
@@ -203,11 +203,11 @@ def _dataset(
             "target": truth,
             "region_low": np.asarray(box.low),
             "region_high": np.asarray(box.high),
-            "target_in_region": int(bool(box.holds(scene.target.position))),
+            "target_in_region": int(bool(box.contains(scene.target.position))),
             "accuracy": goal,
-            "dwells_needed": len(records) if course.met else 0,
+            "dwells_needed": len(records) if search.met else 0,
             "dwells_known_target": max(enough, 1) if goal > 0 else 0,
-            "wrong_beliefs": int(np.sum(aimed & ~found)),
+            "inconsistent_dwells": int(np.sum(focused & ~found)),
             "lost_dwells": int(np.sum(~found)),
         },
     )

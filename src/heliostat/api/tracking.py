@@ -16,16 +16,22 @@ from heliostat.api.localization import NotIdentifiableError, allocate_time, buil
 from heliostat.estimation.pose import place_grid
 from heliostat.observation.pilots import band_bins
 from heliostat.protocol.errors import ErrorLevels
-from heliostat.protocol.tracking import PeriodRecord, Weighing, believed, discs, run_loop
+from heliostat.protocol.tracking import (
+    PeriodRecord,
+    TradeOffObjective,
+    initial_state,
+    random_walk,
+    run_periods,
+)
 from heliostat.scenario import AnyScenario, LocalizationScenario, of_system
 from heliostat.scenario.random_keys import purpose_key
 from heliostat.scene.localization import LocalizationScene
 from heliostat.surface.passive import Steered
 from heliostat.units import SPEED_OF_LIGHT, quote
 
-WEIGHT = 1e-10
+DEFAULT_WEIGHT = 1e-10
 """What a bit/s is worth where nobody says: the weight of the paper's figures. [(m + rad) s/bit]"""
-FARTHEST = 1e4
+MAX_RANGE = 1e4
 """A user further from the surface than this is refused: nothing is heard there. [m]"""
 UNITS = {
     "x": "m",
@@ -131,8 +137,8 @@ def run_protocol(
         mobility: The user jumps anywhere within a disc of this radius from period to period, paper
             eq. (1); default ``errors.mobility``. [m]
         track: Where the user is instead, see `read_track`. [period, 2 or 3]
-        weight: The paper's :math:`\xi`, as for `allocate_time`; default `WEIGHT` unless ``balance``
-            is given.
+        weight: The paper's :math:`\xi`, as for `allocate_time`; default `DEFAULT_WEIGHT` unless
+            ``balance`` is given.
         balance: Instead of a weight, as for `allocate_time`.
         invented_errors: Put the papers' uniform errors, the scenario's ``errors``, in place of
             estimates.
@@ -170,35 +176,35 @@ def run_protocol(
     distance = float(np.linalg.norm(offset, axis=1).max())
     bins = _bins(scene, distance) if bins is None else bins
     grid = place_grid(scene, bins)
-    farthest = float(grid.distance[-1])
-    if distance > farthest:
+    max_range = float(grid.distance[-1])
+    if distance > max_range:
         raise TrackError(
             f"The user is up to {distance:.4g} m from the surface, {bins} bins tell distances "
-            f"apart up to {farthest:.4g} m; give more bins."
+            f"apart up to {max_range:.4g} m; give more bins."
         )
     if track is None:
         motion = purpose_key(root, "motion")
         radius = jnp.asarray(errors.mobility if mobility is None else float(mobility))
-        positions = discs(scene, radius, int(periods), jnp.asarray(farthest), motion)
+        positions = random_walk(scene, radius, int(periods), jnp.asarray(max_range), motion)
         headings = jnp.full(len(positions), scene.user.heading)
     if weight is None and balance is None:
-        weight = WEIGHT
+        weight = DEFAULT_WEIGHT
     first = scene.with_user(positions[0], headings[0])
     antennas = _first_antennas(scenario, weight, balance)
-    start = believed(positions[0], headings[0], antennas)
+    start = initial_state(positions[0], headings[0], antennas)
     value = jnp.asarray(weight if balance is None else balance, dtype=float)
     levels = None
     if invented_errors:
         sizes = (errors.position, errors.heading, 0.0, errors.gain_variance)
         levels = ErrorLevels(*(jnp.asarray(float(size)) for size in sizes))
-    record = run_loop(
+    record = run_periods(
         first,
         start,
         positions,
         headings,
         band_bins(scene.link.bandwidth, bins),
         grid,
-        Weighing(value, balance is not None),
+        TradeOffObjective(value, balance is not None),
         purpose_key(root, "noise"),
         levels,
     )
@@ -216,7 +222,7 @@ def _first_antennas(
 
 
 def _bins(scene: LocalizationScene, distance: float) -> int:
-    """So many that delays tell distances apart to twice the farthest, and at least 16."""
+    """So many that delays tell distances apart to twice the farthest place, and at least 16."""
     resolution = SPEED_OF_LIGHT / float(scene.link.bandwidth)
     return max(16, math.ceil(2 * distance / resolution))
 
@@ -236,7 +242,7 @@ def _walk(scene: LocalizationScene, track: np.ndarray) -> tuple[Array, Array]:
     behind = offset @ np.asarray(scene.surface.array.normal) <= 1e-3 * distance
     for trouble, why in (
         (behind, "is behind the surface"),
-        (distance > FARTHEST, f"is over {FARTHEST:g} m from the surface"),
+        (distance > MAX_RANGE, f"is over {MAX_RANGE:g} m from the surface"),
     ):
         if trouble.any():
             at = int(np.argmax(trouble))

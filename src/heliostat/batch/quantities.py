@@ -160,7 +160,7 @@ def _find_target(case: Case) -> Found:
         "dwells_needed": needed or np.inf,
         "position_error": search.position_error.values[-1],
         "bound": search.bound.values[-1],
-        "cost_of_ignorance_db": search.cost_of_ignorance.values[-1],
+        "excess_db": search.excess_db.values[-1],
     }
     return Found(values, "" if needed else "the accuracy was not reached in so many dwells")
 
@@ -294,7 +294,7 @@ FUNCTIONS: Mapping[str, Function] = {
             "dwells_needed": Quantity("1", (), "dwells until the accuracy is reached"),
             "position_error": Quantity("m", (), "error of the position after the last dwell"),
             "bound": Quantity("m", (), "bound of the position by all that was sent"),
-            "cost_of_ignorance_db": Quantity("dB", (), "bound over that of a known target"),
+            "excess_db": Quantity("dB", (), "excess of the bound over that of a known target"),
         },
         {"dwells": "whole", "accuracy": "length"},
     ),

@@ -182,7 +182,7 @@ def _follow(
     from heliostat.reports import tracking as tracking_report
 
     try:
-        found = tracking_report.follow(
+        found = tracking_report.run_track(
             scenario,
             periods,
             file=walk,

@@ -153,10 +153,10 @@ def dwells_figure(dwells: xr.Dataset, title: str) -> Figure:
         upper.set_ylim(scale * ends.min() / 1.5, scale * ends.max() * 1.5)
         plain_ticks(upper.yaxis, Normalize(*upper.get_ylim()))
         upper.set_ylabel(f"position, root mean square [{unit}]")
-        cost = dwells.cost_of_ignorance.values
+        cost = dwells.excess_db.values
         seen = np.isfinite(cost)
         scan = dwells.kind.values == "scan"
-        for which, colour, label in ((scan, GREY, "scan"), (~scan, BLUE, "aim")):
+        for which, colour, label in ((scan, GREY, "scan"), (~scan, BLUE, "focused")):
             if (which & seen).any():
                 lower.bar(number[which & seen], cost[which & seen], 0.6, color=colour, label=label)
         lower.axhline(0, color="black", linewidth=0.8)

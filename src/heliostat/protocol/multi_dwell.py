@@ -33,35 +33,35 @@ from heliostat.observation.echoes import (
     simulate_echo,
     transmitted_signal,
 )
-from heliostat.protocol.search_region import Patterns, Region, Setting
+from heliostat.protocol.search_region import DwellDesign, Patterns, Region
 from heliostat.scene.sensing import EchoLink, SensingScene
 
 Samples: TypeAlias = tuple[Complex[Array, "pattern tx snapshot"], ...]
-Dwell = TypeVar("Dwell", "Sent", "Heard")
+Dwell = TypeVar("Dwell", "Transmission", "Reception")
 
-FEWEST = 4
+SMALLEST_CAPACITY = 4
 """Dwells that arrays are filled up to, then twice as many each time: compiled once for each."""
-BLIND = 1e6
+UNDETECTED_VAR = 1e6
 """Variance of a direction that was not heard: of no weight beside any that was. [rad²]"""
-INSIDE = 3.0
+REGION_MARGIN = 3.0
 """Standard deviations by which an estimate may lie outside of the region."""
 
 
-class Sent(NamedTuple):
+class Transmission(NamedTuple):
     """What went out in one dwell, or in several one after the other."""
 
     reflection: Patterns  # one entry a surface [1]
     transmitted: Samples  # likewise [√W]
 
 
-class Heard(NamedTuple):
+class Reception(NamedTuple):
     """What went out, and what came back."""
 
-    sent: Sent
+    transmission: Transmission
     echoes: Samples  # one entry a surface [√W]
 
 
-class Fix(eqx.Module):
+class PositionFix(eqx.Module):
     """Where the target is by all that was heard."""
 
     position: Vector  # [m]
@@ -71,7 +71,7 @@ class Fix(eqx.Module):
     detected: Bool[Array, "surface"]
     misfit: Float[Array, "surface"]  # see `DirectionEstimate` [1]
     second_echo_p_value: Float[Array, "surface"]  # see `DirectionEstimate` [1]
-    sound: Bool[Array, ""]  # detected, fits, and the lines of sight meet inside the region
+    consistent: Bool[Array, ""]  # detected, fits, and the lines of sight meet inside the region
 
     @property
     def std(self) -> Scalar:
@@ -80,19 +80,19 @@ class Fix(eqx.Module):
 
 
 @partial(jax.jit, static_argnames="snapshots")
-def sent_in(setting: Setting, snapshots: int) -> Sent:
+def transmission_of(design: DwellDesign, snapshots: int) -> Transmission:
     """What goes out in one dwell.
 
     Args:
-        setting: Of the dwell.
+        design: Of the dwell.
         snapshots: In each pattern.
     """
     signal = jax.vmap(partial(transmitted_signal, snapshots=snapshots))
-    return Sent(setting.reflection, tuple(signal(covar) for covar in setting.covariance))
+    return Transmission(design.reflection, tuple(signal(covar) for covar in design.covariance))
 
 
 @jax.jit
-def listen(scene: SensingScene, sent: Sent, key: PRNGKeyArray) -> Heard:
+def simulate_dwell(scene: SensingScene, sent: Transmission, key: PRNGKeyArray) -> Reception:
     """One dwell of the scene as it is, every noise included.
 
     Args:
@@ -116,10 +116,10 @@ def listen(scene: SensingScene, sent: Sent, key: PRNGKeyArray) -> Heard:
 
         keys = jax.random.split(jax.random.fold_in(key, i), psi.shape[0])
         echoes.append(jax.vmap(pattern)(keys, psi, signal))
-    return Heard(sent, tuple(echoes))
+    return Reception(sent, tuple(echoes))
 
 
-def together(dwells: list[Dwell]) -> tuple[Dwell, int]:
+def stack_dwells(dwells: list[Dwell]) -> tuple[Dwell, int]:
     """Dwells as one with as many patterns as all of them, filled up with silent ones.
 
     A pattern in which nothing is sent and the surface absorbs all tells nothing and changes no
@@ -131,7 +131,7 @@ def together(dwells: list[Dwell]) -> tuple[Dwell, int]:
     Returns:
         All of them, and how many there are with the silent ones.
     """
-    capacity = FEWEST
+    capacity = SMALLEST_CAPACITY
     while capacity < len(dwells):
         capacity *= 2
 
@@ -143,7 +143,7 @@ def together(dwells: list[Dwell]) -> tuple[Dwell, int]:
     return jax.tree.map(joined, *dwells), capacity
 
 
-def longer(scene: SensingScene, dwells: int) -> SensingScene:
+def with_duration(scene: SensingScene, dwells: int) -> SensingScene:
     """The scene with a dwell as long as several: how patterns of several dwells count.
 
     Args:
@@ -153,7 +153,7 @@ def longer(scene: SensingScene, dwells: int) -> SensingScene:
     return eqx.tree_at(lambda s: s.symbols, scene, scene.symbols * dwells)
 
 
-class Told(NamedTuple):
+class DwellBounds(NamedTuple):
     """What some dwells can tell about a target at most."""
 
     bound: Scalar  # on the root mean square error of the position [m]
@@ -161,31 +161,31 @@ class Told(NamedTuple):
     snr: Float[Array, "surface"]  # of the matched filter's output [1]
 
 
-def told_by(scene: SensingScene, dwells: list[Sent]) -> Told:
+def dwell_bounds(scene: SensingScene, dwells: list[Transmission]) -> DwellBounds:
     """Bounds at the target's place, by all that was sent.
 
     Args:
         scene: The scene, its target where the bounds are wanted.
         dwells: What went out, at least one.
     """
-    sent, capacity = together(dwells)
-    return _told(longer(scene, capacity), sent)
+    sent, capacity = stack_dwells(dwells)
+    return _dwell_bounds(with_duration(scene, capacity), sent)
 
 
 @jax.jit
-def _told(scene: SensingScene, sent: Sent) -> Told:
+def _dwell_bounds(scene: SensingScene, sent: Transmission) -> DwellBounds:
     covariance = tuple(
         s @ jnp.conj(jnp.swapaxes(s, 1, 2)) / float(s.shape[2]) for s in sent.transmitted
     )
     directions = scene_information(scene, covariance, sent.reflection)
     worst = jnp.max(jnp.stack([direction_bound(d).crb for d in directions]))
     snr = jnp.stack([d.snr for d in directions])
-    return Told(position_bound(scene, directions)[0], worst, snr)
+    return DwellBounds(position_bound(scene, directions)[0], worst, snr)
 
 
 @jax.jit
 def matched_energy(
-    scene: SensingScene, heard: Heard, angles: Float[Array, "surface 2"]
+    scene: SensingScene, heard: Reception, angles: Float[Array, "surface 2"]
 ) -> Float[Array, "surface"]:
     """Energy of the echoes from given directions, over the noise density. [1]
 
@@ -198,7 +198,7 @@ def matched_energy(
         angles: Elevation and azimuth at each surface. [rad]
     """
     matched = []
-    for i, each in enumerate(zip(*heard.sent, heard.echoes, strict=True)):
+    for i, each in enumerate(zip(*heard.transmission, heard.echoes, strict=True)):
         link, direction = scene.link(i), angles[i]
 
         def pattern(
@@ -230,8 +230,8 @@ def _meet(
 
 
 def locate(
-    scene: SensingScene, dwells: list[Heard], grids: list[CosineGrid], region: Region
-) -> Fix:
+    scene: SensingScene, dwells: list[Reception], grids: list[CosineGrid], region: Region
+) -> PositionFix:
     """Directions by the echoes of all dwells together, and the place where they meet.
 
     Args:
@@ -240,10 +240,10 @@ def locate(
         grids: Where each surface looks, see `region_grids`.
         region: Where the target may be.
     """
-    heard, capacity = together(dwells)
-    scene_of_all = longer(scene, capacity)
+    heard, capacity = stack_dwells(dwells)
+    scene_of_all = with_duration(scene, capacity)
     estimates = []
-    for i, (psi, sent, echo) in enumerate(zip(*heard.sent, heard.echoes, strict=True)):
+    for i, (psi, sent, echo) in enumerate(zip(*heard.transmission, heard.echoes, strict=True)):
         estimate = likeliest_direction(scene_of_all.link(i), psi, sent, echo, grids[i])
         estimates.append(
             _without_silence(estimate, echo.size, dwells[0].echoes[i].size * len(dwells))
@@ -252,8 +252,8 @@ def locate(
     covariance = np.stack([np.asarray(e.covariance) for e in estimates])
     detected = np.array([bool(e.detected) for e in estimates])
     told = detected & np.isfinite(covariance).all(axis=(1, 2))
-    nowhere = Fix(
-        region.middle,
+    nowhere = PositionFix(
+        region.center,
         jnp.diag(jnp.full(3, jnp.inf)),
         angles,
         jnp.stack([e.target_gain for e in estimates]),
@@ -264,7 +264,7 @@ def locate(
     )
     if told.sum() < 2:
         return nowhere
-    usable = np.where(told[:, None, None], covariance, BLIND * np.eye(2))
+    usable = np.where(told[:, None, None], covariance, UNDETECTED_VAR * np.eye(2))
     meeting, miss, sine = _meet(scene, angles, jnp.asarray(usable))
     if not bool(jnp.all(jnp.isfinite(meeting.position)) & meeting.converged):
         return nowhere
@@ -272,12 +272,12 @@ def locate(
     behind = np.asarray(meeting.behind)
     meets = float(miss) < chdtri(2 * told.sum() - 3, FALSE_ALARM) and float(sine) > PARALLEL
     std = jnp.sqrt(jnp.trace(meeting.covariance))
-    inside = bool(region.holds(meeting.position, INSIDE * std))
-    sound = meets and inside and bool((fits & ~behind)[told].all())
+    inside = bool(region.contains(meeting.position, REGION_MARGIN * std))
+    consistent = meets and inside and bool((fits & ~behind)[told].all())
     return eqx.tree_at(
-        lambda f: (f.position, f.covariance, f.sound),
+        lambda f: (f.position, f.covariance, f.consistent),
         nowhere,
-        (meeting.position, meeting.covariance, jnp.asarray(sound)),
+        (meeting.position, meeting.covariance, jnp.asarray(consistent)),
     )
 
 

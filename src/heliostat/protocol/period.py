@@ -18,7 +18,7 @@ from heliostat.protocol.errors import Errors
 from heliostat.rates.effective import available_ratio, snr_slope, time_ratio
 from heliostat.scene.localization import LocalizationScene
 
-Informant: TypeAlias = Callable[[LocalizationScene, int | Scalar], PoseInformation]
+InformationFunction: TypeAlias = Callable[[LocalizationScene, int | Scalar], PoseInformation]
 """A bound's information: `pose_information`, or the paper's as printed."""
 
 
@@ -42,7 +42,7 @@ def as_steered(scene: LocalizationScene, errors: Errors) -> LocalizationScene:
     )
 
 
-def as_believed(scene: LocalizationScene, errors: Errors) -> LocalizationScene:
+def as_estimated(scene: LocalizationScene, errors: Errors) -> LocalizationScene:
     """The scene as the receiver believes it to be: Step 2, for (43)-(46).
 
     Args:
@@ -58,7 +58,9 @@ def as_believed(scene: LocalizationScene, errors: Errors) -> LocalizationScene:
     return eqx.tree_at(lambda s: s.link.gain, believed, gain)
 
 
-def error_scale(scene: LocalizationScene, information: Informant = pose_information) -> Scalar:
+def error_scale(
+    scene: LocalizationScene, information: InformationFunction = pose_information
+) -> Scalar:
     r""":math:`X`, PEB + REB at :math:`\varpi = 1`, paper eq. (45). [m + rad]
 
     Args:
@@ -75,7 +77,7 @@ def largest_ratio(scene: LocalizationScene) -> Scalar:
 
 
 def next_share(
-    scene: LocalizationScene, weight: Scalar, information: Informant = pose_information
+    scene: LocalizationScene, weight: Scalar, information: InformationFunction = pose_information
 ) -> TimeShare:
     """Step 4: the time share that is best for a scene as it is believed to be.
 
@@ -83,7 +85,7 @@ def next_share(
     user's position is where it is steered.
 
     Args:
-        scene: See `as_believed`.
+        scene: See `as_estimated`.
         weight: ξ of paper eq. (47). [(m + rad) s/bit]
         information: Where the bounds come from.
     """

@@ -21,11 +21,11 @@ from heliostat.scene.sensing import SensingScene
 Patterns: TypeAlias = tuple[Complex[Array, "pattern _"], ...]
 Covariances: TypeAlias = tuple[Complex[Array, "pattern tx tx"], ...]
 
-PLACES = 8
+SCAN_POSITIONS = 8
 """Of the region, that one scan is designed for."""
 STARTS = 1
 """Random starts of a scan's design, for each surface."""
-GLANCING = 0.05
+MIN_FACING_COSINE = 0.05
 """Least cosine between a surface's normal and a place that is looked at. [1]"""
 
 
@@ -36,11 +36,11 @@ class Region(eqx.Module):
     high: Vector  # [m]
 
     @property
-    def middle(self) -> Vector:
+    def center(self) -> Vector:
         """Of the box. [m]"""
         return (self.low + self.high) / 2
 
-    def holds(self, position: Vector, margin: Scalar | float = 0.0) -> Bool[Array, ""]:
+    def contains(self, position: Vector, margin: Scalar | float = 0.0) -> Bool[Array, ""]:
         """Whether a position lies in it.
 
         Args:
@@ -50,7 +50,7 @@ class Region(eqx.Module):
         return jnp.all((position >= self.low - margin) & (position <= self.high + margin))
 
 
-def region_ahead(scene: SensingScene) -> Region:
+def default_region(scene: SensingScene) -> Region:
     """Where a target may be as far as anybody can tell from the surfaces alone.
 
     With the distance d from the base station to the farthest surface: a box that holds all of them
@@ -69,7 +69,7 @@ def region_ahead(scene: SensingScene) -> Region:
     return Region(jnp.asarray(low - missing / 2), jnp.asarray(high + missing / 2))
 
 
-def places_in(region: Region, scene: SensingScene, count: int, seed: int) -> np.ndarray:
+def sample_positions(region: Region, scene: SensingScene, count: int, seed: int) -> np.ndarray:
     """Random places of a region that every surface faces, [place xyz]. [m]
 
     Args:
@@ -87,7 +87,7 @@ def places_in(region: Region, scene: SensingScene, count: int, seed: int) -> np.
     for surface in scene.surfaces:
         offset = drawn - np.asarray(surface.position)
         along = offset @ np.asarray(surface.array.normal)
-        ahead &= along > GLANCING * np.linalg.norm(offset, axis=1)
+        ahead &= along > MIN_FACING_COSINE * np.linalg.norm(offset, axis=1)
     if ahead.sum() < count:
         raise ValueError(
             "the region lies behind a surface, or nearly so; give one that all surfaces face"
@@ -104,7 +104,7 @@ def region_grids(scene: SensingScene, region: Region) -> list[CosineGrid]:
         scene: The surfaces.
         region: The region.
     """
-    places, seen = places_in(region, scene, 1000, 0), []
+    places, seen = sample_positions(region, scene, 1000, 0), []
     for surface in scene.surfaces:
         offset = places - np.asarray(surface.position)
         axes = np.stack([surface.array.horizontal, surface.array.vertical])
@@ -121,7 +121,7 @@ def region_grids(scene: SensingScene, region: Region) -> list[CosineGrid]:
     return grids
 
 
-def supposed(scene: SensingScene, place: np.ndarray, echo: float) -> SensingScene:
+def with_assumed_target(scene: SensingScene, place: np.ndarray, echo: float) -> SensingScene:
     """The scene with a target of a supposed echo at a place.
 
     Args:
@@ -135,21 +135,21 @@ def supposed(scene: SensingScene, place: np.ndarray, echo: float) -> SensingScen
     return scene.with_target(jnp.asarray(place), jnp.asarray(gain, dtype=complex))
 
 
-class Setting(NamedTuple):
+class DwellDesign(NamedTuple):
     """What is sent in one dwell, and how the surfaces are set."""
 
     covariance: Covariances  # one entry a surface [W]
     reflection: Patterns  # likewise [1]
 
 
-def setting_of(best: Incumbent | None) -> Setting:
+def design_of(best: Incumbent | None) -> DwellDesign:
     """What the course of a design has found.
 
     Args:
         best: Its best; without a least SNR there always is one.
     """
     assert best is not None
-    return Setting(tuple(best.covariance), best.reflection)
+    return DwellDesign(tuple(best.covariance), best.reflection)
 
 
 class Scans:
@@ -157,15 +157,15 @@ class Scans:
 
     def __init__(self, scene: SensingScene, region: Region, patterns: int) -> None:
         self.scene, self.region, self.patterns = scene, region, patterns
-        self._made: dict[int, Setting] = {}
+        self._made: dict[int, DwellDesign] = {}
 
-    def __getitem__(self, number: int) -> Setting:
+    def __getitem__(self, number: int) -> DwellDesign:
         """The scan of that number, from 0; each serves other places of the region."""
         if number not in self._made:
             self._made[number] = self.make(number)
         return self._made[number]
 
-    def make(self, number: int) -> Setting:
+    def make(self, number: int) -> DwellDesign:
         """Design a scan.
 
         Without a least SNR the best design does not depend on how strong the echo is, as long as it
@@ -175,13 +175,13 @@ class Scans:
             number: Of the scan.
         """
         echo = math.sqrt(1e-3 / (4 * math.pi))
-        places = places_in(self.region, self.scene, PLACES, number)
+        places = sample_positions(self.region, self.scene, SCAN_POSITIONS, number)
         course = descend_jointly(
-            tuple(supposed(self.scene, place, echo) for place in places),
+            tuple(with_assumed_target(self.scene, place, echo) for place in places),
             patterns=self.patterns,
             mean=False,
             min_snr=0.0,
             starts=STARTS,
             seed=number,
         )
-        return setting_of(course.best)
+        return design_of(course.best)

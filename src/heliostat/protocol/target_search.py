@@ -29,42 +29,42 @@ from heliostat.design.joint_descent import descend_jointly
 from heliostat.estimation.peak_search import FALSE_ALARM
 from heliostat.geometry.frames import Vector
 from heliostat.protocol.multi_dwell import (
-    Fix,
-    Heard,
-    listen,
+    PositionFix,
+    Reception,
+    dwell_bounds,
     locate,
     matched_energy,
-    sent_in,
-    told_by,
+    simulate_dwell,
+    transmission_of,
 )
-from heliostat.protocol.search_region import Scans, Setting, region_grids, setting_of
+from heliostat.protocol.search_region import DwellDesign, Scans, design_of, region_grids
 from heliostat.scene.sensing import SensingScene
 
 STARTS = 2
 """Random starts of an aim, for each surface; a complete design has more, and a certificate."""
-EASED = (1.0, 0.25, 0.0625, 0.0)
+SNR_SHARES = (1.0, 0.25, 0.0625, 0.0)
 """Shares of the least SNR that an aim tries to keep, the first that can be."""
-KEPT = 0.25
+MIN_ENERGY_SHARE = 0.25
 """Share of the promised energy that an echo must have."""
-STALE = 1.02
-"""A design is kept while its bound at what is now believed is no more than so many times that at
+REUSE_FACTOR = 1.02
+"""A design is reused while its bound at what is now believed is no more than so many times that at
 what it was made for."""
 
 
 class DwellRecord(NamedTuple):
     """What happened in one dwell, and what is believed after it."""
 
-    aimed: bool  # else it scanned
-    fix: Fix
-    kept: bool  # what an aim promised was heard; True for scans
+    focused: bool  # else it scanned
+    fix: PositionFix
+    energy_consistent: bool  # what an aim promised was heard; True for scans
     found: bool  # the estimate is believed
-    confirmed: bool  # and an aim at the place before kept its promise
+    confirmed: bool  # and an aim at the place before it was consistent
     bound: float  # on the position's error, by all that was sent so far [m]
     worst_crb: float  # of this dwell alone, at the true place [rad²]
     snr: np.ndarray  # of this dwell's echoes at the true place, by surface [1]
 
 
-class Course(NamedTuple):
+class SearchRecord(NamedTuple):
     """All dwells, and what they are measured against."""
 
     records: list[DwellRecord]
@@ -84,10 +84,10 @@ def _reached(record: DwellRecord, accuracy: float) -> bool:
 # What is done ------------------------------------------------------------------------------------
 
 
-def aim(scene: SensingScene, patterns: int, min_snr: float, seed: int) -> Setting:
+def design_dwell(scene: SensingScene, patterns: int, min_snr: float, seed: int) -> DwellDesign:
     """The design for the place and the gains of a scene, by few starts and without a certificate.
 
-    Where the least SNR cannot be kept, as much of it as can (`EASED`).
+    Where the least SNR cannot be met, as much of it as can (`SNR_SHARES`).
 
     Args:
         scene: The scene, its target where it is believed.
@@ -99,7 +99,7 @@ def aim(scene: SensingScene, patterns: int, min_snr: float, seed: int) -> Settin
         ValueError: No design tells both angles at every surface.
     """
     best = None
-    for share in EASED:
+    for share in SNR_SHARES:
         course = descend_jointly(
             (scene,),
             patterns=patterns,
@@ -111,13 +111,13 @@ def aim(scene: SensingScene, patterns: int, min_snr: float, seed: int) -> Settin
         best = course.best
         if best is not None or min_snr == 0:
             break
-    return setting_of(best)
+    return design_of(best)
 
 
 # The loop ----------------------------------------------------------------------------------------
 
 
-def believed_scene(scene: SensingScene, fix: Fix) -> SensingScene:
+def estimated_scene(scene: SensingScene, fix: PositionFix) -> SensingScene:
     """The scene as it is believed to be, with the gains that were estimated.
 
     A surface that heard nothing is given the gain that the loudest one's distance tells.
@@ -134,16 +134,16 @@ def believed_scene(scene: SensingScene, fix: Fix) -> SensingScene:
     )
 
 
-class _Aim(NamedTuple):
+class _FocusedDesign(NamedTuple):
     """A design and the belief that it was made for."""
 
-    setting: Setting
+    design: DwellDesign
     place: Vector
 
 
-def _aimed(
-    scene: SensingScene, last: _Aim | None, patterns: int, min_snr: float, snapshots: int
-) -> _Aim:
+def _focused_design(
+    scene: SensingScene, last: _FocusedDesign | None, patterns: int, min_snr: float, snapshots: int
+) -> _FocusedDesign:
     """The design for what is believed; the last one while it is as good here as where it was made.
 
     Args:
@@ -156,12 +156,12 @@ def _aimed(
     here = scene.target.position
     if last is not None:
         bounds = [
-            float(told_by(at, [sent_in(last.setting, snapshots)]).bound)
+            float(dwell_bounds(at, [transmission_of(last.design, snapshots)]).bound)
             for at in (scene, scene.with_target(last.place, scene.target_gain))
         ]
-        if bounds[0] <= STALE * bounds[1]:
+        if bounds[0] <= REUSE_FACTOR * bounds[1]:
             return last
-    return _Aim(aim(scene, patterns, min_snr, seed=0), here)
+    return _FocusedDesign(design_dwell(scene, patterns, min_snr, seed=0), here)
 
 
 def known_target_bound(scene: SensingScene, patterns: int, min_snr: float, snapshots: int) -> float:
@@ -174,10 +174,10 @@ def known_target_bound(scene: SensingScene, patterns: int, min_snr: float, snaps
         snapshots: In each pattern.
 
     Raises:
-        ValueError: As `aim`.
+        ValueError: As `design_dwell`.
     """
-    setting = aim(scene, patterns, min_snr, seed=0)
-    return float(told_by(scene, [sent_in(setting, snapshots)]).bound)
+    design = design_dwell(scene, patterns, min_snr, seed=0)
+    return float(dwell_bounds(scene, [transmission_of(design, snapshots)]).bound)
 
 
 def find(
@@ -188,7 +188,7 @@ def find(
     min_snr: float,
     accuracy: float | None,
     key: PRNGKeyArray,
-) -> Course:
+) -> SearchRecord:
     """Dwells until the position is known, by what is believed, to an accuracy.
 
     Args:
@@ -203,8 +203,8 @@ def find(
         key: Of all noise.
 
     Raises:
-        ValueError: As `aim` and `places_in`; or not even a design for the true place tells where
-            the target is.
+        ValueError: As `design_dwell` and `sample_positions`; or not even a design for the true place
+            tells where the target is.
     """
     grids = region_grids(scene, scans.region)
     known = known_target_bound(scene, scans.patterns, min_snr, snapshots)
@@ -214,33 +214,33 @@ def find(
             "surfaces, or they cannot tell both angles; move a surface, or use more patterns"
         )
     goal = known if accuracy is None else accuracy
-    heard: list[Heard] = []
+    heard: list[Reception] = []
     records: list[DwellRecord] = []
-    belief: Fix | None = None
-    last: _Aim | None = None
+    belief: PositionFix | None = None
+    last: _FocusedDesign | None = None
     scanned = 0
     for number in range(dwells):
         promised = None
         if belief is None:
-            sent, scanned = sent_in(scans[scanned], snapshots), scanned + 1
+            sent, scanned = transmission_of(scans[scanned], snapshots), scanned + 1
         else:
-            there = believed_scene(scene, belief)
-            last = _aimed(there, last, scans.patterns, min_snr, snapshots)
-            sent = sent_in(last.setting, snapshots)
-            promised = np.asarray(told_by(there, [sent]).snr)
-        heard.append(listen(scene, sent, jax.random.fold_in(key, number)))
+            there = estimated_scene(scene, belief)
+            last = _focused_design(there, last, scans.patterns, min_snr, snapshots)
+            sent = transmission_of(last.design, snapshots)
+            promised = np.asarray(dwell_bounds(there, [sent]).snr)
+        heard.append(simulate_dwell(scene, sent, jax.random.fold_in(key, number)))
         fix = locate(scene, heard, grids, scans.region)
-        kept = promised is None or _kept(scene, heard[-1], fix, promised)
-        found = kept and bool(fix.sound)
-        alone = told_by(scene, [sent])
+        energy_consistent = promised is None or _energy_consistent(scene, heard[-1], fix, promised)
+        found = energy_consistent and bool(fix.consistent)
+        alone = dwell_bounds(scene, [sent])
         records.append(
             DwellRecord(
                 promised is not None,
                 fix,
-                kept,
+                energy_consistent,
                 found,
                 found and promised is not None,
-                float(told_by(scene, [each.sent for each in heard]).bound),
+                float(dwell_bounds(scene, [each.transmission for each in heard]).bound),
                 float(alone.worst_crb),
                 np.asarray(alone.snr),
             )
@@ -248,14 +248,16 @@ def find(
         belief = fix if found else None
         if _reached(records[-1], goal):
             break
-    return Course(records, known, goal)
+    return SearchRecord(records, known, goal)
 
 
-def _kept(scene: SensingScene, heard: Heard, fix: Fix, promised: np.ndarray) -> bool:
+def _energy_consistent(
+    scene: SensingScene, heard: Reception, fix: PositionFix, promised: np.ndarray
+) -> bool:
     """Whether the echoes of an aim have the energy that was promised.
 
     A promise that noise alone could keep binds nobody.
     """
     energy = np.asarray(matched_energy(scene, heard, fix.angles))
-    binding = KEPT * promised > -math.log(FALSE_ALARM)
-    return bool((energy >= KEPT * promised)[binding].all())
+    binding = MIN_ENERGY_SHARE * promised > -math.log(FALSE_ALARM)
+    return bool((energy >= MIN_ENERGY_SHARE * promised)[binding].all())

@@ -58,14 +58,14 @@ CONFIRMED = 2.0
 place the surface is steered off the user."""
 
 
-class Weighing(eqx.Module):
+class TradeOffObjective(eqx.Module):
     """How the time is shared: by the paper's weight, or by a unit-free balance."""
 
     value: Scalar  # (m + rad) s/bit, or 1
     balanced: bool = eqx.field(static=True)
 
 
-class Belief(eqx.Module):
+class TrackState(eqx.Module):
     """What one period hands to the next."""
 
     position: Vector  # where the user was last seen [m]
@@ -93,7 +93,7 @@ class PeriodRecord(eqx.Module):
     time_ratio: Scalar  # [1]
 
 
-def believed(position: Vector, heading: Scalar, active_antennas: int) -> Belief:
+def initial_state(position: Vector, heading: Scalar, active_antennas: int) -> TrackState:
     """What is known before the first period.
 
     Args:
@@ -102,13 +102,13 @@ def believed(position: Vector, heading: Scalar, active_antennas: int) -> Belief:
         active_antennas: To begin with.
     """
     none = jnp.asarray(0)
-    return Belief(
+    return TrackState(
         position, heading, jnp.asarray(active_antennas), none, position, jnp.asarray(False), none
     )
 
 
 def search_beams(
-    scene: LocalizationScene, belief: Belief, farthest: Scalar
+    scene: LocalizationScene, state: TrackState, max_range: Scalar
 ) -> Float[Array, "config 2"]:
     """Direction cosines of the beams of the next sweep of a search. [1]
 
@@ -117,14 +117,14 @@ def search_beams(
 
     Args:
         scene: With a steered surface.
-        belief: Of the last period.
-        farthest: Distance from the surface up to which the user may be. [m]
+        state: Of the last period.
+        max_range: Distance from the surface up to which the user may be. [m]
     """
     array, steered = scene.surface.array, scene.surface.alignment
     assert isinstance(steered, Steered)
     count = len(steered.offset)
     width = 1 / (array.spacing * jnp.array([array.columns, array.rows], dtype=float))
-    here = scene.departure(belief.position)
+    here = scene.departure(state.position)
     across, up = jnp.meshgrid(
         jnp.arange(-2 * array.columns, 2 * array.columns) + 0.5,
         jnp.arange(-2 * array.rows, 2 * array.rows) + 0.5,
@@ -138,40 +138,42 @@ def search_beams(
     rise = (rise + ahead * array.normal[2]) * jnp.sign(height)
     half = jnp.linalg.norm(width) / 2
     visible = jnp.linalg.norm(beam, axis=1) < 1 + half
-    visible = visible & (rise > jnp.abs(height) / farthest - half)
+    visible = visible & (rise > jnp.abs(height) / max_range - half)
     ring = jnp.ceil(jnp.max(jnp.abs(cell), axis=1))
     turn = (jnp.arctan2(cell[:, 1], cell[:, 0]) + jnp.pi) / 7  # below one
     order = jnp.argsort(jnp.where(visible, ring + turn, jnp.inf))
-    number = belief.searched * count + jnp.arange(count)
+    number = state.searched * count + jnp.arange(count)
     lap, rank = jnp.divmod(number, jnp.maximum(jnp.sum(visible), 1))
     return beam[order[rank]] + (lap % 2)[:, None] * width[None, :] / 2
 
 
-def swept(scene: LocalizationScene, belief: Belief, farthest: Scalar) -> LocalizationScene:
+def with_sweep(scene: LocalizationScene, state: TrackState, max_range: Scalar) -> LocalizationScene:
     """The alignment stage steered at where the user is expected, or in search of it.
 
     Args:
         scene: With a steered surface.
-        belief: Of the last period.
-        farthest: Distance from the surface up to which the user may be. [m]
+        state: Of the last period.
+        max_range: Distance from the surface up to which the user may be. [m]
     """
     steered = scene.surface.alignment
     assert isinstance(steered, Steered)
-    expected = scene.departure(jnp.where(belief.suspected, belief.suspect, belief.position))
-    beams = search_beams(scene, belief, farthest) - expected[None, :]
-    searching = (belief.lost > 0) & ~belief.suspected
-    aimed = Steered(expected, jnp.where(searching, beams, steered.offset))
-    return eqx.tree_at(lambda s: s.surface.alignment, scene, aimed)
+    expected = scene.departure(jnp.where(state.suspected, state.suspect, state.position))
+    beams = search_beams(scene, state, max_range) - expected[None, :]
+    searching = (state.lost > 0) & ~state.suspected
+    focused = Steered(expected, jnp.where(searching, beams, steered.offset))
+    return eqx.tree_at(lambda s: s.surface.alignment, scene, focused)
 
 
-def _expected(scene: LocalizationScene, belief: Belief, estimate: PoseEstimate) -> Bool[Array, ""]:
+def _near_expected(
+    scene: LocalizationScene, state: TrackState, estimate: PoseEstimate
+) -> Bool[Array, ""]:
     """Whether a user that is not lost is found where the sweep looked, or a beamwidth beside."""
     steered, array = scene.surface.alignment, scene.surface.array
     assert isinstance(steered, Steered)
     width = 1 / (array.spacing * jnp.array([array.columns, array.rows], dtype=float))
     aside = jnp.abs(scene.departure(estimate.position) - steered.focus)
     near = aside <= jnp.max(jnp.abs(steered.offset), axis=0) + width
-    return (belief.lost == 0) & jnp.all(near)
+    return (state.lost == 0) & jnp.all(near)
 
 
 def data_snr(
@@ -195,7 +197,7 @@ def data_snr(
     return single_antenna_snr(scene) * best_beam_gain(active_antennas, step) * receive
 
 
-def as_estimated(scene: LocalizationScene, estimate: PoseEstimate) -> LocalizationScene:
+def estimated_scene(scene: LocalizationScene, estimate: PoseEstimate) -> LocalizationScene:
     """The scene as the receiver believes it to be, the surface focused on the estimate for data.
 
     Args:
@@ -207,22 +209,22 @@ def as_estimated(scene: LocalizationScene, estimate: PoseEstimate) -> Localizati
 
 
 def next_antennas(
-    scene: LocalizationScene, estimate: PoseEstimate, weighing: Weighing
+    scene: LocalizationScene, estimate: PoseEstimate, objective: TradeOffObjective
 ) -> Int[Array, ""]:
     """How many antennas the next period's pilots get, by what is believed.
 
     Args:
         scene: Its fixed parts, the sweep as it was.
         estimate: Of this period.
-        weighing: What counts how much.
+        objective: What counts how much.
     """
-    at = as_estimated(scene, estimate).focused(alignment=estimate.position)
-    if weighing.balanced:
+    at = estimated_scene(scene, estimate).focused(alignment=estimate.position)
+    if objective.balanced:
         ratio = balanced_share(
-            snr_slope(at), available_ratio(at), weighing.value, largest_ratio(at)
+            snr_slope(at), available_ratio(at), objective.value, largest_ratio(at)
         ).ratio
     else:
-        ratio = next_share(at, weighing.value).ratio
+        ratio = next_share(at, objective.value).ratio
     count = jnp.round(ratio / time_ratio(at, 1))
     return jnp.clip(count, 1, _most_antennas(at)).astype(int)
 
@@ -257,7 +259,7 @@ def pilot_snr(scene: LocalizationScene, active_antennas: Scalar) -> Scalar:
     return beams * jnp.abs(factors.amplitude) ** 2 * response / scene.link.noise_density
 
 
-def invented_estimate(
+def assumed_estimate(
     scene: LocalizationScene, active_antennas: Scalar, levels: ErrorLevels, key: PRNGKeyArray
 ) -> PoseEstimate:
     """What the papers put in place of an estimate: the truth, and errors of given size.
@@ -293,45 +295,45 @@ def invented_estimate(
 
 def run_period(
     scene: LocalizationScene,
-    belief: Belief,
+    state: TrackState,
     frequency: Float[Array, "bin"],
     grid: PlaceGrid,
-    weighing: Weighing,
+    objective: TradeOffObjective,
     invented: ErrorLevels | None,
     key: PRNGKeyArray,
-) -> tuple[PeriodRecord, Belief]:
+) -> tuple[PeriodRecord, TrackState]:
     """One period: align and localize, transmit, decide.
 
     Args:
         scene: As it is now; the receiver uses its fixed parts only.
-        belief: From the last period.
+        state: From the last period.
         frequency: Of the pilots' bins. [Hz]
         grid: Where the estimator looks.
-        weighing: How the next period's time is shared.
+        objective: How the next period's time is shared.
         invented: Errors of this size in place of an estimate, as in the papers; None to estimate.
         key: For this period's noise and errors.
     """
-    scene = swept(scene, belief, grid.distance[-1])
-    antennas = belief.active_antennas.astype(float)
+    scene = with_sweep(scene, state, grid.distance[-1])
+    antennas = state.active_antennas.astype(float)
     noise_key, error_key = jax.random.split(key)
     pilots = simulate_matched(scene, antennas, frequency, key=noise_key)
     # The gain is the receiver's business where it is unknown: it sees a scene without it.
-    known = scene.with_user(belief.position, belief.heading)
+    known = scene.with_user(state.position, state.heading)
     if not scene.link.gain_known:
         known = eqx.tree_at(lambda s: s.link.gain, known, jnp.ones((), dtype=complex))
     if invented is None:
-        estimate = locate(known, pilots, frequency, grid, belief.heading)
+        estimate = locate(known, pilots, frequency, grid, state.heading)
     else:
-        estimate = invented_estimate(scene, antennas, invented, error_key)
+        estimate = assumed_estimate(scene, antennas, invented, error_key)
     heard = estimate.detected & estimate.converged
 
     strongest = jnp.argmax(jnp.sum(jnp.abs(pilots.samples) ** 2, axis=(0, 2)))
     snr = data_snr(scene.focused(data=estimate.position), antennas, strongest)
     found = heard
     if invented is None:
-        hoped = data_snr(as_estimated(known, estimate), antennas, strongest)
+        hoped = data_snr(estimated_scene(known, estimate), antennas, strongest)
         confirmed = (snr < CONFIRMED * hoped) & (snr * CONFIRMED > hoped)
-        clear = estimate.unique | _expected(scene, belief, estimate)
+        clear = estimate.unique | _near_expected(scene, state, estimate)
         found = heard & estimate.fits & clear & confirmed
     ratio = time_ratio(scene, antennas)
     rate = jnp.where(found, rate_left(scene, ratio, snr), 0.0)
@@ -345,25 +347,25 @@ def run_period(
         pose_covariance(pose),
         estimate.snr,
         rate,
-        belief.active_antennas,
+        state.active_antennas,
         ratio,
     )
-    searching = (belief.lost > 0) & ~belief.suspected
-    after = Belief(
-        jnp.where(found, estimate.position, belief.position),
-        jnp.where(found, estimate.heading, belief.heading),
-        jnp.where(found, next_antennas(known, estimate, weighing), search_antennas(known)),
-        jnp.where(found, 0, belief.lost + 1),
+    searching = (state.lost > 0) & ~state.suspected
+    after = TrackState(
+        jnp.where(found, estimate.position, state.position),
+        jnp.where(found, estimate.heading, state.heading),
+        jnp.where(found, next_antennas(known, estimate, objective), search_antennas(known)),
+        jnp.where(found, 0, state.lost + 1),
         estimate.position,
         # Look closer at what was heard; if that was in vain, search on.
-        ~found & heard & ~belief.suspected,
-        jnp.where(found, 0, belief.searched + searching),
+        ~found & heard & ~state.suspected,
+        jnp.where(found, 0, state.searched + searching),
     )
     return record, after
 
 
-def discs(
-    scene: LocalizationScene, mobility: Scalar, periods: int, farthest: Scalar, key: PRNGKeyArray
+def random_walk(
+    scene: LocalizationScene, mobility: Scalar, periods: int, max_range: Scalar, key: PRNGKeyArray
 ) -> Float[Array, "period xyz"]:
     """A user that jumps anywhere within a disc from period to period, paper eq. (1). [m]
 
@@ -374,7 +376,7 @@ def discs(
         scene: The surface, and the user as it starts.
         mobility: Radius of the disc. [m]
         periods: How many.
-        farthest: Largest distance from the surface. [m]
+        max_range: Largest distance from the surface. [m]
         key: Of all jumps.
     """
     surface = scene.surface
@@ -382,7 +384,7 @@ def discs(
     def reachable(position: Vector) -> Bool[Array, ""]:
         offset = position - surface.position
         ahead = jnp.dot(offset, surface.array.normal) > 0.05 * jnp.linalg.norm(offset)
-        return ahead & (jnp.linalg.norm(offset) < farthest)
+        return ahead & (jnp.linalg.norm(offset) < max_range)
 
     def move(position: Vector, key: PRNGKeyArray) -> tuple[Vector, Vector]:
         jump = jnp.append(in_disc(key, mobility), 0.0)
@@ -400,14 +402,14 @@ class _Place(NamedTuple):
 
 
 @eqx.filter_jit
-def run_loop(
+def run_periods(
     scene: LocalizationScene,
-    start: Belief,
+    start: TrackState,
     positions: Float[Array, "period xyz"],
     headings: Float[Array, "period"],
     frequency: Float[Array, "bin"],
     grid: PlaceGrid,
-    weighing: Weighing,
+    objective: TradeOffObjective,
     key: PRNGKeyArray,
     invented: ErrorLevels | None = None,
 ) -> PeriodRecord:
@@ -420,14 +422,14 @@ def run_loop(
         headings: How it is turned. [rad]
         frequency: Of the pilots' bins. [Hz]
         grid: Where the estimator looks.
-        weighing: How time is shared.
+        objective: How time is shared.
         key: For all noise and errors.
         invented: See `run_period`.
     """
 
-    def period(belief: Belief, now: _Place) -> tuple[Belief, PeriodRecord]:
+    def period(state: TrackState, now: _Place) -> tuple[TrackState, PeriodRecord]:
         here = scene.with_user(now.position, now.heading)
-        record, after = run_period(here, belief, frequency, grid, weighing, invented, now.key)
+        record, after = run_period(here, state, frequency, grid, objective, invented, now.key)
         return after, record
 
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(len(positions)))

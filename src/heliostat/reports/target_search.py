@@ -84,7 +84,7 @@ def rows(found: Search) -> list[Row]:
     attrs, count = run.attrs, run.sizes["dwell"]
     needed = int(attrs["dwells_needed"])
     scans = int((run.kind == "scan").sum())
-    wrong, lost = int(attrs["wrong_beliefs"]), int(attrs["lost_dwells"])
+    wrong, lost = int(attrs["inconsistent_dwells"]), int(attrs["lost_dwells"])
     text = f"{needed}" if needed else f"not within {count}"
     known = int(attrs["dwells_known_target"])
     return [
@@ -93,12 +93,12 @@ def rows(found: Search) -> list[Row]:
         number("dwells_known_target", "Dwells if the place were known", known),
         Row("scans", "1", "Of all dwells, scans", f"{scans} of {count}", scans),
         Row("lost_dwells", "1", "Dwells that left no belief", f"{lost}", lost),
-        Row("wrong_beliefs", "1", "Beliefs that broke their promise", f"{wrong}", wrong),
+        Row("inconsistent_dwells", "1", "Beliefs that broke their promise", f"{wrong}", wrong),
         _estimated("position_error", "Position error in the end", float(last.position_error)),
         _estimated("position_std", "Its deviation, as believed", float(last.position_std)),
         length("bound", "Its bound, by all that was sent", float(last.bound)),
         length("known_target_bound", "As if the place were known", float(last.known_target_bound)),
-        decibels("cost_of_ignorance", "Cost of ignorance", float(last.cost_of_ignorance)),
+        decibels("excess", "Cost of ignorance", float(last.excess_db)),
     ]
 
 
@@ -110,14 +110,14 @@ def tables(found: Search) -> list[Table]:
     lines = []
     for dwell in found.dwells.dwell.values:
         at = found.dwells.sel(dwell=dwell)
-        told = "" if at.found else ", broken" if not at.kept else ", lost"
+        told = "" if at.found else ", broken" if not at.energy_consistent else ", lost"
         cells = [
             Row("kind", "1", "", f"{at.kind.item()}{told}", 0.0),
             _estimated("position_error", "", float(at.position_error)),
             _estimated("position_std", "", float(at.position_std)),
             length("bound", "", float(at.bound)),
             length("known_target_bound", "", float(at.known_target_bound)),
-            decibels("cost_of_ignorance", "", float(at.cost_of_ignorance)),
+            decibels("excess", "", float(at.excess_db)),
         ]
         lines.append(Line(str(dwell), cells))
     return [listed(found.title, rows(found)), Table("Dwell by dwell", lines, heads=HEADS)]
@@ -149,7 +149,13 @@ def _keyed(found: Search) -> dict[str, list[Any]]:
     """What has one value a dwell, or one a dwell and surface, by name with unit."""
     columns = {}
     for name, values in found.dwells.data_vars.items():
-        key = Row(str(name), str(values.attrs["units"]).replace("m²", "1"), "", "", 0.0).key
+        key = Row(
+            str(name).removesuffix("_db"),
+            str(values.attrs["units"]).replace("m²", "1"),
+            "",
+            "",
+            0.0,
+        ).key
         if values.dims[0] == "dwell" and "axis" not in values.dims:
             columns[key] = values.values.tolist()
     return columns

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from heliostat.api.localization import pose_bounds
-from heliostat.api.tracking import WEIGHT, read_track, run_protocol
+from heliostat.api.tracking import DEFAULT_WEIGHT, read_track, run_protocol
 from heliostat.plots import localization as localization_plots
 from heliostat.plots import tracking as tracking_plots
 from heliostat.reports.tables import (
@@ -29,7 +29,7 @@ from heliostat.reports.tables import (
 from heliostat.scenario import LocalizationScenario
 from heliostat.units import format_quantity, to_deg
 
-GROSS = 5.0
+GROSS_ERROR = 5.0
 """Errors that are more than so many times their bound are no matter of noise alone."""
 
 
@@ -69,7 +69,7 @@ class Track:
         return f"{self.scenario.name}: {count} periods, {walk}; {source}, {weighing}"
 
 
-def follow(
+def run_track(
     scenario: LocalizationScenario,
     periods: int | None = None,
     *,
@@ -99,7 +99,7 @@ def follow(
     if periods is None:
         periods = 50 if walk is None else len(walk)
     if weight is None and balance is None:
-        weight = WEIGHT
+        weight = DEFAULT_WEIGHT
     found = run_protocol(
         scenario,
         periods,
@@ -163,8 +163,8 @@ def _relative(error: np.ndarray, bound: np.ndarray) -> list[Row]:
     }
     text = "{:.3g}" if bounded else "no bound exists"
     rows = [Row(name, "1", label, text.format(v), v) for name, (label, v) in told.items()]
-    gross = int(np.sum(error > GROSS * bound))
-    label = f"Errors over {GROSS:g} times their bound"
+    gross = int(np.sum(error > GROSS_ERROR * bound))
+    label = f"Errors over {GROSS_ERROR:g} times their bound"
     told_gross = f"{gross} of {error.size}" if bounded else "no bound exists"
     return [*rows, Row("gross_errors", "1", label, told_gross, gross if bounded else math.inf)]
 

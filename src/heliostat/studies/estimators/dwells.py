@@ -17,7 +17,7 @@ from heliostat.api.target_search import snapshots_of, whole_dwell
 from heliostat.design.cooperative import random_phases
 from heliostat.observation.echoes import target_steering
 from heliostat.plots.localization import styled
-from heliostat.protocol.search_region import Region, Scans, Setting, places_in
+from heliostat.protocol.search_region import DwellDesign, Region, Scans, sample_positions
 from heliostat.protocol.target_search import find
 from heliostat.scenario import SensingScenario, load, of_system
 from heliostat.scenario.random_keys import purpose_key
@@ -40,7 +40,7 @@ GROSS = 5.0
 class RandomScans(Scans):
     """What needs no design: isotropic signals, and random phases at full gain."""
 
-    def make(self, number: int) -> Setting:
+    def make(self, number: int) -> DwellDesign:
         """Of that number.
 
         Args:
@@ -66,7 +66,7 @@ class RandomScans(Scans):
                 room = (surface.power - told.own_noise) / (told.echo + told.signal)
                 sent.append(isotropic * jnp.minimum(room, 1.0))
             covariance.append(jnp.stack(sent))
-        return Setting(tuple(covariance), reflection)
+        return DwellDesign(tuple(covariance), reflection)
 
 
 class Trial(NamedTuple):
@@ -101,7 +101,7 @@ def sample(key: PRNGKeyArray) -> Trial:
         key: The trial's own.
     """
     number = int(jax.random.randint(purpose_key(key, "place"), (), 0, 2**31 - 1))
-    place = places_in(REGION, _scans(RANDOM).scene, 1, number)[0]
+    place = sample_positions(REGION, _scans(RANDOM).scene, 1, number)[0]
     return Trial(place, purpose_key(key, "noise"))
 
 
@@ -109,7 +109,7 @@ def point(trial: Trial, *, cross_section_db: float, scan: str) -> Mapping[str, n
     """One target looked for, all dwells."""
     scenario = _scenario(cross_section_db)
     scene = moved_target(whole_dwell(scenario, scenario.build()), jnp.asarray(trial.place))
-    course = find(
+    search = find(
         scene,
         _scans(scan),
         DWELLS,
@@ -119,16 +119,16 @@ def point(trial: Trial, *, cross_section_db: float, scan: str) -> Mapping[str, n
         trial.key,
     )
     error = np.array(
-        [float(jnp.linalg.norm(r.fix.position - scene.target.position)) for r in course.records]
+        [float(jnp.linalg.norm(r.fix.position - scene.target.position)) for r in search.records]
     )
     return {
         "error": error,
-        "believed": np.array([float(r.fix.std) for r in course.records]),
-        "bound": np.array([r.bound for r in course.records]),
-        "known": course.known_bound / np.sqrt(1.0 + np.arange(DWELLS)),
-        "found": np.array([float(r.found) for r in course.records]),
-        "confirmed": np.array([float(r.confirmed) for r in course.records]),
-        "broken": np.array([float(r.aimed and not r.found) for r in course.records]),
+        "believed": np.array([float(r.fix.std) for r in search.records]),
+        "bound": np.array([r.bound for r in search.records]),
+        "known": search.known_bound / np.sqrt(1.0 + np.arange(DWELLS)),
+        "found": np.array([float(r.found) for r in search.records]),
+        "confirmed": np.array([float(r.confirmed) for r in search.records]),
+        "broken": np.array([float(r.focused and not r.found) for r in search.records]),
     }
 
 
@@ -278,7 +278,9 @@ STUDY = Study(
         "bound": Quantity("m", ("dwell",), "its bound by all that was sent"),
         "known": Quantity("m", ("dwell",), "the bound of designs for the true place"),
         "found": Quantity("1", ("dwell",), "whether the estimate is believed"),
-        "confirmed": Quantity("1", ("dwell",), "whether an aim at it kept its promise"),
+        "confirmed": Quantity(
+            "1", ("dwell",), "whether the echo of a dwell designed for it is consistent"
+        ),
         "broken": Quantity("1", ("dwell",), "whether a belief was given up"),
     },
     inner={"dwell": np.arange(1, DWELLS + 1)},

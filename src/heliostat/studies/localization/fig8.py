@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from heliostat.design.time_allocation import TimeShare
 from heliostat.plots.localization import styled
 from heliostat.protocol.errors import Errors
-from heliostat.protocol.period import as_believed, as_steered, next_share
+from heliostat.protocol.period import as_estimated, as_steered, next_share
 from heliostat.studies import TITLES
 from heliostat.studies.figures import COLOURS, LINES, curve, legend_below
 from heliostat.studies.localization import setup
@@ -32,7 +32,7 @@ def point(unit: Errors, *, case: int, condition: Int[Array, ""]) -> Mapping[str,
     """Algorithm 1 on what the receiver believes."""
     scene = setup.scene(*CASES[case])
     errors = setup.at_condition(unit, condition, CONDITIONS)
-    believed = as_believed(as_steered(scene, errors), errors)
+    believed = as_estimated(as_steered(scene, errors), errors)
     # The period grows as antennas squared by default; with Table I's the claim changes.
     periods = jnp.stack([scene.frame.period, setup.scene(8).frame.period])
 
