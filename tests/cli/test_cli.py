@@ -446,7 +446,10 @@ def test_a_bad_scenario_is_refused_in_one_sentence(hall, capsys, command, old, n
         (["track", "hall.yaml", "--balance", "1"], ["--balance", "1", "0.5"]),
         (["track", "hall.yaml", "--track", "none.csv"], ["none.csv", "cannot be read"]),
         (["track", "hall.yaml", "--track", "hall.yaml"], ["hall.yaml", "no columns x and y"]),
-        (["track", "hall.yaml", "--track", "back.csv"], ["place 2, (-1, 2)", "behind the surface"]),
+        (
+            ["track", "hall.yaml", "--track", "back.csv"],
+            ["position 2, (-1, 2)", "behind the surface"],
+        ),
         (
             ["track", "hall.yaml", "--track", "back.csv", "--mobility", "1 m"],
             ["--track and --mobility", "leave one out"],

@@ -53,16 +53,16 @@ def test_ellipses_hold_what_is_believed():
         np.testing.assert_allclose(ellipse.width, 2 * 2.4477 * std * np.sqrt(0.6), rtol=1e-4)
         np.testing.assert_allclose(ellipse.height, 2 * 2.4477 * std * np.sqrt(0.3), rtol=1e-4)
         np.testing.assert_allclose(ellipse.center[0], x - TARGET[0], rtol=1e-9)
-    assert "believed, 95 % ellipse" in labels(figure)
+    assert "estimated 95 % ellipse" in labels(figure)
 
 
 def test_what_is_not_believed_looks_otherwise(tmp_path):
     data = search_of(("scan", "focused", "scan"), (False, False, False), (np.inf, 0.4, np.inf))
     near = search_figure(data, STATION, SURFACES, "yard").axes[1]
     assert not near.patches
-    assert [text.get_text() for text in near.texts] == ["nothing was believed"]
+    assert [text.get_text() for text in near.texts] == ["no estimate was accepted"]
     figure = dwells_figure(data, "yard")
-    assert "error, not believed" in labels(figure)
+    assert "error of a rejected estimate" in labels(figure)
     assert "error" not in labels(figure)
     save_figure(figure, tmp_path / "dwells.png")
 
@@ -72,11 +72,11 @@ def test_curves_are_the_data(accuracy):
     data = search_of().assign_attrs(accuracy=accuracy)
     upper, lower = dwells_figure(data, "yard").axes
     drawn = {line.get_label(): np.asarray(line.get_ydata()) for line in upper.lines}
-    scale = {"position, root mean square [cm]": 100.0, "position, root mean square [m]": 1.0}
+    scale = {"position error, RMS [cm]": 100.0, "position error, RMS [m]": 1.0}
     factor = scale[upper.get_ylabel()]
-    np.testing.assert_allclose(drawn["bound, by all that was sent"], factor * data.bound)
+    np.testing.assert_allclose(drawn["bound of all dwells"], factor * data.bound)
     np.testing.assert_allclose(drawn["error"], factor * data.position_error)
-    assert ("accuracy asked for" in drawn) == (accuracy > 0)
+    assert ("requested accuracy" in drawn) == (accuracy > 0)
     heights = sorted(bar.get_height() for bar in lower.patches)
     np.testing.assert_allclose(heights, sorted(data.excess_db.values))
     assert mpl.rcParams["font.size"] == 10.0  # nothing of the style is left behind

@@ -22,7 +22,7 @@ from heliostat.rates.effective import eadr
 from tests.support.scenes import FOUR, localization_scene
 
 BINS = 16
-WEIGHT = TradeOffObjective(jnp.asarray(1e-10), balanced=False)
+OBJECTIVE = TradeOffObjective(weight=1e-10)
 
 
 def scene_of(**changes):
@@ -41,7 +41,7 @@ def loop(scene, positions, *, invented=None, seed=0, antennas=2):
         jnp.full(len(positions), heading),
         band_bins(scene.link.bandwidth, BINS),
         place_grid(scene, BINS),
-        WEIGHT,
+        OBJECTIVE,
         jax.random.key(seed),
         invented,
     )

@@ -12,7 +12,7 @@ from heliostat.studies.estimators.dwells import (
     REGION,
     SCANS,
     RandomScans,
-    cost,
+    excess,
     needed,
     sample,
     verdicts,
@@ -32,11 +32,11 @@ def searches(*, met_designed=2, met_random=5, loss=2.0, error=0.7):
     columns = {
         "known": known,
         "bound": loss * known,
-        "believed": np.broadcast_to(np.where(met, 0.09, 0.5), shape),
+        "std": np.broadcast_to(np.where(met, 0.09, 0.5), shape),
         "error": error * loss * known,
         "found": np.broadcast_to(met.astype(float), shape),
         "confirmed": np.broadcast_to(met.astype(float), shape),
-        "broken": np.zeros(shape),
+        "inconsistent": np.zeros(shape),
     }
     dims = ("cross_section_db", "scan", "trial", "dwell")
     coordinates = {"cross_section_db": LEVELS, "scan": SCANS, "dwell": number}
@@ -48,7 +48,7 @@ def test_dwells_and_cost_are_read_off_as_they_were_written():
     count = needed(data)
     assert (count.sel(scan=SCANS[0]) == 3).all()
     assert np.isinf(count.sel(scan=SCANS[1])).all()
-    np.testing.assert_allclose(cost(data), 20 * np.log10(2.0))
+    np.testing.assert_allclose(excess(data), 20 * np.log10(2.0))
 
 
 def test_every_verdict_can_be_yes_and_no():

@@ -1,11 +1,13 @@
 """Small searches: one scene size, so that every program is compiled once."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from heliostat.protocol.multi_dwell import simulate_dwell, transmission_of
-from heliostat.protocol.search_region import DwellDesign, Region
+from heliostat.protocol.search_region import DwellDesign, Region, Scans
 from heliostat.surface.active import random_reflection
 from tests.support.sensing_scenes import random_covariance, sensing_scene
 
@@ -21,7 +23,7 @@ def scene_of(**changes):
     return sensing_scene(**(options | changes))
 
 
-def random_setting(scene, seed):
+def random_design(scene, seed):
     rng = np.random.default_rng(seed)
     covariance, reflection = [], []
     for i, surface in enumerate(scene.surfaces):
@@ -33,17 +35,23 @@ def random_setting(scene, seed):
     return DwellDesign(tuple(covariance), tuple(reflection))
 
 
-def heard_in(scene, seeds):
-    settings = [random_setting(scene, seed) for seed in seeds]
+def receptions_of(scene, seeds):
+    settings = [random_design(scene, seed) for seed in seeds]
     keys = [jax.random.fold_in(jax.random.key(9), seed) for seed in seeds]
     pairs = zip(settings, keys, strict=True)
     return [simulate_dwell(scene, transmission_of(design, SNAPSHOTS), key) for design, key in pairs]
 
 
-def parts_of(heard):
+def parts_of(dwells):
     """Reflection, signal and echo of all dwells, one entry a surface each."""
-    every = [(*dwell.transmission, dwell.echoes) for dwell in heard]
+    every = [(*dwell.transmission, dwell.echoes) for dwell in dwells]
     return [
         [jnp.concatenate(each) for each in zip(*part, strict=True)]
         for part in zip(*every, strict=True)
     ]
+
+
+@functools.cache
+def designed_scans():
+    """Scans of the region, designed once for all test modules of a process."""
+    return Scans(scene_of(), REGION, PATTERNS)
