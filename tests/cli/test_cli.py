@@ -24,7 +24,7 @@ from heliostat.reports import localization as localization_report
 from heliostat.reports import sensing as sensing_report
 from heliostat.reports.export import NAMES, patterned
 from heliostat.scenario import load, scenario_names, scenario_schema, template_text
-from tests.support.dwell_courses import cheap_search
+from tests.support.cheap_search import cheap_search
 from tests.support.sensing_designs import YARD, cheap_design
 
 HALL = """\

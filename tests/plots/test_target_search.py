@@ -1,4 +1,4 @@
-"""Pictures of a search: the data they show, against the data they were made from."""
+"""Figures of a search: the data they show, against their input."""
 
 import matplotlib as mpl
 import numpy as np
@@ -41,7 +41,7 @@ def labels(figure):
     return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
 
 
-def test_ellipses_hold_what_is_believed():
+def test_ellipses_are_the_estimated_95_percent_regions():
     data = search_of()
     figure = search_figure(data, STATION, SURFACES, "yard")
     _, near = figure.axes
@@ -56,7 +56,7 @@ def test_ellipses_hold_what_is_believed():
     assert "estimated 95 % ellipse" in labels(figure)
 
 
-def test_what_is_not_believed_looks_otherwise(tmp_path):
+def test_rejected_estimates_are_marked(tmp_path):
     data = search_of(("scan", "focused", "scan"), (False, False, False), (np.inf, 0.4, np.inf))
     near = search_figure(data, STATION, SURFACES, "yard").axes[1]
     assert not near.patches

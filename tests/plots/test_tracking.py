@@ -1,4 +1,4 @@
-"""Pictures of a track: the data they show, against the track they were made from."""
+"""Figures of a tracked user: the data they show, against their input."""
 
 import matplotlib as mpl
 import numpy as np
@@ -71,10 +71,10 @@ def test_path_shows_errors_and_ellipses_enlarged_alike():
         assert ellipse.angle % 180 == pytest.approx(0, abs=1e-9)
     off = drawn(axes, "estimate") - walk
     np.testing.assert_allclose(off, np.tile([factor * 2e-4, 0], (6, 1)), rtol=1e-6)
-    told = labels(figure)
-    assert "estimate, error enlarged 2,000 times" in told
-    assert "bound, 95 % ellipse, enlarged 2,000 times" in told
-    assert "surface" in told
+    texts = labels(figure)
+    assert "estimate, error enlarged 2,000 times" in texts
+    assert "bound, 95 % ellipse, enlarged 2,000 times" in texts
+    assert "surface" in texts
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("x [m]", "y [m]")
     assert "surface" not in labels(path_figure(track, (500.0, 8.0), "far"))
 

@@ -1,4 +1,4 @@
-"""Truths: searches made up so that the answer is known; the power a surface may radiate."""
+"""Truths: made-up searches with known results; the surfaces' power limit."""
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ TRIALS = 4
 
 
 def searches(*, met_designed=2, met_random=5, loss=2.0, error=0.7):
-    """Bounds that are ``loss`` times those of a known place, met after so many dwells."""
+    """Bounds of ``loss`` times those of a known target; the accuracy is met after given dwells."""
     number = np.arange(1, DWELLS + 1)
     shape = (len(LEVELS), len(SCANS), TRIALS, DWELLS)
     known = np.broadcast_to(0.1 / np.sqrt(number), shape)
@@ -43,7 +43,7 @@ def searches(*, met_designed=2, met_random=5, loss=2.0, error=0.7):
     return xr.Dataset({name: (dims, values) for name, values in columns.items()}, coordinates)
 
 
-def test_dwells_and_cost_are_read_off_as_they_were_written():
+def test_dwells_and_excess_of_made_up_searches():
     data = searches(met_designed=3, met_random=DWELLS + 1)
     count = needed(data)
     assert (count.sel(scan=SCANS[0]) == 3).all()
@@ -55,8 +55,8 @@ def test_every_verdict_can_be_yes_and_no():
     assert [v.holds for v in verdicts(searches(loss=1.2))] == [True, True, True, True]
     bad = searches(met_designed=6, met_random=5, loss=2.0, error=6.0)
     assert [v.holds for v in verdicts(bad)] == [False, False, False, False]
-    told = verdicts(searches(met_random=DWELLS + 1))[2].finding
-    assert f"of {TRIALS}, 0 dBsm: 0" in told
+    finding = verdicts(searches(met_random=DWELLS + 1))[2].finding
+    assert f"of {TRIALS}, 0 dBsm: 0" in finding
 
 
 def test_random_scans_keep_every_power():

@@ -26,8 +26,8 @@ TITLES = {
         "pose": "Errors of a user's position and heading against their bounds",
         "direction": "Errors of a target's direction against their bound",
         "position": "Errors of a target's position against their bound",
-        "protocol": "The working process over periods, on real and on invented estimates",
-        "dwells": "A target looked for, dwell after dwell, against designs for its true place",
+        "protocol": "Tracking of a user over periods, with real estimates and with random errors",
+        "dwells": "Search for a target over several dwells, against designs for its true position",
         "calibration": "Calibration of reported covariances and flags",
     },
 }

@@ -1,4 +1,4 @@
-"""Searches that cost nothing: made up, with the signature of the real one."""
+"""Made-up searches without computation, with the signature of the real one."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +8,7 @@ from heliostat.protocol.target_search import DwellRecord, SearchRecord
 
 
 def cheap_search(scene, scans, dwells, snapshots, min_snr, accuracy, key):
-    """A scan that sees nothing, one that does, and aims whose deviation halves each time."""
+    """A scan without detection, one with, and focused dwells that halve the standard deviation."""
     surfaces, records, known = scene.n_surfaces, [], 0.5
     goal = known if accuracy is None else accuracy
     for number in range(dwells):
