@@ -13,7 +13,7 @@ import pytest
 
 import heliostat as hs
 from heliostat.protocol import target_search
-from heliostat.protocol.search_region import Scans, Setting
+from heliostat.protocol.search_region import DwellDesign, Scans
 from heliostat.reports.export import patterned
 from heliostat.scenario import parse
 from heliostat.scenario.random_keys import purpose_key
@@ -105,10 +105,10 @@ def run_echoes(patch):
 def run_search(patch):
     scenario = yard(surfaces__1__columns=2)
     # Designs use no JAX keys; these cost nothing.
-    setting = Setting(*map(tuple, patterned(cheap_design(scenario))))
+    design = DwellDesign(*map(tuple, patterned(cheap_design(scenario))))
     patch.setattr(target_search, "known_target_bound", lambda *_: 0.1)
-    patch.setattr(target_search, "_aimed", lambda *_: SimpleNamespace(setting=setting))
-    patch.setattr(Scans, "make", lambda *_: setting)
+    patch.setattr(target_search, "_focused_design", lambda *_: SimpleNamespace(design=design))
+    patch.setattr(Scans, "make", lambda *_: design)
     box = [[0.0, 10.0], [10.0, 20.0], [-1.0, 3.0]]
     assert hs.find_target(scenario, 2, region=box, accuracy=0.0).sizes["dwell"] == 2
 

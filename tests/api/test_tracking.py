@@ -73,7 +73,7 @@ def test_where_pilots_cannot_tell_the_place_no_bound_exists_and_nothing_is_nan(r
     assert (run.active_antennas >= 1).all()
 
 
-def test_invented_errors_of_nothing_are_the_truth_along_the_track(room):
+def test_zero_errors_give_the_true_pose_along_the_track(room):
     run = hs.run_protocol(room(), 10, track=WALK, invented_errors=True)
     np.testing.assert_allclose(np.stack([run.x, run.y], 1), WALK[:, :2], rtol=1e-15)
     np.testing.assert_allclose(run.heading, [0.5, 0.6, np.deg2rad(30), 0.7], rtol=1e-12)
@@ -89,14 +89,14 @@ def test_invented_errors_of_nothing_are_the_truth_along_the_track(room):
         ({}, {"mobility": -1.0}, "mobility is -1"),
         ({}, {"mobility": np.nan}, "mobility is nan"),
         ({}, {"mobility": 1.0, "track": WALK}, "mobility and track"),
-        ({}, {"weight": 1.0, "balance": 0.5}, "not both"),
+        ({}, {"weight": 1.0, "balance": 0.5}, "both given"),
         ({}, {"weight": -1.0}, "weight is -1"),
         ({}, {"balance": 1.0}, "balance is 1"),
         ({}, {"track": WALK[:, :1]}, r"shape \(4, 1\)"),
         ({}, {"track": [[1.0, np.inf]]}, "not finite"),
         ({}, {"track": [[1.0, 2.0, np.inf]]}, "not finite"),
-        ({}, {"track": [[1.0, 0.0], [-2.0, 0.0]]}, r"place 2, \(-2, 0\), is behind the surface"),
-        ({}, {"track": [[1e300, 0.0]]}, "place 1.*10000 m from the surface"),
+        ({}, {"track": [[1.0, 0.0], [-2.0, 0.0]]}, r"position 2, \(-2, 0\), is behind the surface"),
+        ({}, {"track": [[1e300, 0.0]]}, "position 1.*10000 m from the surface"),
         ({}, {"track": [[300.0, 0.0]], "bins": 16}, "give more bins"),
         ({"surface__bits": 1}, {}, "leave phases designed and bits out"),
         ({"surface__phases": "random"}, {}, "leave phases designed and bits out"),
@@ -128,9 +128,9 @@ def test_a_walk_is_read_back_as_it_was_written(tmp_path_factory, places, columns
     file = tmp_path_factory.mktemp("walk") / "walk.csv"
     lines = [", ".join(columns)]
     for x, y, heading in places:
-        told = {"x": repr(x), "y": repr(y), "time": "noon"}
-        told["heading_deg"] = "" if heading is None else repr(heading)
-        lines.append(",".join(told[column] for column in columns))
+        cells = {"x": repr(x), "y": repr(y), "time": "noon"}
+        cells["heading_deg"] = "" if heading is None else repr(heading)
+        lines.append(",".join(cells[column] for column in columns))
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
     track = read_track(file)
     headings = [np.nan if heading is None else heading for *_, heading in places]
@@ -148,14 +148,14 @@ BODY = st.binary(max_size=40) | st.text("0123456789.,-+eEnaif_ \"'\r\n\0;", max_
 def test_garbage_is_read_as_finite_places_or_refused_with_its_name(tmp_path_factory, head, body):
     file = tmp_path_factory.mktemp("walk") / "walk.csv"
     file.write_bytes(head + body)
-    told = ""
+    message = ""
     try:
         track = read_track(file)
     except TrackError as error:
-        told = str(error)
-    if told:
-        assert str(file) in told
-        assert "\n" not in told
+        message = str(error)
+    if message:
+        assert str(file) in message
+        assert "\n" not in message
     else:
         assert track.shape == (len(track), 3)
         assert len(track)
@@ -167,7 +167,7 @@ def test_garbage_is_read_as_finite_places_or_refused_with_its_name(tmp_path_fact
     [
         ("", "has no columns x and y"),
         ("a,b\n1,2\n", "has no columns x and y"),
-        ("x,y\n", "has no places"),
+        ("x,y\n", "has no positions"),
         ("x,y\n1,2\n\n3,left\n", r"walk.csv:4: y is 'left'; write a number, in metres"),
         ("x,y\n1\n", r"walk.csv:2: y is nothing"),
         ("x,y\n1,inf\n", r"walk.csv:2: y is 'inf'"),

@@ -26,7 +26,7 @@ from heliostat.reports import localization as localization_report
 from heliostat.reports import sensing as sensing_report
 from heliostat.reports.export import NAMES, patterned
 from heliostat.scenario import load, scenario_names, scenario_schema, template_text
-from tests.support.dwell_courses import cheap_course
+from tests.support.cheap_search import cheap_search
 from tests.support.hall import HALL
 from tests.support.sensing_designs import YARD, cheap_design
 
@@ -216,7 +216,7 @@ def test_track_writes_all_and_its_json_equals_the_api(hall, capsys):
 
 
 def test_track_looks_for_a_target_and_its_json_equals_the_api(hall, capsys, monkeypatch):
-    monkeypatch.setattr(target_search_api, "find", cheap_course)
+    monkeypatch.setattr(target_search_api, "find", cheap_search)
     sets = ["--set", "base_station.noise=-110 dBm"]
     options = ["--region", "0,10,10,20,-1,3", "--dwells", "3", "--accuracy", "0 m", *sets]
     assert answer(["track", "yard.yaml", "--json", *options]) == 0
@@ -233,7 +233,7 @@ def test_track_looks_for_a_target_and_its_json_equals_the_api(hall, capsys, monk
     assert told["each_dwell"]["bound_m"] == run.bound.values.tolist()
     assert told["each_dwell"]["kind"] == run.kind.values.tolist()
     assert told["position_error_m"] == float(run.position_error[-1])
-    assert told["cost_of_ignorance_db"] == float(run.cost_of_ignorance[-1])
+    assert told["excess_db"] == float(run.excess_db[-1])
     assert told["provenance"]["overrides"] == {"base_station.noise": "-110 dBm"}
     with xr.open_dataset(folder / "dwells.nc", engine="h5netcdf") as stored:
         np.testing.assert_array_equal(stored.x_estimate, run.x_estimate)
@@ -434,7 +434,10 @@ def test_a_bad_scenario_is_refused_in_one_sentence(hall, capsys, command, old, n
         (["track", "hall.yaml", "--balance", "1"], ["--balance", "1", "0.5"]),
         (["track", "hall.yaml", "--track", "none.csv"], ["none.csv", "cannot be read"]),
         (["track", "hall.yaml", "--track", "hall.yaml"], ["hall.yaml", "no columns x and y"]),
-        (["track", "hall.yaml", "--track", "back.csv"], ["place 2, (-1, 2)", "behind the surface"]),
+        (
+            ["track", "hall.yaml", "--track", "back.csv"],
+            ["position 2, (-1, 2)", "behind the surface"],
+        ),
         (
             ["track", "hall.yaml", "--track", "back.csv", "--mobility", "1 m"],
             ["--track and --mobility", "leave one out"],

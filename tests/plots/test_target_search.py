@@ -1,4 +1,4 @@
-"""Pictures of a search: the data they show, against the data they were made from."""
+"""Figures of a search: the data they show, against their input."""
 
 import matplotlib as mpl
 import numpy as np
@@ -13,7 +13,7 @@ TARGET = np.array([5.0, 15.0, 1.0])
 STATION, SURFACES = np.zeros(3), np.array([[-5.0, 10.0, 0.0], [-5.0, 20.0, 0.0]])
 
 
-def search_of(kinds=("scan", "aim", "aim"), found=(True, True, True), std=(0.5, 0.1, 0.07)):
+def search_of(kinds=("scan", "focused", "focused"), found=(True, True, True), std=(0.5, 0.1, 0.07)):
     std, found, count = np.array(std), np.array(found), len(kinds)
     place = TARGET + np.outer(np.where(np.isfinite(std), std, 3.0), [0.5, -0.5, 0.1])
     covariance = np.stack([np.diag(s**2 * np.array([0.6, 0.3, 0.1])) for s in std])
@@ -27,7 +27,7 @@ def search_of(kinds=("scan", "aim", "aim"), found=(True, True, True), std=(0.5, 
         "position_std": std,
         "bound": bound,
         "known_target_bound": known,
-        "cost_of_ignorance": 20 * np.log10(bound / known),
+        "excess_db": 20 * np.log10(bound / known),
         "found": found,
     }
     variables = {name: ("dwell", values) for name, values in columns.items()}
@@ -41,7 +41,7 @@ def labels(figure):
     return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
 
 
-def test_ellipses_hold_what_is_believed():
+def test_ellipses_are_the_estimated_95_percent_regions():
     data = search_of()
     figure = search_figure(data, STATION, SURFACES, "yard")
     _, near = figure.axes
@@ -53,16 +53,16 @@ def test_ellipses_hold_what_is_believed():
         np.testing.assert_allclose(ellipse.width, 2 * 2.4477 * std * np.sqrt(0.6), rtol=1e-4)
         np.testing.assert_allclose(ellipse.height, 2 * 2.4477 * std * np.sqrt(0.3), rtol=1e-4)
         np.testing.assert_allclose(ellipse.center[0], x - TARGET[0], rtol=1e-9)
-    assert "believed, 95 % ellipse" in labels(figure)
+    assert "estimated 95 % ellipse" in labels(figure)
 
 
-def test_what_is_not_believed_looks_otherwise(tmp_path):
-    data = search_of(("scan", "aim", "scan"), (False, False, False), (np.inf, 0.4, np.inf))
+def test_rejected_estimates_are_marked(tmp_path):
+    data = search_of(("scan", "focused", "scan"), (False, False, False), (np.inf, 0.4, np.inf))
     near = search_figure(data, STATION, SURFACES, "yard").axes[1]
     assert not near.patches
-    assert [text.get_text() for text in near.texts] == ["nothing was believed"]
+    assert [text.get_text() for text in near.texts] == ["no estimate was accepted"]
     figure = dwells_figure(data, "yard")
-    assert "error, not believed" in labels(figure)
+    assert "error of a rejected estimate" in labels(figure)
     assert "error" not in labels(figure)
     save_figure(figure, tmp_path / "dwells.png")
 
@@ -72,11 +72,11 @@ def test_curves_are_the_data(accuracy):
     data = search_of().assign_attrs(accuracy=accuracy)
     upper, lower = dwells_figure(data, "yard").axes
     drawn = {line.get_label(): np.asarray(line.get_ydata()) for line in upper.lines}
-    scale = {"position, root mean square [cm]": 100.0, "position, root mean square [m]": 1.0}
+    scale = {"position error, RMS [cm]": 100.0, "position error, RMS [m]": 1.0}
     factor = scale[upper.get_ylabel()]
-    np.testing.assert_allclose(drawn["bound, by all that was sent"], factor * data.bound)
+    np.testing.assert_allclose(drawn["bound of all dwells"], factor * data.bound)
     np.testing.assert_allclose(drawn["error"], factor * data.position_error)
-    assert ("accuracy asked for" in drawn) == (accuracy > 0)
+    assert ("requested accuracy" in drawn) == (accuracy > 0)
     heights = sorted(bar.get_height() for bar in lower.patches)
-    np.testing.assert_allclose(heights, sorted(data.cost_of_ignorance.values))
+    np.testing.assert_allclose(heights, sorted(data.excess_db.values))
     assert mpl.rcParams["font.size"] == 10.0  # nothing of the style is left behind

@@ -1,4 +1,4 @@
-"""Pictures of a track: the data they show, against the track they were made from."""
+"""Figures of a tracked user: the data they show, against their input."""
 
 import matplotlib as mpl
 import numpy as np
@@ -71,10 +71,10 @@ def test_path_shows_errors_and_ellipses_enlarged_alike():
         assert ellipse.angle % 180 == pytest.approx(0, abs=1e-9)
     off = drawn(axes, "estimate") - walk
     np.testing.assert_allclose(off, np.tile([factor * 2e-4, 0], (6, 1)), rtol=1e-6)
-    told = labels(figure)
-    assert "estimate, error enlarged 2,000 times" in told
-    assert "bound, 95 % ellipse, enlarged 2,000 times" in told
-    assert "surface" in told
+    texts = labels(figure)
+    assert "estimate, error enlarged 2,000 times" in texts
+    assert "bound, 95 % ellipse, enlarged 2,000 times" in texts
+    assert "surface" in texts
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("x [m]", "y [m]")
     assert "surface" not in labels(path_figure(track, (500.0, 8.0), "far"))
 
@@ -90,8 +90,8 @@ def test_lost_periods_are_marked_and_their_estimates_not_shown():
     for axes in figure.axes:
         spans = [(p.get_x(), p.get_x() + p.get_width()) for p in axes.patches if p.get_alpha()]
         assert spans == [(1.5, 3.5), (4.5, 5.5)]
-    np.testing.assert_array_equal(drawn(position, "of the")[:, 0], [1, 4, 6])
-    np.testing.assert_array_equal(drawn(heading, "of the")[:, 0], [1, 4, 6])
+    np.testing.assert_array_equal(drawn(position, "error of")[:, 0], [1, 4, 6])
+    np.testing.assert_array_equal(drawn(heading, "error of")[:, 0], [1, 4, 6])
     assert rate.get_ylim()[0] == 0
 
 
@@ -100,11 +100,11 @@ def test_periods_show_errors_and_bounds_in_fitting_units():
     position, heading, rate, antennas = periods_figure(track, "t").axes
     assert position.get_ylabel() == "position error [µm]"
     np.testing.assert_allclose(drawn(position, "bound")[:, 1], 1e6 * track.peb)
-    np.testing.assert_allclose(drawn(position, "of the")[:, 1], 200.0)
+    np.testing.assert_allclose(drawn(position, "error of")[:, 1], 200.0)
     assert position.get_yscale() == "log"
     assert heading.get_ylabel() == "heading error [deg]"
     np.testing.assert_allclose(drawn(heading, "bound")[:, 1], np.degrees(0.01))
-    np.testing.assert_allclose(drawn(heading, "of the")[:, 1], np.degrees(0.02))
+    np.testing.assert_allclose(drawn(heading, "error of")[:, 1], np.degrees(0.02))
     assert rate.get_ylabel() == "rate [Mbit/s]"
     np.testing.assert_allclose(drawn(rate, "_dots")[:, 1], 1e-6 * track.eadr)
     np.testing.assert_array_equal(antennas.lines[0].get_ydata(), 3)

@@ -39,7 +39,7 @@ def test_moments_are_those_of_the_papers_distributions():
     assert abs(np.mean(np.abs(gain) ** 2) / 1e-11 - 1) < 4 / np.sqrt(TRIALS)
 
 
-def test_this_and_the_last_period_err_independently():
+def test_errors_of_successive_periods_are_independent():
     errors = drawn(np.arange(TRIALS))
     for a, b in (
         (errors.position, errors.previous_position),
@@ -51,9 +51,9 @@ def test_this_and_the_last_period_err_independently():
 
 
 def test_a_trial_is_the_same_alone_and_among_others():
-    together = drawn([0, 1, 2, 3])
+    several = drawn([0, 1, 2, 3])
     alone = drawn([2])
-    for whole, single in zip(jax.tree.leaves(together), jax.tree.leaves(alone), strict=True):
+    for whole, single in zip(jax.tree.leaves(several), jax.tree.leaves(alone), strict=True):
         np.testing.assert_array_equal(np.asarray(whole)[2], np.asarray(single)[0])
 
 

@@ -1,4 +1,4 @@
-"""Truths: where the surface looks and what the receiver believes, followed by hand."""
+"""Truths: focus of the surface and estimated scene, computed by hand."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -6,7 +6,7 @@ import numpy as np
 from heliostat.bounds.pose import error_bounds, pose_information
 from heliostat.geometry.frames import travel
 from heliostat.protocol.errors import Errors
-from heliostat.protocol.period import as_believed, as_steered, error_scale, next_share
+from heliostat.protocol.period import as_estimated, as_steered, error_scale, next_share
 from heliostat.rates.effective import snr_slope, time_ratio
 from tests.support.scenes import localization_scene, real
 
@@ -18,15 +18,15 @@ SOME = Errors(
 
 def test_without_errors_nothing_changes():
     scene = localization_scene()
-    believed = as_believed(as_steered(scene, NONE), NONE)
+    estimated = as_estimated(as_steered(scene, NONE), NONE)
     np.testing.assert_allclose(
-        error_bounds(pose_information(believed, 5)),
+        error_bounds(pose_information(estimated, 5)),
         error_bounds(pose_information(scene, 5)),
         rtol=1e-10,
     )
 
 
-def test_alignment_looks_where_the_user_was_believed_to_be_one_period_ago():
+def test_alignment_is_focused_on_the_previous_estimate():
     steered = as_steered(localization_scene(), SOME)
     before = steered.departure(real([20 + 1.5, 40 + 1.0, 0.0]))
     now = steered.departure(real([20 - 0.25, 40 + 0.75, 0.0]))
@@ -35,19 +35,19 @@ def test_alignment_looks_where_the_user_was_believed_to_be_one_period_ago():
     np.testing.assert_array_equal(steered.user.position, [20.0, 40.0, 0.0])
 
 
-def test_the_receiver_believes_its_estimates_and_its_path_gain():
+def test_estimated_scene_has_the_estimated_pose_and_path_gain():
     scene = localization_scene(gain=np.exp(0.3j))
-    believed = as_believed(scene, SOME)
-    np.testing.assert_allclose(believed.user.position, [19.75, 40.75, 0.0])
-    np.testing.assert_allclose(believed.user.heading, np.pi / 4 + 0.1)
+    estimated = as_estimated(scene, SOME)
+    np.testing.assert_allclose(estimated.user.position, [19.75, 40.75, 0.0])
+    np.testing.assert_allclose(estimated.user.heading, np.pi / 4 + 0.1)
     truth = complex(scene.link.gain) * 299792458 / 60e9 / (4 * np.pi * (30 + np.sqrt(2900)))
-    _, distance = travel(scene.surface.position, believed.user.position)
-    gain = complex(believed.link.gain * believed.path_amplitude(distance))
+    _, distance = travel(scene.surface.position, estimated.user.position)
+    gain = complex(estimated.link.gain * estimated.path_amplitude(distance))
     np.testing.assert_allclose(gain, truth + 1e-6 + 2e-6j, rtol=1e-10)
 
 
-def test_the_next_share_comes_from_what_is_believed():
-    scene = as_believed(as_steered(localization_scene(), SOME), SOME)
+def test_the_next_time_ratio_is_optimal_for_the_estimated_scene():
+    scene = as_estimated(as_steered(localization_scene(), SOME), SOME)
     np.testing.assert_allclose(
         error_scale(scene) / np.sqrt(time_ratio(scene, 6)),
         sum(error_bounds(pose_information(scene, 6))),

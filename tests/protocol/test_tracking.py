@@ -1,4 +1,4 @@
-"""Truths: what a process without noise must do, the paper's rate, a user that jumps away."""
+"""Truths: tracking without noise, the paper's rate, uniform errors, geometry of the search."""
 
 import equinox as eqx
 import jax
@@ -10,19 +10,19 @@ from heliostat.estimation.pose import place_grid
 from heliostat.observation.pilots import band_bins
 from heliostat.protocol.errors import ErrorLevels
 from heliostat.protocol.tracking import (
-    Weighing,
-    believed,
-    discs,
+    TradeOffObjective,
+    initial_state,
     pilot_snr,
-    run_loop,
+    random_walk,
+    run_periods,
     search_beams,
-    swept,
+    with_sweep,
 )
 from heliostat.rates.effective import eadr
 from tests.support.scenes import FOUR, localization_scene
 
 BINS = 16
-WEIGHT = Weighing(jnp.asarray(1e-10), balanced=False)
+OBJECTIVE = TradeOffObjective(weight=1e-10)
 
 
 def scene_of(**changes):
@@ -31,19 +31,19 @@ def scene_of(**changes):
     return localization_scene(**(options | changes))
 
 
-def loop(scene, positions, *, invented=None, seed=0, antennas=2):
+def loop(scene, positions, *, assumed=None, seed=0, antennas=2):
     positions = jnp.asarray(positions, dtype=float)
     heading = scene.user.heading
-    return run_loop(
+    return run_periods(
         scene,
-        believed(positions[0], heading, antennas),
+        initial_state(positions[0], heading, antennas),
         positions,
         jnp.full(len(positions), heading),
         band_bins(scene.link.bandwidth, BINS),
         place_grid(scene, BINS),
-        WEIGHT,
+        OBJECTIVE,
         jax.random.key(seed),
-        invented,
+        assumed,
     )
 
 
@@ -63,13 +63,13 @@ def test_without_noise_the_rate_is_that_of_a_surface_focused_on_the_truth():
         np.testing.assert_allclose(record.eadr[i], expected, rtol=1e-6)
 
 
-def test_invented_errors_of_nothing_are_the_truth_and_others_have_their_size():
+def test_assumed_errors_have_the_given_size():
     scene = scene_of()
     levels = lambda position, heading: ErrorLevels(*map(jnp.asarray, (position, heading, 0.0, 0.0)))
     stay = [WALK[0]] * 200  # one length: compiled once
-    exact = loop(scene, stay, invented=levels(0.0, 0.0))
+    exact = loop(scene, stay, assumed=levels(0.0, 0.0))
     np.testing.assert_allclose(exact.estimate.position, stay, rtol=1e-12)
-    rough = loop(scene, stay, invented=levels(3.0, 0.2))
+    rough = loop(scene, stay, assumed=levels(3.0, 0.2))
     off = np.linalg.norm(np.asarray(rough.estimate.position)[:, :2] - WALK[0][:2], axis=1)
     # Uniform in a disc: the mean square is half the squared radius, its deviation R²/sqrt(12).
     assert off.max() <= 3.0
@@ -77,49 +77,51 @@ def test_invented_errors_of_nothing_are_the_truth_and_others_have_their_size():
     turned = np.asarray(rough.estimate.heading) - float(scene.user.heading)
     assert np.abs(turned).max() <= 0.2
     assert np.mean(np.asarray(rough.eadr)) < np.mean(np.asarray(exact.eadr))
-    # The pilots' energy is what an estimate finds it to be, to a few of its standard deviations.
-    found, farthest = loop(scene, WALK), place_grid(scene, BINS).distance[-1]
+    # The estimated SNR is the energy of the pilots, within six standard deviations.
+    found, max_range = loop(scene, WALK), place_grid(scene, BINS).distance[-1]
     for antennas, snr, detected, i in zip(
         found.active_antennas, found.estimate.snr, found.detected, range(len(WALK)), strict=True
     ):
         assert detected
         before = WALK[max(i - 1, 0)]
-        aimed = scene.with_user(jnp.asarray(before), scene.user.heading)
-        here = swept(aimed, believed(jnp.asarray(before), scene.user.heading, 2), farthest)
+        focused = scene.with_user(jnp.asarray(before), scene.user.heading)
+        here = with_sweep(
+            focused, initial_state(jnp.asarray(before), scene.user.heading, 2), max_range
+        )
         here = here.with_user(jnp.asarray(WALK[i]), scene.user.heading)
         energy = float(pilot_snr(here, jnp.asarray(float(antennas))))
         assert abs(float(snr) - energy) < 6 * np.sqrt(2 * energy)
 
 
 @pytest.mark.parametrize("height", [0.0, 30.0])
-def test_a_search_looks_everywhere_once_and_next_to_the_last_place_first(height):
+def test_a_search_covers_all_directions_once_starting_at_the_last_position(height):
     scene = scene_of(columns=6, rows=10, position=(20.0, 40.0, height))
-    position, farthest = scene.user.position, 80.0
-    beams, searched = [], believed(position, scene.user.heading, 2)
+    position, max_range = scene.user.position, 80.0
+    beams, searched = [], initial_state(position, scene.user.heading, 2)
     for sweep in range(60):  # 240 beams: many laps
         at = eqx.tree_at(lambda b: b.searched, searched, jnp.asarray(sweep))
-        beams.append(np.asarray(search_beams(scene, at, jnp.asarray(farthest))))
+        beams.append(np.asarray(search_beams(scene, at, jnp.asarray(max_range))))
     width = np.array([1 / 3, 1 / 5])
     steps = (np.concatenate(beams) - np.asarray(scene.departure(position))) / width
     np.testing.assert_allclose(np.abs(steps[:4]), 0.5, rtol=1e-9)
-    # The second lap begins half a beam aside of the first.
+    # The second round is shifted by half a beam.
     lap = next(i for i in range(1, 240) if np.allclose(steps[i], steps[0] + 0.5))
     first = steps[:lap]
     assert len(np.unique(first.round(6), axis=0)) == lap
     assert (np.diff(np.abs(first).max(axis=1).round(6)) >= 0).all()
-    # Wherever a user may be, by plain geometry, a beam is less than half a width off.
+    # Every possible direction is within half a beamwidth of a beam.
     rng = np.random.default_rng(0)
     offset = np.column_stack([rng.uniform([0.5, -80], [80, 80], (4000, 2)), np.full(4000, 0.0)])
     offset[:, 2] = height - 30.0
     length = np.linalg.norm(offset, axis=1)
-    offset, length = offset[length < farthest], length[length < farthest]
+    offset, length = offset[length < max_range], length[length < max_range]
     cosines = (offset[:, 1:] / length[:, None] - np.asarray(scene.departure(position))) / width
     off = np.abs(cosines[:, None, :] - first[None, :, :]).max(axis=2).min(axis=1)
     assert off.max() <= 0.5 + 1e-9
 
 
-def test_a_user_that_jumps_across_the_room_is_lost_counted_and_found_again_truly():
-    # So much noise that pilots are heard in the beams alone; a jump over seven beamwidths.
+def test_a_user_that_moves_far_in_one_period_is_lost_and_found_again():
+    # With this noise pilots are detected within the beams only; the step is seven beamwidths.
     scene = scene_of(noise=5e-6)
     near, far, trials = [20.0, 40.0, 0.0], [10.0, -8.0, 0.0], 20
     recovered = 0
@@ -128,20 +130,22 @@ def test_a_user_that_jumps_across_the_room_is_lost_counted_and_found_again_truly
         found = np.asarray(record.detected)
         assert (np.asarray(record.eadr)[~found] == 0).all()
         assert found[0]
-        assert not found[1]  # the second period's sweep looks at the first place
+        assert not found[1]  # the second period's sweep is steered at the first position
         off = np.asarray(record.position - record.estimate.position)[:, :2]
         covariance = np.asarray(record.estimate.covariance)[:, :2, :2]
         distance = [e @ np.linalg.solve(c, e) for e, c in zip(off, covariance, strict=True)]
-        # Wherever it counts as found it is there, within what the estimate says of its error.
+        # Errors of accepted estimates are within six estimated standard deviations.
         assert (np.asarray(distance)[found] < 6**2).all()
         recovered += found[-1]
     # Of searches that succeed nine times in ten, so few would once in 400 runs.
     assert recovered >= 14
 
 
-def test_jumps_stay_in_their_disc_and_in_front_of_the_surface():
+def test_random_steps_stay_in_their_disc_and_in_front_of_the_surface():
     scene = scene_of()
-    path = np.asarray(discs(scene, jnp.asarray(7.0), 300, jnp.asarray(70.0), jax.random.key(1)))
+    path = np.asarray(
+        random_walk(scene, jnp.asarray(7.0), 300, jnp.asarray(70.0), jax.random.key(1))
+    )
     step = np.linalg.norm(np.diff(path, axis=0), axis=1)
     assert step.max() <= 7.0
     offset = path - np.asarray(scene.surface.position)

@@ -1,4 +1,4 @@
-"""The public function that looks for a target over many dwells."""
+"""Search for a target over several dwells: `find_target`."""
 
 import math
 from typing import Any
@@ -11,8 +11,8 @@ from jaxtyping import PRNGKeyArray
 from numpy.typing import ArrayLike
 
 from heliostat._version import __version__
-from heliostat.protocol.search_region import Region, Scans, region_ahead
-from heliostat.protocol.target_search import Course, find
+from heliostat.protocol.search_region import Region, Scans, default_region
+from heliostat.protocol.target_search import SearchRecord, find
 from heliostat.scenario import AnyScenario, SensingScenario, of_system
 from heliostat.scenario.random_keys import purpose_key
 from heliostat.scene.sensing import SensingScene
@@ -27,24 +27,25 @@ UNITS = {
     "position_std": "m",
     "bound": "m",
     "known_target_bound": "m",
-    "cost_of_ignorance": "dB",
+    "excess_db": "dB",
     "worst_crb": "rad²",
-    "kept": "1",
+    "energy_consistent": "1",
     "found": "1",
     "confirmed": "1",
     "covariance": "m²",
     "snr": "1",
     "misfit": "1",
+    "second_echo_p_value": "1",
     "detected": "1",
 }
 
 
 class SearchError(ValueError):
-    """A target cannot be looked for; the message tells what to do instead."""
+    """A search is not possible; the message says what to change."""
 
 
 def snapshots_of(scenario: SensingScenario) -> int:
-    """Whole symbols that each surface has for each of its patterns.
+    """Number of whole symbols in each pattern of a surface.
 
     Args:
         scenario: A loaded scenario.
@@ -53,10 +54,10 @@ def snapshots_of(scenario: SensingScenario) -> int:
 
 
 def whole_dwell(scenario: SensingScenario, scene: SensingScene) -> SensingScene:
-    """The scene with a dwell of whole symbols in every pattern of every surface.
+    """The scene with its dwell shortened to whole symbols in every pattern of every surface.
 
     Args:
-        scenario: What it was built from.
+        scenario: The scenario that the scene was built from.
         scene: The scene.
     """
     shares = len(scenario.surfaces) * scenario.dwell.patterns
@@ -72,36 +73,47 @@ def find_target(
     region: ArrayLike | None = None,
     key: PRNGKeyArray | None = None,
 ) -> xr.Dataset:
-    """Look for a target that may be anywhere in a region, until it is known well enough.
+    """Search a region for a target until its position is known to a given accuracy.
 
-    The first dwell scans the region. After each, the position is estimated from the echoes of all
-    dwells together; while it is believed, the next dwell is designed for it, else the region is
-    scanned again. It ends when a place that was aimed at has answered as it should and the believed
-    standard deviation is small enough. The scenario's ``target`` makes the echoes and the bounds
-    that errors are held against; the receiver does not use it.
+    The first dwell scans the region. After each dwell the position is estimated from all echoes
+    together. If the estimate is accepted the next dwell is focused, i.e. designed for the estimate;
+    otherwise the region is scanned again. The search ends when a focused dwell has confirmed the
+    estimate and its standard deviation is small enough. The scenario's ``target`` is used to
+    simulate the echoes and to compute bounds and errors only.
 
     Args:
         scenario: A loaded sensing scenario of two surfaces or more; its ``dwell.patterns`` and
-            ``dwell.min_snr`` hold for each dwell, the latter as far as it can be kept.
-        dwells: At most so many.
-        accuracy: Standard deviation of the position, all coordinates together, at which to end; 0
-            to go on to the last dwell. Default the bound of a single dwell that is designed for
-            the target's true place. [m]
-        region: Where the target may be, lowest and highest x, y and z, [3, 2]; default a box before
-            the surfaces, as large as their distance to the base station. [m]
-        key: Of the noise; default ``link.seed``.
+            ``dwell.min_snr`` hold for each dwell, the latter as far as it can be met.
+        dwells: Maximum number of dwells.
+        accuracy: Standard deviation of the position (root of the sum over the coordinates) at which
+            to end; 0 for all dwells. Default the bound of one dwell designed for the target's true
+            position. [m]
+        region: Search region: lowest and highest x, y and z, [3, 2]; default a box in front of the
+            surfaces, as large as their distance to the base station. [m]
+        key: Key of the noise; default ``link.seed``.
 
     Returns:
-        One entry a dwell: what was done, estimate, error, believed deviation, the bound by all that
-        was sent so far and the one that dwells designed for the true place would have. Where there
-        is no estimate the region's middle stands, with an infinite deviation. Units are in the
-        attributes, with what it came to: ``dwells_needed`` (0 if the accuracy was not met),
-        ``dwells_known_target`` for the same accuracy, ``wrong_beliefs``, ``lost_dwells``.
+        One entry a dwell, with units in the attributes:
+
+        - ``kind``: "scan" or "focused";
+        - ``x_estimate``, ``y_estimate``, ``z_estimate``, ``position_error``, and the estimated
+          ``position_std`` and ``covariance``; without an estimate the region's center with an
+          infinite standard deviation;
+        - ``energy_consistent``: the echoes had the predicted energy; ``found``: the estimate is
+          accepted; ``confirmed``: it is accepted after a focused dwell;
+        - ``bound``: position error bound of all dwells so far; ``known_target_bound``: that of as
+          many dwells designed for the true position; ``excess_db``: the ratio of their squares;
+        - ``worst_crb`` and ``snr`` of this dwell alone at the true position; ``misfit``,
+          ``second_echo_p_value`` and ``detected`` of the estimate at each surface.
+
+        Attributes: ``dwells_needed`` (0 if the accuracy was not reached), ``dwells_known_target``
+        for the same accuracy with a known target, ``lost_dwells`` without an accepted estimate, and
+        the focused ones among them, ``inconsistent_dwells``.
 
     Raises:
-        TypeError: The scenario is not one of sensing.
-        SearchError: An argument is out of range, the scenario has one surface only, or it cannot
-            tell where its target is at all.
+        TypeError: The scenario is not a sensing scenario.
+        SearchError: An argument is out of range, the scenario has one surface only, or the
+            target's position is not identifiable.
     """
     scenario = of_system(scenario, SensingScenario, "find_target")
     if isinstance(dwells, bool) or not float(dwells).is_integer() or not 1 <= dwells <= 1000:
@@ -109,11 +121,11 @@ def find_target(
     if accuracy is not None and not 0 <= accuracy < math.inf:
         raise SearchError(f"accuracy is {accuracy}; it takes a finite length, 0 or more.")
     if len(scenario.surfaces) < 2:
-        raise SearchError(f"{scenario.name} has 1 surface; lines of sight meet from 2 on.")
+        raise SearchError(f"{scenario.name} has 1 surface; a position needs 2 or more.")
     scene = whole_dwell(scenario, scenario.build())
-    box = region_ahead(scene) if region is None else _box(region)
+    box = default_region(scene) if region is None else _box(region)
     try:
-        course = find(
+        search = find(
             scene,
             Scans(scene, box, scenario.dwell.patterns),
             int(dwells),
@@ -124,7 +136,7 @@ def find_target(
         )
     except ValueError as error:
         raise SearchError(f"{scenario.name}: {error}.") from None
-    return _dataset(scenario, scene, box, course)
+    return _dataset(scenario, scene, box, search)
 
 
 def _box(given: ArrayLike) -> Region:
@@ -144,26 +156,26 @@ def _box(given: ArrayLike) -> Region:
 
 
 def _dataset(
-    scenario: SensingScenario, scene: SensingScene, box: Region, course: Course
+    scenario: SensingScenario, scene: SensingScene, box: Region, search: SearchRecord
 ) -> xr.Dataset:
-    records = course.records
+    records = search.records
     truth = np.asarray(scene.target.position)
     place = np.stack([np.asarray(r.fix.position) for r in records])
     deviation = np.array([float(r.fix.std) for r in records])
     error = np.linalg.norm(place - truth, axis=1)
     bound = np.array([r.bound for r in records])
     count = np.arange(1, len(records) + 1)
-    known = course.known_bound / np.sqrt(count)
+    known = search.known_bound / np.sqrt(count)
     columns: dict[str, Any] = {
-        "kind": ["aim" if r.aimed else "scan" for r in records],
+        "kind": ["focused" if r.focused else "scan" for r in records],
         **{f"{axis}_estimate": place[:, i] for i, axis in enumerate(AXES)},
         "position_error": np.where(np.isfinite(deviation), error, math.inf),
         "position_std": deviation,
         "bound": bound,
         "known_target_bound": known,
-        "cost_of_ignorance": 20 * np.log10(bound / known),
+        "excess_db": 20 * np.log10(bound / known),
         "worst_crb": [r.worst_crb for r in records],
-        "kept": [r.kept for r in records],
+        "energy_consistent": [r.energy_consistent for r in records],
         "found": [r.found for r in records],
         "confirmed": [r.confirmed for r in records],
     }
@@ -174,6 +186,7 @@ def _dataset(
     each = {
         "snr": [r.snr for r in records],
         "misfit": [np.asarray(r.fix.misfit) for r in records],
+        "second_echo_p_value": [np.asarray(r.fix.second_echo_p_value) for r in records],
         "detected": [np.asarray(r.fix.detected) for r in records],
     }
     variables |= {
@@ -182,10 +195,10 @@ def _dataset(
     }
     covariance = np.stack([np.asarray(r.fix.covariance) for r in records])
     variables["covariance"] = (("dwell", "axis", "axis_too"), covariance, {"units": "m²"})
-    aimed = np.array([r.aimed for r in records])
+    focused = np.array([r.focused for r in records])
     found = np.array([r.found for r in records])
-    goal = course.accuracy
-    enough = math.ceil((course.known_bound / goal) ** 2 * (1 - 1e-12)) if goal > 0 else 0
+    goal = search.accuracy
+    enough = math.ceil((search.known_bound / goal) ** 2 * (1 - 1e-12)) if goal > 0 else 0
     return xr.Dataset(
         variables,
         {
@@ -201,11 +214,11 @@ def _dataset(
             "target": truth,
             "region_low": np.asarray(box.low),
             "region_high": np.asarray(box.high),
-            "target_in_region": int(bool(box.holds(scene.target.position))),
+            "target_in_region": int(bool(box.contains(scene.target.position))),
             "accuracy": goal,
-            "dwells_needed": len(records) if course.met else 0,
+            "dwells_needed": len(records) if search.met else 0,
             "dwells_known_target": max(enough, 1) if goal > 0 else 0,
-            "wrong_beliefs": int(np.sum(aimed & ~found)),
+            "inconsistent_dwells": int(np.sum(focused & ~found)),
             "lost_dwells": int(np.sum(~found)),
         },
     )

@@ -1,4 +1,4 @@
-"""The public function that runs the working process over many periods."""
+"""Tracking of a user over many periods: `run_protocol`, and recorded tracks."""
 
 import csv
 import math
@@ -16,17 +16,21 @@ from heliostat.api.localization import NotIdentifiableError, allocate_time, buil
 from heliostat.estimation.pose import place_grid
 from heliostat.observation.pilots import band_bins
 from heliostat.protocol.errors import ErrorLevels
-from heliostat.protocol.tracking import PeriodRecord, Weighing, believed, discs, run_loop
+from heliostat.protocol.tracking import (
+    PeriodRecord,
+    TradeOffObjective,
+    initial_state,
+    random_walk,
+    run_periods,
+)
 from heliostat.scenario import AnyScenario, LocalizationScenario, of_system
 from heliostat.scenario.random_keys import purpose_key
 from heliostat.scene.localization import LocalizationScene
 from heliostat.surface.passive import Steered
 from heliostat.units import SPEED_OF_LIGHT, quote
 
-WEIGHT = 1e-10
-"""What a bit/s is worth where nobody says: the weight of the paper's figures. [(m + rad) s/bit]"""
-FARTHEST = 1e4
-"""A user further from the surface than this is refused: nothing is heard there. [m]"""
+MAX_RANGE = 1e4
+"""Largest accepted distance of the user from the surface. [m]"""
 UNITS = {
     "x": "m",
     "y": "m",
@@ -50,21 +54,22 @@ UNITS = {
 
 
 class TrackError(ValueError):
-    """A user cannot be followed; the message tells what to do instead."""
+    """A user cannot be tracked; the message says what to change."""
 
 
 def read_track(file: str | Path) -> np.ndarray:
-    """A recorded walk: x and y in metres and, if the file has it, ``heading_deg``; a row a period.
+    """Read a recorded track, with one row for each period.
 
     Args:
-        file: CSV with a header.
+        file: CSV file with a header and the columns ``x`` and ``y`` in metres and optionally
+            ``heading_deg``.
 
     Returns:
         [period, 3]: x [m], y [m], heading [rad], NaN where the file has none.
 
     Raises:
-        TrackError: The file cannot be read, lacks a column, or holds something else than numbers;
-            the line is named.
+        TrackError: The file cannot be read, lacks a column, or holds a value that is not a finite
+            number; the message names the line.
     """
     name = str(file)
     try:
@@ -80,26 +85,26 @@ def read_track(file: str | Path) -> np.ndarray:
         reason = getattr(error, "strerror", None) or "it is not CSV text"
         raise TrackError(f"{name}: cannot be read ({reason}); give a CSV file.") from None
     if not track:
-        raise TrackError(f"{name}: has no places; write one in each line below the first.")
+        raise TrackError(f"{name}: has no positions; write one in each line below the first.")
     return np.asarray(track)
 
 
 def _place(row: dict[str, str | None], line: str) -> list[float]:
-    """x, y [m] and heading [rad] of one line."""
+    """Coordinates x and y [m] and heading [rad] of one line."""
     place = []
     for column in ("x", "y", "heading_deg"):
-        told = row.get(column)
-        if column == "heading_deg" and told in (None, ""):
+        text = row.get(column)
+        if column == "heading_deg" and text in (None, ""):
             place.append(math.nan)
             continue
         try:
-            value = float(told or "")
+            value = float(text or "")
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
             unit = "degrees" if column == "heading_deg" else "metres"
-            said = "nothing" if told is None else quote(told)
-            raise TrackError(f"{line}: {column} is {said}; write a number, in {unit}.")
+            given = "nothing" if text is None else quote(text)
+            raise TrackError(f"{line}: {column} is {given}; write a number, in {unit}.")
         place.append(math.radians(value) if column == "heading_deg" else value)
     return place
 
@@ -116,36 +121,39 @@ def run_protocol(
     bins: int | None = None,
     key: PRNGKeyArray | None = None,
 ) -> xr.Dataset:
-    r"""The working process, localization paper Fig. 3, on what is really estimated.
+    r"""Track a user over many periods with real estimates, localization paper Fig. 3.
 
-    In each period the surface sweeps around where the user is expected, the user estimates its pose
-    from noisy pilots, data flow with the surface focused on the estimate, and the next period's
-    time is shared by what is believed. Where the pilots do not stand out of the noise, do not tell
-    one place from another, or the data have another SNR than the estimate promised, the user is
-    lost and searched for.
+    In each period the surface sweeps around the expected position of the user, the user estimates
+    its pose from noisy pilots, data are sent with the surface focused on the estimate, and the time
+    of the next period is allocated for the estimated scene. Where the pilots are not detected, the
+    estimate is ambiguous, or the data have another SNR than predicted, the user is lost and
+    searched for.
 
     Args:
-        scenario: A loaded localization scenario with designed phases. Its user is where the walk
-            begins, and known to be there.
-        periods: How many; with a track at most its length.
-        mobility: The user jumps anywhere within a disc of this radius from period to period, paper
-            eq. (1); default ``errors.mobility``. [m]
-        track: Where the user is instead, see `read_track`. [period, 2 or 3]
-        weight: The paper's :math:`\xi`, as for `allocate_time`; default `WEIGHT` unless ``balance``
-            is given.
+        scenario: A loaded localization scenario with designed phases. Its user's pose is the known
+            pose before the first period.
+        periods: Number of periods; with a track at most its length.
+        mobility: Radius of the disc in which the user moves from period to period, paper eq. (1);
+            default ``errors.mobility``. [m]
+        track: Position and optionally heading of the user in each period, in place of the random
+            motion, see `read_track`. [period, 2 or 3]
+        weight: The paper's :math:`\xi`, as for `allocate_time`; default `DEFAULT_WEIGHT` unless
+            ``balance`` is given.
         balance: Instead of a weight, as for `allocate_time`.
-        invented_errors: Put the papers' uniform errors, the scenario's ``errors``, in place of
-            estimates.
-        bins: Frequencies of the pilots; default 16, or as many more as it takes to tell distances
-            apart up to twice the user's.
-        key: Of jumps and noise; default ``link.seed``.
+        invented_errors: Replace the estimates by the true pose with the scenario's ``errors``, as
+            the papers do.
+        bins: Number of pilot frequencies; default 16, or more if unambiguous distances up to twice
+            the user's need more.
+        key: Key of motion and noise; default ``link.seed``.
 
     Returns:
-        One entry a period: truth, estimate, errors, bounds, SNR, rate, allocation, whether the user
-        was found. Units are in the attributes. ``lost_periods`` counts those without.
+        One entry a period: true and estimated pose, errors, bounds, SNR, rate, time allocation and
+        whether the user was found (``detected``). Units are in the attributes. The attribute
+        ``lost_periods`` counts the periods in which it was not.
 
     Raises:
-        TypeError: The scenario is not one of localization.
+        TypeError: The scenario is not a localization scenario.
+        ValueError: The weight or the balance is out of range, or both are given.
         TrackError: Phases are not designed, an argument is out of range, or the user is behind the
             surface or out of reach.
     """
@@ -156,11 +164,12 @@ def run_protocol(
         raise TrackError("mobility and track are both given; leave one out.")
     if mobility is not None and not 0 <= mobility < math.inf:
         raise TrackError(f"mobility is {mobility}; it takes a finite radius, 0 or more.")
+    objective = TradeOffObjective(weight, balance)
     scene = build(scenario)
     if not isinstance(scene.surface.alignment, Steered):
         raise TrackError(
-            "surface.phases or surface.bits of this scenario set the surface for one place; the "
-            "process steers it, so leave phases designed and bits out."
+            "surface.phases or surface.bits of this scenario give a fixed surface configuration; "
+            "tracking steers the surface, so leave phases designed and bits out."
         )
     root = scenario.link.seed if key is None else key
     errors = scenario.errors
@@ -170,45 +179,41 @@ def run_protocol(
     distance = float(np.linalg.norm(offset, axis=1).max())
     bins = _bins(scene, distance) if bins is None else bins
     grid = place_grid(scene, bins)
-    farthest = float(grid.distance[-1])
-    if distance > farthest:
+    max_range = float(grid.distance[-1])
+    if distance > max_range:
         raise TrackError(
-            f"The user is up to {distance:.4g} m from the surface, {bins} bins tell distances "
-            f"apart up to {farthest:.4g} m; give more bins."
+            f"The user is up to {distance:.4g} m from the surface; with {bins} bins distances are "
+            f"unambiguous up to {max_range:.4g} m; give more bins."
         )
     if track is None:
         motion = purpose_key(root, "motion")
         radius = jnp.asarray(errors.mobility if mobility is None else float(mobility))
-        positions = discs(scene, radius, int(periods), jnp.asarray(farthest), motion)
+        positions = random_walk(scene, radius, int(periods), jnp.asarray(max_range), motion)
         headings = jnp.full(len(positions), scene.user.heading)
-    if weight is None and balance is None:
-        weight = WEIGHT
     first = scene.with_user(positions[0], headings[0])
-    antennas = _first_antennas(scenario, weight, balance)
-    start = believed(positions[0], headings[0], antennas)
-    value = jnp.asarray(weight if balance is None else balance, dtype=float)
+    antennas = _first_antennas(scenario, objective)
+    start = initial_state(positions[0], headings[0], antennas)
     levels = None
     if invented_errors:
         sizes = (errors.position, errors.heading, 0.0, errors.gain_variance)
         levels = ErrorLevels(*(jnp.asarray(float(size)) for size in sizes))
-    record = run_loop(
+    record = run_periods(
         first,
         start,
         positions,
         headings,
         band_bins(scene.link.bandwidth, bins),
         grid,
-        Weighing(value, balance is not None),
+        objective,
         purpose_key(root, "noise"),
         levels,
     )
     return _dataset(scenario, record)
 
 
-def _first_antennas(
-    scenario: LocalizationScenario, weight: float | None, balance: float | None
-) -> int:
-    """For the first period, by the scenario itself; a few where that has no bound."""
+def _first_antennas(scenario: LocalizationScenario, objective: TradeOffObjective) -> int:
+    """Active antennas in the first period: optimal for the scenario; at most 4 without a bound."""
+    weight, balance = objective.numbers()
     try:
         return allocate_time(scenario, weight, balance=balance).active_antennas
     except NotIdentifiableError:
@@ -216,13 +221,13 @@ def _first_antennas(
 
 
 def _bins(scene: LocalizationScene, distance: float) -> int:
-    """So many that delays tell distances apart to twice the farthest, and at least 16."""
+    """Number of bins for unambiguous distances up to twice the given one, at least 16."""
     resolution = SPEED_OF_LIGHT / float(scene.link.bandwidth)
     return max(16, math.ceil(2 * distance / resolution))
 
 
 def _walk(scene: LocalizationScene, track: np.ndarray) -> tuple[Array, Array]:
-    """Positions and headings, all in front of the surface."""
+    """Positions and headings of a track, checked to be in front of the surface."""
     if track.ndim != 2 or track.shape[1] not in (2, 3) or not len(track):
         raise TrackError(
             f"track has the shape {track.shape}; it takes (periods, 2) or (periods, 3)."
@@ -234,14 +239,14 @@ def _walk(scene: LocalizationScene, track: np.ndarray) -> tuple[Array, Array]:
     offset = positions - np.asarray(scene.surface.position)
     distance = np.hypot(np.hypot(offset[:, 0], offset[:, 1]), offset[:, 2])
     behind = offset @ np.asarray(scene.surface.array.normal) <= 1e-3 * distance
-    for trouble, why in (
+    for refused, why in (
         (behind, "is behind the surface"),
-        (distance > FARTHEST, f"is over {FARTHEST:g} m from the surface"),
+        (distance > MAX_RANGE, f"is over {MAX_RANGE:g} m from the surface"),
     ):
-        if trouble.any():
-            at = int(np.argmax(trouble))
+        if refused.any():
+            at = int(np.argmax(refused))
             x, y = track[at, :2]
-            raise TrackError(f"track: place {at + 1}, ({x:g}, {y:g}), {why}; leave it out.")
+            raise TrackError(f"track: position {at + 1}, ({x:g}, {y:g}), {why}; leave it out.")
     headings = np.full(len(track), float(scene.user.heading))
     if track.shape[1] == 3:
         headings = np.where(np.isnan(track[:, 2]), headings, track[:, 2])

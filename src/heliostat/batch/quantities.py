@@ -145,7 +145,7 @@ def _find_target(trial: Trial) -> Computed:
         "dwells_needed": needed or np.inf,
         "position_error": search.position_error.values[-1],
         "bound": search.bound.values[-1],
-        "cost_of_ignorance_db": search.cost_of_ignorance.values[-1],
+        "excess_db": search.excess_db.values[-1],
     }
     return Computed(values, "" if needed else "the accuracy is not reached within the given dwells")
 
@@ -277,7 +277,7 @@ FUNCTIONS: Mapping[str, Function] = {
             "dwells_needed": Quantity("1", (), "dwells until the accuracy is reached"),
             "position_error": Quantity("m", (), "position error after the last dwell"),
             "bound": Quantity("m", (), "lower bound on the RMS position error"),
-            "cost_of_ignorance_db": Quantity("dB", (), "excess over the known-target bound"),
+            "excess_db": Quantity("dB", (), "excess over the known-target bound"),
         },
         _find_target,
     ),

@@ -1,8 +1,9 @@
-"""The command ``track``: a user over many periods, or the search for a target."""
+"""The command ``track``: tracking of a user over many periods, or search for a target."""
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from types import ModuleType
+from typing import Annotated
 
 import typer
 
@@ -27,12 +28,7 @@ from heliostat.cli.options import (
     refuse_of_other_system,
 )
 
-if TYPE_CHECKING:
-    from heliostat.reports.target_search import Search
-    from heliostat.reports.tracking import Track
-    from heliostat.scenario import LocalizationScenario, SensingScenario
-
-MOST_DWELLS = 12
+MAX_DWELLS = 12
 """Default maximum number of dwells."""
 
 
@@ -61,7 +57,7 @@ def track(
         str | None,
         typer.Option(
             metavar="LENGTH",
-            help='Largest jump of the user in each period without a track, e.g. "7 m"; default '
+            help='Largest step of the user in each period without a track, e.g. "7 m"; default '
             "the scenario's errors.mobility.",
             rich_help_panel=LOCALIZATION,
         ),
@@ -81,7 +77,7 @@ def track(
         typer.Option(
             min=1,
             max=1000,
-            help=f"Maximum number of dwells; default {MOST_DWELLS}.",
+            help=f"Maximum number of dwells; default {MAX_DWELLS}.",
             rich_help_panel=SENSING,
         ),
     ] = None,
@@ -135,19 +131,22 @@ def track(
             raise UserError("--track and --mobility: both are given; leave one out.")
         radius = None if mobility is None else length_of("--mobility", mobility)
         with staged(folder) as stage, waiting("Tracking the user"):
-            followed = _follow(
-                loaded,
-                periods,
-                walk,
-                radius,
-                weight,
-                balance,
-                invented_errors,
-                overrides,
-                stage,
-                pdf,
-            )
-        _tell_track(followed, folder, as_json)
+            from heliostat.api.tracking import TrackError
+            from heliostat.protocol.tracking import TradeOffObjective
+            from heliostat.reports import tracking
+
+            try:
+                tracked = tracking.run_track(
+                    loaded,
+                    tracking.Walk(periods, walk, radius),
+                    TradeOffObjective(weight, balance),
+                    invented_errors=invented_errors,
+                    overrides=overrides,
+                )
+            except TrackError as error:
+                raise UserError(str(error)) from None
+            tracking.write(tracked, stage, pdf=pdf)
+        _show(tracking, tracked, folder, "path.png, periods.png, track.csv and track.nc", as_json)
         return
     refuse_of_other_system(
         loaded,
@@ -161,88 +160,27 @@ def track(
     goal = None if accuracy is None else length_of("--accuracy", accuracy)
     box = box_of(region)
     with staged(folder) as stage, waiting("Searching for the target"):
-        found = _search(loaded, dwells or MOST_DWELLS, goal, box, overrides, stage, pdf)
-    _tell_search(found, folder, as_json)
+        from heliostat.api.target_search import SearchError
+        from heliostat.reports import target_search
+
+        try:
+            found = target_search.search(
+                loaded, dwells or MAX_DWELLS, accuracy=goal, region=box, overrides=overrides
+            )
+        except SearchError as error:
+            raise UserError(str(error)) from None
+        target_search.write(found, stage, pdf=pdf)
+    _show(target_search, found, folder, "search.png, dwells.png, dwells.csv and dwells.nc", as_json)
 
 
-def _follow(
-    scenario: "LocalizationScenario",
-    periods: int | None,
-    walk: Path | None,
-    mobility: float | None,
-    weight: float | None,
-    balance: float | None,
-    invented_errors: bool,
-    overrides: dict[str, str],
-    stage: Path,
-    pdf: bool,
-) -> "Track":
-    """Track the user and write the results."""
-    from heliostat.api.tracking import TrackError
-    from heliostat.reports import tracking as tracking_report
-
-    try:
-        found = tracking_report.follow(
-            scenario,
-            periods,
-            file=walk,
-            mobility=mobility,
-            weight=weight,
-            balance=balance,
-            invented_errors=invented_errors,
-            overrides=overrides,
-        )
-    except TrackError as error:
-        raise UserError(str(error)) from None
-    tracking_report.write(found, stage, pdf=pdf)
-    return found
-
-
-def _tell_track(found: "Track", folder: Path, as_json: bool) -> None:
-    from heliostat.reports import tracking as tracking_report
-
+def _show(report: ModuleType, found: object, folder: Path, files: str, as_json: bool) -> None:
+    """Print the results as tables and notes, or as one JSON document."""
     if as_json:
-        document = tracking_report.document(found) | {"folder": str(folder)}
+        document = report.document(found) | {"folder": str(folder)}
         typer.echo(json.dumps(document, indent=2, allow_nan=False))
         return
-    show(tracking_report.table(found))
-    for note in tracking_report.notes(found):
-        typer.echo(f"Note: {note}")
-    typer.echo(f"Wrote {folder}: path.png, periods.png, track.csv and track.nc.")
-
-
-def _search(
-    scenario: "SensingScenario",
-    dwells: int,
-    accuracy: float | None,
-    region: list[tuple[float, float]] | None,
-    overrides: dict[str, str],
-    stage: Path,
-    pdf: bool,
-) -> "Search":
-    """Search for the target and write the results."""
-    from heliostat.api.target_search import SearchError
-    from heliostat.reports import target_search as target_search_report
-
-    try:
-        found = target_search_report.search(
-            scenario, dwells, accuracy=accuracy, region=region, overrides=overrides
-        )
-    except SearchError as error:
-        raise UserError(str(error)) from None
-    target_search_report.write(found, stage, pdf=pdf)
-    return found
-
-
-def _tell_search(found: "Search", folder: Path, as_json: bool) -> None:
-    from heliostat.reports import target_search as target_search_report
-
-    if as_json:
-        document = target_search_report.document(found) | {"folder": str(folder)}
-        typer.echo(json.dumps(document, indent=2, allow_nan=False))
-        return
-    for table in target_search_report.tables(found):
+    for table in report.tables(found):
         show(table)
-    for note in target_search_report.notes(found):
+    for note in report.notes(found):
         typer.echo(f"Note: {note}")
-    typer.echo(f"Wrote {folder}: search.png, dwells.png, dwells.csv and dwells.nc.")
+    typer.echo(f"Wrote {folder}: {files}.")

@@ -1,4 +1,4 @@
-"""Pictures of a target that is looked for: where, and how well after each dwell; no physics."""
+"""Figures of a target search: positions from above, and errors with bounds over the dwells."""
 
 from typing import Any
 
@@ -29,13 +29,13 @@ from heliostat.plots.style import (
 def search_figure(
     dwells: xr.Dataset, base_station: np.ndarray, surfaces: np.ndarray, title: str
 ) -> Figure:
-    """From above: the region with what stands in it, and the estimates close by.
+    """Search region from above, and the estimates around the target.
 
     Args:
         dwells: See `heliostat.find_target`.
-        base_station: Where it stands, [xyz]. [m]
-        surfaces: Where they hang, [surface xyz]. [m]
-        title: Of the picture.
+        base_station: Position of the base station, [xyz]. [m]
+        surfaces: Positions of the surfaces, [surface xyz]. [m]
+        title: Title of the figure.
     """
     low, high = dwells.attrs["region_low"][:2], dwells.attrs["region_high"][:2]
     target = dwells.attrs["target"][:2]
@@ -59,7 +59,7 @@ def search_figure(
         handles, labels = whole.get_legend_handles_labels()
         if there.any():
             handles.append(Patch(facecolor=(*to_rgb(BLUE), 0.15), edgecolor=BLUE))
-            labels.append("believed, 95 % ellipse")
+            labels.append("estimated 95 % ellipse")
         figure.legend(handles, labels, loc="outside lower center", ncols=6)
     return figure
 
@@ -67,11 +67,11 @@ def search_figure(
 def _close_by(
     axes: Axes, dwells: xr.Dataset, place: np.ndarray, target: np.ndarray, there: np.ndarray
 ) -> None:
-    """Estimates around the target with their ellipses, numbered by dwell."""
+    """Accepted estimates and their ellipses around the target; the first have a dwell number."""
     axes.set_title("Around the target")
     shown = np.flatnonzero(there & dwells.found.values.astype(bool))
     if not shown.size:
-        axes.text(0.5, 0.5, "nothing was believed", transform=axes.transAxes, ha="center")
+        axes.text(0.5, 0.5, "no estimate was accepted", transform=axes.transAxes, ha="center")
         axes.set(xticks=[], yticks=[])
         return
     off, covariance = place - target, dwells.covariance.values[:, :2, :2]
@@ -86,7 +86,7 @@ def _close_by(
         axes.add_patch(Ellipse(scale * off[i], *(2 * scale * half), angle=turn, **fill))
         axes.plot(*scale * off[i], marker="x", color=BLUE, zorder=5)
     for i in shown[:3]:
-        # Later estimates lie upon each other.
+        # Later estimates overlap.
         offset: dict[str, Any] = {"xytext": (5, 5), "textcoords": "offset points", "fontsize": 8}
         axes.annotate(f"{dwells.dwell.values[i]}", scale * off[i], color=BLUE, zorder=6, **offset)
     axes.plot(0, 0, **POINT, marker="o", color=GREEN, zorder=4)
@@ -97,21 +97,21 @@ def _close_by(
 
 
 def dwells_figure(dwells: xr.Dataset, title: str) -> Figure:
-    """Error, what is believed of it, and the bounds, dwell by dwell; below, what ignorance costs.
+    """Error, estimated standard deviation and bounds over the dwells, and the excess below.
 
     Args:
         dwells: See `heliostat.find_target`.
-        title: Of the picture.
+        title: Title of the figure.
     """
     number = dwells.dwell.values
     found = dwells.found.values.astype(bool)
     curves: dict[str, dict[str, Any]] = {
-        "bound": {"color": BLUE, "marker": ".", "label": "bound, by all that was sent"},
+        "bound": {"color": BLUE, "marker": ".", "label": "bound of all dwells"},
         "known_target_bound": {
             "color": GREEN,
             "linestyle": "--",
             "marker": ".",
-            "label": "bound, had the place been known",
+            "label": "known-target bound",
         },
         "position_std": {
             "color": GREY,
@@ -119,7 +119,7 @@ def dwells_figure(dwells: xr.Dataset, title: str) -> Figure:
             "marker": "o",
             "markersize": 7,
             "markerfacecolor": "none",
-            "label": "deviation, as believed",
+            "label": "standard deviation (estimated)",
         },
     }
     with styled():
@@ -127,9 +127,9 @@ def dwells_figure(dwells: xr.Dataset, title: str) -> Figure:
         figure.suptitle(title, x=0.02, ha="left", fontsize=10)
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2.4, 1))
         names = [*curves, "position_error"]
-        told = np.concatenate([dwells[name].values for name in names])
-        told = told[np.isfinite(told) & (told > 0)]
-        unit, scale = length_unit(told)
+        positive = np.concatenate([dwells[name].values for name in names])
+        positive = positive[np.isfinite(positive) & (positive > 0)]
+        unit, scale = length_unit(positive)
         for name, look in curves.items():
             values = dwells[name].values
             upper.plot(number, np.where(np.isfinite(values), scale * values, np.nan), **look)
@@ -138,7 +138,7 @@ def dwells_figure(dwells: xr.Dataset, title: str) -> Figure:
             (found, {"color": ORANGE, "markeredgecolor": "#805000", "label": "error"}),
             (
                 ~found & np.isfinite(error),
-                {"color": "white", "markeredgecolor": RED, "label": "error, not believed"},
+                {"color": "white", "markeredgecolor": RED, "label": "error of a rejected estimate"},
             ),
         ):
             if which.any():
@@ -147,20 +147,21 @@ def dwells_figure(dwells: xr.Dataset, title: str) -> Figure:
                 )
         goal = dwells.attrs["accuracy"]
         if goal > 0:
-            upper.axhline(scale * goal, color="black", linewidth=0.8, label="accuracy asked for")
+            upper.axhline(scale * goal, color="black", linewidth=0.8, label="requested accuracy")
         upper.set_yscale("log")
-        ends = np.append(told, goal) if goal > 0 else told
+        ends = np.append(positive, goal) if goal > 0 else positive
         upper.set_ylim(scale * ends.min() / 1.5, scale * ends.max() * 1.5)
         plain_ticks(upper.yaxis, Normalize(*upper.get_ylim()))
-        upper.set_ylabel(f"position, root mean square [{unit}]")
-        cost = dwells.cost_of_ignorance.values
-        seen = np.isfinite(cost)
+        upper.set_ylabel(f"position error, RMS [{unit}]")
+        excess = dwells.excess_db.values
+        finite = np.isfinite(excess)
         scan = dwells.kind.values == "scan"
-        for which, colour, label in ((scan, GREY, "scan"), (~scan, BLUE, "aim")):
-            if (which & seen).any():
-                lower.bar(number[which & seen], cost[which & seen], 0.6, color=colour, label=label)
+        for which, colour, label in ((scan, GREY, "scan"), (~scan, BLUE, "focused")):
+            bars = which & finite
+            if bars.any():
+                lower.bar(number[bars], excess[bars], 0.6, color=colour, label=label)
         lower.axhline(0, color="black", linewidth=0.8)
-        lower.set(xlabel="dwell", ylabel="cost of ignorance [dB]")
+        lower.set(xlabel="dwell", ylabel="excess over known target [dB]")
         lower.xaxis.set_major_locator(MaxNLocator(10, integer=True, steps=[1, 2, 5, 10]))
         lower.set_xlim(0.4, number[-1] + 0.6)
         figure.align_ylabels([upper, lower])

@@ -1,4 +1,4 @@
-"""Pictures of a track: the path with its errors, and both over the periods; no physics."""
+"""Figures of a tracked user: the path with its errors, and errors and rate over the periods."""
 
 import math
 from typing import Any
@@ -26,17 +26,17 @@ from heliostat.plots.style import (
 from heliostat.units import to_deg
 
 ELLIPSES = 12
-"""Of so many periods the path shows the error, at most."""
+"""Maximum number of periods for which the path shows an error ellipse."""
 VISIBLE = 0.06
-"""Errors are enlarged until a typical ellipse is this part of the path's extent."""
+"""Size that a typical ellipse is enlarged to, as a fraction of the path's extent."""
 
 
 def enlargement(ellipse: float, extent: float) -> float:
-    """By how much errors are enlarged to be seen: 1, 2 or 5 times a power of ten, at least 1.
+    """Factor by which errors are enlarged: 1, 2 or 5 times a power of ten, at least 1.
 
     Args:
-        ellipse: Half the long axis of a typical ellipse. [m]
-        extent: Of the path. [m]
+        ellipse: Semi-major axis of a typical ellipse. [m]
+        extent: Extent of the path. [m]
     """
     if not 0 < ellipse < VISIBLE * extent:
         return 1.0
@@ -46,12 +46,12 @@ def enlargement(ellipse: float, extent: float) -> float:
 
 
 def path_figure(track: xr.Dataset, surface: tuple[float, float], title: str) -> Figure:
-    """The path from above, with errors and the bound's 95 % ellipses at some of the periods.
+    """Path from above, with errors and the bound's 95 % ellipses in some of the periods.
 
     Args:
         track: See `heliostat.run_protocol`.
-        surface: Where it stands, x and y; shown if the path comes near it. [m]
-        title: Of the picture; a semicolon ends a line.
+        surface: Position of the surface, x and y; shown if it is near the path. [m]
+        title: Title of the figure; a semicolon ends a line.
     """
     place = np.stack([track.x.values, track.y.values], axis=1)
     found = track.detected.values.astype(bool)
@@ -67,7 +67,7 @@ def path_figure(track: xr.Dataset, surface: tuple[float, float], title: str) -> 
     factor = enlargement(typical, extent)
 
     span = max(extent, 6 * typical)
-    near = span < 0.5  # so near to each other that only differences can be read
+    near = span < 0.5  # absolute coordinates would differ in the last digits only
     origin = place[0] if near else np.zeros(2)
     unit, scale = length_unit(np.array([span])) if near and span > 0 else ("m", 1.0)
 
@@ -91,7 +91,7 @@ def path_figure(track: xr.Dataset, surface: tuple[float, float], title: str) -> 
             )
             label = "_"
         off = drawn(place[shown] + factor * error[shown])
-        # An error so much larger than its bound would leave the path a dot.
+        # Errors much larger than the path would shrink it to a dot.
         reach = 0.6 * scale * max(span, 1e-12)
         inside = np.abs(off - drawn(place[shown])).max(axis=1, initial=0) <= reach
         axes.plot(
@@ -137,11 +137,11 @@ def path_figure(track: xr.Dataset, surface: tuple[float, float], title: str) -> 
 
 
 def periods_figure(track: xr.Dataset, title: str) -> Figure:
-    """Errors with their bounds, rate and antennas over the periods; lost periods are marked.
+    """Errors with their bounds, rate and active antennas over the periods; lost periods are marked.
 
     Args:
         track: See `heliostat.run_protocol`.
-        title: Of the picture; a semicolon ends a line.
+        title: Title of the figure; a semicolon ends a line.
     """
     period = track.period.values + 1
     lost = ~track.detected.values.astype(bool)
@@ -149,9 +149,9 @@ def periods_figure(track: xr.Dataset, title: str) -> Figure:
         figure = Figure(figsize=(7.0, 7.2))
         figure.suptitle(title.replace("; ", "\n"), x=0.02, ha="left", fontsize=10)
         rows = figure.subplots(4, 1, sharex=True, height_ratios=(3, 3, 2, 1.4))
-        told = np.concatenate([track.position_error.values[~lost], track.peb.values])
-        told = told[np.isfinite(told) & (told > 0)]
-        unit, scale = length_unit(told) if told.size else ("m", 1.0)
+        positive = np.concatenate([track.position_error.values[~lost], track.peb.values])
+        positive = positive[np.isfinite(positive) & (positive > 0)]
+        unit, scale = length_unit(positive) if positive.size else ("m", 1.0)
         turn_unit, turn_scale = _angle_unit(track.reb.values)
         for axes, error, bound, factor, label in (
             (rows[0], "position_error", "peb", scale, f"position error [{unit}]"),
@@ -162,10 +162,13 @@ def periods_figure(track: xr.Dataset, title: str) -> Figure:
                 factor * track[bound].values,
                 color=BLUE,
                 marker="_" if len(period) == 1 else None,
-                label="bound on their root mean square",
+                label="bound on the RMS error",
             )
             _dots(
-                axes, period[~lost], factor * np.abs(track[error].values[~lost]), "of the estimate"
+                axes,
+                period[~lost],
+                factor * np.abs(track[error].values[~lost]),
+                "error of the estimate",
             )
             _logarithmic(axes, label)
         rate = track.eadr.values / 1e6
@@ -196,7 +199,7 @@ def periods_figure(track: xr.Dataset, title: str) -> Figure:
 
 
 def _angle_unit(values: np.ndarray) -> tuple[str, float]:
-    """A unit that fits most of some angles, and its factor from radians."""
+    """Unit suited to the given angles, and its factor from radians."""
     finite = values[np.isfinite(values) & (values > 0)]
     high = float(np.quantile(finite, 0.98)) if finite.size else math.inf
     if to_deg(high) >= 0.05:
@@ -210,13 +213,13 @@ def _dots(axes: Axes, across: np.ndarray, up: np.ndarray, label: str) -> None:
 
 
 def _logarithmic(axes: Axes, label: str) -> None:
-    """A logarithmic scale over what is positive and finite, if anything is."""
+    """Logarithmic axis over the positive finite values, if there are any."""
     axes.set_ylabel(label)
     values = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.lines])
     if np.isinf(values).any():
         look: dict[str, Any] = {"ha": "right", "va": "top", "fontsize": 8, "color": BLUE}
-        told = "no bound exists" if np.isinf(axes.lines[0].get_ydata()).all() else "gaps: no bound"
-        axes.text(0.99, 0.98, told, transform=axes.transAxes, **look)
+        text = "no bound exists" if np.isinf(axes.lines[0].get_ydata()).all() else "gaps: no bound"
+        axes.text(0.99, 0.98, text, transform=axes.transAxes, **look)
     values = values[np.isfinite(values) & (values > 0)]
     if not values.size:
         axes.set_yticks([])
@@ -228,7 +231,7 @@ def _logarithmic(axes: Axes, label: str) -> None:
 
 
 def _runs(periods: np.ndarray) -> list[tuple[int, int]]:
-    """First and last of each run of consecutive numbers."""
+    """First and last number of each run of consecutive numbers."""
     if not periods.size:
         return []
     parts = np.split(periods, np.flatnonzero(np.diff(periods) > 1) + 1)

@@ -1,1 +1,1 @@
-"""The working process: what happens in one communication period, and from one to the next."""
+"""Closed-loop simulations: communication periods of a tracked user, dwells of a target search."""

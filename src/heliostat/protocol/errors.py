@@ -1,6 +1,6 @@
-"""The paper's models of what an estimate and a moving user are off by, (1) and (21)-(23).
+"""The paper's random models of estimation errors and of the user's motion, (1) and (21)-(23).
 
-Each trial is drawn from its own key, ``fold_in(key, trial)``, and is the same however trials are
+Each trial is drawn from its own key, ``fold_in(key, trial)``, and does not depend on how trials are
 split. Unit draws are scaled by the levels, so that trials at different levels are paired.
 """
 
@@ -13,22 +13,22 @@ from heliostat.geometry.frames import Scalar
 
 
 class ErrorLevels(eqx.Module):
-    """How large the errors are."""
+    """Sizes of the errors and of the motion."""
 
-    position: Scalar  # radius of the disc the estimate falls in [m]
-    heading: Scalar  # largest heading error, to either side [rad]
-    mobility: Scalar  # radius of the disc the user moves in from period to period [m]
-    gain_var: Scalar  # variance of the error of the path gain, both real dimensions together [1]
+    position: Scalar  # radius of the disc of position errors [m]
+    heading: Scalar  # largest absolute heading error [rad]
+    mobility: Scalar  # radius of the disc of the user's motion in one period [m]
+    gain_var: Scalar  # variance of the complex error of the path gain [1]
 
 
 class Errors(eqx.Module):
-    """One trial: what estimates are off by in this period and the one before."""
+    """Errors of one trial, of this period and of the previous one."""
 
-    movement: Float[Array, "2"]  # where the user was one period ago, less where it is [m]
-    previous_position: Float[Array, "2"]  # error of the last period's estimate [m]
+    movement: Float[Array, "2"]  # previous position of the user minus its position [m]
+    previous_position: Float[Array, "2"]  # error of the previous period's estimate [m]
     position: Float[Array, "2"]  # error of this period's estimate [m]
-    heading: Scalar  # [rad]
-    gain: Complex[Array, ""]  # of the path gain [1]
+    heading: Scalar  # heading error [rad]
+    gain: Complex[Array, ""]  # error of the path gain [1]
 
 
 def in_disc(key: PRNGKeyArray, radius: Scalar) -> Float[Array, "2"]:
@@ -36,7 +36,7 @@ def in_disc(key: PRNGKeyArray, radius: Scalar) -> Float[Array, "2"]:
 
     Args:
         key: Random key.
-        radius: [m]
+        radius: Radius of the disc. [m]
     """
     across, around = jax.random.uniform(key, (2,))
     angle = 2 * jnp.pi * around
@@ -50,8 +50,8 @@ def draw_errors(levels: ErrorLevels, key: PRNGKeyArray) -> Errors:
     :math:`[-\epsilon_\alpha, \epsilon_\alpha]`, (22); the gain's is complex Gaussian, (23).
 
     Args:
-        levels: How large.
-        key: The trial's own key.
+        levels: Sizes of the errors.
+        key: Key of the trial.
     """
     moving, before, now, turning, fading = jax.random.split(key, 5)
     return Errors(

@@ -1,11 +1,11 @@
-"""What is heard over several dwells, and where the target is by all of it together.
+"""Joint target estimation from the echoes of several dwells.
 
-The target stands still, so its gain through a surface is the same in all dwells and their echoes
-add up coherently: patterns of several dwells are as good as those of one long dwell, whatever was
-sent in each. Every direction is estimated from all of them, over the whole region each time.
-Nothing that was heard is thrown away, and a wrong belief has to stand against all of it.
+The target does not move, so its gain through a surface is the same in all dwells, and their
+patterns are processed coherently, as those of one long dwell. After each dwell, every direction is
+estimated again from all echoes, over the whole region.
 """
 
+import math
 from functools import partial
 from typing import NamedTuple, TypeAlias, TypeVar
 
@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
 from scipy.special import chdtri
 
 from heliostat.bounds.direction import direction_bound, position_bound, scene_information
-from heliostat.estimation.direction import CosineGrid, likeliest_direction
+from heliostat.estimation.direction import CosineGrid, DirectionEstimate, likeliest_direction
 from heliostat.estimation.peak_search import FALSE_ALARM
 from heliostat.estimation.triangulation import (
     PARALLEL,
@@ -32,74 +32,77 @@ from heliostat.observation.echoes import (
     simulate_echo,
     transmitted_signal,
 )
-from heliostat.protocol.search_region import Patterns, Region, Setting
+from heliostat.protocol.search_region import DwellDesign, Patterns, Region
 from heliostat.scene.sensing import EchoLink, SensingScene
 
 Samples: TypeAlias = tuple[Complex[Array, "pattern tx snapshot"], ...]
-Dwell = TypeVar("Dwell", "Sent", "Heard")
+Dwell = TypeVar("Dwell", "Transmission", "Reception")
 
-FEWEST = 4
-"""Dwells that arrays are filled up to, then twice as many each time: compiled once for each."""
-BLIND = 1e6
-"""Variance of a direction that was not heard: of no weight beside any that was. [rad²]"""
-INSIDE = 3.0
-"""Standard deviations by which an estimate may lie outside of the region."""
+SMALLEST_CAPACITY = 4
+"""Smallest padded number of dwells; the capacity doubles so that few shapes are compiled."""
+UNDETECTED_VAR = 1e6
+"""Variance assigned to a direction without a detected echo, which gets no weight. [rad²]"""
+REGION_MARGIN = 3.0
+"""Number of standard deviations by which an estimate may lie outside the region."""
 
 
-class Sent(NamedTuple):
-    """What went out in one dwell, or in several one after the other."""
+class Transmission(NamedTuple):
+    """What is sent in one dwell, or in several dwells one after the other."""
 
     reflection: Patterns  # one entry a surface [1]
-    transmitted: Samples  # likewise [√W]
+    transmitted: Samples  # one entry a surface [√W]
 
 
-class Heard(NamedTuple):
-    """What went out, and what came back."""
+class Reception(NamedTuple):
+    """Transmission and received samples of one dwell or several."""
 
-    sent: Sent
+    transmission: Transmission
     echoes: Samples  # one entry a surface [√W]
 
 
-class Fix(eqx.Module):
-    """Where the target is by all that was heard."""
+class PositionFix(eqx.Module):
+    """Position estimate from the echoes of all dwells, with its tests."""
 
     position: Vector  # [m]
-    covariance: Float[Array, "xyz xyz"]  # by the information at the estimate [m²]
+    covariance: Float[Array, "xyz xyz"]  # inverse of the information at the estimate [m²]
     angles: Float[Array, "surface 2"]  # [rad]
     target_gain: Complex[Array, "surface"]  # [1]
     detected: Bool[Array, "surface"]
     misfit: Float[Array, "surface"]  # see `DirectionEstimate` [1]
-    sound: Bool[Array, ""]  # detected, fits, and the lines of sight meet inside the region
+    second_echo_p_value: Float[Array, "surface"]  # see `DirectionEstimate` [1]
+    consistent: Bool[Array, ""]
+    """Two surfaces or more detect an echo, the model fits each of these, and their lines of sight
+    meet in front of them and inside the region, within their errors."""
 
     @property
     def std(self) -> Scalar:
-        """Root of the sum of the position's variances, ``inf`` where there is no estimate. [m]"""
+        """Square root of the covariance's trace; ``inf`` where there is no estimate. [m]"""
         return jnp.sqrt(jnp.trace(self.covariance))
 
 
 @partial(jax.jit, static_argnames="snapshots")
-def sent_in(setting: Setting, snapshots: int) -> Sent:
-    """What goes out in one dwell.
+def transmission_of(design: DwellDesign, snapshots: int) -> Transmission:
+    """Transmission of one dwell.
 
     Args:
-        setting: Of the dwell.
-        snapshots: In each pattern.
+        design: Covariances and coefficients of the dwell.
+        snapshots: Number of snapshots in each pattern.
     """
     signal = jax.vmap(partial(transmitted_signal, snapshots=snapshots))
-    return Sent(setting.reflection, tuple(signal(covar) for covar in setting.covariance))
+    return Transmission(design.reflection, tuple(signal(covar) for covar in design.covariance))
 
 
 @jax.jit
-def listen(scene: SensingScene, sent: Sent, key: PRNGKeyArray) -> Heard:
-    """One dwell of the scene as it is, every noise included.
+def simulate_dwell(scene: SensingScene, transmission: Transmission, key: PRNGKeyArray) -> Reception:
+    """Echoes of one dwell with noise of the surfaces and of the base station.
 
     Args:
-        scene: The scene.
-        sent: What goes out.
-        key: Of the noise.
+        scene: The true scene.
+        transmission: What is sent.
+        key: Key of the noise.
     """
     angles, echoes = scene.angles(), []
-    for i, (psi, signal) in enumerate(zip(*sent, strict=True)):
+    for i, (psi, signal) in enumerate(zip(*transmission, strict=True)):
         link, gain = scene.link(i), scene.target_gain[i]
 
         def pattern(
@@ -107,29 +110,29 @@ def listen(scene: SensingScene, sent: Sent, key: PRNGKeyArray) -> Heard:
             psi: Array,
             signal: Array,
             link: EchoLink = link,
-            towards: Array = angles[i],
+            direction: Array = angles[i],
             gain: Array = gain,
         ) -> Array:
-            return simulate_echo(link, psi, towards, gain, signal, key=own)
+            return simulate_echo(link, psi, direction, gain, signal, key=own)
 
         keys = jax.random.split(jax.random.fold_in(key, i), psi.shape[0])
         echoes.append(jax.vmap(pattern)(keys, psi, signal))
-    return Heard(sent, tuple(echoes))
+    return Reception(transmission, tuple(echoes))
 
 
-def together(dwells: list[Dwell]) -> tuple[Dwell, int]:
-    """Dwells as one with as many patterns as all of them, filled up with silent ones.
+def stack_dwells(dwells: list[Dwell]) -> tuple[Dwell, int]:
+    """Several dwells as one, padded with silent patterns.
 
-    A pattern in which nothing is sent and the surface absorbs all tells nothing and changes no
-    estimate; with it, arrays have few different shapes to compile for.
+    A pattern with zero signal and zero coefficients carries no information and changes no
+    estimate. Padding keeps the number of different array shapes small.
 
     Args:
         dwells: At least one.
 
     Returns:
-        All of them, and how many there are with the silent ones.
+        All patterns as one dwell, and the number of dwells with the padding.
     """
-    capacity = FEWEST
+    capacity = SMALLEST_CAPACITY
     while capacity < len(dwells):
         capacity *= 2
 
@@ -141,148 +144,162 @@ def together(dwells: list[Dwell]) -> tuple[Dwell, int]:
     return jax.tree.map(joined, *dwells), capacity
 
 
-def longer(scene: SensingScene, dwells: int) -> SensingScene:
-    """The scene with a dwell as long as several: how patterns of several dwells count.
+def with_duration(scene: SensingScene, dwells: int) -> SensingScene:
+    """The scene with its dwell extended to the duration of several.
 
     Args:
         scene: The scene.
-        dwells: How many.
+        dwells: Number of dwells.
     """
     return eqx.tree_at(lambda s: s.symbols, scene, scene.symbols * dwells)
 
 
-class Told(NamedTuple):
-    """What some dwells can tell about a target at most."""
+class DwellBounds(NamedTuple):
+    """Bounds and SNR of one dwell or several."""
 
-    bound: Scalar  # on the root mean square error of the position [m]
-    worst_crb: Scalar  # of the surfaces' directions [rad²]
-    snr: Float[Array, "surface"]  # of the matched filter's output [1]
+    bound: Scalar  # position error bound [m]
+    worst_crb: Scalar  # largest CRB of the surfaces' directions [rad²]
+    snr: Float[Array, "surface"]  # at the matched filter's output [1]
 
 
-def told_by(scene: SensingScene, dwells: list[Sent]) -> Told:
-    """Bounds at the target's place, by all that was sent.
+def dwell_bounds(scene: SensingScene, dwells: list[Transmission]) -> DwellBounds:
+    """Bounds at the target's position from several dwells together.
 
     Args:
-        scene: The scene, its target where the bounds are wanted.
-        dwells: What went out, at least one.
+        scene: The scene, with the target at which the bounds are evaluated.
+        dwells: Transmissions, at least one.
     """
-    sent, capacity = together(dwells)
-    return _told(longer(scene, capacity), sent)
+    stacked, capacity = stack_dwells(dwells)
+    return _dwell_bounds(with_duration(scene, capacity), stacked)
 
 
 @jax.jit
-def _told(scene: SensingScene, sent: Sent) -> Told:
+def _dwell_bounds(scene: SensingScene, transmission: Transmission) -> DwellBounds:
     covariance = tuple(
-        s @ jnp.conj(jnp.swapaxes(s, 1, 2)) / float(s.shape[2]) for s in sent.transmitted
+        s @ jnp.conj(jnp.swapaxes(s, 1, 2)) / float(s.shape[2]) for s in transmission.transmitted
     )
-    directions = scene_information(scene, covariance, sent.reflection)
+    directions = scene_information(scene, covariance, transmission.reflection)
     worst = jnp.max(jnp.stack([direction_bound(d).crb for d in directions]))
     snr = jnp.stack([d.snr for d in directions])
-    return Told(position_bound(scene, directions)[0], worst, snr)
-
-
-class Energy(NamedTuple):
-    """Of echoes, over the noise's density, by surface; noise alone has one for each sample."""
-
-    matched: Float[Array, "surface"]  # what an echo from a given direction explains [1]
-    whole: Float[Array, "surface"]  # [1]
+    return DwellBounds(position_bound(scene, directions)[0], worst, snr)
 
 
 @jax.jit
-def matched_energy(scene: SensingScene, heard: Heard, angles: Float[Array, "surface 2"]) -> Energy:
-    """What echoes from given directions explain of what was heard, the gain being as it fits best.
+def matched_energy(
+    scene: SensingScene, reception: Reception, angles: Float[Array, "surface 2"]
+) -> Float[Array, "surface"]:
+    """Energy of the echoes from given directions, over the noise density. [1]
+
+    The gain is the one that fits best. Under noise alone the energy is exponentially distributed
+    with mean one.
 
     Args:
-        scene: Its fixed parts.
-        heard: One dwell or several.
+        scene: The scene; its target is not used.
+        reception: One dwell or several.
         angles: Elevation and azimuth at each surface. [rad]
     """
-    matched, whole = [], []
-    for i, each in enumerate(zip(*heard.sent, heard.echoes, strict=True)):
-        link, towards = scene.link(i), angles[i]
+    matched = []
+    for i, each in enumerate(zip(*reception.transmission, reception.echoes, strict=True)):
+        link, direction = scene.link(i), angles[i]
 
         def pattern(
             psi: Array,
-            sent: Array,
+            signal: Array,
             echo: Array,
             link: EchoLink = link,
-            towards: Array = towards,
-        ) -> tuple[Array, Array, Array]:
+            direction: Array = direction,
+        ) -> tuple[Array, Array]:
             factor = jnp.linalg.cholesky(noise_covariance(link, psi))
             white = partial(jax.scipy.linalg.solve_triangular, factor, lower=True)
-            mean = white(echo_mean(link, psi, towards, jnp.ones((), dtype=complex), sent))
-            seen = white(echo)
-            energies = jnp.sum(jnp.abs(mean) ** 2), jnp.sum(jnp.abs(seen) ** 2)
-            return jnp.vdot(mean, seen), *energies
+            mean = white(echo_mean(link, psi, direction, jnp.ones((), dtype=complex), signal))
+            return jnp.vdot(mean, white(echo)), jnp.sum(jnp.abs(mean) ** 2)
 
-        overlap, energy, every = (jnp.sum(part) for part in jax.vmap(pattern)(*each))
+        overlap, energy = (jnp.sum(part) for part in jax.vmap(pattern)(*each))
         matched.append(jnp.abs(overlap) ** 2 / jnp.maximum(energy, 1e-300))
-        whole.append(every)
-    return Energy(jnp.stack(matched), jnp.stack(whole))
+    return jnp.stack(matched)
 
 
 @eqx.filter_jit
-def _meet(
+def _intersect(
     scene: SensingScene, angles: Float[Array, "surface 2"], covariance: Float[Array, "surface 2 2"]
 ) -> tuple[PositionEstimate, Scalar, Scalar]:
-    """Where lines of sight meet, how far they miss it in their errors, and their largest sine."""
+    """Intersection of the lines of sight, its weighted squared residual, and their largest sine."""
     found = iterated_least_squares(scene, angles, covariance)
-    miss = wrapped_angle(scene.angles(found.position) - angles)
-    weighed = jnp.einsum("la,lab,lb->", miss, jax.vmap(jnp.linalg.inv)(covariance), miss)
-    return found, weighed, largest_sine(scene, angles)
+    residual = wrapped_angle(scene.angles(found.position) - angles)
+    weight = jax.vmap(jnp.linalg.inv)(covariance)
+    squared = jnp.einsum("la,lab,lb->", residual, weight, residual)
+    return found, squared, largest_sine(scene, angles)
 
 
 def locate(
-    scene: SensingScene, dwells: list[Heard], grids: list[CosineGrid], region: Region
-) -> Fix:
-    """Directions by the echoes of all dwells together, and the place where they meet.
+    scene: SensingScene, dwells: list[Reception], grids: list[CosineGrid], region: Region
+) -> PositionFix:
+    """Directions estimated from all dwells together, and the position where they intersect.
+
+    The squared residual of the intersection, weighted by the directions' covariances, is chi-square
+    distributed with two degrees of freedom a surface, less three.
 
     Args:
-        scene: Its fixed parts; where the target is and its gains are not used.
-        dwells: All that was heard.
-        grids: Where each surface looks, see `region_grids`.
+        scene: The scene; its target and gains are not used.
+        dwells: Receptions, at least one.
+        grids: Search grid of each surface, see `region_grids`.
         region: Where the target may be.
     """
-    heard, capacity = together(dwells)
-    counted, estimates = longer(scene, capacity), []
-    for i, (psi, sent, echo) in enumerate(zip(*heard.sent, heard.echoes, strict=True)):
-        estimates.append(likeliest_direction(counted.link(i), psi, sent, echo, grids[i]))
-    spread = np.stack([np.asarray(e.covariance) for e in estimates])
-    detected = np.array([bool(e.detected) for e in estimates])
-    told = detected & np.isfinite(spread).all(axis=(1, 2))
+    reception, capacity = stack_dwells(dwells)
+    scene_of_all = with_duration(scene, capacity)
+    estimates = []
+    for i, each in enumerate(zip(*reception.transmission, reception.echoes, strict=True)):
+        estimate = likeliest_direction(scene_of_all.link(i), *each, grids[i])
+        estimates.append(
+            _without_silence(estimate, each[-1].size, dwells[0].echoes[i].size * len(dwells))
+        )
     angles = jnp.stack([e.angles for e in estimates])
-    gain = jnp.stack([e.target_gain for e in estimates])
-    energy = matched_energy(scene, heard, angles)
-    # Silent patterns are no samples: the estimator's own misfit would count them.
-    freedom = np.array([echo.size * len(dwells) - 2.0 for echo in dwells[0].echoes])
-    misfit = np.asarray(energy.whole - energy.matched) / freedom
-    nowhere = Fix(
-        region.middle,
+    covariance = np.stack([np.asarray(e.covariance) for e in estimates])
+    detected = np.array([bool(e.detected) for e in estimates])
+    usable = detected & np.isfinite(covariance).all(axis=(1, 2))
+    none = PositionFix(
+        region.center,
         jnp.diag(jnp.full(3, jnp.inf)),
         angles,
-        gain,
+        jnp.stack([e.target_gain for e in estimates]),
         jnp.asarray(detected),
-        jnp.asarray(misfit),
+        jnp.stack([e.misfit for e in estimates]),
+        jnp.stack([e.second_echo_p_value for e in estimates]),
         jnp.asarray(False),
     )
-    if told.sum() < 2:
-        return nowhere
-    usable = np.where(told[:, None, None], spread, BLIND * np.eye(2))
-    meeting, miss, sine = _meet(scene, angles, jnp.asarray(usable))
+    if usable.sum() < 2:
+        return none
+    weighted = np.where(usable[:, None, None], covariance, UNDETECTED_VAR * np.eye(2))
+    meeting, squared, sine = _intersect(scene, angles, jnp.asarray(weighted))
     if not bool(jnp.all(jnp.isfinite(meeting.position)) & meeting.converged):
-        return nowhere
-    fits = np.abs(misfit - 1) < 5 / np.sqrt(freedom)
+        return none
+    fits = np.array([bool(e.fits) for e in estimates])
     behind = np.asarray(meeting.behind)
-    meets = float(miss) < chdtri(2 * told.sum() - 3, FALSE_ALARM) and float(sine) > PARALLEL
+    meets = float(squared) < chdtri(2 * usable.sum() - 3, FALSE_ALARM) and float(sine) > PARALLEL
     std = jnp.sqrt(jnp.trace(meeting.covariance))
-    inside = bool(region.holds(meeting.position, INSIDE * std))
-    sound = meets and inside and bool((fits & ~behind)[told].all())
-    return Fix(
-        meeting.position,
-        meeting.covariance,
-        angles,
-        gain,
-        jnp.asarray(detected),
-        jnp.asarray(misfit),
-        jnp.asarray(sound),
+    inside = bool(region.contains(meeting.position, REGION_MARGIN * std))
+    consistent = meets and inside and bool((fits & ~behind)[usable].all())
+    return eqx.tree_at(
+        lambda f: (f.position, f.covariance, f.consistent),
+        none,
+        (meeting.position, meeting.covariance, jnp.asarray(consistent)),
+    )
+
+
+def _without_silence(estimate: DirectionEstimate, padded: int, samples: int) -> DirectionEstimate:
+    """The estimate with its misfit per sample that is not padding.
+
+    Silent patterns add samples but no energy to the residual. The test for a second echo depends
+    on energies alone and needs no correction.
+
+    Args:
+        estimate: The estimate from the padded patterns.
+        padded: Number of samples, padding included.
+        samples: Number of samples without the padding.
+    """
+    freedom = float(samples - 2)  # two real parameters of the direction
+    return eqx.tree_at(
+        lambda e: (e.misfit, e.misfit_std),
+        estimate,
+        (estimate.misfit * (padded - 2) / freedom, jnp.asarray(1 / math.sqrt(freedom))),
     )

@@ -1,7 +1,7 @@
 """One communication period of the localization system: Steps 1 to 4 of the paper's Fig. 3.
 
-Align and localize with the surface steered by the last period's estimate, transmit with it steered
-by this one's, then share the next period's time by what is believed.
+Align and localize with the surface steered by the previous period's estimate, transmit data with
+the surface steered by this period's estimate, then allocate the time of the next period.
 """
 
 from collections.abc import Callable
@@ -18,8 +18,8 @@ from heliostat.protocol.errors import Errors
 from heliostat.rates.effective import available_ratio, snr_slope, time_ratio
 from heliostat.scene.localization import LocalizationScene
 
-Informant: TypeAlias = Callable[[LocalizationScene, int | Scalar], PoseInformation]
-"""A bound's information: `pose_information`, or the paper's as printed."""
+InformationFunction: TypeAlias = Callable[[LocalizationScene, int | Scalar], PoseInformation]
+"""Fisher information of the pose: `pose_information`, or the paper's printed form."""
 
 
 def _shifted(scene: LocalizationScene, offset: Float[Array, "2"]) -> Float[Array, "xyz"]:
@@ -27,14 +27,14 @@ def _shifted(scene: LocalizationScene, offset: Float[Array, "2"]) -> Float[Array
 
 
 def as_steered(scene: LocalizationScene, errors: Errors) -> LocalizationScene:
-    """The scene as it is, its surface steered by estimates: Steps 1 and 3.
+    """The true scene with the surface steered by estimates: Steps 1 and 3.
 
-    In the alignment stage the surface looks where the user was believed to be one period ago,
-    (35); in the data stage where it is believed to be now, (41). Heading does not steer it.
+    In the alignment stage the surface is focused on the previous period's position estimate, (35),
+    in the data stage on this period's, (41). The heading has no effect on it.
 
     Args:
         scene: The scene with a steered surface.
-        errors: What the estimates are off by.
+        errors: Errors of the estimates.
     """
     return scene.focused(
         alignment=_shifted(scene, errors.movement + errors.previous_position),
@@ -42,50 +42,51 @@ def as_steered(scene: LocalizationScene, errors: Errors) -> LocalizationScene:
     )
 
 
-def as_believed(scene: LocalizationScene, errors: Errors) -> LocalizationScene:
-    """The scene as the receiver believes it to be: Step 2, for (43)-(46).
+def as_estimated(scene: LocalizationScene, errors: Errors) -> LocalizationScene:
+    """The scene with the estimated pose and path gain: Step 2, for (43)-(46).
 
     Args:
-        scene: The scene as it is, see `as_steered`.
-        errors: What the estimates are off by.
+        scene: The true scene, see `as_steered`.
+        errors: Errors of the estimates.
     """
     position = _shifted(scene, errors.position)
     _, distance = travel(scene.surface.position, scene.user.position)
-    _, believed_distance = travel(scene.surface.position, position)
+    _, estimated_distance = travel(scene.surface.position, position)
     path_gain = scene.link.gain * scene.path_amplitude(distance) + errors.gain
-    gain = path_gain / scene.path_amplitude(believed_distance)
-    believed = scene.with_user(position, scene.user.heading + errors.heading)
-    return eqx.tree_at(lambda s: s.link.gain, believed, gain)
+    gain = path_gain / scene.path_amplitude(estimated_distance)
+    estimated = scene.with_user(position, scene.user.heading + errors.heading)
+    return eqx.tree_at(lambda s: s.link.gain, estimated, gain)
 
 
-def error_scale(scene: LocalizationScene, information: Informant = pose_information) -> Scalar:
+def error_scale(
+    scene: LocalizationScene, information: InformationFunction = pose_information
+) -> Scalar:
     r""":math:`X`, PEB + REB at :math:`\varpi = 1`, paper eq. (45). [m + rad]
 
     Args:
         scene: The scene.
-        information: Where the bounds come from.
+        information: Fisher information of the pose.
     """
     peb, reb = error_bounds(information(scene, 1))
     return (peb + reb) * jnp.sqrt(time_ratio(scene, 1))
 
 
 def largest_ratio(scene: LocalizationScene) -> Scalar:
-    """Share of the period that the pilots of all antennas take. [1]"""
+    """Time ratio at which all antennas are active. [1]"""
     return time_ratio(scene, scene.base_station.array.elements)
 
 
 def next_share(
-    scene: LocalizationScene, weight: Scalar, information: Informant = pose_information
+    scene: LocalizationScene, weight: Scalar, information: InformationFunction = pose_information
 ) -> TimeShare:
-    """Step 4: the time share that is best for a scene as it is believed to be.
+    """Step 4: the optimal time allocation for the estimated scene.
 
-    The surface is taken as focused in the data stage, as in (46): what is believed to be the
-    user's position is where it is steered.
+    In the data stage the surface is focused on the estimated position, as in (46).
 
     Args:
-        scene: See `as_believed`.
-        weight: ξ of paper eq. (47). [(m + rad) s/bit]
-        information: Where the bounds come from.
+        scene: See `as_estimated`.
+        weight: Weight ξ of paper eq. (47). [(m + rad) s/bit]
+        information: Fisher information of the pose.
     """
     return weighted_share(
         error_scale(scene, information),

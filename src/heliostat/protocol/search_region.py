@@ -1,8 +1,8 @@
-"""The region in which a target is looked for, and the settings that scan it.
+"""Search region of a target, and the designs that scan it.
 
-A scan is one design for a few places of the region together. Isotropic signals and random phases,
-which need no design, leave most echoes so faint that they drown in noise:
-`heliostat reproduce estimators dwells` sets both side by side.
+A scan is one design for several positions of the region together. Isotropic signals and random
+phases need no design, but leave most echoes below the noise: `heliostat reproduce estimators
+dwells` compares both.
 """
 
 import math
@@ -21,43 +21,44 @@ from heliostat.scene.sensing import SensingScene
 Patterns: TypeAlias = tuple[Complex[Array, "pattern _"], ...]
 Covariances: TypeAlias = tuple[Complex[Array, "pattern tx tx"], ...]
 
-PLACES = 8
-"""Of the region, that one scan is designed for."""
+SCAN_POSITIONS = 8
+"""Number of positions that one scan is designed for."""
 STARTS = 1
-"""Random starts of a scan's design, for each surface."""
-GLANCING = 0.05
-"""Least cosine between a surface's normal and a place that is looked at. [1]"""
+"""Random starts of a scan's design for each surface."""
+MIN_FACING_COSINE = 0.05
+"""Smallest cosine between a surface's normal and the direction of a position. [1]"""
 
 
 class Region(eqx.Module):
-    """A box, along the coordinates of the scene, in which the target may be."""
+    """Axis-aligned box in which the target may be."""
 
     low: Vector  # [m]
     high: Vector  # [m]
 
     @property
-    def middle(self) -> Vector:
-        """Of the box. [m]"""
+    def center(self) -> Vector:
+        """Center of the box. [m]"""
         return (self.low + self.high) / 2
 
-    def holds(self, position: Vector, margin: Scalar | float = 0.0) -> Bool[Array, ""]:
-        """Whether a position lies in it.
+    def contains(self, position: Vector, margin: Scalar | float = 0.0) -> Bool[Array, ""]:
+        """Whether a position lies in the box.
 
         Args:
-            position: [m]
-            margin: By so much it may lie outside. [m]
+            position: Position to test. [m]
+            margin: Distance by which the box is enlarged on every side. [m]
         """
         return jnp.all((position >= self.low - margin) & (position <= self.high + margin))
 
 
-def region_ahead(scene: SensingScene) -> Region:
-    """Where a target may be as far as anybody can tell from the surfaces alone.
+def default_region(scene: SensingScene) -> Region:
+    """Default search region, from the surfaces alone.
 
-    With the distance d from the base station to the farthest surface: a box that holds all of them
-    and the places d in front of each surface, and that is nowhere thinner than d.
+    With the distance d from the base station to the farthest surface: the smallest box with sides
+    of at least d around the base station and the points at distance 0 and d in front of each
+    surface.
 
     Args:
-        scene: The surfaces; its target is not used.
+        scene: The scene; its target is not used.
     """
     station = np.asarray(scene.base_station.position)
     places = np.stack([np.asarray(s.position) for s in scene.surfaces])
@@ -69,17 +70,17 @@ def region_ahead(scene: SensingScene) -> Region:
     return Region(jnp.asarray(low - missing / 2), jnp.asarray(high + missing / 2))
 
 
-def places_in(region: Region, scene: SensingScene, count: int, seed: int) -> np.ndarray:
-    """Random places of a region that every surface faces, [place xyz]. [m]
+def sample_positions(region: Region, scene: SensingScene, count: int, seed: int) -> np.ndarray:
+    """Random positions of a region in front of all surfaces, [position xyz]. [m]
 
     Args:
         region: The region.
-        scene: The surfaces.
-        count: How many.
-        seed: Of the draws.
+        scene: The scene; its target is not used.
+        count: Number of positions.
+        seed: Seed of the draws.
 
     Raises:
-        ValueError: Hardly any place of the region lies in front of all surfaces.
+        ValueError: Less than a 64th of the region lies in front of all surfaces.
     """
     rng = np.random.default_rng(seed)
     drawn = rng.uniform(region.low, region.high, (64 * count, 3))
@@ -87,7 +88,7 @@ def places_in(region: Region, scene: SensingScene, count: int, seed: int) -> np.
     for surface in scene.surfaces:
         offset = drawn - np.asarray(surface.position)
         along = offset @ np.asarray(surface.array.normal)
-        ahead &= along > GLANCING * np.linalg.norm(offset, axis=1)
+        ahead &= along > MIN_FACING_COSINE * np.linalg.norm(offset, axis=1)
     if ahead.sum() < count:
         raise ValueError(
             "the region lies behind a surface, or nearly so; give one that all surfaces face"
@@ -96,20 +97,21 @@ def places_in(region: Region, scene: SensingScene, count: int, seed: int) -> np.
 
 
 def region_grids(scene: SensingScene, region: Region) -> list[CosineGrid]:
-    """Direction cosines under which the surfaces may see the region, and a little around.
+    """Search grids of direction cosines that cover the region with a margin, one a surface.
 
-    Of all surfaces together, so that equal panels have equal grids and share a compiled search.
+    The range of cosines is that of all surfaces together, so that equal panels have equal grids
+    and share a compiled search.
 
     Args:
-        scene: The surfaces.
+        scene: The scene; its target is not used.
         region: The region.
     """
-    places, seen = places_in(region, scene, 1000, 0), []
+    places, ranges = sample_positions(region, scene, 1000, 0), []
     for surface in scene.surfaces:
         offset = places - np.asarray(surface.position)
         axes = np.stack([surface.array.horizontal, surface.array.vertical])
-        seen.append(offset @ axes.T / np.linalg.norm(offset, axis=1, keepdims=True))
-    low, high = np.min(seen, axis=(0, 1)), np.max(seen, axis=(0, 1))
+        ranges.append(offset @ axes.T / np.linalg.norm(offset, axis=1, keepdims=True))
+    low, high = np.min(ranges, axis=(0, 1)), np.max(ranges, axis=(0, 1))
     grids = []
     for surface in scene.surfaces:
         full = cosine_grid(surface.array)
@@ -121,67 +123,68 @@ def region_grids(scene: SensingScene, region: Region) -> list[CosineGrid]:
     return grids
 
 
-def supposed(scene: SensingScene, place: np.ndarray, echo: float) -> SensingScene:
-    """The scene with a target of a supposed echo at a place.
+def with_assumed_target(scene: SensingScene, place: np.ndarray, echo: float) -> SensingScene:
+    """The scene with an assumed target.
 
     Args:
-        scene: Its fixed parts.
-        place: [m]
-        echo: Modulus of the gain at a distance of one metre; it falls with the distance's square.
-            [m²]
+        scene: The scene; its target and gains are replaced.
+        place: Position of the target. [m]
+        echo: Modulus of the gain at a distance of one metre; the gain decreases with the squared
+            distance. [m²]
     """
     anchors = np.stack([np.asarray(s.position) for s in scene.surfaces])
     gain = echo / np.sum((anchors - place) ** 2, axis=1)
     return scene.with_target(jnp.asarray(place), jnp.asarray(gain, dtype=complex))
 
 
-class Setting(NamedTuple):
-    """What is sent in one dwell, and how the surfaces are set."""
+class DwellDesign(NamedTuple):
+    """Transmit covariances and surface coefficients of one dwell."""
 
     covariance: Covariances  # one entry a surface [W]
-    reflection: Patterns  # likewise [1]
+    reflection: Patterns  # one entry a surface [1]
 
 
-def setting_of(best: Incumbent | None) -> Setting:
-    """What the course of a design has found.
+def design_of(best: Incumbent | None) -> DwellDesign:
+    """The best design that a descent has found.
 
     Args:
-        best: Its best; without a least SNR there always is one.
+        best: The best; without a minimum SNR there always is one.
     """
     assert best is not None
-    return Setting(tuple(best.covariance), best.reflection)
+    return DwellDesign(tuple(best.covariance), best.reflection)
 
 
 class Scans:
-    """Settings that serve the region, each made when it is first asked for."""
+    """Designs that scan a region, each computed when it is first requested."""
 
     def __init__(self, scene: SensingScene, region: Region, patterns: int) -> None:
         self.scene, self.region, self.patterns = scene, region, patterns
-        self._made: dict[int, Setting] = {}
+        self._made: dict[int, DwellDesign] = {}
 
-    def __getitem__(self, number: int) -> Setting:
-        """The scan of that number, from 0; each serves other places of the region."""
+    def __getitem__(self, number: int) -> DwellDesign:
+        """Scan of the given number, from 0; each is for other positions of the region."""
         if number not in self._made:
             self._made[number] = self.make(number)
         return self._made[number]
 
-    def make(self, number: int) -> Setting:
+    def make(self, number: int) -> DwellDesign:
         """Design a scan.
 
-        Without a least SNR the best design does not depend on how strong the echo is, as long as it
-        adds nothing to what a surface radiates; so a square metre at -30 dB a metre is supposed.
+        Without a minimum SNR the optimal design does not depend on the echo's strength, as long as
+        the echo's share of a surface's radiated power is negligible. The assumed target has a
+        cross-section of 1 m² with a path loss of 30 dB at one metre.
 
         Args:
-            number: Of the scan.
+            number: Number of the scan.
         """
         echo = math.sqrt(1e-3 / (4 * math.pi))
-        places = places_in(self.region, self.scene, PLACES, number)
-        course = descend_jointly(
-            tuple(supposed(self.scene, place, echo) for place in places),
+        places = sample_positions(self.region, self.scene, SCAN_POSITIONS, number)
+        best = descend_jointly(
+            tuple(with_assumed_target(self.scene, place, echo) for place in places),
             patterns=self.patterns,
             mean=False,
             min_snr=0.0,
             starts=STARTS,
             seed=number,
-        )
-        return setting_of(course.best)
+        ).best
+        return design_of(best)

@@ -1,20 +1,21 @@
-r"""A target looked for, dwell after dwell: scan, estimate, aim, until it is known well enough.
+r"""Search for a target over several dwells: scan, estimate, design for the estimate.
 
-The designs of `design.cooperative` are for a place, and the place is what is to be found. Each
+The designs of `design.cooperative` need the target's position, which is unknown at first. Each
 dwell is therefore one of two kinds:
 
-* a *scan* serves a region in which the target may be: a design for a few places of it, others in
-  every scan, so that what one leaves in the dark another lights;
-* an *aim* is the design for the place that is believed, with the gains that were estimated there.
+* a *scan* is a design for several positions of the search region, other ones in every scan;
+* a *focused* dwell is the design for the estimated position and gains.
 
-After each dwell the position is estimated anew from all echoes together (`hearing`). It is believed
-where lines of sight of two surfaces or more meet within their errors, inside the region. An aim
-promises an echo of known energy. Where it falls short the belief was wrong, a side lobe or a
-ghost; it is dropped and the next dwell scans. Such dwells are counted, not hidden. A place counts
-as confirmed once an aim at it has kept its promise, and nothing ends before.
+After each dwell the position is estimated from all echoes together (`multi_dwell`). The estimate is
+accepted if the lines of sight of two surfaces or more intersect, within their errors, inside the
+region. The next dwell is then focused, and the energy of its echoes is predicted. If less arrives,
+the estimate was wrong, e.g. a side lobe: it is rejected and the next dwell scans. An estimate is
+confirmed when the focused dwell designed for it had the predicted energy; the search does not end
+before.
 
-With n dwells that are all designed for the true place the bound falls with :math:`1/\sqrt n`; by
-how much the bound of what was really sent lies above that is what ignorance costs.
+With n dwells that are all designed for the true position the position bound decreases as
+:math:`1/\sqrt n`. The excess of the bound of the dwells actually sent over it is the loss from not
+knowing the position.
 """
 
 import math
@@ -29,47 +30,49 @@ from heliostat.design.joint_descent import descend_jointly
 from heliostat.estimation.peak_search import FALSE_ALARM
 from heliostat.geometry.frames import Vector
 from heliostat.protocol.multi_dwell import (
-    Fix,
-    Heard,
-    listen,
+    PositionFix,
+    Reception,
+    dwell_bounds,
     locate,
     matched_energy,
-    sent_in,
-    told_by,
+    simulate_dwell,
+    transmission_of,
 )
-from heliostat.protocol.search_region import Scans, Setting, region_grids, setting_of
+from heliostat.protocol.search_region import DwellDesign, Scans, design_of, region_grids
 from heliostat.scene.sensing import SensingScene
 
 STARTS = 2
-"""Random starts of an aim, for each surface; a complete design has more, and a certificate."""
-EASED = (1.0, 0.25, 0.0625, 0.0)
-"""Shares of the least SNR that an aim tries to keep, the first that can be."""
-KEPT = 0.25
-"""Share of the promised energy that an echo must have."""
-STALE = 1.02
-"""A design is kept while its bound at what is now believed is no more than so many times that at
-what it was made for."""
+"""Random starts of a focused dwell's design for each surface, fewer than of a complete design."""
+SNR_SHARES = (1.0, 0.25, 0.0625, 0.0)
+"""Shares of the minimum SNR that the design of a focused dwell tries, the largest first."""
+MIN_ENERGY_SHARE = 0.25
+"""Smallest consistent ratio of an echo's energy to its predicted energy."""
+REUSE_FACTOR = 1.02
+"""A design is reused while its bound at the new estimate is at most this factor times its bound at
+the estimate it was made for."""
 
 
 class DwellRecord(NamedTuple):
-    """What happened in one dwell, and what is believed after it."""
+    """Outcome of one dwell."""
 
-    aimed: bool  # else it scanned
-    fix: Fix
-    kept: bool  # what an aim promised was heard; True for scans
-    found: bool  # the estimate is believed
-    confirmed: bool  # and an aim at the place before kept its promise
-    bound: float  # on the position's error, by all that was sent so far [m]
-    worst_crb: float  # of this dwell alone, at the true place [rad²]
-    snr: np.ndarray  # of this dwell's echoes at the true place, by surface [1]
+    focused: bool  # otherwise a scan
+    fix: PositionFix
+    energy_consistent: bool  # the echoes had the predicted energy; True for scans
+    found: bool  # the estimate is accepted: consistent in itself and in energy
+    confirmed: bool  # accepted after a focused dwell
+    bound: float  # position error bound from all dwells so far [m]
+    worst_crb: (
+        float  # largest CRB of a direction at the true position, from this dwell alone [rad²]
+    )
+    snr: np.ndarray  # SNR of this dwell's echoes at the true position, by surface [1]
 
 
-class Course(NamedTuple):
-    """All dwells, and what they are measured against."""
+class SearchRecord(NamedTuple):
+    """Outcome of a search."""
 
     records: list[DwellRecord]
-    known_bound: float  # position bound of one dwell that is designed for the true place [m]
-    accuracy: float  # that was asked for [m]
+    known_bound: float  # position error bound of one dwell designed for the true position [m]
+    accuracy: float  # requested standard deviation [m]
 
     @property
     def met(self) -> bool:
@@ -81,50 +84,44 @@ def _reached(record: DwellRecord, accuracy: float) -> bool:
     return record.confirmed and float(record.fix.std) <= accuracy
 
 
-# What is done ------------------------------------------------------------------------------------
+def design_dwell(scene: SensingScene, patterns: int, min_snr: float, seed: int) -> DwellDesign:
+    """Design for the target's position and gains, from few starts and without a certificate.
 
-
-def aim(scene: SensingScene, patterns: int, min_snr: float, seed: int) -> Setting:
-    """The design for the place and the gains of a scene, by few starts and without a certificate.
-
-    Where the least SNR cannot be kept, as much of it as can (`EASED`).
+    If no design reaches the minimum SNR, the largest of `SNR_SHARES` that can be reached is used.
 
     Args:
-        scene: The scene, its target where it is believed.
-        patterns: How many each surface goes through.
-        min_snr: Least SNR of every echo. [1]
-        seed: Of the starts.
+        scene: The scene with the target to design for.
+        patterns: Number of patterns of each surface.
+        min_snr: Minimum SNR of every echo. [1]
+        seed: Seed of the starts.
 
     Raises:
-        ValueError: No design tells both angles at every surface.
+        ValueError: With no design are both angles identifiable at every surface.
     """
     best = None
-    for share in EASED:
-        course = descend_jointly(
+    for share in SNR_SHARES:
+        best = descend_jointly(
             (scene,),
             patterns=patterns,
             mean=False,
             min_snr=share * min_snr,
             starts=STARTS,
             seed=seed,
-        )
-        best = course.best
+        ).best
         if best is not None or min_snr == 0:
             break
-    return setting_of(best)
+    return design_of(best)
 
 
-# The loop ----------------------------------------------------------------------------------------
+def estimated_scene(scene: SensingScene, fix: PositionFix) -> SensingScene:
+    """The scene with the estimated target position and gains.
 
-
-def believed_scene(scene: SensingScene, fix: Fix) -> SensingScene:
-    """The scene as it is believed to be, with the gains that were estimated.
-
-    A surface that heard nothing is given the gain that the loudest one's distance tells.
+    A surface without a detected echo is assigned the strongest detected gain, scaled by the squared
+    ratio of the distances.
 
     Args:
-        scene: Its fixed parts.
-        fix: What is believed.
+        scene: The scene; its target and gains are not used.
+        fix: The estimate.
     """
     anchors = jnp.stack([s.position for s in scene.surfaces])
     square = jnp.sum((anchors - fix.position[None, :]) ** 2, axis=1)
@@ -134,50 +131,42 @@ def believed_scene(scene: SensingScene, fix: Fix) -> SensingScene:
     )
 
 
-class _Aim(NamedTuple):
-    """A design and the belief that it was made for."""
+class _FocusedDesign(NamedTuple):
+    """A design and the position that it was made for."""
 
-    setting: Setting
-    place: Vector
+    design: DwellDesign
+    position: Vector
 
 
-def _aimed(
-    scene: SensingScene, last: _Aim | None, patterns: int, min_snr: float, snapshots: int
-) -> _Aim:
-    """The design for what is believed; the last one while it is as good here as where it was made.
-
-    Args:
-        scene: As it is believed to be.
-        last: The last design.
-        patterns: How many each surface goes through.
-        min_snr: Least SNR. [1]
-        snapshots: In each pattern.
-    """
+def _focused_design(
+    scene: SensingScene, last: _FocusedDesign | None, patterns: int, min_snr: float, snapshots: int
+) -> _FocusedDesign:
+    """The last design while `REUSE_FACTOR` allows it, otherwise a new one for the estimate."""
     here = scene.target.position
     if last is not None:
         bounds = [
-            float(told_by(at, [sent_in(last.setting, snapshots)]).bound)
-            for at in (scene, scene.with_target(last.place, scene.target_gain))
+            float(dwell_bounds(at, [transmission_of(last.design, snapshots)]).bound)
+            for at in (scene, scene.with_target(last.position, scene.target_gain))
         ]
-        if bounds[0] <= STALE * bounds[1]:
+        if bounds[0] <= REUSE_FACTOR * bounds[1]:
             return last
-    return _Aim(aim(scene, patterns, min_snr, seed=0), here)
+    return _FocusedDesign(design_dwell(scene, patterns, min_snr, seed=0), here)
 
 
 def known_target_bound(scene: SensingScene, patterns: int, min_snr: float, snapshots: int) -> float:
-    """Position bound of one dwell that is designed for the true place, as the loop designs. [m]
+    """Position error bound of one dwell that `design_dwell` designs for the true position. [m]
 
     Args:
-        scene: As it is.
-        patterns: How many each surface goes through.
-        min_snr: Least SNR. [1]
-        snapshots: In each pattern.
+        scene: The true scene.
+        patterns: Number of patterns of each surface.
+        min_snr: Minimum SNR. [1]
+        snapshots: Number of snapshots in each pattern.
 
     Raises:
-        ValueError: As `aim`.
+        ValueError: As `design_dwell`.
     """
-    setting = aim(scene, patterns, min_snr, seed=0)
-    return float(told_by(scene, [sent_in(setting, snapshots)]).bound)
+    design = design_dwell(scene, patterns, min_snr, seed=0)
+    return float(dwell_bounds(scene, [transmission_of(design, snapshots)]).bound)
 
 
 def find(
@@ -188,74 +177,77 @@ def find(
     min_snr: float,
     accuracy: float | None,
     key: PRNGKeyArray,
-) -> Course:
-    """Dwells until the position is known, by what is believed, to an accuracy.
+) -> SearchRecord:
+    """Scan, estimate and focus until the position is known to the requested accuracy.
 
     Args:
-        scene: As it is; nothing but its fixed parts is used other than to make echoes and bounds.
-            Its symbols are as many as the snapshots of all surfaces and patterns.
-        scans: What serves the region while nothing is believed.
-        dwells: At most so many.
-        snapshots: In each pattern.
-        min_snr: Least SNR that aims keep. [1]
-        accuracy: Standard deviation of the position, all three coordinates together, at which to
-            end; 0 never does. Default the bound of one dwell designed for the true place. [m]
-        key: Of all noise.
+        scene: The true scene. Its target and gains are used only to simulate echoes and to compute
+            bounds. Its number of symbols is that of the snapshots of all surfaces and patterns.
+        scans: Designs of the scans.
+        dwells: Maximum number of dwells.
+        snapshots: Number of snapshots in each pattern.
+        min_snr: Minimum SNR of focused dwells. [1]
+        accuracy: Standard deviation of the position at which the search ends; 0 never ends it.
+            Default `known_target_bound`. [m]
+        key: Key of the noise.
 
     Raises:
-        ValueError: As `aim` and `places_in`; or not even a design for the true place tells where
-            the target is.
+        ValueError: As `design_dwell` and `sample_positions`; or the position is not identifiable
+            even with a design for the true position.
     """
     grids = region_grids(scene, scans.region)
     known = known_target_bound(scene, scans.patterns, min_snr, snapshots)
     if not math.isfinite(known):
         raise ValueError(
-            "whatever is sent tells nothing of the target's position: it is in line with the "
-            "surfaces, or they cannot tell both angles; move a surface, or use more patterns"
+            "the target's position is not identifiable with any design: it is in line with the "
+            "surfaces, or a surface cannot estimate both angles; move a surface, or use more "
+            "patterns"
         )
     goal = known if accuracy is None else accuracy
-    heard: list[Heard] = []
+    receptions: list[Reception] = []
     records: list[DwellRecord] = []
-    belief: Fix | None = None
-    last: _Aim | None = None
+    estimate: PositionFix | None = None
+    last: _FocusedDesign | None = None
     scanned = 0
     for number in range(dwells):
-        promised = None
-        if belief is None:
-            sent, scanned = sent_in(scans[scanned], snapshots), scanned + 1
+        predicted = None
+        if estimate is None:
+            transmission, scanned = transmission_of(scans[scanned], snapshots), scanned + 1
         else:
-            there = believed_scene(scene, belief)
-            last = _aimed(there, last, scans.patterns, min_snr, snapshots)
-            sent = sent_in(last.setting, snapshots)
-            promised = np.asarray(told_by(there, [sent]).snr)
-        heard.append(listen(scene, sent, jax.random.fold_in(key, number)))
-        fix = locate(scene, heard, grids, scans.region)
-        kept = promised is None or _kept(scene, heard[-1], fix, promised)
-        found = kept and bool(fix.sound)
-        alone = told_by(scene, [sent])
+            estimated = estimated_scene(scene, estimate)
+            last = _focused_design(estimated, last, scans.patterns, min_snr, snapshots)
+            transmission = transmission_of(last.design, snapshots)
+            predicted = np.asarray(dwell_bounds(estimated, [transmission]).snr)
+        receptions.append(simulate_dwell(scene, transmission, jax.random.fold_in(key, number)))
+        fix = locate(scene, receptions, grids, scans.region)
+        consistent = predicted is None or _energy_consistent(scene, receptions[-1], fix, predicted)
+        found = consistent and bool(fix.consistent)
+        alone = dwell_bounds(scene, [transmission])
         records.append(
             DwellRecord(
-                promised is not None,
+                predicted is not None,
                 fix,
-                kept,
+                consistent,
                 found,
-                found and promised is not None,
-                float(told_by(scene, [each.sent for each in heard]).bound),
+                found and predicted is not None,
+                float(dwell_bounds(scene, [each.transmission for each in receptions]).bound),
                 float(alone.worst_crb),
                 np.asarray(alone.snr),
             )
         )
-        belief = fix if found else None
+        estimate = fix if found else None
         if _reached(records[-1], goal):
             break
-    return Course(records, known, goal)
+    return SearchRecord(records, known, goal)
 
 
-def _kept(scene: SensingScene, heard: Heard, fix: Fix, promised: np.ndarray) -> bool:
-    """Whether the echoes of an aim have the energy that was promised.
+def _energy_consistent(
+    scene: SensingScene, reception: Reception, fix: PositionFix, predicted: np.ndarray
+) -> bool:
+    """Whether every echo has at least `MIN_ENERGY_SHARE` of its predicted energy.
 
-    A promise that noise alone could keep binds nobody.
+    Surfaces whose predicted echo energy noise alone could reach are not tested.
     """
-    energy = np.asarray(matched_energy(scene, heard, fix.angles).matched)
-    binding = KEPT * promised > -math.log(FALSE_ALARM)
-    return bool((energy >= KEPT * promised)[binding].all())
+    energy = np.asarray(matched_energy(scene, reception, fix.angles))
+    tested = MIN_ENERGY_SHARE * predicted > -math.log(FALSE_ALARM)
+    return bool((energy >= MIN_ENERGY_SHARE * predicted)[tested].all())

@@ -1,24 +1,24 @@
-r"""The working process over many periods, run on what was really estimated: Fig. 3, Steps 1 to 5.
+r"""Tracking of a user over many periods with real estimates: Fig. 3, Steps 1 to 5.
 
 In every period
 
-1. the surface sweeps around where the user is expected, and the base station sends pilots with as
-   many antennas as the last period decided;
-2. the user estimates its pose from what it receives, noise included;
-3. the surface is focused on the estimate and data flow over the receive beam in which the pilots
+1. the surface sweeps around the expected position of the user, and the base station sends pilots
+   with the number of antennas chosen in the previous period;
+2. the user estimates its pose from the noisy pilots;
+3. the surface is focused on the estimate, and data are received with the beam in which the pilots
    were strongest;
-4. the next period's time is shared by what is believed;
-5. the user moves on.
+4. the time of the next period is allocated for the estimated scene;
+5. the user moves.
 
-Nothing is told to the receiver but the scene's fixed parts. The track is lost where the pilots do
-not stand out of the noise, do not fit the model, or point to an unexpected place when another beam
-of the surface holds one nearly as likely; and where the data that follow have another SNR than the
-estimate promised. Then all antennas send pilots, and
+The receiver knows the fixed parts of the scene only. The user is lost in a period if the pilots
+are not detected, do not fit the model, or give an estimate far from the expected position while
+another one is nearly as likely; or if the data that follow have another SNR than predicted. Then
+all antennas send pilots, and
 
-- if something was heard, the next sweep is steered there, once;
-- else its beams look everywhere in turn, beginning next to where the user was last seen.
+- if the pilots were detected, the next sweep is steered at their estimate, once;
+- otherwise the sweeps scan all directions in turn, starting next to the last known position.
 
-Lost periods are counted, not hidden, and carry no data.
+Lost periods are counted and carry no data.
 """
 
 from typing import NamedTuple
@@ -53,83 +53,113 @@ from heliostat.rates.effective import (
 from heliostat.scene.localization import LocalizationScene
 from heliostat.surface.passive import Steered
 
+DEFAULT_WEIGHT = 1e-10
+"""Weight of the paper's figures. [(m + rad) s/bit]"""
 CONFIRMED = 2.0
-"""The data's SNR must be what the estimate promises to within this factor, either way: in a wrong
-place the surface is steered off the user."""
+"""Largest factor between the SNR of the data and its prediction, in either direction: with a wrong
+estimate the surface is not focused on the user."""
 
 
-class Weighing(eqx.Module):
-    """How the time is shared: by the paper's weight, or by a unit-free balance."""
+class TradeOffObjective(eqx.Module):
+    r"""Objective of the time allocation: the paper's weight, or a unit-free balance.
 
-    value: Scalar  # (m + rad) s/bit, or 1
-    balanced: bool = eqx.field(static=True)
+    Args:
+        weight: Weight of the rate against PEB + REB, :math:`\xi`. [(m + rad) s/bit]
+        balance: Unit-free alternative to the weight, in [0, 1). [1]
+
+    If neither is given the weight is `DEFAULT_WEIGHT`.
+
+    Raises:
+        ValueError: Both are given.
+    """
+
+    weight: Scalar | None
+    balance: Scalar | None
+
+    def __init__(
+        self, weight: float | Scalar | None = None, balance: float | Scalar | None = None
+    ) -> None:
+        if weight is not None and balance is not None:
+            raise ValueError("weight and balance are both given; leave one out.")
+        if balance is None:
+            weight = DEFAULT_WEIGHT if weight is None else weight
+        self.weight = None if weight is None else jnp.asarray(weight, dtype=float)
+        self.balance = None if balance is None else jnp.asarray(balance, dtype=float)
+
+    def numbers(self) -> tuple[float | None, float | None]:
+        """Weight and balance, one of them None, as arguments of the public functions."""
+        weight, balance = (None if at is None else float(at) for at in (self.weight, self.balance))
+        return weight, balance
 
 
-class Belief(eqx.Module):
-    """What one period hands to the next."""
+class TrackState(eqx.Module):
+    """State passed from one period to the next."""
 
-    position: Vector  # where the user was last seen [m]
+    position: Vector  # last known position of the user [m]
     heading: Scalar  # [rad]
     active_antennas: Int[Array, ""]
-    lost: Int[Array, ""]  # periods since the last detection
-    suspect: Vector  # where the pilots of a lost period came from, it seems [m]
-    suspected: Bool[Array, ""]  # the next sweep looks there
-    searched: Int[Array, ""]  # sweeps spent on a search since the last detection
+    lost: Int[Array, ""]  # periods since the user was last found
+    candidate: Vector  # estimate of a lost period whose pilots were detected [m]
+    has_candidate: Bool[Array, ""]  # the next sweep is steered at the candidate
+    searched: Int[Array, ""]  # sweeps of the search since the user was last found
 
 
 class PeriodRecord(eqx.Module):
-    """What happened in one period."""
+    """Outcome of one period."""
 
     position: Vector  # true [m]
     heading: Scalar  # true [rad]
     estimate: PoseEstimate
-    detected: Bool[Array, ""]  # converged, unambiguous, and confirmed by the data that flow
-    peb: Scalar  # bound with this period's antennas and sweep [m]
+    detected: Bool[Array, ""]  # converged, unambiguous, and confirmed by the SNR of the data
+    peb: Scalar  # with this period's antennas and sweep [m]
     reb: Scalar  # [rad]
-    bound: Float[Array, "pose pose"]  # on the covariance of x, y and heading [m², m rad, rad²]
+    bound: Float[Array, "pose pose"]  # covariance bound of x, y and heading [m², m rad, rad²]
     snr: Scalar  # energy of the fitted pilots over the noise density [1]
-    eadr: Scalar  # what was really sent; 0 if the track was lost [bit/s]
+    eadr: Scalar  # rate of the period; 0 if the user was lost [bit/s]
     active_antennas: Int[Array, ""]
     time_ratio: Scalar  # [1]
 
 
-def believed(position: Vector, heading: Scalar, active_antennas: int) -> Belief:
-    """What is known before the first period.
+def initial_state(position: Vector, heading: Scalar, active_antennas: int) -> TrackState:
+    """State before the first period.
 
     Args:
-        position: Where the user is expected. [m]
-        heading: [rad]
-        active_antennas: To begin with.
+        position: Expected position of the user. [m]
+        heading: Expected heading. [rad]
+        active_antennas: Number of active antennas in the first period.
     """
     none = jnp.asarray(0)
-    return Belief(
+    return TrackState(
         position, heading, jnp.asarray(active_antennas), none, position, jnp.asarray(False), none
     )
 
 
 def search_beams(
-    scene: LocalizationScene, belief: Belief, farthest: Scalar
+    scene: LocalizationScene, state: TrackState, max_range: Scalar
 ) -> Float[Array, "config 2"]:
     """Direction cosines of the beams of the next sweep of a search. [1]
 
-    A beamwidth apart they cover all directions in which a user of this height may be, those next
-    to where it was last seen first, in widening rings; then all over again, half a beam aside.
+    The beams are one beamwidth apart and cover all directions of a user of this height, in rings of
+    increasing size around the last known position. When all are done the search starts again,
+    shifted by half a beamwidth.
 
     Args:
-        scene: With a steered surface.
-        belief: Of the last period.
-        farthest: Distance from the surface up to which the user may be. [m]
+        scene: The scene with a steered surface.
+        state: State after the previous period.
+        max_range: Largest distance of the user from the surface. [m]
     """
     array, steered = scene.surface.array, scene.surface.alignment
     assert isinstance(steered, Steered)
     count = len(steered.offset)
     width = 1 / (array.spacing * jnp.array([array.columns, array.rows], dtype=float))
-    here = scene.departure(belief.position)
+    here = scene.departure(state.position)
     across, up = jnp.meshgrid(
         jnp.arange(-2 * array.columns, 2 * array.columns) + 0.5,
         jnp.arange(-2 * array.rows, 2 * array.rows) + 0.5,
     )
-    cell = jnp.stack([across.ravel(), up.ravel()], axis=1)  # the last place is a common corner
+    cell = jnp.stack(
+        [across.ravel(), up.ravel()], axis=1
+    )  # the last known position is a common corner
     beam = here[None, :] + width[None, :] * cell
 
     height = scene.user.position[2] - scene.surface.position[2]
@@ -138,116 +168,120 @@ def search_beams(
     rise = (rise + ahead * array.normal[2]) * jnp.sign(height)
     half = jnp.linalg.norm(width) / 2
     visible = jnp.linalg.norm(beam, axis=1) < 1 + half
-    visible = visible & (rise > jnp.abs(height) / farthest - half)
+    visible = visible & (rise > jnp.abs(height) / max_range - half)
     ring = jnp.ceil(jnp.max(jnp.abs(cell), axis=1))
     turn = (jnp.arctan2(cell[:, 1], cell[:, 0]) + jnp.pi) / 7  # below one
     order = jnp.argsort(jnp.where(visible, ring + turn, jnp.inf))
-    number = belief.searched * count + jnp.arange(count)
-    lap, rank = jnp.divmod(number, jnp.maximum(jnp.sum(visible), 1))
-    return beam[order[rank]] + (lap % 2)[:, None] * width[None, :] / 2
+    number = state.searched * count + jnp.arange(count)
+    round_number, rank = jnp.divmod(number, jnp.maximum(jnp.sum(visible), 1))
+    return beam[order[rank]] + (round_number % 2)[:, None] * width[None, :] / 2
 
 
-def swept(scene: LocalizationScene, belief: Belief, farthest: Scalar) -> LocalizationScene:
-    """The alignment stage steered at where the user is expected, or in search of it.
+def with_sweep(scene: LocalizationScene, state: TrackState, max_range: Scalar) -> LocalizationScene:
+    """The scene with the alignment stage steered at the expected position, or searching.
 
     Args:
-        scene: With a steered surface.
-        belief: Of the last period.
-        farthest: Distance from the surface up to which the user may be. [m]
+        scene: The scene with a steered surface.
+        state: State after the previous period.
+        max_range: Largest distance of the user from the surface. [m]
     """
     steered = scene.surface.alignment
     assert isinstance(steered, Steered)
-    expected = scene.departure(jnp.where(belief.suspected, belief.suspect, belief.position))
-    beams = search_beams(scene, belief, farthest) - expected[None, :]
-    searching = (belief.lost > 0) & ~belief.suspected
-    aimed = Steered(expected, jnp.where(searching, beams, steered.offset))
-    return eqx.tree_at(lambda s: s.surface.alignment, scene, aimed)
+    expected = scene.departure(jnp.where(state.has_candidate, state.candidate, state.position))
+    beams = search_beams(scene, state, max_range) - expected[None, :]
+    searching = (state.lost > 0) & ~state.has_candidate
+    focused = Steered(expected, jnp.where(searching, beams, steered.offset))
+    return eqx.tree_at(lambda s: s.surface.alignment, scene, focused)
 
 
-def _expected(scene: LocalizationScene, belief: Belief, estimate: PoseEstimate) -> Bool[Array, ""]:
-    """Whether a user that is not lost is found where the sweep looked, or a beamwidth beside."""
+def _near_expected(
+    scene: LocalizationScene, state: TrackState, estimate: PoseEstimate
+) -> Bool[Array, ""]:
+    """Whether the user was not lost and the estimate is within a beamwidth of the sweep's beams."""
     steered, array = scene.surface.alignment, scene.surface.array
     assert isinstance(steered, Steered)
     width = 1 / (array.spacing * jnp.array([array.columns, array.rows], dtype=float))
     aside = jnp.abs(scene.departure(estimate.position) - steered.focus)
     near = aside <= jnp.max(jnp.abs(steered.offset), axis=0) + width
-    return (belief.lost == 0) & jnp.all(near)
+    return (state.lost == 0) & jnp.all(near)
 
 
 def data_snr(
-    scene: LocalizationScene, active_antennas: Scalar, strongest: Int[Array, ""]
+    scene: LocalizationScene, active_antennas: Scalar, receive_beam: Int[Array, ""]
 ) -> Scalar:
-    """SNR of the data over the receive beam that was strongest. [1]
+    """SNR of the data with a given receive beam. [1]
 
-    As `rates.effective.codebook_snr`, whose receive beam is the best for the true pose instead.
+    `rates.effective.codebook_snr` takes the best receive beam for the true pose instead.
 
     Args:
-        scene: As it is, the surface as it is set for data.
+        scene: The true scene with the surface configured for data.
         active_antennas: :math:`N_B`.
-        strongest: The receive beam's number.
+        receive_beam: Index of the receive beam.
     """
     user = scene.user
     direction, _ = travel(scene.surface.position, user.position)
     arrival = jnp.dot(direction, user_axis(user.heading))
-    beam = dft_codebook(user.antennas)[:, strongest]
+    beam = dft_codebook(user.antennas)[:, receive_beam]
     receive = jnp.abs(jnp.vdot(beam, linear_steering(user.antennas, user.spacing, arrival))) ** 2
     step = 2 * jnp.pi * scene.base_station.array.spacing * scene.bs_departure()
     return single_antenna_snr(scene) * best_beam_gain(active_antennas, step) * receive
 
 
-def as_estimated(scene: LocalizationScene, estimate: PoseEstimate) -> LocalizationScene:
-    """The scene as the receiver believes it to be, the surface focused on the estimate for data.
+def estimated_scene(scene: LocalizationScene, estimate: PoseEstimate) -> LocalizationScene:
+    """The scene with the estimated pose and gain, the surface focused on the estimate for data.
 
     Args:
-        scene: Its fixed parts.
-        estimate: Of this period.
+        scene: The scene; its user and gain are replaced.
+        estimate: Estimate of this period.
     """
     at = scene.with_user(estimate.position, estimate.heading).focused(data=estimate.position)
     return eqx.tree_at(lambda s: s.link.gain, at, estimate.gain)
 
 
 def next_antennas(
-    scene: LocalizationScene, estimate: PoseEstimate, weighing: Weighing
+    scene: LocalizationScene, estimate: PoseEstimate, objective: TradeOffObjective
 ) -> Int[Array, ""]:
-    """How many antennas the next period's pilots get, by what is believed.
+    """Number of active antennas of the next period, optimal for the estimated scene.
 
     Args:
-        scene: Its fixed parts, the sweep as it was.
-        estimate: Of this period.
-        weighing: What counts how much.
+        scene: The scene with this period's sweep; its user and gain are replaced.
+        estimate: Estimate of this period.
+        objective: Objective of the time allocation.
     """
-    at = as_estimated(scene, estimate).focused(alignment=estimate.position)
-    if weighing.balanced:
-        ratio = balanced_share(
-            snr_slope(at), available_ratio(at), weighing.value, largest_ratio(at)
-        ).ratio
+    at = estimated_scene(scene, estimate).focused(alignment=estimate.position)
+    if objective.weight is not None:
+        share = next_share(at, objective.weight)
     else:
-        ratio = next_share(at, weighing.value).ratio
-    count = jnp.round(ratio / time_ratio(at, 1))
+        assert objective.balance is not None
+        most = largest_ratio(at)
+        share = balanced_share(snr_slope(at), available_ratio(at), objective.balance, most)
+    count = jnp.round(share.ratio / time_ratio(at, 1))
     return jnp.clip(count, 1, _most_antennas(at)).astype(int)
 
 
 def _most_antennas(scene: LocalizationScene) -> Scalar:
-    """As many as there are, and as the period has time for."""
+    """Largest number of antennas, limited by the array and by the duration of the period."""
     most = jnp.floor(available_ratio(scene) / time_ratio(scene, 1) * (1 + 1e-12))
     return jnp.minimum(most, float(scene.base_station.array.elements))
 
 
 def search_antennas(scene: LocalizationScene) -> Int[Array, ""]:
-    """How many antennas a lost user's pilots get: all, but for time that proves it found.
+    """Number of active antennas while the user is lost.
+
+    As many as there are, less the time for the data that confirm an estimate.
 
     Args:
-        scene: Its fixed parts.
+        scene: The scene; its user is not used.
     """
     left = available_ratio(scene) / time_ratio(scene, 1) - 1
     return jnp.clip(jnp.floor(left), 1, _most_antennas(scene)).astype(int)
 
 
 def pilot_snr(scene: LocalizationScene, active_antennas: Scalar) -> Scalar:
-    """Energy of the pilots' mean over the noise density: what an estimate's ``snr`` estimates. [1]
+    """Energy of the pilots' mean over the noise density; estimated by an estimate's ``snr``. [1]
 
     Args:
-        scene: As it is, the alignment stage included.
+        scene: The true scene with its alignment stage.
         active_antennas: :math:`N_B`.
     """
     channel = channel_params(scene, unknowns_at(scene))
@@ -257,16 +291,16 @@ def pilot_snr(scene: LocalizationScene, active_antennas: Scalar) -> Scalar:
     return beams * jnp.abs(factors.amplitude) ** 2 * response / scene.link.noise_density
 
 
-def invented_estimate(
+def assumed_estimate(
     scene: LocalizationScene, active_antennas: Scalar, levels: ErrorLevels, key: PRNGKeyArray
 ) -> PoseEstimate:
-    """What the papers put in place of an estimate: the truth, and errors of given size.
+    """The true pose with random errors, as the papers assume in place of an estimate.
 
     Args:
-        scene: As it is.
+        scene: The true scene.
         active_antennas: :math:`N_B`.
-        levels: Of the errors; its mobility is not used.
-        key: Of the errors.
+        levels: Sizes of the errors; its mobility is not used.
+        key: Key of the errors.
     """
     errors = draw_errors(levels, key)
     user = scene.user
@@ -293,46 +327,47 @@ def invented_estimate(
 
 def run_period(
     scene: LocalizationScene,
-    belief: Belief,
+    state: TrackState,
     frequency: Float[Array, "bin"],
     grid: PlaceGrid,
-    weighing: Weighing,
-    invented: ErrorLevels | None,
+    objective: TradeOffObjective,
+    assumed: ErrorLevels | None,
     key: PRNGKeyArray,
-) -> tuple[PeriodRecord, Belief]:
-    """One period: align and localize, transmit, decide.
+) -> tuple[PeriodRecord, TrackState]:
+    """One period: align and localize, transmit data, allocate the next period.
 
     Args:
-        scene: As it is now; the receiver uses its fixed parts only.
-        belief: From the last period.
-        frequency: Of the pilots' bins. [Hz]
-        grid: Where the estimator looks.
-        weighing: How the next period's time is shared.
-        invented: Errors of this size in place of an estimate, as in the papers; None to estimate.
-        key: For this period's noise and errors.
+        scene: The true scene; the receiver uses its fixed parts only.
+        state: State after the previous period.
+        frequency: Frequencies of the pilots' bins. [Hz]
+        grid: Search grid of the estimator.
+        objective: Objective of the time allocation.
+        assumed: Sizes of random errors that replace the estimate, as in the papers; None to
+            estimate.
+        key: Key of this period's noise and errors.
     """
-    scene = swept(scene, belief, grid.distance[-1])
-    antennas = belief.active_antennas.astype(float)
+    scene = with_sweep(scene, state, grid.distance[-1])
+    antennas = state.active_antennas.astype(float)
     noise_key, error_key = jax.random.split(key)
     pilots = simulate_matched(scene, antennas, frequency, key=noise_key)
-    # The gain is the receiver's business where it is unknown: it sees a scene without it.
-    known = scene.with_user(belief.position, belief.heading)
+    # Where the gain is unknown, the receiver's scene must not contain it.
+    known = scene.with_user(state.position, state.heading)
     if not scene.link.gain_known:
         known = eqx.tree_at(lambda s: s.link.gain, known, jnp.ones((), dtype=complex))
-    if invented is None:
-        estimate = locate(known, pilots, frequency, grid, belief.heading)
+    if assumed is None:
+        estimate = locate(known, pilots, frequency, grid, state.heading)
     else:
-        estimate = invented_estimate(scene, antennas, invented, error_key)
-    heard = estimate.detected & estimate.converged
+        estimate = assumed_estimate(scene, antennas, assumed, error_key)
+    detected = estimate.detected & estimate.converged
 
     strongest = jnp.argmax(jnp.sum(jnp.abs(pilots.samples) ** 2, axis=(0, 2)))
     snr = data_snr(scene.focused(data=estimate.position), antennas, strongest)
-    found = heard
-    if invented is None:
-        hoped = data_snr(as_estimated(known, estimate), antennas, strongest)
-        confirmed = (snr < CONFIRMED * hoped) & (snr * CONFIRMED > hoped)
-        clear = estimate.unique | _expected(scene, belief, estimate)
-        found = heard & estimate.fits & clear & confirmed
+    found = detected
+    if assumed is None:
+        predicted = data_snr(estimated_scene(known, estimate), antennas, strongest)
+        confirmed = (snr < CONFIRMED * predicted) & (snr * CONFIRMED > predicted)
+        clear = estimate.unique | _near_expected(scene, state, estimate)
+        found = detected & estimate.fits & clear & confirmed
     ratio = time_ratio(scene, antennas)
     rate = jnp.where(found, rate_left(scene, ratio, snr), 0.0)
     pose = pose_information(scene, antennas)
@@ -345,49 +380,49 @@ def run_period(
         pose_covariance(pose),
         estimate.snr,
         rate,
-        belief.active_antennas,
+        state.active_antennas,
         ratio,
     )
-    searching = (belief.lost > 0) & ~belief.suspected
-    after = Belief(
-        jnp.where(found, estimate.position, belief.position),
-        jnp.where(found, estimate.heading, belief.heading),
-        jnp.where(found, next_antennas(known, estimate, weighing), search_antennas(known)),
-        jnp.where(found, 0, belief.lost + 1),
+    searching = (state.lost > 0) & ~state.has_candidate
+    after = TrackState(
+        jnp.where(found, estimate.position, state.position),
+        jnp.where(found, estimate.heading, state.heading),
+        jnp.where(found, next_antennas(known, estimate, objective), search_antennas(known)),
+        jnp.where(found, 0, state.lost + 1),
         estimate.position,
-        # Look closer at what was heard; if that was in vain, search on.
-        ~found & heard & ~belief.suspected,
-        jnp.where(found, 0, belief.searched + searching),
+        # A candidate is tried once; if the user is not found there, the search continues.
+        ~found & detected & ~state.has_candidate,
+        jnp.where(found, 0, state.searched + searching),
     )
     return record, after
 
 
-def discs(
-    scene: LocalizationScene, mobility: Scalar, periods: int, farthest: Scalar, key: PRNGKeyArray
+def random_walk(
+    scene: LocalizationScene, mobility: Scalar, periods: int, max_range: Scalar, key: PRNGKeyArray
 ) -> Float[Array, "period xyz"]:
-    """A user that jumps anywhere within a disc from period to period, paper eq. (1). [m]
+    """Positions of a user that moves within a disc from period to period, paper eq. (1). [m]
 
-    A jump that would lead behind the surface, or out of reach, goes the opposite way; if that
-    does too, the user stays.
+    A step that would lead behind the surface or beyond the largest distance is reversed; if the
+    reversed step does too, the user stays.
 
     Args:
-        scene: The surface, and the user as it starts.
+        scene: The scene with the user at its first position.
         mobility: Radius of the disc. [m]
-        periods: How many.
-        farthest: Largest distance from the surface. [m]
-        key: Of all jumps.
+        periods: Number of periods.
+        max_range: Largest distance from the surface. [m]
+        key: Key of all steps.
     """
     surface = scene.surface
 
     def reachable(position: Vector) -> Bool[Array, ""]:
         offset = position - surface.position
         ahead = jnp.dot(offset, surface.array.normal) > 0.05 * jnp.linalg.norm(offset)
-        return ahead & (jnp.linalg.norm(offset) < farthest)
+        return ahead & (jnp.linalg.norm(offset) < max_range)
 
     def move(position: Vector, key: PRNGKeyArray) -> tuple[Vector, Vector]:
-        jump = jnp.append(in_disc(key, mobility), 0.0)
-        back = jnp.where(reachable(position - jump), position - jump, position)
-        moved = jnp.where(reachable(position + jump), position + jump, back)
+        step = jnp.append(in_disc(key, mobility), 0.0)
+        back = jnp.where(reachable(position - step), position - step, position)
+        moved = jnp.where(reachable(position + step), position + step, back)
         return moved, position
 
     return jax.lax.scan(move, scene.user.position, jax.random.split(key, periods))[1]
@@ -400,34 +435,34 @@ class _Place(NamedTuple):
 
 
 @eqx.filter_jit
-def run_loop(
+def run_periods(
     scene: LocalizationScene,
-    start: Belief,
+    start: TrackState,
     positions: Float[Array, "period xyz"],
     headings: Float[Array, "period"],
     frequency: Float[Array, "bin"],
     grid: PlaceGrid,
-    weighing: Weighing,
+    objective: TradeOffObjective,
     key: PRNGKeyArray,
-    invented: ErrorLevels | None = None,
+    assumed: ErrorLevels | None = None,
 ) -> PeriodRecord:
-    """Periods chained through what was estimated; one record a period.
+    """Consecutive periods, each continuing from the previous one's estimate; one record a period.
 
     Args:
-        scene: Its fixed parts.
-        start: What is believed before the first period.
-        positions: Where the user is in each. [m]
-        headings: How it is turned. [rad]
-        frequency: Of the pilots' bins. [Hz]
-        grid: Where the estimator looks.
-        weighing: How time is shared.
-        key: For all noise and errors.
-        invented: See `run_period`.
+        scene: The scene; its user is replaced.
+        start: State before the first period.
+        positions: Position of the user in each period. [m]
+        headings: Heading of the user in each period. [rad]
+        frequency: Frequencies of the pilots' bins. [Hz]
+        grid: Search grid of the estimator.
+        objective: Objective of the time allocation.
+        key: Key of all noise and errors.
+        assumed: See `run_period`.
     """
 
-    def period(belief: Belief, now: _Place) -> tuple[Belief, PeriodRecord]:
+    def period(state: TrackState, now: _Place) -> tuple[TrackState, PeriodRecord]:
         here = scene.with_user(now.position, now.heading)
-        record, after = run_period(here, belief, frequency, grid, weighing, invented, now.key)
+        record, after = run_period(here, state, frequency, grid, objective, assumed, now.key)
         return after, record
 
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(len(positions)))

@@ -1,4 +1,4 @@
-"""What `heliostat track` finds out about a target that is looked for, and how it is told."""
+"""Report of `heliostat track` on a sensing scenario: tables, JSON, CSV and figures."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -30,23 +30,23 @@ from heliostat.units import format_quantity
 
 @dataclass(frozen=True)
 class Search:
-    """A scenario with all that `heliostat track` finds out about its target."""
+    """A scenario with the results of a search for its target."""
 
     scenario: SensingScenario
     overrides: Mapping[str, str]
     most: int
-    """Dwells that were allowed."""
+    """Maximum number of dwells."""
     dwells: xr.Dataset
     """See `heliostat.find_target`."""
 
     @property
     def title(self) -> str:
-        """What was done, in words."""
+        """Scenario and search region."""
         low, high = self.dwells.attrs["region_low"], self.dwells.attrs["region_high"]
         sides = ", ".join(
             f"{axis} {a:.4g} to {b:.4g} m" for axis, a, b in zip(AXES, low, high, strict=True)
         )
-        return f"{self.scenario.name}: a target somewhere in {sides}"
+        return f"{self.scenario.name}: target search in {sides}"
 
 
 def search(
@@ -57,14 +57,14 @@ def search(
     region: Sequence[Sequence[float]] | None = None,
     overrides: Mapping[str, str] | None = None,
 ) -> Search:
-    """Look for the target.
+    """Search for the target of a scenario.
 
     Args:
         scenario: A loaded scenario.
-        dwells: At most so many.
+        dwells: Maximum number of dwells.
         accuracy: See `heliostat.find_target`. [m]
-        region: Likewise. [m]
-        overrides: What the scenario was loaded with, for the record.
+        region: See `heliostat.find_target`. [m]
+        overrides: Overrides that the scenario was loaded with.
 
     Raises:
         SearchError: As `heliostat.find_target`.
@@ -79,60 +79,60 @@ def _estimated(name: str, label: str, value: float) -> Row:
 
 
 def rows(found: Search) -> list[Row]:
-    """What it came to."""
+    """Summary of a search."""
     run, last = found.dwells, found.dwells.isel(dwell=-1)
     attrs, count = run.attrs, run.sizes["dwell"]
+    error, std = float(last.position_error), float(last.position_std)
     needed = int(attrs["dwells_needed"])
     scans = int((run.kind == "scan").sum())
-    wrong, lost = int(attrs["wrong_beliefs"]), int(attrs["lost_dwells"])
+    inconsistent, lost = int(attrs["inconsistent_dwells"]), int(attrs["lost_dwells"])
     text = f"{needed}" if needed else f"not within {count}"
     known = int(attrs["dwells_known_target"])
     return [
-        length("accuracy", "Accuracy asked for", float(attrs["accuracy"])),
-        Row("dwells_needed", "1", "Dwells until it is met", text, needed),
-        number("dwells_known_target", "Dwells if the place were known", known),
-        Row("scans", "1", "Of all dwells, scans", f"{scans} of {count}", scans),
-        Row("lost_dwells", "1", "Dwells that left no belief", f"{lost}", lost),
-        Row("wrong_beliefs", "1", "Beliefs that broke their promise", f"{wrong}", wrong),
-        _estimated("position_error", "Position error in the end", float(last.position_error)),
-        _estimated("position_std", "Its deviation, as believed", float(last.position_std)),
-        length("bound", "Its bound, by all that was sent", float(last.bound)),
-        length("known_target_bound", "As if the place were known", float(last.known_target_bound)),
-        decibels("cost_of_ignorance", "Cost of ignorance", float(last.cost_of_ignorance)),
+        length("accuracy", "Requested accuracy (standard deviation)", float(attrs["accuracy"])),
+        Row("dwells_needed", "1", "Dwells until it is reached", text, needed),
+        number("dwells_known_target", "Dwells if the position were known", known),
+        Row("scans", "1", "Scans", f"{scans} of {count}", scans),
+        number("lost_dwells", "Dwells without an accepted estimate", lost),
+        number("inconsistent_dwells", "Focused dwells with a rejected estimate", inconsistent),
+        _estimated("position_error", "Position error after the last dwell", error),
+        _estimated("position_std", "Position standard deviation (estimated)", std),
+        length("bound", "Position error bound of all dwells", float(last.bound)),
+        length("known_target_bound", "Known-target bound", float(last.known_target_bound)),
+        decibels("excess", "Excess over the known-target bound", float(last.excess_db)),
     ]
 
 
-HEADS = ("dwell", "kind", "error", "believed", "bound", "if known", "cost")
+HEADS = ("dwell", "kind", "error", "std. dev.", "bound", "known target", "excess")
 
 
 def tables(found: Search) -> list[Table]:
-    """What people are told: the sum of it, and every dwell."""
+    """The summary and the table of dwells."""
     lines = []
     for dwell in found.dwells.dwell.values:
         at = found.dwells.sel(dwell=dwell)
-        told = "" if at.found else ", broken" if not at.kept else ", lost"
+        outcome = "" if at.found else ", rejected" if at.energy_consistent else ", too weak"
         cells = [
-            Row("kind", "1", "", f"{at.kind.item()}{told}", 0.0),
+            Row("kind", "1", "", f"{at.kind.item()}{outcome}", 0.0),
             _estimated("position_error", "", float(at.position_error)),
             _estimated("position_std", "", float(at.position_std)),
             length("bound", "", float(at.bound)),
             length("known_target_bound", "", float(at.known_target_bound)),
-            decibels("cost_of_ignorance", "", float(at.cost_of_ignorance)),
+            decibels("excess", "", float(at.excess_db)),
         ]
         lines.append(Line(str(dwell), cells))
-    return [listed(found.title, rows(found)), Table("Dwell by dwell", lines, heads=HEADS)]
+    return [listed(found.title, rows(found)), Table("Dwells", lines, heads=HEADS)]
 
 
 def notes(found: Search) -> list[str]:
-    """What the numbers rest on, and which of the model's assumptions are strained."""
-    run, told = found.dwells, []
+    """Reasons why the accuracy was not reached, and warnings of the scenario."""
+    run, texts = found.dwells, []
     if not run.attrs["target_in_region"]:
-        told.append(
-            "Region: the target lies outside of it, where nothing is looked for; give another "
-            "--region."
+        texts.append(
+            "Region: the target lies outside of it and cannot be found; give another --region."
         )
     elif not run.attrs["dwells_needed"] and run.attrs["accuracy"] > 0:
-        told.append(
+        texts.append(
             f"Accuracy: not reached within {found.most} dwells; allow more with --dwells, ask for "
             "less with --accuracy, or give a smaller --region."
         )
@@ -140,25 +140,26 @@ def notes(found: Search) -> list[str]:
         len(found.scenario.surfaces) * found.scenario.dwell.patterns
     )
     if lost:
-        told.append(f"Dwell: {lost} of its symbols are left over by whole shares, and not used.")
+        texts.append(f"Dwell: {lost} symbols are not used, as all patterns have the same length.")
     warned = found.scenario.warnings()
-    return told + [each for each in warned if not (lost and each.startswith("Dwell:"))]
+    return texts + [each for each in warned if not (lost and each.startswith("Dwell:"))]
 
 
 def _keyed(found: Search) -> dict[str, list[Any]]:
-    """What has one value a dwell, or one a dwell and surface, by name with unit."""
+    """Columns with one value for each dwell, or dwell and surface, by name with unit."""
     columns = {}
     for name, values in found.dwells.data_vars.items():
-        key = Row(str(name), str(values.attrs["units"]).replace("m²", "1"), "", "", 0.0).key
+        unit = str(values.attrs["units"]).replace("m²", "1")
+        key = Row(str(name).removesuffix("_db"), unit, "", "", 0.0).key
         if values.dims[0] == "dwell" and "axis" not in values.dims:
             columns[key] = values.values.tolist()
     return columns
 
 
 def document(found: Search) -> dict[str, Any]:
-    """What a program is told, ready for JSON; null stands for inf."""
+    """Summary, columns and provenance as a JSON document; infinite values become null."""
     attrs = found.dwells.attrs
-    told = {row.key: row.value for row in rows(found)} | {
+    content = {row.key: row.value for row in rows(found)} | {
         "dwells": found.dwells.sizes["dwell"],
         "target_m": attrs["target"].tolist(),
         "region_m": np.stack([attrs["region_low"], attrs["region_high"]], axis=1).tolist(),
@@ -166,15 +167,15 @@ def document(found: Search) -> dict[str, Any]:
         "warnings": notes(found),
         "provenance": provenance(found.scenario, found.overrides),
     }
-    return cast("dict[str, Any]", without_infinities(told))
+    return cast("dict[str, Any]", without_infinities(content))
 
 
 def write_csv(found: Search, file: Path) -> None:
-    """One line a dwell; what each surface has stands in a column of its own.
+    """Write one line for each dwell, with one column for each surface where values differ.
 
     Args:
-        found: What was found out.
-        file: What to write.
+        found: The results.
+        file: The file to write.
     """
     columns: dict[str, list[Any]] = {}
     for name, values in _keyed(found).items():
@@ -187,12 +188,12 @@ def write_csv(found: Search, file: Path) -> None:
 
 
 def write(found: Search, folder: Path, *, pdf: bool = False) -> None:
-    """Write data and pictures.
+    """Write data and figures.
 
     Args:
-        found: What was found out.
+        found: The results.
         folder: An existing folder.
-        pdf: Write the pictures as PDF too.
+        pdf: Write the figures as PDF too.
     """
     scenario = found.scenario
     figures = {

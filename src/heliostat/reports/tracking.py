@@ -1,4 +1,4 @@
-"""What `heliostat track` finds out about the working process, and how it is told."""
+"""Report of `heliostat track` on a localization scenario: table, JSON, CSV and figures."""
 
 import json
 import math
@@ -11,9 +11,10 @@ import numpy as np
 import xarray as xr
 
 from heliostat.api.localization import pose_bounds
-from heliostat.api.tracking import WEIGHT, read_track, run_protocol
+from heliostat.api.tracking import read_track, run_protocol
 from heliostat.plots import tracking as tracking_plots
 from heliostat.plots.style import save_figures
+from heliostat.protocol.tracking import TradeOffObjective
 from heliostat.reports.tables import (
     Row,
     Table,
@@ -29,118 +30,123 @@ from heliostat.reports.tables import (
 from heliostat.scenario import LocalizationScenario
 from heliostat.units import format_quantity, to_deg
 
-GROSS = 5.0
-"""Errors that are more than so many times their bound are no matter of noise alone."""
+GROSS_ERROR = 5.0
+"""Ratio of an error to its bound above which it counts as gross, i.e. not caused by noise alone."""
+
+
+@dataclass(frozen=True)
+class Walk:
+    """Motion of the user: a recorded track, or random steps."""
+
+    periods: int | None = None
+    """Number of periods; None for 50, or for the length of the track."""
+    file: Path | None = None
+    """Recorded track, see `heliostat.api.tracking.read_track`; None for random steps."""
+    mobility: float | None = None
+    """Largest random step; None for the scenario's. [m]"""
 
 
 @dataclass(frozen=True)
 class Track:
-    """A scenario with all that `heliostat track` finds out about it."""
+    """A scenario with the results of tracking its user."""
 
     scenario: LocalizationScenario
     overrides: Mapping[str, str]
-    file: Path | None
-    """The recorded walk; None where the user jumps."""
-    mobility: float
-    """Radius of the disc it jumps in, if so. [m]"""
-    weight: float | None
-    """[(m + rad) s/bit]; None where a balance is given"""
-    balance: float | None
-    """[1]"""
+    walk: Walk
+    objective: TradeOffObjective
     invented_errors: bool
     periods: xr.Dataset
     """See `heliostat.run_protocol`."""
 
     @property
+    def mobility(self) -> float:
+        """Largest random step. [m]"""
+        radius = self.walk.mobility
+        return self.scenario.errors.mobility if radius is None else radius
+
+    @property
     def title(self) -> str:
-        """What was run, in words."""
+        """Scenario, motion, source of the estimates, and objective."""
+        file = self.walk.file
         walk = (
-            f"the walk of {self.file.name}"
-            if self.file
-            else f"jumps of up to {format_quantity(self.mobility, 'length')}"
+            f"track {file.name}"
+            if file
+            else f"steps of up to {format_quantity(self.mobility, 'length')}"
         )
-        source = "errors invented" if self.invented_errors else "estimated from pilots"
-        weighing = (
-            f"balance {self.balance:g}"
-            if self.balance is not None
-            else f"weight {self.weight:g} (m + rad) s/bit"
+        source = "random errors" if self.invented_errors else "estimated from pilots"
+        weight, balance = self.objective.numbers()
+        objective = (
+            f"weight {weight:g} (m + rad) s/bit" if balance is None else f"balance {balance:g}"
         )
         count = self.periods.sizes["period"]
-        return f"{self.scenario.name}: {count} periods, {walk}; {source}, {weighing}"
+        return f"{self.scenario.name}: {count} periods, {walk}; {source}, {objective}"
 
 
-def follow(
+def run_track(
     scenario: LocalizationScenario,
-    periods: int | None = None,
+    walk: Walk,
+    objective: TradeOffObjective,
     *,
-    file: Path | None = None,
-    mobility: float | None = None,
-    weight: float | None = None,
-    balance: float | None = None,
     invented_errors: bool = False,
     overrides: Mapping[str, str] | None = None,
 ) -> Track:
-    """Run the working process.
+    """Track the user of a scenario.
 
     Args:
         scenario: A loaded scenario.
-        periods: How many; default 50, or as many as the file has.
-        file: A recorded walk, see `heliostat.api.tracking.read_track`.
-        mobility: See `heliostat.run_protocol`. [m]
-        weight: Likewise. [(m + rad) s/bit]
-        balance: Likewise. [1]
-        invented_errors: Likewise.
-        overrides: What the scenario was loaded with, for the record.
+        walk: Motion of the user.
+        objective: Objective of the time allocation.
+        invented_errors: See `heliostat.run_protocol`.
+        overrides: Overrides that the scenario was loaded with.
 
     Raises:
         TrackError: As `heliostat.run_protocol` and `heliostat.api.tracking.read_track`.
     """
-    walk = None if file is None else read_track(file)
-    if periods is None:
-        periods = 50 if walk is None else len(walk)
-    if weight is None and balance is None:
-        weight = WEIGHT
-    found = run_protocol(
+    track = None if walk.file is None else read_track(walk.file)
+    default = 50 if track is None else len(track)
+    weight, balance = objective.numbers()
+    periods = run_protocol(
         scenario,
-        periods,
-        mobility=mobility,
-        track=walk,
+        walk.periods or default,
+        mobility=walk.mobility,
+        track=track,
         weight=weight,
         balance=balance,
         invented_errors=invented_errors,
     )
-    radius = scenario.errors.mobility if mobility is None else mobility
-    return Track(
-        scenario, dict(overrides or {}), file, radius, weight, balance, invented_errors, found
-    )
+    return Track(scenario, dict(overrides or {}), walk, objective, invented_errors, periods)
 
 
 def rows(track: Track) -> list[Row]:
-    """What it came to; errors over the periods in which the user was found."""
+    """Summary of a track; errors are those of the periods in which the user was found."""
     run = track.periods
     found = run.detected.values.astype(bool)
     count, lost = found.size, int(np.sum(~found))
-    told = [
+    found_rows = [
         number("periods", "Periods", count),
         Row("lost_periods", "1", "Lost periods", f"{lost} of {count}", lost),
     ]
     if found.any():
         error, bound = run.position_error.values[found], run.peb.values[found]
-        turned = np.abs(run.heading_error.values[found])
-        told += [
+        turned, reb = np.abs(run.heading_error.values[found]), run.reb.values[found]
+        found_rows += [
             length("position_error_median", "Position error, median", float(np.median(error))),
             length("position_error_90", "Position error, 90 % quantile", _high(error)),
-            length("peb_median", "Its bound (PEB), median", float(np.median(bound))),
+            length("peb_median", "Position error bound (PEB), median", float(np.median(bound))),
             *_relative(error, bound),
             angle("heading_error_median", "Heading error, median", float(np.median(turned))),
-            angle("reb_median", "Its bound (REB), median", float(np.median(run.reb.values[found]))),
+            angle(
+                "reb_median",
+                "Heading error bound (REB), median",
+                float(np.median(reb)),
+            ),
         ]
     antennas = run.active_antennas.values
     least, most = int(antennas.min()), int(antennas.max())
     spread = f"{least}" if least == most else f"{least} to {most}"
     return [
-        *told,
-        rate("eadr_mean", "Effective rate, mean", float(run.eadr.mean())),
+        *found_rows,
+        rate("eadr_mean", "Effective rate (EADR), mean", float(run.eadr.mean())),
         Row("active_antennas_mean", "1", "Active antennas", spread, float(antennas.mean())),
     ]
 
@@ -150,52 +156,54 @@ def _high(values: np.ndarray) -> float:
 
 
 def _relative(error: np.ndarray, bound: np.ndarray) -> list[Row]:
-    """Errors over their bounds, where all have one."""
+    """Ratios of the errors to their bounds, ``inf`` unless every error has a bound."""
     bounded = bool(np.isfinite(bound).all())
     ratio = error / bound if bounded else np.full(error.shape, math.inf)
-    told = {
-        "position_error_to_bound_median": ("Error over bound, median", float(np.median(ratio))),
-        "position_error_to_bound_90": ("Error over bound, 90 % quantile", _high(ratio)),
+    ratios = {
+        "position_error_to_bound_median": ("Error / bound, median", float(np.median(ratio))),
+        "position_error_to_bound_90": ("Error / bound, 90 % quantile", _high(ratio)),
         "position_error_to_bound_rms": (
-            "Error over bound, root mean square",
+            "Error / bound, RMS",
             float(np.sqrt(np.mean(ratio**2))),
         ),
     }
     text = "{:.3g}" if bounded else "no bound exists"
-    rows = [Row(name, "1", label, text.format(v), v) for name, (label, v) in told.items()]
-    gross = int(np.sum(error > GROSS * bound))
-    label = f"Errors over {GROSS:g} times their bound"
-    told_gross = f"{gross} of {error.size}" if bounded else "no bound exists"
-    return [*rows, Row("gross_errors", "1", label, told_gross, gross if bounded else math.inf)]
+    rows = [Row(name, "1", label, text.format(v), v) for name, (label, v) in ratios.items()]
+    gross = int(np.sum(error > GROSS_ERROR * bound))
+    label = f"Gross errors (over {GROSS_ERROR:g} times the bound)"
+    counted = f"{gross} of {error.size}" if bounded else "no bound exists"
+    return [*rows, Row("gross_errors", "1", label, counted, gross if bounded else math.inf)]
 
 
-def table(track: Track) -> Table:
-    """What people are told."""
-    return listed(track.title, rows(track))
+def tables(track: Track) -> list[Table]:
+    """The summary as a table."""
+    return [listed(track.title, rows(track))]
 
 
 def notes(track: Track) -> list[str]:
-    """What the numbers rest on, and which of the model's assumptions are strained."""
+    """Assumptions behind the results, and warnings of the scenario."""
     scenario, found = track.scenario, []
     if reason := pose_bounds(scenario).reason:
         found.append(reason)
     elif scenario.model.gain == "known" and len(scenario.sweep) == 1:
         found.append(
-            "Gain: the user is taken to know the link's complex gain, phase included; with one "
-            "configuration of the surface the position is seen by that alone."
+            "Gain: the user is assumed to know the complex path gain including its phase; with one "
+            "configuration of the surface the position is identifiable only because of that."
         )
     errors = scenario.errors
     if track.invented_errors and not (errors.position or errors.heading or errors.gain_variance):
-        found.append("Errors: those of the scenario are all zero, so every estimate is the truth.")
-    if track.file is None and track.mobility == 0:
-        found.append("Mobility: none, the user stays where it is; give --mobility or --track.")
+        found.append(
+            "Errors: those of the scenario are zero, so every estimate equals the true pose."
+        )
+    if track.walk.file is None and track.mobility == 0:
+        found.append("Mobility: zero, the user does not move; give --mobility or --track.")
     if scenario.model.as_printed:
-        found.append("Bounds: model.as_printed has no effect here, the corrected ones are shown.")
+        found.append("Bounds: model.as_printed has no effect here; the corrected bounds are shown.")
     return found + scenario.warnings()
 
 
 def _keyed(track: Track) -> dict[str, list[Any]]:
-    """What has one value a period, by name with unit."""
+    """Columns with one value for each period, by name with unit."""
     columns = {}
     for name, values in track.periods.data_vars.items():
         if values.dims == ("period",):
@@ -205,26 +213,27 @@ def _keyed(track: Track) -> dict[str, list[Any]]:
 
 
 def document(track: Track) -> dict[str, Any]:
-    """What a program is told, ready for JSON; null stands for inf."""
-    told = {row.key: row.value for row in rows(track)} | {
-        "weight": track.weight,
-        "balance": track.balance,
+    """Summary, columns and provenance as a JSON document; infinite values become null."""
+    weight, balance = track.objective.numbers()
+    content = {row.key: row.value for row in rows(track)} | {
+        "weight": weight,
+        "balance": balance,
         "invented_errors": track.invented_errors,
-        "mobility_m": track.mobility if track.file is None else None,
-        "track": None if track.file is None else str(track.file),
+        "mobility_m": track.mobility if track.walk.file is None else None,
+        "track": None if track.walk.file is None else str(track.walk.file),
         "each_period": _keyed(track),
         "warnings": notes(track),
         "provenance": provenance(track.scenario, track.overrides),
     }
-    return cast("dict[str, Any]", without_infinities(told))
+    return cast("dict[str, Any]", without_infinities(content))
 
 
 def write_csv(track: Track, file: Path) -> None:
-    """One line a period; its first columns are a walk that `read_track` reads.
+    """Write one line for each period; the first columns are a track that `read_track` reads.
 
     Args:
-        track: What was found out.
-        file: What to write.
+        track: The results.
+        file: The file to write.
     """
     columns = _keyed(track)
     walk = {
@@ -236,12 +245,12 @@ def write_csv(track: Track, file: Path) -> None:
 
 
 def write(track: Track, folder: Path, *, pdf: bool = False) -> None:
-    """Write data and pictures.
+    """Write data and figures.
 
     Args:
-        track: What was found out.
+        track: The results.
         folder: An existing folder.
-        pdf: Write the pictures as PDF too.
+        pdf: Write the figures as PDF too.
     """
     surface = track.scenario.surface.position
     figures = {

@@ -1,4 +1,4 @@
-"""A target that is looked for: how many dwells it takes, and what not knowing its place costs."""
+"""Target search: number of dwells, and excess over the bound of a known target."""
 
 import functools
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from heliostat.api.target_search import snapshots_of, whole_dwell
 from heliostat.design.cooperative import random_phases
 from heliostat.observation.echoes import target_steering
 from heliostat.plots.style import styled
-from heliostat.protocol.search_region import Region, Scans, Setting, places_in
+from heliostat.protocol.search_region import DwellDesign, Region, Scans, sample_positions
 from heliostat.protocol.target_search import find
 from heliostat.scenario import SensingScenario, load, of_system
 from heliostat.scenario.random_keys import purpose_key
@@ -34,17 +34,17 @@ DESIGNED, RANDOM = "designed", "random"
 SCANS = [DESIGNED, RANDOM]
 REGION = Region(jnp.array([0.0, 8.0, -2.0]), jnp.array([14.0, 22.0, 4.0]))
 GROSS = 5.0
-"""Errors of more than so many times their bound are no matter of noise."""
+"""Ratio of an error to its bound above which it counts as gross, i.e. not caused by noise alone."""
 
 
 class RandomScans(Scans):
-    """What needs no design: isotropic signals, and random phases at full gain."""
+    """Scans without a design: isotropic signals, and random phases at full gain."""
 
-    def make(self, number: int) -> Setting:
-        """Of that number.
+    def make(self, number: int) -> DwellDesign:
+        """Random scan of the given number.
 
         Args:
-            number: Of the scan.
+            number: Number of the scan.
         """
         scene = self.scene
         each = [random_phases(scene, number * self.patterns + k) for k in range(self.patterns)]
@@ -55,7 +55,7 @@ class RandomScans(Scans):
         for i, surface in enumerate(scene.surfaces):
             sent = []
             for psi in reflection[i]:
-                told = reflected_power(
+                power = reflected_power(
                     psi,
                     scene.bs_to_irs[i],
                     isotropic,
@@ -63,17 +63,17 @@ class RandomScans(Scans):
                     scene.target_gain[i],
                     surface.noise,
                 )
-                room = (surface.power - told.own_noise) / (told.echo + told.signal)
+                room = (surface.power - power.own_noise) / (power.echo + power.signal)
                 sent.append(isotropic * jnp.minimum(room, 1.0))
             covariance.append(jnp.stack(sent))
-        return Setting(tuple(covariance), reflection)
+        return DwellDesign(tuple(covariance), reflection)
 
 
 class Trial(NamedTuple):
-    """What is random in one trial."""
+    """Random quantities of one trial."""
 
-    place: np.ndarray  # of the target [m]
-    key: PRNGKeyArray  # of all noise
+    place: np.ndarray  # position of the target [m]
+    key: PRNGKeyArray  # key of the noise
 
 
 @functools.cache
@@ -95,21 +95,21 @@ def _scans(kind: str) -> Scans:
 
 
 def sample(key: PRNGKeyArray) -> Trial:
-    """A place in the region, and the key of the noise.
+    """Position of the target and key of the noise.
 
     Args:
-        key: The trial's own.
+        key: Key of the trial.
     """
     number = int(jax.random.randint(purpose_key(key, "place"), (), 0, 2**31 - 1))
-    place = places_in(REGION, _scans(RANDOM).scene, 1, number)[0]
+    place = sample_positions(REGION, _scans(RANDOM).scene, 1, number)[0]
     return Trial(place, purpose_key(key, "noise"))
 
 
 def point(trial: Trial, *, cross_section_db: float, scan: str) -> Mapping[str, np.ndarray]:
-    """One target looked for, all dwells."""
+    """One search with all dwells."""
     scenario = _scenario(cross_section_db)
     scene = moved_target(whole_dwell(scenario, scenario.build()), jnp.asarray(trial.place))
-    course = find(
+    search = find(
         scene,
         _scans(scan),
         DWELLS,
@@ -119,46 +119,46 @@ def point(trial: Trial, *, cross_section_db: float, scan: str) -> Mapping[str, n
         trial.key,
     )
     error = np.array(
-        [float(jnp.linalg.norm(r.fix.position - scene.target.position)) for r in course.records]
+        [float(jnp.linalg.norm(r.fix.position - scene.target.position)) for r in search.records]
     )
     return {
         "error": error,
-        "believed": np.array([float(r.fix.std) for r in course.records]),
-        "bound": np.array([r.bound for r in course.records]),
-        "known": course.known_bound / np.sqrt(1.0 + np.arange(DWELLS)),
-        "found": np.array([float(r.found) for r in course.records]),
-        "confirmed": np.array([float(r.confirmed) for r in course.records]),
-        "broken": np.array([float(r.aimed and not r.found) for r in course.records]),
+        "std": np.array([float(r.fix.std) for r in search.records]),
+        "bound": np.array([r.bound for r in search.records]),
+        "known": search.known_bound / np.sqrt(1.0 + np.arange(DWELLS)),
+        "found": np.array([float(r.found) for r in search.records]),
+        "confirmed": np.array([float(r.confirmed) for r in search.records]),
+        "inconsistent": np.array([float(r.focused and not r.found) for r in search.records]),
     }
 
 
 def needed(dataset: xr.Dataset) -> xr.DataArray:
-    """Dwells until the place is confirmed, and known as one dwell designed for it would tell it.
+    """Dwells until the position is confirmed with the accuracy of one dwell designed for it.
 
     Args:
-        dataset: The study's.
+        dataset: Dataset of the study.
 
     Returns:
         ``inf`` where all dwells were not enough.
     """
     goal = dataset.known.isel(dwell=0)
-    met = (dataset.confirmed > 0) & (dataset.believed <= goal)
+    met = (dataset.confirmed > 0) & (dataset["std"] <= goal)
     reached: xr.DataArray = dataset.dwell.where(met, np.inf).min("dwell")
     return reached
 
 
-def cost(dataset: xr.Dataset) -> xr.DataArray:
-    """Of ignorance, after each dwell. [dB]
+def excess(dataset: xr.Dataset) -> xr.DataArray:
+    """Excess over the known-target bound after each dwell. [dB]
 
     Args:
-        dataset: The study's.
+        dataset: Dataset of the study.
     """
     ratio: xr.DataArray = 20 * np.log10(dataset.bound / dataset.known)
     return ratio
 
 
 def verdicts(dataset: xr.Dataset) -> list[Verdict]:
-    """How many dwells, what ignorance costs, and whether what is believed is true."""
+    """Number of dwells, excess over the known-target bound, and gross errors."""
     designed, blind = (dataset.sel(scan=s) for s in SCANS)
     levels = dataset.cross_section_db.values
     count, trials = needed(dataset), dataset.sizes["trial"]
@@ -172,59 +172,61 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
     own, other = count.sel(scan=DESIGNED), count.sel(scan=RANDOM)
     strong = own.sel(cross_section_db=LEVELS[0])
     fewer = (own <= other).all() & (own.mean("trial") < other.mean("trial")).any()
-    last = cost(designed).isel(dwell=DWELLS - 1)
-    paid = cost(designed).sel(cross_section_db=LEVELS[0]).median("trial")
+    last = excess(designed).isel(dwell=DWELLS - 1)
+    typical = excess(designed).sel(cross_section_db=LEVELS[0]).median("trial")
     right = dataset.confirmed > 0
     ratio = (dataset.error / dataset.bound).where(right)
     gross = int((ratio > GROSS).sum())
     rms = float(np.sqrt((ratio**2).mean()))
     some = int(right.sum())
-    wrong = int(dataset.broken.sum())
+    inconsistent = int(dataset.inconsistent.sum())
     return [
         Verdict(
             "Dwells",
-            "a target of 1 m2 is known, to what one dwell designed for its place would tell, "
-            "within three dwells",
+            "a target of 1 m2 is found within three dwells, as accurately as with one dwell "
+            "designed for its position",
             bool((strong <= 3).all()),
-            f"met within {DWELLS} dwells in, of {trials} trials, "
+            f"found within {DWELLS} dwells in, of {trials} trials, "
             + each((own < np.inf).sum("trial"), "{:.0f}")
-            + "; median of the dwells (inf: more than there were), "
+            + "; median number of dwells (inf: not within the limit), "
             + each(own.median("trial"), "{:g}"),
         ),
         Verdict(
-            "Cost of ignorance",
-            f"after {DWELLS} dwells it is below 3 dB for a target of 1 m2",
+            "Excess over the known-target bound",
+            f"it is below 3 dB after {DWELLS} dwells for a target of 1 m2",
             bool((last.sel(cross_section_db=LEVELS[0]) < 3).all()),
             "medians for 1 m2: "
-            + ", ".join(f"{float(paid.sel(dwell=n)):.1f} dB after {n}" for n in (1, 2, 3, DWELLS))
+            + ", ".join(
+                f"{float(typical.sel(dwell=n)):.1f} dB after {n}" for n in (1, 2, 3, DWELLS)
+            )
             + f"; after {DWELLS}, "
             + each(last.median("trial"), "{:.1f} dB"),
         ),
         Verdict(
             "Scan",
-            "designed for the region it takes no more dwells than isotropic signals and random "
-            "phases, trial by trial",
+            "with scans designed for the region no trial takes more dwells than with isotropic "
+            "signals and random phases",
             bool(fewer),
-            f"random: met in, of {trials}, "
+            f"random: found in, of {trials}, "
             + each((other < np.inf).sum("trial"), "{:.0f}")
-            + "; median of the first dwell's cost, "
-            + each(cost(blind).isel(dwell=0).median("trial"), "{:.1f} dB")
+            + "; median excess after the first dwell, "
+            + each(excess(blind).isel(dwell=0).median("trial"), "{:.1f} dB")
             + " against "
-            + each(cost(designed).isel(dwell=0).median("trial"), "{:.1f} dB"),
+            + each(excess(designed).isel(dwell=0).median("trial"), "{:.1f} dB"),
         ),
         Verdict(
-            "Belief",
-            "a confirmed place is no ghost",
+            "Confirmation",
+            "no confirmed estimate has a gross error",
             gross == 0,
-            f"{gross} of {some} confirmed estimates err by more than {GROSS:g} times the bound; "
-            f"error over bound, root mean square {rms:.2f}; {wrong} beliefs broke their promise "
-            "and were given up",
+            f"{gross} of {some} confirmed estimates have errors of more than {GROSS:g} times the "
+            f"bound; RMS of error over bound {rms:.2f}; {inconsistent} focused dwells with a "
+            "rejected estimate",
         ),
     ]
 
 
 def draw(dataset: xr.Dataset) -> Figure:
-    """Cost of ignorance over dwells, and how soon the place is known."""
+    """Excess over the known-target bound, and share of finished searches, over the dwells."""
     number, count = dataset.dwell.values, needed(dataset)
     levels = dataset.cross_section_db.values
     with styled():
@@ -233,19 +235,19 @@ def draw(dataset: xr.Dataset) -> Figure:
             for scan, line in zip(SCANS, LINES, strict=False):
                 at = dataset.sel(cross_section_db=level, scan=scan)
                 if scan == DESIGNED:
-                    median_curve(left, number, cost(at), color=colour, linestyle=line)
+                    median_curve(left, number, excess(at), color=colour, linestyle=line)
                 else:
-                    left.plot(number, cost(at).median("trial"), color=colour, linestyle=line)
+                    left.plot(number, excess(at).median("trial"), color=colour, linestyle=line)
                 met = count.sel(cross_section_db=level, scan=scan).values
                 share = (met[None, :] <= number[:, None]).mean(axis=1)
                 right.plot(number, 100 * share, color=colour, linestyle=line, drawstyle="steps-mid")
-        left.set(xlabel="dwell", ylabel="cost of ignorance, median and quartiles [dB]")
+        left.set(xlabel="dwell", ylabel="excess over known target, median and quartiles [dB]")
         left.set_yscale("symlog", linthresh=1, linscale=0.5)
         left.yaxis.set_major_locator(FixedLocator([0, 1, 2, 5, 10, 20, 30]))
         left.yaxis.set_major_formatter(FuncFormatter(lambda tick, _: f"{tick:g}"))
         left.yaxis.set_minor_locator(NullLocator())
         right.set(
-            xlabel="dwell", ylabel="as accurate as one dwell for the true place [% of trials]"
+            xlabel="dwell", ylabel="as accurate as one dwell for a known target [% of trials]"
         )
         right.set_ylim(-3, 103)
         for axes in (left, right):
@@ -273,20 +275,20 @@ STUDY = Study(
     axes={"cross_section_db": LEVELS, "scan": SCANS},
     traced=False,
     outputs={
-        "error": Quantity("m", ("dwell",), "error of the position"),
-        "believed": Quantity("m", ("dwell",), "its standard deviation, as believed"),
-        "bound": Quantity("m", ("dwell",), "its bound by all that was sent"),
-        "known": Quantity("m", ("dwell",), "the bound of designs for the true place"),
-        "found": Quantity("1", ("dwell",), "whether the estimate is believed"),
-        "confirmed": Quantity("1", ("dwell",), "whether an aim at it kept its promise"),
-        "broken": Quantity("1", ("dwell",), "whether a belief was given up"),
+        "error": Quantity("m", ("dwell",), "position error"),
+        "std": Quantity("m", ("dwell",), "estimated standard deviation of the position"),
+        "bound": Quantity("m", ("dwell",), "position error bound of all dwells"),
+        "known": Quantity("m", ("dwell",), "known-target bound"),
+        "found": Quantity("1", ("dwell",), "whether the estimate is accepted"),
+        "confirmed": Quantity("1", ("dwell",), "whether a focused dwell confirmed the estimate"),
+        "inconsistent": Quantity("1", ("dwell",), "whether a focused dwell's estimate is rejected"),
     },
     inner={"dwell": np.arange(1, DWELLS + 1)},
     axis_units={"cross_section_db": "dBsm"},
     trials=8,
     provenance={
-        "scenario": "sensing-two-surfaces, two patterns, least SNR 20 dB",
-        "region": "x 0 to 14 m, y 8 to 22 m, z -2 to 4 m; the target anywhere in it",
+        "scenario": "sensing-two-surfaces, two patterns, minimum SNR 23 dB",
+        "region": "x 0 to 14 m, y 8 to 22 m, z -2 to 4 m; the target is uniform in it",
     },
     verdicts=verdicts,
     draw=draw,

@@ -1,4 +1,4 @@
-"""The working process on real estimates beside the same process on the papers' invented errors."""
+"""Tracking with real estimates, compared with the papers' random errors."""
 
 from collections.abc import Mapping
 
@@ -20,17 +20,17 @@ from heliostat.studies.study import Quantity, Study, Verdict
 
 PERIODS = 20
 MOBILITIES = [0.0, 3.0, 7.0]
-"""Radius of the disc the user jumps in. [m]"""
+"""Radius of the disc in which the user moves in each period. [m]"""
 ESTIMATES = ["real", "invented"]
 INVENTED = {"errors.position": "7 m", "errors.heading": "30 deg"}
 """The largest errors of the localization paper's Figs. 4 to 9."""
 
 
 def sample(key: PRNGKeyArray) -> PRNGKeyArray:
-    """The trial's own key: the same jumps for either kind of estimate.
+    """Key of the trial: the same motion for both kinds of estimate.
 
     Args:
-        key: The trial's own.
+        key: Key of the trial.
     """
     return key
 
@@ -38,7 +38,7 @@ def sample(key: PRNGKeyArray) -> PRNGKeyArray:
 def point(
     key: PRNGKeyArray, *, side: int, mobility: float, estimates: str
 ) -> Mapping[str, np.ndarray]:
-    """One walk."""
+    """One tracked user."""
     changes = {
         "surface.rows": side,
         "surface.columns": side,
@@ -62,7 +62,7 @@ def point(
 
 
 def verdicts(dataset: xr.Dataset) -> list[Verdict]:
-    """The localization paper's claims of robustness, on estimates that are real."""
+    """The localization paper's claims of robustness, tested with real estimates."""
     real, invented = (dataset.sel(estimates=e) for e in ESTIMATES)
     sides = dataset.side.values.tolist()
     still, far = MOBILITIES[0], MOBILITIES[-1]
@@ -75,40 +75,42 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
         return 100 * found.mean / level, 100 * found.half / level
 
     moving = [change(real.sel(mobility=far), real.sel(mobility=still), n) for n in sides]
-    erring = [change(invented.sel(mobility=still), real.sel(mobility=still), n) for n in sides]
+    perturbed = [change(invented.sel(mobility=still), real.sel(mobility=still), n) for n in sides]
     ratio = (real.error / real.peb).where(real.lost == 0)
     typical = float(ratio.median())
     lost = float(real.lost.mean())
 
-    def told(changes: list[tuple[float, float]]) -> str:
+    def listed(changes: list[tuple[float, float]]) -> str:
         each = zip(sides, changes, strict=True)
         return ", ".join(f"N = {n * n}: {m:+.1f} ± {h:.1f} %" for n, (m, h) in each)
 
     return [
         Verdict(
             "Protocol",
-            "mobility of 7 m hardly changes the rate (within 5 %), on real estimates",
+            "mobility of 7 m changes the rate by less than 5 %, with real estimates",
             decided(all(abs(m) + h < 5 for m, h in moving), any(abs(m) - h > 5 for m, h in moving)),
-            told(moving),
+            listed(moving),
         ),
         Verdict(
             "Protocol",
-            "errors of 7 m and 30 degrees hardly change the rate (within 5 %)",
-            decided(all(abs(m) + h < 5 for m, h in erring), any(abs(m) - h > 5 for m, h in erring)),
-            f"invented errors against real ones: {told(erring)}",
+            "errors of 7 m and 30 degrees change the rate by less than 5 %",
+            decided(
+                all(abs(m) + h < 5 for m, h in perturbed), any(abs(m) - h > 5 for m, h in perturbed)
+            ),
+            f"random errors against real estimates: {listed(perturbed)}",
         ),
         Verdict(
             "Protocol",
-            "real errors are of the size of the bound, not of metres",
+            "the median error of real estimates is below 3 times the bound",
             typical < 3,
             f"median {typical:.2f} times the bound, {1e3 * float(real.error.median()):.2g} mm; the "
-            f"track is lost in {lost:.1%} of the periods",
+            f"user is lost in {lost:.1%} of the periods",
         ),
     ]
 
 
 def draw(dataset: xr.Dataset) -> Figure:
-    """Errors and rate over time."""
+    """Position error and effective rate over the periods."""
     period = dataset.period.values
     with styled():
         figure, (left, right) = plt.subplots(1, 2, figsize=(11.0, 5.2))
@@ -122,7 +124,7 @@ def draw(dataset: xr.Dataset) -> Figure:
             left.plot(period, at.error.median("trial"), color=colour, marker="x", markersize=4)
             rate = at.rate.mean("trial") / 1e6
             right.plot(period, rate, color=colour, marker="x", markersize=4)
-        left.set(yscale="log", xlabel="period", ylabel="error of the position, median [m]")
+        left.set(yscale="log", xlabel="period", ylabel="position error, median [m]")
         right.set(xlabel="period", ylabel="effective rate, mean [Mbit/s]")
         for axes in (left, right):
             axes.set_xticks(period[::5])
@@ -136,7 +138,7 @@ def draw(dataset: xr.Dataset) -> Figure:
                 (f"mobility {mobility:g} m", {"color": "black", "linestyle": line})
                 for mobility, line in zip(MOBILITIES, LINES, strict=False)
             ),
-            ("invented errors, 7 m and 30°", {"color": "black", "marker": "x"}),
+            ("random errors, 7 m and 30°", {"color": "black", "marker": "x"}),
             columns=4,
         )
     return figure
@@ -150,10 +152,10 @@ STUDY = Study(
     axes={"side": SIDES, "mobility": MOBILITIES, "estimates": ESTIMATES},
     traced=False,
     outputs={
-        "error": Quantity("m", ("period",), "error of the position"),
+        "error": Quantity("m", ("period",), "position error"),
         "peb": Quantity("m", ("period",), "position error bound"),
         "rate": Quantity("bit/s", ("period",), "effective rate"),
-        "lost": Quantity("1", ("period",), "whether the track was lost"),
+        "lost": Quantity("1", ("period",), "whether the user was lost"),
     },
     inner={"period": np.arange(PERIODS)},
     axis_units={"mobility": "m"},

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from heliostat.design.time_allocation import TimeShare
 from heliostat.plots.style import styled
 from heliostat.protocol.errors import Errors
-from heliostat.protocol.period import as_believed, as_steered, next_share
+from heliostat.protocol.period import as_estimated, as_steered, next_share
 from heliostat.studies import TITLES
 from heliostat.studies.claims import judge
 from heliostat.studies.figures import COLOURS, LINES, curve, entries, interval_entry, legend_below
@@ -36,7 +36,7 @@ def point(unit: Errors, *, case: int, condition: Int[Array, ""]) -> Mapping[str,
     """Best time ratio computed by Algorithm 1 from the receiver's estimates."""
     scene = setup.scene(*CASES[case])
     errors = setup.at_condition(unit, condition, CONDITIONS)
-    believed = as_believed(as_steered(scene, errors), errors)
+    believed = as_estimated(as_steered(scene, errors), errors)
     # The period grows with the square of the antennas; with that of Table I the claim changes.
     periods = jnp.stack([scene.frame.period, setup.scene(8).frame.period])
 

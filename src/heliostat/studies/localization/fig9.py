@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from heliostat.design.time_allocation import peak_rate_ratio
 from heliostat.plots.style import styled
 from heliostat.protocol.errors import Errors
-from heliostat.protocol.period import as_believed, as_steered, error_scale, next_share
+from heliostat.protocol.period import as_estimated, as_steered, error_scale, next_share
 from heliostat.rates.effective import available_ratio, eadr_closed_form, snr_slope
 from heliostat.studies import TITLES
 from heliostat.studies.figures import COLOURS, MARKS, entries, interval_entry, legend_below
@@ -41,7 +41,7 @@ def point(unit: Errors, *, side: int, condition: Int[Array, ""]) -> Mapping[str,
     truth = setup.scene(side)
     errors = setup.at_condition(unit, condition, CONDITIONS)
     steered = as_steered(truth, errors)
-    ratio = next_share(as_believed(steered, errors), jnp.asarray(setup.WEIGHT)).ratio
+    ratio = next_share(as_estimated(steered, errors), jnp.asarray(setup.WEIGHT)).ratio
     ratios = jnp.asarray(SHARES) * available_ratio(truth)
     return {
         "ratio": ratio,
