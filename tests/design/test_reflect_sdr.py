@@ -2,7 +2,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from heliostat.bounds.direction import full_information
 from heliostat.design.baselines import isotropic_covariance
 from heliostat.design.cooperative import random_phases
 from heliostat.design.joint_descent import transmit_half
@@ -10,6 +9,7 @@ from heliostat.design.reflect import design_reflection, reflection_task
 from heliostat.design.reflect_sdr import _linearised, design_reflection_sdr
 from heliostat.observation.echoes import noise_covariance, target_steering
 from heliostat.surface.active import reflected_power
+from tests.support.direction_definition import full_information
 from tests.support.sensing_scenes import random_covariance, sensing_scene
 
 SMALL = {"rows": (2, 2), "columns": (3, 3), "antennas": 4}
