@@ -61,6 +61,13 @@ def test_map_shows_headings_in_degrees_and_rates_in_megabits():
     assert not isinstance(axes.images[0].norm, LogNorm)
 
 
+def test_map_of_headings_ends_its_scale_at_1_rad():
+    value = np.linspace(0.1, 4.0, 20).reshape(4, 5)
+    axes, _ = localization_plots.map_figure(area_map("reb", value), SCENE, "title").axes
+    assert axes.images[0].norm.vmax == pytest.approx(np.degrees(1.0))
+    np.testing.assert_allclose(axes.images[0].get_array(), np.degrees(value), rtol=1e-12)
+
+
 def test_map_tells_places_without_bound_from_places_behind_the_surface():
     value, served = np.ones((4, 5)), np.ones((4, 5), dtype=bool)
     served[:, 0], value[:, 0], value[1, 2] = False, np.inf, np.inf
