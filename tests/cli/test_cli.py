@@ -1,4 +1,4 @@
-"""The command line: what it shows, what it writes, and how it refuses."""
+"""The command line: output, files and error messages."""
 
 import json
 import os
@@ -350,7 +350,7 @@ def test_help_tells_which_system_an_option_is_for(capsys):
         assert all(option in sensing for option in ours)
 
 
-# refusals
+# error messages
 
 
 @pytest.mark.parametrize(

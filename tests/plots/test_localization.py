@@ -1,4 +1,4 @@
-"""Pictures: the data they show, against the results they were made from."""
+"""Figures: their data, against the results from which they were drawn."""
 
 import numpy as np
 import pytest
