@@ -1,4 +1,4 @@
-"""Truths: the public function at each place by itself, and the side of the surface."""
+"""Maps against the public functions at single points, and the side of the surface."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Truths: the public function at each place by itself, a literal sum for beampatterns."""
+"""Maps against the public functions at single points; beampatterns against a literal sum."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""Pictures: the data they show, against the results they were made from."""
+"""Figures: their data, against the results from which they were drawn."""
 
 import numpy as np
 import pytest
@@ -59,6 +59,13 @@ def test_map_shows_headings_in_degrees_and_rates_in_megabits():
     np.testing.assert_allclose(axes.images[0].get_array(), 10 * value, rtol=1e-12)
     assert bar.get_ylabel() == "effective rate [Mbit/s]"
     assert not isinstance(axes.images[0].norm, LogNorm)
+
+
+def test_map_of_headings_ends_its_scale_at_1_rad():
+    value = np.linspace(0.1, 4.0, 20).reshape(4, 5)
+    axes, _ = localization_plots.map_figure(area_map("reb", value), SCENE, "title").axes
+    assert axes.images[0].norm.vmax == pytest.approx(np.degrees(1.0))
+    np.testing.assert_allclose(axes.images[0].get_array(), np.degrees(value), rtol=1e-12)
 
 
 def test_map_tells_places_without_bound_from_places_behind_the_surface():

@@ -1,4 +1,4 @@
-"""Pictures of the sensing system: the data they show, against what they were made from."""
+"""Figures of sensing: their data, against the results from which they were drawn."""
 
 import numpy as np
 import pytest

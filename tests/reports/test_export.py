@@ -1,4 +1,4 @@
-"""Truths: what is read back gives the same covariances and the same bounds."""
+"""Exported designs: the stored beams and coefficients give the same covariances and bounds."""
 
 import numpy as np
 import pytest

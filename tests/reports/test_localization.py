@@ -1,4 +1,4 @@
-"""What a run finds out, against the API; how it is told, against what was found out."""
+"""Results of a run against the API; tables, JSON, page and dataset against these results."""
 
 import json
 import re
@@ -56,7 +56,7 @@ def page(deployment, tmp_path):
     return Page(text), text
 
 
-# what is found out
+# results
 
 
 def test_a_deployment_holds_what_the_api_returns(deployment):
@@ -84,7 +84,7 @@ def test_the_default_weight_is_the_apis():
     )
 
 
-# how it is told
+# tables, JSON, page and dataset
 
 
 def test_json_has_no_infinities_and_says_why(hopeless):

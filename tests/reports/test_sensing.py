@@ -1,4 +1,4 @@
-"""What a run finds out, against the API and paper eq. (7) in plain sums; how it is told."""
+"""Results of a sensing run against the API and paper eq. (7) in plain sums; tables and JSON."""
 
 import json
 import math
@@ -60,7 +60,7 @@ def literal_powers(scene, index, psi, sent):
     }
 
 
-# what is found out
+# results
 
 
 def test_the_bounds_are_those_of_the_design(deployment):
@@ -140,7 +140,7 @@ def test_what_else_is_wrong_is_no_matter_of_the_snr():
         sensing_report.designed(yard(dwell__patterns=2, dwell__min_snr="20 dB"), "sdr")
 
 
-# how it is told
+# tables, JSON, page and dataset
 
 
 def test_every_number_of_the_page_is_the_documents(deployment, tmp_path):

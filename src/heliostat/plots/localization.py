@@ -80,7 +80,7 @@ def scene_figure(scene: LocalizationScene) -> Figure:
 def map_figure(area_map: AreaMap, scene: LocalizationScene, title: str) -> Figure:
     """Map in colours, with base station, surface and user.
 
-    Bounds have a logarithmic scale, which ends at their 98 % quantile.
+    Bounds have a logarithmic scale, which ends at their 98 % quantile, for angles at most 1 rad.
 
     Args:
         area_map: The map.
@@ -88,6 +88,8 @@ def map_figure(area_map: AreaMap, scene: LocalizationScene, title: str) -> Figur
         title: Title; a semicolon ends a line.
     """
     finite = area_map.value[area_map.served & np.isfinite(area_map.value)]
+    if area_map.quantity == "reb":
+        finite = np.minimum(finite, 1.0)  # a larger bound on an angle carries no information
     label, factor, norm = "", 1.0, None
     if finite.size:
         label, factor = _scale(area_map.quantity, finite)
