@@ -154,3 +154,11 @@ def test_random_steps_stay_in_their_disc_and_in_front_of_the_surface():
     # Uniform in a disc, where nothing turns the user back.
     free = step[np.linalg.norm(offset[:-1], axis=1) < 60.0]
     assert abs(np.mean(free**2) - 24.5) < 5 * 49 / np.sqrt(12 * len(free))
+
+
+def test_an_objective_is_a_weight_or_a_balance():
+    assert TradeOffObjective().numbers() == (1e-10, None)  # the weight of the paper's figures
+    assert TradeOffObjective(weight=2.0).numbers() == (2.0, None)
+    assert TradeOffObjective(balance=0.5).numbers() == (None, 0.5)
+    with pytest.raises(ValueError, match="both given"):
+        TradeOffObjective(1e-10, 0.5)
