@@ -138,8 +138,8 @@ def test_silent_dwells_change_no_estimate():
             root = np.linalg.cholesky(noise_covariance(scene.link(i), psi))
             left += float(np.sum(np.abs(np.linalg.solve(root, echo - mean)) ** 2))
         samples = 3 * PATTERNS * 8 * SNAPSHOTS
-        np.testing.assert_allclose(fix.misfit[i], left / (samples - 2), rtol=1e-7)
-        assert abs(float(fix.misfit[i]) - 1) < 5 / np.sqrt(samples)
+        np.testing.assert_allclose(fix.reduced_chi2[i], left / (samples - 2), rtol=1e-7)
+        assert abs(float(fix.reduced_chi2[i]) - 1) < 5 / np.sqrt(samples)
         assert fix.detected[i] == alone.detected
 
 

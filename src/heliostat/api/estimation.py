@@ -64,10 +64,10 @@ class Pose:
     there is none. [m², m rad, rad²]"""
     snr: float
     """Energy of the fitted pilots over the noise density. [1]"""
-    misfit: float
+    reduced_chi2: float
     """Energy the model does not explain over what noise leaves: 1 if the model is right. [1]"""
     fits: bool
-    """Whether ``misfit`` is within five standard deviations of 1."""
+    """Whether ``reduced_chi2`` is within five standard deviations of 1."""
     detected: bool
     """Whether the pilots stand out of the noise; if not, the rest means nothing."""
     unique: bool
@@ -102,13 +102,13 @@ class Directions:
     """[surface] [1]"""
     snr: np.ndarray
     """Of the matched filter's output. [surface] [1]"""
-    misfit: np.ndarray
+    reduced_chi2: np.ndarray
     """Energy the model does not explain over what noise leaves. [surface] [1]"""
     second_echo_p_value: np.ndarray
     """Upper bound on the probability that noise alone leaves a residual of which one more echo, in
     the direction that suits it best, explains at least as much. [surface] [1]"""
     fits: np.ndarray
-    """Whether ``misfit`` is within five standard deviations of 1 and ``second_echo_p_value`` is
+    """Whether ``reduced_chi2`` is within five standard deviations of 1 and ``second_echo_p_value`` is
     above 0.001. [surface]"""
     detected: np.ndarray
     """Whether the echo stands out of the noise. [surface]"""
@@ -187,7 +187,7 @@ def estimate_pose(
     scenario: AnyScenario,
     pilots: Pilots,
     *,
-    farthest: float | None = None,
+    max_range: float | None = None,
     believed_heading: float | None = None,
 ) -> Pose:
     """Likeliest position and heading of a user, from its pilots and nothing else.
@@ -198,7 +198,7 @@ def estimate_pose(
     Args:
         scenario: A loaded localization scenario.
         pilots: See `simulate_pilots`.
-        farthest: Distance from the surface up to which the user may be; default as far as the
+        max_range: Distance from the surface up to which the user may be; default as far as the
             bins tell delays apart. [m]
         believed_heading: Of the two headings that are as likely, the nearer to this comes first;
             default the one with which the wave travels to the left of the array's axis. [rad]
@@ -206,7 +206,7 @@ def estimate_pose(
     Raises:
         TypeError: The scenario is not one of localization.
         ValueError: The pilots have another shape than the scenario asks for, or hold numbers that
-            are not finite, or ``farthest`` is beyond what the bins tell apart.
+            are not finite, or ``max_range`` is beyond what the bins tell apart.
     """
     scenario = of_system(scenario, LocalizationScenario, "estimate_pose")
     scene = as_received(build(scenario))
@@ -231,7 +231,7 @@ def estimate_pose(
         raise ValueError("pilots holds numbers that are not finite.")
     at = jnp.asarray(frequency)
     heading = None if believed_heading is None else jnp.asarray(float(believed_heading))
-    grid = place_grid(scene, frequency.size, farthest)
+    grid = place_grid(scene, frequency.size, max_range)
     found = locate(scene, match_pilots(scene, jnp.asarray(samples), at), at, grid, heading)
     return Pose(
         position=np.asarray(found.position),
@@ -241,7 +241,7 @@ def estimate_pose(
         clock=float(found.clock),
         covariance=np.asarray(found.covariance),
         snr=float(found.snr),
-        misfit=float(found.misfit),
+        reduced_chi2=float(found.reduced_chi2),
         fits=bool(found.fits),
         detected=bool(found.detected),
         unique=bool(found.unique),
@@ -356,7 +356,7 @@ def estimate_direction(
         covariance=column("covariance"),
         target_gain=column("target_gain"),
         snr=column("snr"),
-        misfit=column("misfit"),
+        reduced_chi2=column("reduced_chi2"),
         second_echo_p_value=column("second_echo_p_value"),
         fits=column("fits"),
         detected=column("detected"),

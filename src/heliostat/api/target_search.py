@@ -34,7 +34,7 @@ UNITS = {
     "confirmed": "1",
     "covariance": "m²",
     "snr": "1",
-    "misfit": "1",
+    "reduced_chi2": "1",
     "detected": "1",
 }
 
@@ -173,7 +173,7 @@ def _dataset(
     }
     each = {
         "snr": [r.snr for r in records],
-        "misfit": [np.asarray(r.fix.misfit) for r in records],
+        "reduced_chi2": [np.asarray(r.fix.reduced_chi2) for r in records],
         "detected": [np.asarray(r.fix.detected) for r in records],
     }
     variables |= {

@@ -106,7 +106,7 @@ def _estimate_pose(case: Case) -> Found:
         "position_error": off if pose.detected else np.inf,
         "heading_error": turned if pose.detected else np.inf,
         "snr": pose.snr,
-        "misfit": pose.misfit,
+        "reduced_chi2": pose.reduced_chi2,
     }
     reason = "" if pose.detected else "the pilots do not stand out of the noise"
     return Found(values, reason, "converged" if pose.converged else "not converged")
@@ -232,7 +232,7 @@ FUNCTIONS: Mapping[str, Function] = {
             "position_error": Quantity("m", (), "error of the estimated position"),
             "heading_error": Quantity("rad", (), "error of the estimated heading"),
             "snr": Quantity("1", (), "energy of the fitted pilots over the noise density"),
-            "misfit": Quantity("1", (), "unexplained energy over what noise leaves"),
+            "reduced_chi2": Quantity("1", (), "unexplained energy over what noise leaves"),
         },
         _ANTENNAS | {"bins": "whole"},
     ),

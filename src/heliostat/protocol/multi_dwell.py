@@ -68,7 +68,7 @@ class Fix(eqx.Module):
     angles: Float[Array, "surface 2"]  # [rad]
     target_gain: Complex[Array, "surface"]  # [1]
     detected: Bool[Array, "surface"]
-    misfit: Float[Array, "surface"]  # see `DirectionEstimate` [1]
+    reduced_chi2: Float[Array, "surface"]  # see `DirectionEstimate` [1]
     sound: Bool[Array, ""]  # detected, fits, and the lines of sight meet inside the region
 
     @property
@@ -253,16 +253,16 @@ def locate(
     angles = jnp.stack([e.angles for e in estimates])
     gain = jnp.stack([e.target_gain for e in estimates])
     energy = matched_energy(scene, heard, angles)
-    # Silent patterns are no samples: the estimator's own misfit would count them.
+    # Silent patterns are no samples: the estimator's own reduced_chi2 would count them.
     freedom = np.array([echo.size * len(dwells) - 2.0 for echo in dwells[0].echoes])
-    misfit = np.asarray(energy.whole - energy.matched) / freedom
+    reduced_chi2 = np.asarray(energy.whole - energy.matched) / freedom
     nowhere = Fix(
         region.middle,
         jnp.diag(jnp.full(3, jnp.inf)),
         angles,
         gain,
         jnp.asarray(detected),
-        jnp.asarray(misfit),
+        jnp.asarray(reduced_chi2),
         jnp.asarray(False),
     )
     if told.sum() < 2:
@@ -271,7 +271,7 @@ def locate(
     meeting, miss, sine = _meet(scene, angles, jnp.asarray(usable))
     if not bool(jnp.all(jnp.isfinite(meeting.position)) & meeting.converged):
         return nowhere
-    fits = np.abs(misfit - 1) < 5 / np.sqrt(freedom)
+    fits = np.abs(reduced_chi2 - 1) < 5 / np.sqrt(freedom)
     behind = np.asarray(meeting.behind)
     meets = float(miss) < chdtri(2 * told.sum() - 3, FALSE_ALARM) and float(sine) > PARALLEL
     std = jnp.sqrt(jnp.trace(meeting.covariance))
@@ -283,6 +283,6 @@ def locate(
         angles,
         gain,
         jnp.asarray(detected),
-        jnp.asarray(misfit),
+        jnp.asarray(reduced_chi2),
         jnp.asarray(sound),
     )
