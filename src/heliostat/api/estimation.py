@@ -65,7 +65,7 @@ class Pose:
     snr: float
     """Energy of the fitted pilots over the noise density. [1]"""
     reduced_chi2: float
-    """Energy the model does not explain over what noise leaves: 1 if the model is right. [1]"""
+    """Residual energy over its expectation under noise alone; 1 if the model holds. [1]"""
     fits: bool
     """Whether ``reduced_chi2`` is within five standard deviations of 1."""
     detected: bool
@@ -77,7 +77,7 @@ class Pose:
     """Log-likelihood of the pose minus that of the next best peak of the likelihood, in another
     main or side lobe of the surface's response; ``inf`` if there is no other. [1]"""
     converged: bool
-    """Whether the descent to the likeliest pose came to its end."""
+    """Whether the iteration converged to a maximum at which the covariance is valid."""
 
 
 @dataclass(frozen=True)
@@ -103,13 +103,13 @@ class Directions:
     snr: np.ndarray
     """Of the matched filter's output. [surface] [1]"""
     reduced_chi2: np.ndarray
-    """Energy the model does not explain over what noise leaves. [surface] [1]"""
+    """Residual energy over its expectation under noise alone. [surface] [1]"""
     second_echo_p_value: np.ndarray
     """Upper bound on the probability that noise alone leaves a residual of which one more echo, in
     the direction that suits it best, explains at least as much. [surface] [1]"""
     fits: np.ndarray
-    """Whether ``reduced_chi2`` is within five standard deviations of 1 and ``second_echo_p_value`` is
-    above 0.001. [surface]"""
+    """Whether ``reduced_chi2`` is within five standard deviations of 1 and ``second_echo_p_value``
+    is above 0.001. [surface]"""
     detected: np.ndarray
     """Whether the echo stands out of the noise. [surface]"""
     converged: np.ndarray
@@ -198,15 +198,15 @@ def estimate_pose(
     Args:
         scenario: A loaded localization scenario.
         pilots: See `simulate_pilots`.
-        max_range: Distance from the surface up to which the user may be; default as far as the
-            bins tell delays apart. [m]
+        max_range: Largest distance of the user from the surface; default is the largest one at
+            which the bins resolve the delay without ambiguity. [m]
         believed_heading: Of the two headings that are as likely, the nearer to this comes first;
             default the one with which the wave travels to the left of the array's axis. [rad]
 
     Raises:
         TypeError: The scenario is not one of localization.
         ValueError: The pilots have another shape than the scenario asks for, or hold numbers that
-            are not finite, or ``max_range`` is beyond what the bins tell apart.
+            are not finite, or ``max_range`` exceeds the unambiguous distance.
     """
     scenario = of_system(scenario, LocalizationScenario, "estimate_pose")
     scene = as_received(build(scenario))

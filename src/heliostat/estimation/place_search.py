@@ -128,7 +128,8 @@ def within_reach(
 
 def beam_coordinates(scene: LocalizationScene, place: Float[Array, "2"]) -> Float[Array, "3"]:
     """Direction cosines at the surface in beamwidths; distance in resolutions of the band, or zero
-    if the clock is unknown. [1]"""
+    if the clock is unknown. [1]
+    """
     array = scene.surface.array
     widths = array.spacing * jnp.array([array.columns, array.rows], dtype=float)
     position = position_at(scene, place)
