@@ -77,8 +77,8 @@ def test_pilots_of_another_shape_are_refused_with_both_shapes(loaded):
     broken[0, 0, 0, 0] = np.nan
     with pytest.raises(ValueError, match="not finite"):
         hs.estimate_pose(scenario, replace(pilots, samples=broken))
-    with pytest.raises(ValueError, match="farthest is 1e"):
-        hs.estimate_pose(scenario, pilots, farthest=1e6)
+    with pytest.raises(ValueError, match="max_range is 1e"):
+        hs.estimate_pose(scenario, pilots, max_range=1e6)
     with pytest.raises(ValueError, match="bins is 1"):
         hs.simulate_pilots(scenario, bins=1)
     with pytest.raises(TypeError, match="needs a localization scenario"):

@@ -41,7 +41,7 @@ def test_results_of_a_search_are_consistent_and_depend_on_the_key_alone():
     assert run.sizes["dwell"] == run.attrs["dwells_needed"] == met
     np.testing.assert_array_equal(run.x_estimate, found.x_estimate[:met])
     other = hs.find_target(yard(**LOUD), 1, region=BOX, key=jax.random.key(4))
-    assert not np.array_equal(other.misfit[0], found.misfit[0])
+    assert not np.array_equal(other.reduced_chi2[0], found.reduced_chi2[0])
 
 
 def test_summary_of_a_search(monkeypatch):

@@ -133,12 +133,12 @@ def test_the_right_model_fits_whatever_rank_the_signal_has(rank):
     signal = jnp.broadcast_to(transmitted_signal(covariance, snapshots), (2, 8, snapshots))
     grid = cosine_grid(link.array)
 
-    def misfit(key):
+    def reduced_chi2(key):
         draw = lambda p, s, k: simulate_echo(link, p, angles, gain, s, key=k)
         echo = jax.vmap(draw)(psi, signal, jax.random.split(key, 2))
-        return likeliest_direction(link, psi, signal, echo, grid).misfit
+        return likeliest_direction(link, psi, signal, echo, grid).reduced_chi2
 
-    found = np.asarray(jax.vmap(misfit)(jax.random.split(jax.random.key(3), 30)))
+    found = np.asarray(jax.vmap(reduced_chi2)(jax.random.split(jax.random.key(3), 30)))
     samples = 2 * 8 * snapshots
     assert abs(found.mean() - 1) < 5 / np.sqrt(30 * samples)
 
@@ -229,7 +229,9 @@ def test_second_echo_hidden_in_the_total_energy_shows(patterns, rank):
     level = 0.1 * gain * jnp.sqrt(energy[0] / energy[1])
     second = jax.vmap(lambda p, s: echo_mean(link, p, other, level * 1j, s))(psi, signal)
     found = likeliest_direction(link, psi, signal, echoes + second, grid)
-    assert jnp.abs(found.misfit - 1) < 5 * found.misfit_std  # energy alone does not show it
+    assert (
+        jnp.abs(found.reduced_chi2 - 1) < 5 * found.reduced_chi2_std
+    )  # energy alone does not show it
     assert found.second_echo_p_value < 1e-6
     assert not found.fits
 

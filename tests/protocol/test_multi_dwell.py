@@ -99,7 +99,7 @@ def test_noise_twice_as_strong_as_assumed_is_inconsistent():
         for d in dwells
     ]
     fix = locate(scene, louder, grids, REGION)
-    np.testing.assert_allclose(fix.misfit, 2.0, rtol=5 / np.sqrt(480))
+    np.testing.assert_allclose(fix.reduced_chi2, 2.0, rtol=5 / np.sqrt(480))
     assert not fix.consistent
 
 
@@ -130,7 +130,7 @@ def test_a_second_echo_is_flagged_as_by_the_direction_estimator():
 
     joined = [part[0] for part in parts_of(disturbed)]
     alone = likeliest_direction(with_duration(scene, 3).link(0), *joined, grids[0])
-    assert jnp.abs(alone.misfit - 1) < 5 * alone.misfit_std
+    assert jnp.abs(alone.reduced_chi2 - 1) < 5 * alone.reduced_chi2_std
     assert not alone.fits
 
     found = locate(scene, disturbed, grids, REGION)
@@ -192,8 +192,8 @@ def test_silent_dwells_change_no_estimate():
             root = np.linalg.cholesky(noise_covariance(scene.link(i), psi))
             left += float(np.sum(np.abs(np.linalg.solve(root, echo - mean)) ** 2))
         samples = 3 * PATTERNS * 8 * SNAPSHOTS
-        np.testing.assert_allclose(fix.misfit[i], left / (samples - 2), rtol=1e-7)
-        assert abs(float(fix.misfit[i]) - 1) < 5 / np.sqrt(samples)
+        np.testing.assert_allclose(fix.reduced_chi2[i], left / (samples - 2), rtol=1e-7)
+        assert abs(float(fix.reduced_chi2[i]) - 1) < 5 / np.sqrt(samples)
         assert fix.detected[i] == alone.detected
 
 

@@ -64,10 +64,10 @@ class Pose:
     if not identifiable. [m², m rad, rad²]"""
     snr: float
     """Energy of the fitted pilots over the noise density. [1]"""
-    misfit: float
-    """Energy the model does not explain over what noise leaves: 1 if the model is right. [1]"""
+    reduced_chi2: float
+    """Residual energy over its expectation under noise alone; 1 if the model holds. [1]"""
     fits: bool
-    """Whether ``misfit`` is within five standard deviations of 1."""
+    """Whether ``reduced_chi2`` is within five standard deviations of 1."""
     detected: bool
     """Whether the fitted pilots exceed the noise threshold; if not, the estimate is meaningless."""
     unique: bool
@@ -77,7 +77,7 @@ class Pose:
     """Log-likelihood of the pose minus that of the second-highest peak, in another main or side
     lobe of the surface's response; ``inf`` if there is no other peak. [1]"""
     converged: bool
-    """Whether the maximisation of the likelihood converged."""
+    """Whether the iteration converged to a maximum at which the covariance is valid."""
 
 
 @dataclass(frozen=True)
@@ -102,14 +102,14 @@ class Directions:
     """Complex gain of the target. [surface] [1]"""
     snr: np.ndarray
     """SNR of the matched filter's output. [surface] [1]"""
-    misfit: np.ndarray
-    """Energy the model does not explain over what noise leaves. [surface] [1]"""
+    reduced_chi2: np.ndarray
+    """Residual energy over its expectation under noise alone. [surface] [1]"""
     second_echo_p_value: np.ndarray
     """Upper bound on the p-value of a second echo in the best-fitting direction, under noise alone.
     [surface] [1]"""
     fits: np.ndarray
-    """Whether ``misfit`` is within five standard deviations of 1 and ``second_echo_p_value`` is
-    above 0.001. [surface]"""
+    """Whether ``reduced_chi2`` is within five standard deviations of 1 and ``second_echo_p_value``
+    is above 0.001. [surface]"""
     detected: np.ndarray
     """Whether the fitted echo exceeds the noise threshold. [surface]"""
     converged: np.ndarray
@@ -187,7 +187,7 @@ def estimate_pose(
     scenario: AnyScenario,
     pilots: Pilots,
     *,
-    farthest: float | None = None,
+    max_range: float | None = None,
     believed_heading: float | None = None,
 ) -> Pose:
     """Estimate position and heading of a user from its pilots by maximum likelihood.
@@ -198,8 +198,8 @@ def estimate_pose(
     Args:
         scenario: A loaded localization scenario.
         pilots: Pilots, e.g. from `simulate_pilots`.
-        farthest: Distance from the surface up to which the user may be; default as far as the
-            bins tell delays apart. [m]
+        max_range: Largest distance of the user from the surface; default is the largest one at
+            which the bins resolve the delay without ambiguity. [m]
         believed_heading: The one of the two equally likely headings nearer to this value is
             returned as ``heading``; default the one for which the wave travels to the left of the
             array's axis. [rad]
@@ -207,7 +207,7 @@ def estimate_pose(
     Raises:
         TypeError: The scenario is not one of localization.
         ValueError: The pilots have another shape than the scenario asks for, or hold numbers that
-            are not finite, or ``farthest`` is beyond what the bins tell apart.
+            are not finite, or ``max_range`` exceeds the unambiguous distance.
     """
     scenario = of_system(scenario, LocalizationScenario, "estimate_pose")
     scene = as_received(build(scenario))
@@ -232,7 +232,7 @@ def estimate_pose(
         raise ValueError("pilots holds numbers that are not finite.")
     at = jnp.asarray(frequency)
     heading = None if believed_heading is None else jnp.asarray(float(believed_heading))
-    grid = place_grid(scene, frequency.size, farthest)
+    grid = place_grid(scene, frequency.size, max_range)
     found = locate(scene, match_pilots(scene, jnp.asarray(samples), at), at, grid, heading)
     return Pose(
         position=np.asarray(found.position),
@@ -242,7 +242,7 @@ def estimate_pose(
         clock=float(found.clock),
         covariance=np.asarray(found.covariance),
         snr=float(found.snr),
-        misfit=float(found.misfit),
+        reduced_chi2=float(found.reduced_chi2),
         fits=bool(found.fits),
         detected=bool(found.detected),
         unique=bool(found.unique),
@@ -356,7 +356,7 @@ def estimate_direction(
         covariance=column("covariance"),
         target_gain=column("target_gain"),
         snr=column("snr"),
-        misfit=column("misfit"),
+        reduced_chi2=column("reduced_chi2"),
         second_echo_p_value=column("second_echo_p_value"),
         fits=column("fits"),
         detected=column("detected"),

@@ -34,7 +34,7 @@ UNITS = {
     "confirmed": "1",
     "covariance": "m²",
     "snr": "1",
-    "misfit": "1",
+    "reduced_chi2": "1",
     "second_echo_p_value": "1",
     "detected": "1",
 }
@@ -103,7 +103,7 @@ def find_target(
           accepted; ``confirmed``: it is accepted after a focused dwell;
         - ``bound``: position error bound of all dwells so far; ``known_target_bound``: that of as
           many dwells designed for the true position; ``excess_db``: the ratio of their squares;
-        - ``worst_crb`` and ``snr`` of this dwell alone at the true position; ``misfit``,
+        - ``worst_crb`` and ``snr`` of this dwell alone at the true position; ``reduced_chi2``,
           ``second_echo_p_value`` and ``detected`` of the estimate at each surface.
 
         Attributes: ``dwells_needed`` (0 if the accuracy was not reached), ``dwells_known_target``
@@ -185,7 +185,7 @@ def _dataset(
     }
     each = {
         "snr": [r.snr for r in records],
-        "misfit": [np.asarray(r.fix.misfit) for r in records],
+        "reduced_chi2": [np.asarray(r.fix.reduced_chi2) for r in records],
         "second_echo_p_value": [np.asarray(r.fix.second_echo_p_value) for r in records],
         "detected": [np.asarray(r.fix.detected) for r in records],
     }

@@ -93,7 +93,7 @@ def _estimate_pose(trial: Trial) -> Computed:
         "position_error": off if pose.detected else np.inf,
         "heading_error": turned if pose.detected else np.inf,
         "snr": pose.snr,
-        "misfit": pose.misfit,
+        "reduced_chi2": pose.reduced_chi2,
     }
     reason = "" if pose.detected else "the pilots are not detected"
     return Computed(values, reason, "converged" if pose.converged else "not converged")
@@ -211,7 +211,7 @@ FUNCTIONS: Mapping[str, Function] = {
             "position_error": Quantity("m", (), "error of the estimated position"),
             "heading_error": Quantity("rad", (), "error of the estimated heading"),
             "snr": Quantity("1", (), "energy of the fitted pilots over the noise density"),
-            "misfit": Quantity("1", (), "residual energy over that of noise alone"),
+            "reduced_chi2": Quantity("1", (), "residual energy over that of noise alone"),
         },
         _estimate_pose,
     ),

@@ -50,10 +50,10 @@ class DirectionEstimate(eqx.Module):
     """Inverse of the information at the estimate; ``inf`` on the diagonal for angles that are not
     identifiable. [rad²]"""
     snr: Scalar  # of the matched filter's output, at the estimate [1]
-    misfit: Scalar
+    reduced_chi2: Scalar
     """Energy of the residual over its expected value under noise alone: one, with a standard
-    deviation of ``misfit_std``, if the model is right. [1]"""
-    misfit_std: Scalar  # [1]
+    deviation of ``reduced_chi2_std``, if the model is right. [1]"""
+    reduced_chi2_std: Scalar  # [1]
     second_echo_p_value: Scalar
     """Upper bound on the probability that noise alone leaves a residual of which one more echo, in
     the direction that suits it best, explains at least as much. [1]"""
@@ -67,7 +67,7 @@ class DirectionEstimate(eqx.Module):
         Its total energy is within five standard deviations of what noise leaves, and no second
         echo stands out of it (`second_echo_p_value` above `SECOND_ECHO_FALSE_ALARM`).
         """
-        plausible = jnp.abs(self.misfit - 1) < 5 * self.misfit_std
+        plausible = jnp.abs(self.reduced_chi2 - 1) < 5 * self.reduced_chi2_std
         return plausible & (self.second_echo_p_value > SECOND_ECHO_FALSE_ALARM)
 
 

@@ -1,4 +1,4 @@
-"""What the estimators share: peaks of a coarse search, each followed to its top, the best kept."""
+"""Peaks of a coarse search, their refinement by least squares, and detection thresholds."""
 
 import math
 from collections.abc import Callable
@@ -12,27 +12,27 @@ from jaxtyping import Array, Bool, Float, Int
 from heliostat.geometry.frames import Scalar
 
 CANDIDATES = 6
-"""Peaks of a coarse search that are looked at closely."""
+"""Number of peaks of a coarse search that are refined."""
 CONTENDER = 0.3
-"""Share of the highest peak below which another is left alone: the grids are so fine that no peak
-looks that much lower than it is."""
+"""Peaks below this share of the highest one are not refined: the grids are so fine that sampling
+does not lower a peak by that much."""
 OVERSAMPLING = 4
-"""Of a search's grid over the resolution of what it searches with."""
+"""Grid points per resolution cell."""
 MAX_STEPS = 40
 TOLERANCE = 1e-10
 FALSE_ALARM = 1e-6
-"""How often noise alone is taken for a signal."""
+"""Probability that noise alone is detected as a signal."""
 
 
 def peaks(
     value: Float[Array, "row column"], *, wrap_columns: bool, count: int = CANDIDATES
 ) -> tuple[Int[Array, "candidate"], Int[Array, "candidate"], Float[Array, "candidate"]]:
-    """The highest entries of a table that no neighbour exceeds: rows, columns, values.
+    """Rows, columns and values of the highest local maxima of a table.
 
     Args:
-        value: ``-inf`` where nothing is to be found.
-        wrap_columns: Whether the first column is the last one's neighbour.
-        count: Number of peaks to return; ``-inf`` fills up where there are fewer.
+        value: Table; ``-inf`` excludes an entry.
+        wrap_columns: Whether the first and the last column are adjacent.
+        count: Number of peaks to return; the values are ``-inf`` where there are fewer.
     """
     wrapped = jnp.pad(value, ((1, 1), (0, 0)), constant_values=-jnp.inf)
     if wrap_columns:
@@ -50,13 +50,13 @@ def follow(
     starts: Any,
     values: Float[Array, "candidate"],
 ) -> tuple[Any, Scalar, Bool[Array, ""]]:
-    r"""Levenberg-Marquardt from every contender; the end with the least sum of squares.
+    r"""Smallest sum of squares found by Levenberg-Marquardt from the candidates.
 
     Args:
-        residual: Of unknowns in their natural scale, whitened: half its sum of squares is the
-            log-likelihood but for sign and constant.
-        starts: Unknowns, a pytree with one leading entry a candidate, the highest peak first.
-        values: Height of their peaks.
+        residual: Whitened residual of the scaled unknowns; half its sum of squares is the negative
+            log-likelihood up to a constant.
+        starts: Unknowns, a pytree with a leading candidate axis, the highest peak first.
+        values: Heights of the peaks.
 
     Returns:
         The unknowns, half the sum of squares, and whether the descent converged.
@@ -87,13 +87,13 @@ def follow(
 
 
 def detected(explained: Scalar, cells: int) -> Bool[Array, ""]:
-    """Whether so much energy, over the noise density, is more than the best of the cells by chance.
+    """Whether an energy exceeds what noise alone explains in the best of several cells.
 
-    The energy that noise lends to one unit vector is exponentially distributed.
+    The energy of white noise in the direction of a unit vector is exponentially distributed.
 
     Args:
         explained: Energy of the fitted mean over the noise density. [1]
-        cells: How many distinguishable means were tried.
+        cells: Number of distinguishable means.
     """
     return explained > threshold(cells)
 
@@ -109,5 +109,5 @@ def threshold(hypotheses: int) -> float:
 
 
 def real_parts(samples: Array) -> Float[Array, "sample"]:
-    """Real and imaginary parts in one row."""
+    """Real and imaginary parts as one vector."""
     return jnp.concatenate([jnp.real(samples).ravel(), jnp.imag(samples).ravel()])

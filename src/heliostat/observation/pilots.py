@@ -1,4 +1,4 @@
-r"""The pilots that a user receives through a passive surface.
+r"""Pilots received by a user through a passive surface.
 
 For transmit beam b, receive beam m, surface configuration k and frequency f the mean is
 
@@ -6,7 +6,7 @@ For transmit beam b, receive beam m, surface configuration k and frequency f the
               (a_{TX}^H w_b)\,(w_m^H a_{RX})\, e^{-j 2\pi f \tau},
 
 in complex white noise of density :math:`N_0`: paper eqs. (3), (17), (19). The K configurations
-share every pilot's duration :math:`T_s` equally, the F frequencies share its flat band.
+divide the duration :math:`T_s` of each pilot equally, the F frequencies its flat band.
 """
 
 import equinox as eqx
@@ -30,11 +30,11 @@ CHANNEL_PARAMS = (
     "gain_imaginary",
 )
 UNKNOWNS = ("x", "y", "heading", "log_gain", "gain_phase", "clock")
-"""What the receiver may not know: pose [m, m, rad], ln of the gain [1, rad], clock offset [m]."""
+"""Possible unknowns: pose [m, m, rad], logarithm of the gain [1, rad], clock offset [m]."""
 
 
 def band_nodes(bandwidth: Scalar) -> Float[Array, "bin"]:
-    r"""The two frequencies that stand for a flat band in every second moment. [Hz]
+    r"""Two frequencies with the same second moments as a flat band. [Hz]
 
     Gauss-Legendre: :math:`\pm B/\sqrt{12}` integrate 1, :math:`\omega` and :math:`\omega^2` over
     the band exactly, so that the delay information is :math:`\pi^2B^2/3` (paper eq. (70)).
@@ -46,17 +46,17 @@ def band_bins(bandwidth: Scalar, bins: int) -> Float[Array, "bin"]:
     r"""Centres of equal parts of a flat band. [Hz]
 
     Their delay information is :math:`\pi^2B^2/3\,(1 - 1/F^2)`, and delays that differ by a multiple
-    of :math:`F/B` look the same.
+    of :math:`F/B` give the same samples.
 
     Args:
         bandwidth: :math:`B`. [Hz]
-        bins: How many, :math:`F`.
+        bins: Number of bins, :math:`F`.
     """
     return bandwidth * ((jnp.arange(bins) + 0.5) / bins - 0.5)
 
 
 def unknowns_at(scene: LocalizationScene) -> Float[Array, "unknown"]:
-    """The true values of `UNKNOWNS`: the user's pose, and no deviation of gain and clock."""
+    """True values of `UNKNOWNS`: the user's pose, zero deviations of gain and clock."""
     pose = jnp.stack([scene.user.position[0], scene.user.position[1], scene.user.heading])
     return jnp.concatenate([pose, jnp.zeros(3)])
 
@@ -64,10 +64,10 @@ def unknowns_at(scene: LocalizationScene) -> Float[Array, "unknown"]:
 def channel_params(
     scene: LocalizationScene, unknowns: Float[Array, "unknown"]
 ) -> Float[Array, "param"]:
-    r"""Channel parameters that a pose, a gain and a clock give rise to.
+    r"""Channel parameters as a function of pose, gain and clock.
 
     Args:
-        scene: Everything known; of the user only its height and array are taken from it.
+        scene: Known quantities; of the user, only its height and array are used.
         unknowns: See `UNKNOWNS`.
 
     Returns:
@@ -95,7 +95,7 @@ def channel_params(
 
 
 class PilotFactors(eqx.Module):
-    """The mean of the pilots is the outer product of these, times the amplitude."""
+    """Factors of the mean of the pilots, which is their outer product times the amplitude."""
 
     response: Complex[Array, "config"]  # of the surface, s [1]
     over_tx: Complex[Array, "tx"]  # over the transmit beams [1]
@@ -110,7 +110,7 @@ def pilot_factors(
     active_antennas: int,
     frequency: Float[Array, "bin"],
 ) -> PilotFactors:
-    """What `pilot_mean` is the product of, for whoever need not write out every beam pair.
+    """Factors of `pilot_mean`, for use without forming all beam pairs.
 
     Arguments as for `pilot_mean`.
     """
@@ -145,10 +145,10 @@ def pilot_mean(
     active_antennas: int,
     frequency: Float[Array, "bin"],
 ) -> Complex[Array, "config tx rx bin"]:
-    r"""Mean of the received samples over all beam pairs, configurations and frequencies.
+    r"""Mean of the received samples for all configurations, beam pairs and frequencies.
 
     Args:
-        scene: The scene; it gives the nominal path amplitude by its user's position.
+        scene: Scene; its user's position sets the nominal path amplitude.
         channel: See `CHANNEL_PARAMS`.
         active_antennas: :math:`N_B`, also the number of transmit beams.
         frequency: Offsets from the carrier. [Hz]
@@ -170,14 +170,14 @@ def simulate_pilots(
     clock: float | Scalar = 0.0,
     key: PRNGKeyArray,
 ) -> Complex[Array, "config tx rx bin"]:
-    r"""What the user receives in one alignment stage: mean and noise of density :math:`N_0`. [√J]
+    r"""Received samples of one alignment stage, mean plus noise of density :math:`N_0`. [√J]
 
     Args:
-        scene: The scene as it is.
+        scene: True scene.
         active_antennas: :math:`N_B`.
         frequency: Offsets from the carrier, see `band_bins`. [Hz]
         clock: Offset of the user's clock, as a distance. [m]
-        key: Of the noise; a trial's own.
+        key: Random key of the noise.
     """
     unknowns = unknowns_at(scene).at[5].set(clock)
     mean = pilot_mean(scene, channel_params(scene, unknowns), active_antennas, frequency)

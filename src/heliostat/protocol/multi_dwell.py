@@ -68,7 +68,7 @@ class PositionFix(eqx.Module):
     angles: Float[Array, "surface 2"]  # [rad]
     target_gain: Complex[Array, "surface"]  # [1]
     detected: Bool[Array, "surface"]
-    misfit: Float[Array, "surface"]  # see `DirectionEstimate` [1]
+    reduced_chi2: Float[Array, "surface"]  # see `DirectionEstimate` [1]
     second_echo_p_value: Float[Array, "surface"]  # see `DirectionEstimate` [1]
     consistent: Bool[Array, ""]
     """Two surfaces or more detect an echo, the model fits each of these, and their lines of sight
@@ -263,7 +263,7 @@ def locate(
         angles,
         jnp.stack([e.target_gain for e in estimates]),
         jnp.asarray(detected),
-        jnp.stack([e.misfit for e in estimates]),
+        jnp.stack([e.reduced_chi2 for e in estimates]),
         jnp.stack([e.second_echo_p_value for e in estimates]),
         jnp.asarray(False),
     )
@@ -287,7 +287,7 @@ def locate(
 
 
 def _without_silence(estimate: DirectionEstimate, padded: int, samples: int) -> DirectionEstimate:
-    """The estimate with its misfit per sample that is not padding.
+    """The estimate with its reduced chi-squared per sample that is not padding.
 
     Silent patterns add samples but no energy to the residual. The test for a second echo depends
     on energies alone and needs no correction.
@@ -299,7 +299,7 @@ def _without_silence(estimate: DirectionEstimate, padded: int, samples: int) -> 
     """
     freedom = float(samples - 2)  # two real parameters of the direction
     return eqx.tree_at(
-        lambda e: (e.misfit, e.misfit_std),
+        lambda e: (e.reduced_chi2, e.reduced_chi2_std),
         estimate,
-        (estimate.misfit * (padded - 2) / freedom, jnp.asarray(1 / math.sqrt(freedom))),
+        (estimate.reduced_chi2 * (padded - 2) / freedom, jnp.asarray(1 / math.sqrt(freedom))),
     )

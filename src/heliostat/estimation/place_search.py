@@ -1,0 +1,268 @@
+"""Coarse search for the user's place: a grid over bearing and distance, then local refinement."""
+
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Complex, Float, Int
+
+from heliostat.estimation.gauss_newton import (
+    Factors,
+    Likelihood,
+    Maximum,
+    Moves,
+    levenberg_marquardt,
+    likelihood,
+)
+from heliostat.estimation.matched_pilots import (
+    MatchedPilots,
+    PoseUnknowns,
+    energy_of,
+    largest_arrival,
+    position_at,
+    reference_unknowns,
+    unit_channel,
+)
+from heliostat.estimation.peak_search import peaks
+from heliostat.geometry.frames import Scalar, travel
+from heliostat.observation.pilots import pilot_factors
+from heliostat.scene.localization import LocalizationScene
+from heliostat.units import SPEED_OF_LIGHT
+
+OVERSAMPLING = 8
+"""Grid points per resolution cell of the arrays and of the band."""
+PEAKS, BLOCK, REFINEMENT_STEPS = 64, 4, 12
+"""Number of grid peaks and of blocks from which the place is refined, grid points along each side
+of a block, evaluations for each refinement."""
+CANDIDATES = 12
+"""Number of refined peaks that are returned."""
+DUPLICATE = 0.02
+"""Distance below which two refined peaks are the same. [beamwidths and band resolutions]"""
+ZOOM = 65
+"""Points of the fine search over arrival cosine and delay around their grid maximum."""
+
+
+class PlaceGrid(eqx.Module):
+    """Grid of the coarse search in polar coordinates around the surface, in front of it."""
+
+    bearing: Float[Array, "bearing"]  # from the x axis, anticlockwise [rad]
+    distance: Float[Array, "distance"]  # from the surface [m]
+
+
+def place_grid(scene: LocalizationScene, bins: int, max_range: float | None = None) -> PlaceGrid:
+    """Grid of places that resolves the surface's beams and the band.
+
+    Args:
+        scene: Surface, height of the user, bandwidth.
+        bins: Number of frequencies; delays are unambiguous up to bins/bandwidth.
+        max_range: Largest distance of the user from the surface; default is the largest
+            unambiguous one. [m]
+
+    Raises:
+        ValueError: ``max_range`` is not larger than the difference in height, or exceeds the
+            unambiguous distance.
+    """
+    surface, array = scene.surface, scene.surface.array
+    nearest = abs(float(surface.position[2] - scene.user.position[2]))
+    resolution = SPEED_OF_LIGHT / float(scene.link.bandwidth)
+    unambiguous = nearest + bins * resolution
+    if max_range is None:
+        max_range = unambiguous
+    if not nearest < max_range <= unambiguous * (1 + 1e-9):
+        raise ValueError(
+            f"max_range is {max_range:g} m; with {bins} bins it must be between {nearest:g} m, the "
+            f"difference in height, and {unambiguous:g} m. More bins allow a larger range."
+        )
+    side = float(np.max(np.asarray(array.spacing) * np.array([array.columns, array.rows])))
+    around = max(64, math.ceil(2 * math.pi * OVERSAMPLING * side))
+    bearing = np.linspace(-np.pi, np.pi, around, endpoint=False)
+    radius = np.array([[0.0], [math.sqrt(max_range**2 - nearest**2)]])
+    normal = np.asarray(array.normal)
+    toward = normal[0] * np.cos(bearing) + normal[1] * np.sin(bearing)
+    drop = float(scene.user.position[2] - surface.position[2])
+    in_front = (radius * toward + drop * normal[2] > 0).any(axis=0)
+    # The steps in distance resolve the band, and the surface's beams that a change of distance
+    # crosses: the elevation at the surface is arcsin(nearest/distance).
+    distance = np.linspace(nearest, max_range, 4096)
+    elevation = np.arcsin(nearest / distance) if nearest > 0 else np.zeros(distance.size)
+    cells = (distance - nearest) / resolution + side * (elevation[0] - elevation)
+    steps = max(2, math.ceil(cells[-1] * OVERSAMPLING))
+    return PlaceGrid(
+        jnp.asarray(bearing[in_front]),
+        jnp.asarray(np.interp((np.arange(steps) + 0.5) / steps * cells[-1], cells, distance)),
+    )
+
+
+def _block_maxima(
+    value: Float[Array, "row column"], *, count: int
+) -> tuple[Int[Array, "candidate"], Int[Array, "candidate"], Float[Array, "candidate"]]:
+    """The highest of the maxima of blocks of a table: rows, columns, values."""
+    rows, columns = (-(-size // BLOCK) for size in value.shape)
+    padding = ((0, rows * BLOCK - value.shape[0]), (0, columns * BLOCK - value.shape[1]))
+    blocks = jnp.pad(value, padding, constant_values=-jnp.inf)
+    blocks = blocks.reshape(rows, BLOCK, columns, BLOCK).transpose(0, 2, 1, 3)
+    blocks = blocks.reshape(rows * columns, BLOCK**2)
+    best, block = jax.lax.top_k(jnp.max(blocks, axis=1), count)
+    inside = jnp.argmax(blocks[block], axis=1)
+    row = jnp.minimum(block // columns * BLOCK + inside // BLOCK, value.shape[0] - 1)
+    column = jnp.minimum(block % columns * BLOCK + inside % BLOCK, value.shape[1] - 1)
+    return row, column, best
+
+
+def height_above_plane(scene: LocalizationScene, place: Float[Array, "2"]) -> Scalar:
+    """Distance of a place from the plane of the surface, positive in front of it. [m]"""
+    offset = position_at(scene, place) - scene.surface.position
+    return jnp.dot(offset, scene.surface.array.normal)
+
+
+def within_reach(
+    scene: LocalizationScene, place: Float[Array, "2"], grid: PlaceGrid
+) -> Bool[Array, ""]:
+    """Whether a place is in front of the surface and at most one cell beyond the grid."""
+    distance = jnp.linalg.norm(position_at(scene, place) - scene.surface.position)
+    max_range = grid.distance[-1] + SPEED_OF_LIGHT / scene.link.bandwidth
+    return (height_above_plane(scene, place) > 0) & (distance < max_range)
+
+
+def beam_coordinates(scene: LocalizationScene, place: Float[Array, "2"]) -> Float[Array, "3"]:
+    """Direction cosines at the surface in beamwidths; distance in resolutions of the band, or zero
+    if the clock is unknown. [1]
+    """
+    array = scene.surface.array
+    widths = array.spacing * jnp.array([array.columns, array.rows], dtype=float)
+    position = position_at(scene, place)
+    distance = jnp.linalg.norm(position - scene.surface.position)
+    cells = distance * scene.link.bandwidth / SPEED_OF_LIGHT * scene.link.clock_known
+    return jnp.append(scene.departure(position) * widths, cells)
+
+
+def coarse_search(
+    scene: LocalizationScene,
+    matched: MatchedPilots,
+    frequency: Float[Array, "bin"],
+    grid: PlaceGrid,
+) -> tuple[PoseUnknowns, Float[Array, "candidate"]]:
+    """Distinct maxima of the likelihood over the place, and their log-likelihoods.
+
+    Arrival cosine and, if the clock is unknown, delay are fixed at their noncoherent estimates, the
+    maximum of the energy summed over the configurations.
+
+    Args:
+        scene: Scene as known to the receiver.
+        matched: Matched pilots.
+        frequency: Frequencies of the bins. [Hz]
+        grid: Places to search.
+
+    Returns:
+        Candidates in descending order. Their log-likelihood is ``-inf`` where there are fewer.
+    """
+    user, clock_known = scene.user, scene.link.clock_known
+    start = reference_unknowns(scene)
+    _, bs_to_irs = travel(scene.base_station.position, scene.surface.position)
+
+    def over_rx(arrival: Scalar) -> Array:
+        channel = unit_channel(scene, start).at[1].set(arrival)
+        return pilot_factors(scene, channel, 1, frequency).over_rx
+
+    def over_band(distance: Scalar) -> Array:
+        channel = unit_channel(scene, start).at[0].set(bs_to_irs + distance)
+        return pilot_factors(scene, channel, 1, frequency).over_band
+
+    spread = jnp.minimum(1.0, 0.5 / user.spacing)
+    arrivals = spread * jnp.linspace(-1.0, 1.0, OVERSAMPLING * user.antennas + 1)
+    step = arrivals[1] - arrivals[0]
+    rx, band = jax.vmap(over_rx)(arrivals), jax.vmap(over_band)(grid.distance)
+    correlation = jnp.einsum(
+        "kmf,am,df->kad", matched.samples, jnp.conj(rx), jnp.conj(band), optimize=True
+    )
+    strength = jnp.sum(jnp.abs(correlation) ** 2, axis=0)
+    best_arrival, best_delay = jnp.unravel_index(jnp.argmax(strength), strength.shape)
+    around = jnp.linspace(-1.0, 1.0, ZOOM)
+
+    delay = grid.distance[best_delay]
+    cosines = jnp.clip(arrivals[best_arrival] + step * around, -spread, spread)
+    at_delay = matched.samples @ jnp.conj(over_band(delay))
+    energy = jnp.sum(jnp.abs(at_delay @ jnp.conj(jax.vmap(over_rx)(cosines)).T) ** 2, axis=0)
+    arrival = cosines[jnp.argmax(energy)]
+    # The receive factor has the norm of a steering vector, the root of the number of antennas.
+    own = over_rx(arrival)
+    length = jnp.linalg.norm(own)
+    received = jnp.einsum("kmf,m->kf", matched.samples, jnp.conj(own) / length)
+    if not clock_known:
+        delays = delay + (grid.distance[1] - grid.distance[0]) * around
+        energy = jnp.sum(jnp.abs(received @ jnp.conj(jax.vmap(over_band)(delays)).T) ** 2, axis=0)
+        delay = delays[jnp.argmax(energy)]
+    resolution = SPEED_OF_LIGHT / scene.link.bandwidth
+    known_gain = scene.link.gain if scene.link.gain_known else None
+
+    def lag(place: Float[Array, "2"]) -> Scalar:
+        distance = jnp.linalg.norm(position_at(scene, place) - scene.surface.position)
+        return jnp.zeros(()) if clock_known else delay - distance
+
+    def factors(moves: Moves) -> Factors:
+        place = moves * resolution
+        found = pilot_factors(
+            scene, unit_channel(scene, PoseUnknowns(place, arrival, lag(place))), 1, frequency
+        )
+        response = found.amplitude * matched.level * length * found.response
+        return response, jnp.ones(1, dtype=complex), found.over_band
+
+    noise_density = scene.link.noise_density
+
+    def objective(moves: Moves) -> Likelihood:
+        found = likelihood(received[:, None, :], factors, moves, noise_density, known_gain)
+        ahead = height_above_plane(scene, moves * resolution) > 0
+        return found._replace(value=jnp.where(ahead, found.value, -jnp.inf))
+
+    profile = jnp.conj(jax.vmap(over_band)(grid.distance)) @ received.T  # [distance config]
+    if not clock_known:
+        profile = jnp.broadcast_to(received @ jnp.conj(over_band(delay)), profile.shape)
+
+    def place_at(bearing: Scalar, distance: Scalar) -> Float[Array, "2"]:
+        height = scene.surface.position[2] - user.position[2]
+        radius = jnp.sqrt(jnp.maximum(distance**2 - height**2, 0.0))
+        return scene.surface.position[:2] + radius * jnp.stack([jnp.cos(bearing), jnp.sin(bearing)])
+
+    def value_at(bearing: Scalar, distance: Scalar, seen: Complex[Array, "config"]) -> Scalar:
+        place = place_at(bearing, distance)
+        possible = within_reach(scene, place, grid)
+        possible &= jnp.abs(arrival) <= largest_arrival(scene, place) + step
+        channel = unit_channel(scene, PoseUnknowns(place, arrival, jnp.zeros(())))
+        found = pilot_factors(scene, channel, 1, frequency)
+        unit = found.amplitude * matched.level * length * found.response
+        overlap, energy = jnp.vdot(unit, seen), frequency.size * energy_of(unit)
+        if known_gain is not None:
+            value = 2 * jnp.real(jnp.conj(known_gain) * overlap) - jnp.abs(known_gain) ** 2 * energy
+        else:
+            value = jnp.abs(overlap) ** 2 / jnp.where(energy > 0, energy, 1.0)
+        return jnp.where(possible, value, -jnp.inf)
+
+    value = jax.lax.map(
+        lambda each: jax.vmap(value_at, (0, None, None))(grid.bearing, *each),
+        (grid.distance, profile),
+        batch_size=64,
+    )  # [distance bearing]
+    # Two maxima on a narrow ridge may be a single peak of the grid, so that the highest points of
+    # separate blocks are used as well.
+    first, second = peaks(value, wrap_columns=True, count=PEAKS), _block_maxima(value, count=PEAKS)
+    row, column, height = map(jnp.concatenate, zip(first, second, strict=True))
+    places = jax.vmap(place_at)(grid.bearing[column], grid.distance[row])
+
+    def refine(place: Float[Array, "2"], value: Scalar) -> Maximum:
+        enabled = value > -jnp.inf
+        return levenberg_marquardt(objective, place / resolution, enabled, REFINEMENT_STEPS)
+
+    refined = jax.vmap(refine)(places, height)
+    places = refined.moves * resolution
+    possible = jax.vmap(lambda place: within_reach(scene, place, grid))(places)
+    height = jnp.where(possible, refined.value, -jnp.inf)
+    order = jnp.argsort(-height)
+    places, height = places[order], height[order]
+    where = jax.vmap(lambda place: beam_coordinates(scene, place))(places)
+    close = jnp.max(jnp.abs(where[:, None] - where[None, :]), axis=-1) < DUPLICATE
+    duplicate = jnp.any(jnp.tril(close, -1), axis=1)
+    height, chosen = jax.lax.top_k(jnp.where(duplicate, -jnp.inf, height), CANDIDATES)
+    places = places[chosen]
+    return PoseUnknowns(places, jnp.full(CANDIDATES, arrival), jax.vmap(lag)(places)), height
