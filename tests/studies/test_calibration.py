@@ -175,6 +175,7 @@ def test_a_pose_at_high_snr_errs_as_the_public_bound_allows():
         "surface.columns": 8,
         "user.antennas": 16,
         "model.gain": "unknown",
+        "surface.sweep": None,
         "link.noise": f"{density * float(setup.scene.link.bandwidth)!r} W",
     }
     public = hs.pose_bounds(hs.load("localization-table-1", changes), 4)
