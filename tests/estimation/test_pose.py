@@ -158,15 +158,20 @@ def random_trials(model, sweep, count, on_user, snr_db=None):
     return map(np.asarray, trial_function(model, len(sweep))(real(sweep) / 8, trials))
 
 
+def tolerance(log_likelihood):
+    """Rounding of an energy that is up to 1e9 times the noise."""
+    return 1e-4 + 1e-11 * np.abs(log_likelihood)
+
+
 def check_likelihoods(found, truth, of):
-    # Rounding of an energy that is up to 1e9 times the noise.
-    assert (found[of] >= truth[of] - 1e-4 - 1e-11 * np.abs(truth[of])).all()
+    assert (found[of] >= truth[of] - tolerance(truth[of])).all()
 
 
 def check_random_trials(model, sweep, count):
     for on_user in (True, False):
         error, found, truth, usable = random_trials(model, sweep, count, on_user)
-        check_likelihoods(found, truth, slice(None))
+        check_likelihoods(found, truth, usable)
+        assert np.mean(found < truth - tolerance(truth)) <= 0.01
         if on_user:
             # Such an error has the probability 1e-11 if it is Gaussian.
             assert (error[usable] < 8).all()
