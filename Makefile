@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 WORKERS ?= 2
 
-.PHONY: help reproduce test test-slow check lint types layers bench lock clean
+.PHONY: help reproduce test test-slow test-quick check lint types layers bench lock clean
 
 help:            ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -23,11 +23,16 @@ reproduce: $(READY) ## every figure of the papers and the verdict on every claim
 	$(BIN)/heliostat reproduce localization --out results/localization
 	$(BIN)/heliostat reproduce sensing --out results/sensing
 
+# Most tests compile a program and run it once, so XLA's optimisations cost more than they save.
 test: $(READY)   ## the tests, shapes and types checked at run time; long Monte Carlo apart
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
+	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
 
 test-slow: $(READY) ## the long ones: many random cases against independent solvers
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow
+	SHAPE_CHECKS=off $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow
+
+QUICK := tests/bounds tests/channel tests/geometry tests/observation tests/rates tests/scenario tests/surface tests/test_units.py
+test-quick: $(READY) ## physics and scenario files only, for the inner loop
+	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(QUICK)
 
 lint: $(READY)   ## style and spelling
 	$(BIN)/ruff check .

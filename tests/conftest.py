@@ -1,10 +1,16 @@
-"""Every test runs with shapes and types checked, in double precision, without rank promotion."""
+"""Tests run in double precision, without rank promotion, and with shapes and types checked.
+
+The long Monte Carlo tests (`make test-slow`) run without these checks, SHAPE_CHECKS=off.
+"""
+
+import os
 
 from jaxtyping import install_import_hook
 
 import tests.support.typechecker  # noqa: F401  (the hook below finds it by name)
 
-install_import_hook("heliostat", "tests.support.typechecker.check")
+if os.environ.get("SHAPE_CHECKS") != "off":
+    install_import_hook("heliostat", "tests.support.typechecker.check")
 
 from collections.abc import Iterator  # noqa: E402
 
