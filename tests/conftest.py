@@ -12,14 +12,14 @@ import tests.support.typechecker  # noqa: F401  (the hook below finds it by name
 if os.environ.get("SHAPE_CHECKS") != "off":
     install_import_hook("heliostat", "tests.support.typechecker.check")
 
-from collections.abc import Iterator  # noqa: E402
+from collections.abc import Iterator
 
-import jax  # noqa: E402
-import psutil  # noqa: E402
-import pytest  # noqa: E402
-from hypothesis import HealthCheck, settings  # noqa: E402
+import jax
+import psutil
+import pytest
+from hypothesis import HealthCheck, settings
 
-import heliostat  # noqa: E402, F401  (sets double precision before JAX starts)
+import heliostat  # noqa: F401  (sets double precision before JAX starts)
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
