@@ -280,7 +280,9 @@ def test_least_snr_that_binds_at_one_surface_agrees_with_the_semidefinite_progra
     asked = float(free + largest_snr(scene, psi)) / 2
     fast = design_transmit(scene, psi, min_snr=asked)
     slow = design_transmit_sdp(scene, psi, min_snr=asked)
-    np.testing.assert_allclose(fast.worst_crb, slow.worst_crb, rtol=1e-5)
+    # The interior-point solver itself may stop 1e-3 above the optimum, never below it.
+    assert slow.worst_crb * (1 - 1e-3) <= fast.worst_crb <= slow.worst_crb * (1 + 1e-6)
+    assert abs(fast.gap) < 1e-6
     np.testing.assert_allclose(np.min(fast.snr), asked, rtol=1e-5)
     assert np.max(fast.snr) > 1.1 * asked
 
