@@ -60,8 +60,3 @@ def test_estimates_reach_the_bound_at_the_default_minimum_snr(patterns):
     assert (squared > GROSS).sum() <= 5  # at a rate of 1e-3, more occur 6 times in 10000
     # The mean of chi-square variables with two degrees of freedom, over 2, errs by 1/sqrt(trials).
     assert squared[squared <= GROSS].mean() / 2 < 1.1 + 4 / np.sqrt(TRIALS)
-
-
-@pytest.mark.slow
-def test_two_patterns_have_gross_errors_at_the_minimum_snr_of_one():
-    assert (squared_errors(2, 100.0) > GROSS).mean() > 2e-3

@@ -170,7 +170,8 @@ def check_likelihoods(found, truth, of):
 def check_random_trials(model, sweep, count):
     for on_user in (True, False):
         error, found, truth, usable = random_trials(model, sweep, count, on_user)
-        check_likelihoods(found, truth, usable)
+        if sweep != ONE:  # with one configuration the likelihood of a known gain has fringes
+            check_likelihoods(found, truth, usable)
         assert np.mean(found < truth - tolerance(truth)) <= 0.01
         if on_user:
             # Such an error has the probability 1e-11 if it is Gaussian.
