@@ -7,7 +7,9 @@ from scipy.optimize import minimize
 import heliostat as hs
 from benchmarks.timing import Row, seconds
 from heliostat.bounds.pose import error_bounds, pose_information
-from heliostat.estimation.pose import estimate_pose, locate, place_grid, simulate_matched
+from heliostat.estimation.matched_pilots import simulate_matched
+from heliostat.estimation.place_search import place_grid
+from heliostat.estimation.pose import estimate_pose, locate
 from heliostat.observation.pilots import band_bins, simulate_pilots
 
 ACTIVE, BINS, TRIALS = 32, 16, 500

@@ -19,7 +19,9 @@ from heliostat.bounds.pose import (
     pose_information,
     pose_information_by_definition,
 )
-from heliostat.estimation.pose import estimate_pose, locate, place_grid, simulate_matched
+from heliostat.estimation.matched_pilots import simulate_matched
+from heliostat.estimation.place_search import place_grid
+from heliostat.estimation.pose import estimate_pose, locate
 from heliostat.observation.pilots import (
     band_bins,
     channel_params,

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from heliostat.estimation.pose import place_grid
+from heliostat.estimation.place_search import place_grid
 from heliostat.observation.pilots import band_bins
 from heliostat.protocol.errors import ErrorLevels
 from heliostat.protocol.tracking import (

@@ -15,7 +15,9 @@ from numpy.typing import ArrayLike
 from heliostat.api.localization import build, chosen_antennas
 from heliostat.api.sensing import checked_covariances, checked_reflections
 from heliostat.estimation.direction import cosine_grid, likeliest_direction
-from heliostat.estimation.pose import locate, match_pilots, place_grid
+from heliostat.estimation.matched_pilots import match_pilots
+from heliostat.estimation.place_search import place_grid
+from heliostat.estimation.pose import locate
 from heliostat.estimation.triangulation import (
     PARALLEL,
     iterated_least_squares,

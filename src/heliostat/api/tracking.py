@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from heliostat._version import __version__
 from heliostat.api.localization import NotIdentifiableError, allocate_time, build, chosen_antennas
-from heliostat.estimation.pose import place_grid
+from heliostat.estimation.place_search import place_grid
 from heliostat.observation.pilots import band_bins
 from heliostat.protocol.errors import ErrorLevels
 from heliostat.protocol.tracking import (

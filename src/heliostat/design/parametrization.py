@@ -160,7 +160,7 @@ def descend(
     value, slope = (np.asarray(part) for part in value_and_slope(start))
     if np.isfinite(value) and not np.all(np.isfinite(slope)):
         raise FloatingPointError("the objective is finite at the start, but its gradient is not")
-    before = evaluate(start)[0]
+    before = float(value) if np.isfinite(value) else 1e30
     # With thousands of small steps, BLAS threads spend most of their time waiting for each other.
     with _libraries().limit(limits=1, user_api="blas"):
         found = minimize(

@@ -42,7 +42,6 @@ from heliostat.estimation.matched_pilots import (
     match_pilots,
     outer_product,
     position_at,
-    simulate_matched,
     unit_channel,
 )
 from heliostat.estimation.peak_search import detected, threshold
@@ -51,7 +50,6 @@ from heliostat.estimation.place_search import (
     beam_coordinates,
     coarse_search,
     height_above_plane,
-    place_grid,
     within_reach,
 )
 from heliostat.geometry.arrays import linear_steering
@@ -60,18 +58,6 @@ from heliostat.geometry.frames import Scalar, Vector, travel, wrapped_angle
 from heliostat.observation.pilots import pilot_factors
 from heliostat.scene.localization import LocalizationScene
 from heliostat.units import SPEED_OF_LIGHT
-
-__all__ = [
-    "MatchedPilots",
-    "PlaceGrid",
-    "PoseEstimate",
-    "estimate_pose",
-    "locate",
-    "match_pilots",
-    "place_grid",
-    "pose_covariance",
-    "simulate_matched",
-]
 
 CANDIDATE_STEPS, FINAL_STEPS = 30, 100
 """Evaluations for each candidate, and for the best of them afterwards."""

@@ -30,13 +30,9 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from heliostat.bounds.pose import error_bounds, pose_information
 from heliostat.design.time_allocation import balanced_share
-from heliostat.estimation.pose import (
-    PlaceGrid,
-    PoseEstimate,
-    locate,
-    pose_covariance,
-    simulate_matched,
-)
+from heliostat.estimation.matched_pilots import simulate_matched
+from heliostat.estimation.place_search import PlaceGrid
+from heliostat.estimation.pose import PoseEstimate, locate, pose_covariance
 from heliostat.geometry.arrays import linear_steering
 from heliostat.geometry.codebooks import best_beam_gain, dft_codebook
 from heliostat.geometry.frames import Scalar, Vector, travel, user_axis

@@ -27,7 +27,9 @@ from heliostat.estimation.direction import (
     cosine_grid,
     likeliest_direction,
 )
-from heliostat.estimation.pose import PlaceGrid, locate, place_grid, simulate_matched
+from heliostat.estimation.matched_pilots import simulate_matched
+from heliostat.estimation.place_search import PlaceGrid, place_grid
+from heliostat.estimation.pose import locate
 from heliostat.estimation.triangulation import iterated_least_squares
 from heliostat.geometry.frames import Scalar, wrapped_angle
 from heliostat.observation.echoes import echo_mean, simulate_echo, transmitted_signal

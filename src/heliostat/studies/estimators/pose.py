@@ -13,7 +13,9 @@ from jaxtyping import Array, PRNGKeyArray
 from matplotlib.figure import Figure
 
 from heliostat.bounds.pose import error_bounds, pose_information
-from heliostat.estimation.pose import PlaceGrid, locate, place_grid, simulate_matched
+from heliostat.estimation.matched_pilots import simulate_matched
+from heliostat.estimation.place_search import PlaceGrid, place_grid
+from heliostat.estimation.pose import locate
 from heliostat.geometry.frames import wrapped_angle
 from heliostat.observation.pilots import band_bins
 from heliostat.plots.style import styled
