@@ -43,7 +43,7 @@ class _Block(NamedTuple):
     spent: np.ndarray  # share of the base station's power used is tr(spent S) [tx tx]
     radiated: np.ndarray | None  # likewise of the surface's limit; None: no limit [tx tx]
     limit: float  # [W]
-    heard: np.ndarray  # SNR is tr(heard S) [tx tx]
+    snr_weight: np.ndarray  # SNR is tr(snr_weight S) [tx tx]
     snr_per_watt: float  # SNR per watt at the target [1/W]
 
 
@@ -141,7 +141,7 @@ def _program(blocks: list[_Block], min_snr: float) -> _Program:
         others += [share >> 0, cp.trace(inverse) <= worst]
         used = None if block.radiated is None else _inner(block.radiated, share) <= 1
         powers.append(used)
-        snrs.append(_inner(block.heard / min_snr, share) >= 1 if min_snr > 0 else None)
+        snrs.append(_inner(block.snr_weight / min_snr, share) >= 1 if min_snr > 0 else None)
         shares.append(share)
     total = sum(_inner(b.spent, s) for b, s in zip(blocks, shares, strict=True)) <= 1
     held = [c for c in (*powers, *snrs) if c is not None]

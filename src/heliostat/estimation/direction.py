@@ -284,12 +284,12 @@ def likeliest_direction(
     freedom = echoes.size - 2
     covariance = transmitted @ jnp.conj(jnp.swapaxes(transmitted, 1, 2)) / transmitted.shape[2]
     angles = angles_of(cosines)
-    told = direction_information(link, reflection, covariance, angles, gain)
+    direction = direction_information(link, reflection, covariance, angles, gain)
     whole = jnp.sum(jnp.abs(received) ** 2)
     return DirectionEstimate(
         angles,
         gain,
-        covariance_bound(told.information, jnp.diag(told.reference)),
+        covariance_bound(direction.information, jnp.diag(direction.reference)),
         jnp.sum(jnp.abs(mean) ** 2),
         (left + jnp.sum(whitened.unexplained)) / freedom,
         1 / jnp.sqrt(jnp.asarray(float(freedom))),

@@ -110,7 +110,7 @@ def stansfield(
     position = towards(jnp.ones(len(sights)))
     for _ in range(PASSES - 1):
         position = towards(jnp.maximum(jnp.linalg.norm(position[None, :] - anchors, axis=1), 1e-6))
-    return _told(scene, position, covariance, jnp.all(jnp.isfinite(position)))
+    return _position_estimate(scene, position, covariance, jnp.all(jnp.isfinite(position)))
 
 
 def iterated_least_squares(
@@ -145,10 +145,10 @@ def iterated_least_squares(
         residual, solver, jnp.zeros(3), max_steps=MAX_STEPS, throw=False
     )
     position = start + reach * found.value
-    return _told(scene, position, covariance, found.result == optx.RESULTS.successful)
+    return _position_estimate(scene, position, covariance, found.result == optx.RESULTS.successful)
 
 
-def _told(
+def _position_estimate(
     scene: SensingScene,
     position: Vector,
     covariance: Float[Array, "surface 2 2"],

@@ -62,8 +62,10 @@ class Reader:
         return data
 
     def _stop(self, line: int, reason: object) -> NoReturn:
-        told = " ".join(str(reason).split())
-        self._report.refuse((), f"cannot be read as YAML: {told}; correct this line", line=line)
+        reason_text = " ".join(str(reason).split())
+        self._report.refuse(
+            (), f"cannot be read as YAML: {reason_text}; correct this line", line=line
+        )
         raise self._report.error() from None
 
     def _refuse(self, path: KeyPath, event: Any, sentence: str) -> None:

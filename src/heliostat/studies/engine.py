@@ -9,26 +9,26 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 Engine: TypeAlias = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[tuple[int, Any]]]
-"""Takes a function and tasks, all of which can be pickled unless they are computed here; yields
-results or `Lost`, each after the number of its task."""
+"""Function of a function and tasks that yields pairs of a task number and its result or `Lost`.
+Unless the engine is `serial`, function and tasks have to be picklable."""
 
 
 class Lost(NamedTuple):
-    """In place of a result that will not come."""
+    """Placeholder for the result of a task that was given up."""
 
     reason: str
 
 
 class EngineError(RuntimeError):
-    """Nothing more can be computed; the message says why, and what to do."""
+    """The engine cannot continue; the message states the reason and the remedy."""
 
 
 def serial(function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-    """The engine that computes in this process, one task after the other.
+    """Compute tasks one after the other in this process.
 
     Args:
-        function: What to compute.
-        tasks: Of what.
+        function: Function of one task.
+        tasks: Arguments of the function.
     """
     for number, task in enumerate(tasks):
         yield number, function(task)

@@ -150,9 +150,9 @@ class SensingLinkSpec(Section):
                 raise OSError("no archive")  # NumPy would leave a damaged one open
             return read_channels(found[0], elements, antennas)
         except Exception as error:  # a damaged file may raise anything
-            told = str(error).rstrip(".")
-            if isinstance(error, ValueError) and told.startswith(found[0].name):
-                raise ValueError(told) from error
+            reason = str(error).rstrip(".")
+            if isinstance(error, ValueError) and reason.startswith(found[0].name):
+                raise ValueError(reason) from error
             raise ValueError(
                 f"{name} cannot be read as arrays of numbers; write it with numpy.savez or, in "
                 "MATLAB, with save and '-v7'"

@@ -36,12 +36,12 @@ def point(unit: Errors, *, case: int, condition: Int[Array, ""]) -> Mapping[str,
     """Best time ratio computed by Algorithm 1 from the receiver's estimates."""
     scene = setup.scene(*CASES[case])
     errors = setup.at_condition(unit, condition, CONDITIONS)
-    believed = as_estimated(as_steered(scene, errors), errors)
+    estimated = as_estimated(as_steered(scene, errors), errors)
     # The period grows with the square of the antennas; with that of Table I the claim changes.
     periods = jnp.stack([scene.frame.period, setup.scene(8).frame.period])
 
     def share_of(period: Array) -> TimeShare:
-        in_period = eqx.tree_at(lambda s: s.frame.period, believed, period)
+        in_period = eqx.tree_at(lambda s: s.frame.period, estimated, period)
         return next_share(in_period, jnp.asarray(setup.WEIGHT))
 
     share = jax.vmap(share_of)(periods)
