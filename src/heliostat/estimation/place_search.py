@@ -19,7 +19,6 @@ from heliostat.estimation.gauss_newton import (
 from heliostat.estimation.matched_pilots import (
     MatchedPilots,
     PoseUnknowns,
-    energy_of,
     largest_arrival,
     position_at,
     reference_unknowns,
@@ -33,9 +32,12 @@ from heliostat.units import SPEED_OF_LIGHT
 
 OVERSAMPLING = 8
 """Grid points per resolution cell of the arrays and of the band."""
-PEAKS, BLOCK, REFINEMENT_STEPS = 64, 4, 12
-"""Number of grid peaks and of blocks from which the place is refined, grid points along each side
-of a block, evaluations for each refinement."""
+PEAKS, BLOCK = 64, 4
+"""Number of peaks and number of further blocks of the grid from which the place is refined; grid
+points along each side of a block."""
+FIRST_STEPS, KEPT, REFINEMENT_STEPS = 4, 24, 8
+"""Evaluations from each of these, number of distinct places that are refined further, evaluations
+for each of them."""
 CANDIDATES = 12
 """Number of refined peaks that are returned."""
 DUPLICATE = 0.02
@@ -96,19 +98,22 @@ def place_grid(scene: LocalizationScene, bins: int, max_range: float | None = No
 
 
 def _block_maxima(
-    value: Float[Array, "row column"], *, count: int
-) -> tuple[Int[Array, "candidate"], Int[Array, "candidate"], Float[Array, "candidate"]]:
-    """The highest of the maxima of blocks of a table: rows, columns, values."""
-    rows, columns = (-(-size // BLOCK) for size in value.shape)
-    padding = ((0, rows * BLOCK - value.shape[0]), (0, columns * BLOCK - value.shape[1]))
+    value: Float[Array, "row column"],
+) -> tuple[Float[Array, "down across"], Int[Array, "down across"], Int[Array, "down across"]]:
+    """Maximum of each block of a table, its row and its column."""
+    down, across = (-(-size // BLOCK) for size in value.shape)
+    padding = ((0, down * BLOCK - value.shape[0]), (0, across * BLOCK - value.shape[1]))
     blocks = jnp.pad(value, padding, constant_values=-jnp.inf)
-    blocks = blocks.reshape(rows, BLOCK, columns, BLOCK).transpose(0, 2, 1, 3)
-    blocks = blocks.reshape(rows * columns, BLOCK**2)
-    best, block = jax.lax.top_k(jnp.max(blocks, axis=1), count)
-    inside = jnp.argmax(blocks[block], axis=1)
-    row = jnp.minimum(block // columns * BLOCK + inside // BLOCK, value.shape[0] - 1)
-    column = jnp.minimum(block % columns * BLOCK + inside % BLOCK, value.shape[1] - 1)
-    return row, column, best
+    blocks = blocks.reshape(down, BLOCK, across, BLOCK).transpose(0, 2, 1, 3)
+    blocks = blocks.reshape(down, across, BLOCK**2)
+    inside = jnp.argmax(blocks, axis=-1)
+    row = jnp.arange(down)[:, None] * BLOCK + inside // BLOCK
+    column = jnp.arange(across)[None, :] * BLOCK + inside % BLOCK
+    return (
+        jnp.max(blocks, axis=-1),
+        jnp.minimum(row, value.shape[0] - 1),
+        jnp.minimum(column, value.shape[1] - 1),
+    )
 
 
 def height_above_plane(scene: LocalizationScene, place: Float[Array, "2"]) -> Scalar:
@@ -171,7 +176,7 @@ def coarse_search(
         return pilot_factors(scene, channel, 1, frequency).over_band
 
     spread = jnp.minimum(1.0, 0.5 / user.spacing)
-    arrivals = spread * jnp.linspace(-1.0, 1.0, OVERSAMPLING * user.antennas + 1)
+    arrivals = spread * jnp.linspace(-1.0, 1.0, OVERSAMPLING // 2 * user.antennas + 1)
     step = arrivals[1] - arrivals[0]
     rx, band = jax.vmap(over_rx)(arrivals), jax.vmap(over_band)(grid.distance)
     correlation = jnp.einsum(
@@ -186,10 +191,8 @@ def coarse_search(
     at_delay = matched.samples @ jnp.conj(over_band(delay))
     energy = jnp.sum(jnp.abs(at_delay @ jnp.conj(jax.vmap(over_rx)(cosines)).T) ** 2, axis=0)
     arrival = cosines[jnp.argmax(energy)]
-    # The receive factor has the norm of a steering vector, the root of the number of antennas.
-    own = over_rx(arrival)
-    length = jnp.linalg.norm(own)
-    received = jnp.einsum("kmf,m->kf", matched.samples, jnp.conj(own) / length)
+    length = math.sqrt(user.antennas)  # of every receive factor: it is a steering vector, rotated
+    received = jnp.einsum("kmf,m->kf", matched.samples, jnp.conj(over_rx(arrival)) / length)
     if not clock_known:
         delays = delay + (grid.distance[1] - grid.distance[0]) * around
         energy = jnp.sum(jnp.abs(received @ jnp.conj(jax.vmap(over_band)(delays)).T) ** 2, axis=0)
@@ -225,44 +228,68 @@ def coarse_search(
         radius = jnp.sqrt(jnp.maximum(distance**2 - height**2, 0.0))
         return scene.surface.position[:2] + radius * jnp.stack([jnp.cos(bearing), jnp.sin(bearing)])
 
-    def value_at(bearing: Scalar, distance: Scalar, seen: Complex[Array, "config"]) -> Scalar:
-        place = place_at(bearing, distance)
-        possible = within_reach(scene, place, grid)
-        possible &= jnp.abs(arrival) <= largest_arrival(scene, place) + step
-        channel = unit_channel(scene, PoseUnknowns(place, arrival, jnp.zeros(())))
-        found = pilot_factors(scene, channel, 1, frequency)
-        unit = found.amplitude * matched.level * length * found.response
-        overlap, energy = jnp.vdot(unit, seen), frequency.size * energy_of(unit)
+    def unit_response(bearing: Scalar, distance: Scalar) -> Complex[Array, "config"]:
+        at = PoseUnknowns(place_at(bearing, distance), jnp.zeros(()), jnp.zeros(()))
+        found = pilot_factors(scene, unit_channel(scene, at), 1, frequency)
+        return found.amplitude * matched.level * length * found.response
+
+    def values_at(each: tuple[Scalar, Complex[Array, "config"]]) -> Float[Array, "bearing"]:
+        distance, seen = each
+        places = jax.vmap(lambda bearing: place_at(bearing, distance))(grid.bearing)
+        possible = jax.vmap(lambda place: within_reach(scene, place, grid))(places)
+        largest = jax.vmap(lambda place: largest_arrival(scene, place))(places)
+        possible &= jnp.abs(arrival) <= largest + step
+        # The response does not depend on the samples. The barrier keeps XLA from fusing it with
+        # what does, so that `vmap` over trials computes it once.
+        unit = jax.vmap(lambda bearing: unit_response(bearing, distance))(grid.bearing)
+        energy = frequency.size * jnp.sum(jnp.abs(unit) ** 2, axis=1)
+        unit, energy = jax.lax.optimization_barrier((unit, energy))  # type: ignore[no-untyped-call]
+        overlap = jnp.conj(unit) @ seen
         if known_gain is not None:
             value = 2 * jnp.real(jnp.conj(known_gain) * overlap) - jnp.abs(known_gain) ** 2 * energy
         else:
             value = jnp.abs(overlap) ** 2 / jnp.where(energy > 0, energy, 1.0)
         return jnp.where(possible, value, -jnp.inf)
 
-    value = jax.lax.map(
-        lambda each: jax.vmap(value_at, (0, None, None))(grid.bearing, *each),
-        (grid.distance, profile),
-        batch_size=64,
-    )  # [distance bearing]
-    # Two maxima on a narrow ridge may be a single peak of the grid, so that the highest points of
-    # separate blocks are used as well.
-    first, second = peaks(value, wrap_columns=True, count=PEAKS), _block_maxima(value, count=PEAKS)
-    row, column, height = map(jnp.concatenate, zip(first, second, strict=True))
+    value = jax.lax.map(values_at, (grid.distance, profile), batch_size=64)  # [distance bearing]
+    # A search for the highest points among blocks instead of grid points costs a tenth. Two maxima
+    # on a narrow ridge may be a single peak of the grid, so that the highest blocks are used as
+    # well as those higher than their neighbours.
+    highest, rows, columns = _block_maxima(value)
+    count = min(PEAKS, highest.size)
+    first = peaks(highest, wrap_columns=True, count=count)
+    height, index = jax.lax.top_k(highest.ravel(), count)
+    second = (*jnp.unravel_index(index, highest.shape), height)
+    down, across, height = map(jnp.concatenate, zip(first, second, strict=True))
+    row, column = rows[down, across], columns[down, across]
     places = jax.vmap(place_at)(grid.bearing[column], grid.distance[row])
 
-    def refine(place: Float[Array, "2"], value: Scalar) -> Maximum:
-        enabled = value > -jnp.inf
-        return levenberg_marquardt(objective, place / resolution, enabled, REFINEMENT_STEPS)
+    def refine(
+        starts: Float[Array, "start 2"], enabled: Bool[Array, "start"], steps: int
+    ) -> Maximum:
+        def refine_one(start: Float[Array, "2"], enabled: Bool[Array, ""]) -> Maximum:
+            return levenberg_marquardt(objective, start, enabled, steps)
 
-    refined = jax.vmap(refine)(places, height)
-    places = refined.moves * resolution
-    possible = jax.vmap(lambda place: within_reach(scene, place, grid))(places)
-    height = jnp.where(possible, refined.value, -jnp.inf)
-    order = jnp.argsort(-height)
-    places, height = places[order], height[order]
-    where = jax.vmap(lambda place: beam_coordinates(scene, place))(places)
-    close = jnp.max(jnp.abs(where[:, None] - where[None, :]), axis=-1) < DUPLICATE
-    duplicate = jnp.any(jnp.tril(close, -1), axis=1)
-    height, chosen = jax.lax.top_k(jnp.where(duplicate, -jnp.inf, height), CANDIDATES)
-    places = places[chosen]
-    return PoseUnknowns(places, jnp.full(CANDIDATES, arrival), jax.vmap(lag)(places)), height
+        return jax.vmap(refine_one)(starts, enabled)
+
+    def distinct(
+        refined: Maximum, count: int
+    ) -> tuple[Float[Array, "kept 2"], Float[Array, "kept"]]:
+        """The highest of several maxima without duplicates: places and values."""
+        places = refined.moves * resolution
+        possible = jax.vmap(lambda place: within_reach(scene, place, grid))(places)
+        height = jnp.where(possible, refined.value, -jnp.inf)
+        order = jnp.argsort(-height)
+        places, height = places[order], height[order]
+        where = jax.vmap(lambda place: beam_coordinates(scene, place))(places)
+        close = jnp.max(jnp.abs(where[:, None] - where[None, :]), axis=-1) < DUPLICATE
+        duplicate = jnp.any(jnp.tril(close, -1), axis=1)
+        height = jnp.where(duplicate, -jnp.inf, height)
+        height, chosen = jax.lax.top_k(height, min(count, height.size))
+        return places[chosen], height
+
+    refined = refine(places / resolution, height > -jnp.inf, FIRST_STEPS)
+    places, height = distinct(refined, KEPT)
+    refined = refine(places / resolution, height > -jnp.inf, REFINEMENT_STEPS)
+    places, height = distinct(refined, CANDIDATES)
+    return PoseUnknowns(places, jnp.full_like(height, arrival), jax.vmap(lag)(places)), height

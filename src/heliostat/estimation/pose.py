@@ -44,7 +44,7 @@ from heliostat.estimation.matched_pilots import (
     position_at,
     unit_channel,
 )
-from heliostat.estimation.peak_search import detected, threshold
+from heliostat.estimation.peak_search import CONTENDER, detected, threshold
 from heliostat.estimation.place_search import (
     PlaceGrid,
     beam_coordinates,
@@ -198,7 +198,11 @@ def locate(
         enabled = value > -jnp.inf
         return levenberg_marquardt(objective, _to_moves(scene, start), enabled, CANDIDATE_STEPS)
 
-    ends = jax.vmap(maximise)(starts, values)
+    # The other candidates are too low to become the highest.
+    places = grid.bearing.size * grid.distance.size
+    lead = jnp.maximum((1 - CONTENDER) * values[0], 2 * threshold(places))
+    contenders = values > values[0] - lead
+    ends = jax.vmap(maximise)(starts, jnp.where(contenders, values, -jnp.inf))
 
     def reachable(moves: Moves) -> Bool[Array, ""]:
         return within_reach(scene, _from_moves(scene, moves).place, grid)
@@ -221,9 +225,9 @@ def locate(
     converged = best.converged & (agreement[0] > 1 / AGREEMENT) & (agreement[-1] < AGREEMENT)
 
     same = jax.vmap(lambda end: _same_maximum(scene, best, current.curvature, end))(ends)
-    others = jnp.where(same | (jnp.arange(height.size) == leader), -jnp.inf, height)
+    others = jnp.where(contenders, height, values)
+    others = jnp.where(same | (jnp.arange(height.size) == leader), -jnp.inf, others)
     margin = best.value - jnp.max(others)
-    places = grid.bearing.size * grid.distance.size
     at = _from_moves(scene, best.moves)
     if frequency.size > 1:  # delays that differ by this period have equal likelihood
         period = SPEED_OF_LIGHT / (frequency[1] - frequency[0])
