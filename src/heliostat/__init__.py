@@ -25,6 +25,7 @@ if (os.cpu_count() or 1) < 16:
 keep_compiled_programs()
 
 if TYPE_CHECKING:
+    from heliostat.api.coverage import coverage
     from heliostat.api.estimation import (
         estimate_direction,
         estimate_pose,
@@ -55,6 +56,7 @@ _HOME = {
     "load": "scenario",
     "ScenarioError": "scenario",
     "ModelWarning": "model_warning",
+    "coverage": "api.coverage",
     "pose_bounds": "api.localization",
     "effective_rate": "api.localization",
     "allocate_time": "api.localization",
@@ -78,6 +80,7 @@ __all__ = [
     "ModelWarning",
     "ScenarioError",
     "allocate_time",
+    "coverage",
     "design_beamforming",
     "design_for_region",
     "design_reflection",

@@ -33,7 +33,7 @@ def test_a_dict_is_checked_and_left_unchanged(loaded):
     before = repr(sections)
     assert hs.load(sections, {"surface.rows": 2}).surface.rows == 2
     assert repr(sections) == before
-    with pytest.raises(hs.ScenarioError, match="override surface.rows=-1: -1 is below 1"):
+    with pytest.raises(hs.ScenarioError, match=r"override surface\.rows=-1: -1 is below 1"):
         hs.load(sections, {"surface.rows": -1})
 
 
@@ -46,6 +46,7 @@ WRONG_TYPES = {
     "hs.pose_bounds(name, [8])": "active_antennas is [8] (list); it may be a whole number from 1",
     "hs.pose_bounds(name, 2.5)": "active_antennas is 2.5 (float); it may be a whole number from 1",
     "hs.simulate_pilots(name, bins='4')": "bins is '4' (str); it may be a whole number from 2 on.",
+    "hs.coverage(name, steering='user')": "steering is 'user' (str); it may be 'each point' or 'f",
     "hs.estimate_pose(name, 5)": "pilots.samples has the shape (); localization-table-1 needs (1 c",
 }
 

@@ -112,15 +112,19 @@ def test_a_focus_steers_both_stages():
     np.testing.assert_allclose(scene.surface.data.focus, [0.0, 0.0], atol=1e-16)
 
 
-def test_coarse_phases_are_the_nearest_to_the_designed_ones():
+def test_coarse_phases_respond_at_least_as_the_nearest_to_the_designed_ones():
     fine, coarse = parse(BARE).build(), parse(BARE, {"surface.bits": 1}).build()
     for stage in ("alignment", "data"):
         steered, phased = getattr(fine.surface, stage), getattr(coarse.surface, stage)
         assert isinstance(steered, Steered)
         assert isinstance(phased, Phased)
         exact = steered_phases(fine.surface.array, fine.arrival(), steered)
-        np.testing.assert_array_equal(phased.phase, quantised(exact, 1))
-        np.testing.assert_allclose(jnp.sin(phased.phase), 0.0, atol=1e-15)  # one bit: 0 or pi
+        found, nearest = (
+            np.abs(np.exp(1j * (each - exact)).sum(axis=1))
+            for each in (phased.phase, quantised(exact, 1))
+        )
+        assert (found >= nearest * (1 - 1e-12)).all()
+        np.testing.assert_allclose(jnp.sin(phased.phase), 0.0, atol=1e-12)  # one bit: 0 or pi
 
 
 def test_random_phases_come_from_the_seed_or_the_key():

@@ -14,15 +14,22 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from heliostat.model_warning import ModelWarning
-from heliostat.scenario import LocalizationScenario, ScenarioLike, SensingScenario, of_system
+from heliostat.scenario import (
+    AnyScenario,
+    LocalizationScenario,
+    ScenarioLike,
+    SensingScenario,
+    any_scenario,
+    of_system,
+)
 
-System = TypeVar("System", LocalizationScenario, SensingScenario)
+System = TypeVar("System", LocalizationScenario, SensingScenario, AnyScenario)
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 
 def public(
-    system: type[System],
+    *systems: type[AnyScenario],
 ) -> Callable[
     [Callable[Concatenate[System, Parameters], Result]],
     Callable[Concatenate[ScenarioLike, Parameters], Result],
@@ -34,7 +41,7 @@ def public(
     `ModelWarning` and listed in ``notes`` of the result. Arrays of the result are NumPy arrays.
 
     Args:
-        system: Class of the scenarios that the function accepts.
+        systems: Class of the scenarios that the function accepts, or both.
     """
 
     def decorate(
@@ -44,7 +51,9 @@ def public(
 
         @functools.wraps(function)
         def wrapper(scenario: Any, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
-            loaded = of_system(scenario, system, name)
+            loaded: Any = any_scenario(scenario, name)
+            if len(systems) == 1:
+                loaded = of_system(loaded, systems[0], name)  # type: ignore[type-var]
             if kwargs.get("key") is not None:
                 kwargs["key"] = checked_key(kwargs["key"], name)
             for note in loaded.notes:

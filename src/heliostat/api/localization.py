@@ -34,7 +34,6 @@ from heliostat.rates.effective import (
 from heliostat.scenario import AnyScenario, LocalizationScenario, of_system
 from heliostat.scenario.random_keys import purpose_key
 from heliostat.scene.localization import LocalizationScene, with_traced_sizes
-from heliostat.surface.passive import Phased, Steered, quantised, steered_phases
 
 Criterion: TypeAlias = Literal["worst", "mean"]
 
@@ -522,15 +521,7 @@ def _trials(
     def trial(key: PRNGKeyArray) -> tuple[Array, Array, Array]:
         steered = as_steered(scene, draw_errors(levels, key))
         if bits is not None:
-            steered = eqx.tree_at(
-                lambda s: (s.surface.alignment, s.surface.data),
-                steered,
-                tuple(
-                    Phased(quantised(steered_phases(scene.surface.array, scene.arrival(), c), bits))
-                    for c in (steered.surface.alignment, steered.surface.data)
-                    if isinstance(c, Steered)
-                ),
-            )
+            steered = steered.quantised(bits)
         bounds = error_bounds(_information(as_printed, steered, antennas))
         return *bounds, eadr(steered, antennas)
 

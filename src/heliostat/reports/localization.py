@@ -1,5 +1,6 @@
 """Report on a localization scenario: tables, JSON, netCDF and HTML page."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 import xarray as xr
 
+from heliostat.api.coverage import coverage
 from heliostat.api.localization import (
     EffectiveRate,
     ErrorEffect,
@@ -23,16 +25,8 @@ from heliostat.api.localization import (
     trade_off_of,
     under_errors,
 )
-from heliostat.maps.localization import (
-    POINTS,
-    AreaMap,
-    default_area,
-    map_area,
-    map_title,
-    steers_by_default,
-)
+from heliostat.plots import coverage as coverage_plots
 from heliostat.plots import localization as localization_plots
-from heliostat.reports.coverage import localization_dataset
 from heliostat.reports.page import Page, write_page
 from heliostat.reports.tables import (
     Row,
@@ -74,14 +68,8 @@ class Deployment:
     """Reason for a missing allocation; empty if there is one."""
     under_errors: ErrorEffect | None
     """None if the scenario has no errors."""
-    area_map: AreaMap
-    """Map of the PEB."""
-
-    @property
-    def map_title(self) -> str:
-        """Title of the PEB map, with its conditions."""
-        follow = steers_by_default(self.scenario)
-        return map_title(self.scenario, "peb", self.active_antennas, follow)
+    area_map: xr.Dataset
+    """Map of the PEB, see `heliostat.coverage`."""
 
 
 def evaluate(
@@ -128,14 +116,7 @@ def evaluate(
         allocation=allocation,
         no_allocation=reason,
         under_errors=under_errors(scenario, antennas),
-        area_map=map_area(
-            scene,
-            *default_area(scenario).cells(POINTS),
-            "peb",
-            antennas,
-            follow=steers_by_default(scenario),
-            as_printed=scenario.model.as_printed,
-        ),
+        area_map=coverage(scenario, "peb", active_antennas=antennas),
     )
 
 
@@ -277,10 +258,9 @@ def dataset(deployment: Deployment) -> xr.Dataset:
         for name, (values, unit) in columns.items()
     }
     information = {"long_name": "Fisher information", "units": "products of 1/m, 1/m, 1/rad"}
-    mapped = localization_dataset(
-        deployment.area_map, deployment.scenario, deployment.map_title, deployment.overrides
-    )
-    whole = mapped.rename({"peb": "map_peb", "served": "map_served"}).assign(numbers | table)
+    renamed = {name: f"map_{name}" for name in ("peb", "served", "near_field")}
+    whole = deployment.area_map.rename(renamed).assign(numbers | table)
+    whole.attrs["overrides"] = json.dumps(dict(deployment.overrides))
     return whole.assign(
         information=(("pose", "pose_too"), deployment.bounds.information, information)
     ).assign_coords(
@@ -318,9 +298,7 @@ def write(deployment: Deployment, folder: Path, *, pdf: bool = False) -> None:
     trade_off = localization_plots.trade_off_figure(
         deployment.trade_off, deployment.allocation, deployment.bounds.reason
     )
-    mapped = localization_plots.map_figure(
-        deployment.area_map, deployment.scene, deployment.map_title
-    )
+    mapped = coverage_plots.coverage_figure(deployment.area_map)
     dataset(deployment).to_netcdf(folder / "results.nc", engine="h5netcdf")
     figures = {
         "scene": (

@@ -22,7 +22,6 @@ from heliostat.design.transmit import largest_snr
 from heliostat.maps.sensing import beampattern
 from heliostat.observation.echoes import target_steering
 from heliostat.plots import sensing as sensing_plots
-from heliostat.reports.coverage import attributes
 from heliostat.reports.export import patterned, save_design
 from heliostat.reports.page import Page, write_page
 from heliostat.reports.tables import (
@@ -30,6 +29,7 @@ from heliostat.reports.tables import (
     Row,
     Table,
     angle_bound,
+    attributes,
     crb,
     dbm,
     decibels,

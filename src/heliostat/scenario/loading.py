@@ -134,6 +134,27 @@ def parse(
     return _read(text, overrides, name, folder or Path().absolute(), name)
 
 
+def any_scenario(scenario: Any, function: str) -> AnyScenario:
+    """Return a scenario, loaded if a name, a path or a dict is given.
+
+    Args:
+        scenario: A scenario of any system, or what `load` accepts.
+        function: Name of the calling function, for the message.
+
+    Raises:
+        TypeError: The argument is something else.
+        ScenarioError: The scenario cannot be loaded.
+    """
+    if isinstance(scenario, LocalizationScenario | SensingScenario):
+        return scenario
+    if not isinstance(scenario, str | os.PathLike | Mapping):
+        raise TypeError(
+            f"{function}: scenario is of type {type(scenario).__name__}; it may be a scenario, the "
+            "name of a packaged one, the path of a file, or a dict."
+        )
+    return load(scenario)
+
+
 def of_system(scenario: Any, system: type[System], function: str) -> System:
     """Return a scenario of the required system, loaded if a name, a path or a dict is given.
 
@@ -146,14 +167,7 @@ def of_system(scenario: Any, system: type[System], function: str) -> System:
         TypeError: The argument is no scenario, or one of another system.
         ScenarioError: The scenario cannot be loaded.
     """
-    if isinstance(scenario, system):
-        return scenario
-    if not isinstance(scenario, Scenario | str | os.PathLike | Mapping):
-        raise TypeError(
-            f"{function}: scenario is of type {type(scenario).__name__}; it may be a scenario, the "
-            "name of a packaged one, the path of a file, or a dict."
-        )
-    loaded = scenario if isinstance(scenario, Scenario) else load(scenario)
+    loaded = any_scenario(scenario, function)
     if isinstance(loaded, system):
         return loaded
     needed = next(name for name, model in SYSTEMS.items() if model is system)

@@ -7,7 +7,7 @@ from jaxtyping import Array, Complex, Float
 from heliostat.channel.path_loss import LAWS
 from heliostat.geometry.arrays import LinearArray, PlanarArray
 from heliostat.geometry.frames import Scalar, Vector, travel
-from heliostat.surface.passive import Configurations, Steered
+from heliostat.surface.passive import Configurations, Steered, quantised_configurations
 
 
 class BaseStation(eqx.Module):
@@ -119,6 +119,18 @@ class LocalizationScene(eqx.Module):
             focused = Steered(scene.departure(position), steered.offset)
             scene = eqx.tree_at(lambda s: getattr(s.surface, stage), scene, focused)  # noqa: B023
         return scene
+
+    def quantised(self, bits: int) -> "LocalizationScene":
+        """The same scene with quantised surface phases, see `quantised_configurations`."""
+        array, arrival = self.surface.array, self.arrival()
+        return eqx.tree_at(
+            lambda s: (s.surface.alignment, s.surface.data),
+            self,
+            tuple(
+                quantised_configurations(array, arrival, each, bits)
+                for each in (self.surface.alignment, self.surface.data)
+            ),
+        )
 
 
 class _TracedPanel(PlanarArray):

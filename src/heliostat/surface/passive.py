@@ -37,12 +37,14 @@ Configurations: TypeAlias = Steered | Phased
 def focused_phases(
     array: PlanarArray, arrival: Float[Array, "2"], departure: Float[Array, "2"]
 ) -> Float[Array, "element"]:
-    r"""Phases that add up in phase from ``arrival`` to ``departure``. [rad]
+    r"""Phases that add up in phase from ``arrival`` to ``departure``, not wrapped. [rad]
 
     :math:`\theta = a(\psi^{out}) \odot a^*(\psi^{in})`, paper eqs. (35) and (41). Their amplitude
     :math:`\delta` is left out there; here it multiplies the response.
     """
-    return jnp.angle(planar_steering(array, departure) * jnp.conj(planar_steering(array, arrival)))
+    step = 2 * jnp.pi * array.spacing * (departure - arrival)
+    along_row, along_column = jnp.arange(array.columns), jnp.arange(array.rows)
+    return (step[1] * along_column[:, None] + step[0] * along_row[None, :]).ravel()
 
 
 def random_phases(
@@ -58,6 +60,33 @@ def quantised(phase: Float[Array, "..."], bits: int) -> Float[Array, "..."]:
     return jnp.round(phase / step) * step
 
 
+SORTED = 1024
+"""Number of elements up to which `best_quantised` searches for the best common phase. What it gains
+decreases with the number of elements: below 0.2 dB in the mean for 1024 elements and one bit."""
+
+
+def best_quantised(phase: Float[Array, "element"], bits: int) -> Float[Array, "element"]:
+    r"""Quantised phases whose response comes closest to that of the given ones. [rad]
+
+    Up to `SORTED` elements the global maximum of :math:`|\sum_i e^{j(q_i - \vartheta_i)}|` over all
+    :math:`q_i` that are multiples of :math:`2\pi/2^b`, for more elements the nearest multiples.
+
+    A phase common to all elements is free, and for each value of it the nearest multiples are best.
+    As it grows by one step, the elements go to their next multiple one after the other, in the
+    order of their rounding errors, so that only as many candidates as there are elements exist.
+    """
+    if phase.size > SORTED:
+        return quantised(phase, bits)
+    step = 2 * jnp.pi / 2**bits
+    error = phase / step - jnp.round(phase / step)  # in [-1/2, 1/2]
+    order = jnp.argsort(-error)  # the largest error is the first to be rounded up
+    response = jnp.exp(-1j * step * error[order])
+    change = response * (jnp.exp(1j * step) - 1)
+    raised = jnp.argmax(jnp.abs(jnp.sum(response) + jnp.cumsum(change) - change))
+    up = jnp.zeros_like(phase).at[order].set(jnp.arange(phase.size) < raised)
+    return (jnp.round(phase / step) + up) * step
+
+
 def steered_phases(
     array: PlanarArray, arrival: Float[Array, "2"], steered: Steered
 ) -> Float[Array, "config element"]:
@@ -65,6 +94,20 @@ def steered_phases(
     return jax.vmap(lambda offset: focused_phases(array, arrival, steered.focus + offset))(
         steered.offset
     )
+
+
+def quantised_configurations(
+    array: PlanarArray, arrival: Float[Array, "2"], configurations: Configurations, bits: int
+) -> Phased:
+    """Configurations of a surface with few phases.
+
+    Steered configurations get the quantised phases with the largest response where they are
+    steered to, given phases are rounded.
+    """
+    if isinstance(configurations, Steered):
+        exact = steered_phases(array, arrival, configurations)
+        return Phased(jax.vmap(lambda phase: best_quantised(phase, bits))(exact))
+    return Phased(quantised(configurations.phase, bits))
 
 
 def surface_response(

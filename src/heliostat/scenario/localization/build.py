@@ -109,13 +109,10 @@ def _surface(scenario: LocalizationSections, root: int | PRNGKeyArray) -> scene.
     if surface.bits is not None:
         along, _ = travel(_real(scenario.base_station.position), position)
         arrival, bits = array.direction_cosines(along), surface.bits
-
-        def coarse(fine: passive.Configurations) -> passive.Phased:
-            if isinstance(fine, passive.Steered):
-                fine = passive.Phased(passive.steered_phases(array, arrival, fine))
-            return passive.Phased(passive.quantised(fine.phase, bits))
-
-        alignment, data = coarse(alignment), coarse(data)
+        alignment, data = (
+            passive.quantised_configurations(array, arrival, each, bits)
+            for each in (alignment, data)
+        )
     return scene.PassiveSurface(
         position=position,
         array=array,
