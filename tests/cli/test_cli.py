@@ -117,7 +117,7 @@ def test_a_missing_bound_is_null_with_its_reason_and_all_else_stands(hall, capsy
     assert answer(["run", "hall.yaml", "--json", "--out", "none", *sets]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["peb_m"] is None
-    assert "leave the pilots as they are" in told["reason"]
+    assert "do not change the received pilots" in told["reason"]
     assert told["allocation"] is None
     assert told["reason"] in told["allocation_reason"]
     assert told["trade_off"]["peb_m"] == [None] * 4

@@ -25,7 +25,7 @@ def deployment():
 
 @pytest.fixture(scope="module")
 def hopeless(deployment):
-    """The same where surface 0 cannot tell the elevation."""
+    """The same where the elevation is not identifiable at surface 0."""
     crb, std = deployment.bounds.crb.copy(), deployment.bounds.direction_std.copy()
     crb[0] = std[0, 0] = np.inf
     lost = (("elevation",), ())
@@ -106,7 +106,7 @@ def test_a_lost_angle_is_named_and_all_else_stands(hopeless):
     assert told["surfaces"][0]["elevation_std_rad"] is None
     assert told["surfaces"][1]["elevation_std_rad"] > 0
     assert told["worst_crb_rad2"] is None
-    assert "Surface 0 cannot tell elevation." in told["reason"]
+    assert "Not identifiable at surface 0: elevation." in told["reason"]
     assert told["reason"] == sensing_report.notes(hopeless)[0]
 
 

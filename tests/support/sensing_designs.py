@@ -45,5 +45,4 @@ def cheap_design(scenario, *_, **__):
         lower_bound=worst / 3,
         history=[2 * worst, worst],
         min_snr=0.0,
-        code=1,
     )

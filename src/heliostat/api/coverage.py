@@ -402,7 +402,11 @@ def _nodes(scenario: AnyScenario) -> tuple[dict[str, Any], str]:
     nodes = {
         "base_station": ("xyz", np.asarray(scenario.base_station.position, dtype=float), metres),
         "surfaces": (("surface", "xyz"), np.array([s.position for s in surfaces], float), metres),
-        "normals": (("surface", "xyz"), np.array([s.facing for s in surfaces], float), {}),
+        "normals": (
+            ("surface", "xyz"),
+            np.array([s.facing for s in surfaces], float),
+            {"units": "1"},
+        ),
         name: ("xyz", np.asarray(moved.position, dtype=float), metres),
     }
     return nodes, name

@@ -73,7 +73,7 @@ class PoseBounds:
         moves = "; ".join(
             f"({x:+.3g} m, {y:+.3g} m, {heading:+.3g} rad)" for x, y, heading in self.unidentifiable
         )
-        return f"Changes of (x, y, heading) along {moves} leave the pilots as they are."
+        return f"Changes of (x, y, heading) along {moves} do not change the received pilots."
 
     def _repr_html_(self) -> str:
         return _html_table(

@@ -67,13 +67,15 @@ class DirectionBounds:
     def reason(self) -> str:
         """Reason for infinite bounds; empty if all bounds are finite."""
         sentences = [
-            f"Surface {i} cannot tell {' and '.join(names)}."
+            f"Not identifiable at surface {i}: {' and '.join(names)}."
             for i, names in enumerate(self.lost)
             if names
         ]
         if not self.identifiable:
             moves = "; ".join(f"({x:+.3g}, {y:+.3g}, {z:+.3g})" for x, y, z in self.unidentifiable)
-            sentences.append(f"Moves of the target along {moves} leave the echoes as they are.")
+            sentences.append(
+                f"Changes of the target's position along {moves} do not change the echoes."
+            )
         return " ".join(sentences)
 
     def _repr_html_(self) -> str:
