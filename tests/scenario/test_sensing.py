@@ -105,8 +105,8 @@ def test_quantities_become_si():
     assert first.noise == pytest.approx(1e-11, rel=1e-12)
     assert first.amplification == 5.0
     assert (first.array.rows, first.array.columns) == (2, 3)
-    # |beta|^2 = K0 sigma / (4 pi d^4), d^2 = 81 + 9 + 4.
-    expected = 1e-3 * 0.1 / (4 * np.pi * 94**2)
+    # Radar equation with the gain pi of half a square wavelength, d^2 = 81 + 9 + 4.
+    expected = np.pi**2 * scenario.wavelength**2 * 0.1 / ((4 * np.pi) ** 3 * 94**2)
     assert abs(scene.target_gain[0]) ** 2 == pytest.approx(expected, rel=1e-12)
     assert scenario.dwell.least_snr == pytest.approx(100.0)  # the default, 20 dB
     assert [g.shape for g in scene.bs_to_irs] == [(6, 3), (12, 3)]
@@ -167,11 +167,13 @@ def test_channels_come_from_the_seed_or_the_key():
 
 
 def test_a_strong_rician_factor_leaves_the_line_of_sight():
-    scene = parse(BARE, {"link.rician": "150 dB", "link.exponent": 2, "link.seed": 3}).build()
+    budget = {"link.exponent": 3, "link.reference_loss": "-30 dB"}
+    scene = parse(BARE, {"link.rician": "150 dB", "link.seed": 3, **budget}).build()
     station, surface = scene.base_station, scene.surfaces[0]
     specular = line_of_sight(station.position, station.array, surface.position, surface.array)
     distance = np.sqrt(16 + 36 + 1)
-    np.testing.assert_allclose(scene.bs_to_irs[0], np.sqrt(1e-3) / distance * specular, rtol=1e-6)
+    amplitude = np.sqrt(np.pi * 1e-3 / distance**3)  # elements have the gain pi by default
+    np.testing.assert_allclose(scene.bs_to_irs[0], amplitude * specular, rtol=1e-6)
     rayleigh = parse(BARE, {"link.rician": "0 linear"}).build()
     assert np.isfinite(rayleigh.bs_to_irs[0]).all()
 

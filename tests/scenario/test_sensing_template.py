@@ -6,7 +6,6 @@ import numpy as np
 import yaml
 
 from heliostat.scenario import SensingScenario, parse, scenario_names, template_text
-from heliostat.scenario.sensing.build import EXPONENT
 from heliostat.scenario.sensing.schema import ActiveSurfaceSpec
 
 TEXT = template_text("sensing")
@@ -32,8 +31,8 @@ def test_it_shows_every_key_with_a_comment():
 
 
 def test_what_it_calls_a_default_is_one():
-    told = re.findall(r"^ +(\w+):.*default (\[.*\]|-?\d+ dB|-?[\d.]+)", TEXT, flags=re.MULTILINE)
-    assert {name for name, _ in told} >= {"axis", "exponent", "reference_loss", "seed", "patterns"}
+    told = re.findall(r"^ +(\w+):.*default (\[.*\]|-?\d+ dBi|-?[\d.]+)", TEXT, flags=re.MULTILINE)
+    assert {name for name, _ in told} >= {"axis", "exponent", "antenna_gain", "seed", "patterns"}
     written = yaml.safe_load(TEXT)
     bare = {
         "system": "sensing",
@@ -53,7 +52,7 @@ def test_what_it_calls_a_default_is_one():
     for name, value in told:
         for section in (section for section in dumped if name in section):
             if section[name] is None:
-                assert (name, float(value)) == ("exponent", EXPONENT)
+                assert (name, float(value)) == ("exponent", defaults.exponent)
             elif isinstance(section[name], str):
                 assert section[name] == value
             else:

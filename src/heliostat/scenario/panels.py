@@ -1,6 +1,7 @@
 """Panels of the surfaces of both systems: keys, checks of the axes, far-field warning."""
 
 import math
+from typing import Annotated
 
 import numpy as np
 
@@ -11,9 +12,11 @@ from heliostat.scenario.fields import (
     Position,
     Positive,
     Section,
+    quantity,
     setting,
     write_vector,
 )
+from heliostat.scenario.link_budget import TOLERANCE
 from heliostat.units import format_quantity
 
 
@@ -34,10 +37,31 @@ class PanelSpec(Section):
         (0.5, 0.5),
     )
 
+    element_gain: Annotated[float, quantity("gain")] | None = setting(
+        "Gain of an element towards its normal, in each direction of travel; default the gain of "
+        "its aperture, 4 pi times the product of the spacings, 5 dBi at half a wavelength.",
+        "5 dBi",
+        None,
+    )
+
     @property
     def elements(self) -> int:
         """Number of elements."""
         return self.rows * self.columns
+
+    @property
+    def aperture_gain(self) -> float:
+        r"""Gain of the area per element, :math:`4\pi A/\lambda^2`. [1]
+
+        It is the largest gain of one element in a panel: larger gains would let the panel receive
+        more than the power that falls on its area.
+        """
+        return 4 * math.pi * self.spacing[0] * self.spacing[1]
+
+    @property
+    def gain(self) -> float:
+        """Gain of an element: `element_gain`, by default that of its aperture. [1]"""
+        return self.aperture_gain if self.element_gain is None else self.element_gain
 
     @property
     def facing(self) -> tuple[float, float, float]:
@@ -80,6 +104,23 @@ def clash_of_axes(panel: PanelSpec, name: str) -> Clash | None:
             f"{name}.vertical; write {write_vector(across)} or {write_vector(-across)}",
         )
     return None
+
+
+def high_element_gain(panel: PanelSpec, name: str) -> str | None:
+    """Return a warning if the gain of an element is above that of the area per element.
+
+    Args:
+        panel: The panel.
+        name: Dotted key of the panel.
+    """
+    if panel.gain <= TOLERANCE * panel.aperture_gain:
+        return None
+    found, allowed = (format_quantity(gain, "gain") for gain in (panel.gain, panel.aperture_gain))
+    return (
+        f"Link budget: {name}.element_gain is {found}, but the area per element, "
+        f"{panel.spacing[0]:g} x {panel.spacing[1]:g} wavelengths, has a gain of {allowed}: the "
+        f"panel receives more power than falls on it; remove {name}.element_gain."
+    )
 
 
 def near_field(

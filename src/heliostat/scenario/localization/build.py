@@ -1,5 +1,6 @@
 """Build the scene of a localization scenario; needs JAX."""
 
+import math
 from typing import Any
 
 import jax
@@ -56,7 +57,9 @@ def localization_scene(
             wavelength=_real(scenario.wavelength),
             bandwidth=_real(scenario.carrier.bandwidth),
             noise_density=_real(link.noise / scenario.carrier.bandwidth),
-            attenuation=_real(link.attenuation),
+            attenuation=_real(
+                link.attenuation * math.sqrt(base_station.antenna_gain * user.antenna_gain)
+            ),
             gain=jnp.exp(1j * gain_phase),
             path_loss=link.path_loss,
             gain_known=scenario.model.gain == "known",
@@ -122,4 +125,5 @@ def _surface(scenario: LocalizationSections, root: int | PRNGKeyArray) -> scene.
         reflection=_real(surface.reflection),
         alignment=alignment,
         data=data,
+        element_area=_real(surface.gain * scenario.wavelength**2 / (4 * math.pi)),
     )

@@ -9,8 +9,9 @@ import numpy as np
 from heliostat.scenario.ambiguity import AMBIGUOUS, largest_correlation
 from heliostat.scenario.errors import Clash
 from heliostat.scenario.fields import write_vector
+from heliostat.scenario.link_budget import LinkBudget, free_space_gain
 from heliostat.scenario.localization.schema import LocalizationSections
-from heliostat.scenario.panels import clash_of_axes, near_field
+from heliostat.scenario.panels import clash_of_axes, high_element_gain, near_field
 from heliostat.units import SPEED_OF_LIGHT, format_quantity, write_quantity
 
 if TYPE_CHECKING:
@@ -134,6 +135,40 @@ class LocalizationScenario(LocalizationSections):
         }
         return {name: value for name, (fulfilled, value) in conditions.items() if not fulfilled}
 
+    def _link_budget(self) -> LinkBudget:
+        """Gain of the path through all elements in phase, and what they can scatter."""
+        link, surface, wavelength = self.link, self.surface, self.wavelength
+        bs_to_irs = math.dist(self.base_station.position, surface.position)
+        irs_to_user = math.dist(surface.position, self.user.position)
+        area = surface.gain * wavelength**2 / (4 * math.pi)
+        scattered = area / (4 * math.pi * bs_to_irs * irs_to_user)
+        if link.path_loss == "sum_distance":
+            element = math.sqrt(free_space_gain(bs_to_irs + irs_to_user, wavelength))
+            remedy = "this law is the localization paper's, write link.path_loss: product to plan"
+        else:
+            element = scattered
+            remedy = (
+                "write a link.attenuation of at most 1; the gains of antennas and elements have "
+            )
+            remedy += "keys of their own, antenna_gain and element_gain"
+        lossless = self.base_station.antenna_gain * self.user.antenna_gain * surface.elements**2
+        return LinkBudget(
+            f"the path through the {surface.elements} elements of the surface",
+            lossless * (link.attenuation * surface.reflection * element) ** 2,
+            lossless * scattered**2,
+            remedy,
+        )
+
+    def _link_budget_warnings(self) -> Iterator[str]:
+        """Yield warnings about gains that the elements do not allow, or that have no effect."""
+        surface = self.surface
+        if surface.element_gain is not None and self.link.path_loss == "sum_distance":
+            yield "Link budget: surface.element_gain has no effect on the law sum_distance."
+        elif high := high_element_gain(surface, "surface"):
+            yield high
+        if over := self._link_budget().warning():
+            yield over
+
     def warnings(self) -> list[str]:
         """Warnings about model assumptions that hold only roughly, one sentence each."""
         base_station, surface, user = self.base_station, self.surface, self.user
@@ -168,11 +203,7 @@ class LocalizationScenario(LocalizationSections):
                 "End-fire: the wave from the surface arrives almost along the user's array, where "
                 "the pilots depend only weakly on user.heading."
             )
-        if self.link.path_loss == "sum_distance":
-            warnings.append(
-                "Path loss: sum_distance reproduces the localization paper and gives far more "
-                "power than elements scatter; use product for planning."
-            )
+        warnings += self._link_budget_warnings()
         if surface.phases != "designed" and surface.focus is not None:
             warnings.append("Surface: surface.focus has no effect on phases that are not designed.")
         if surface.phases.endswith(".npy") and surface.sweep is not None:

@@ -47,6 +47,9 @@ class BaseStationSpec(Section):
     )
     axis: Direction = setting("Unit vector along the array.", [1, 0, 0], (1.0, 0.0, 0.0))
     spacing: Positive = setting("Distance between neighbouring antennas in wavelengths.", 0.5, 0.5)
+    antenna_gain: Annotated[float, quantity("gain")] = setting(
+        "Gain of each antenna towards the surface.", "5 dBi", "0 dBi"
+    )
 
 
 def _phase_source(text: str) -> str:
@@ -134,6 +137,9 @@ class UserSpec(Section):
     )
     antennas: Count = setting("Number of antennas.", 32)
     spacing: Positive = setting("Distance between neighbouring antennas in wavelengths.", 0.5, 0.5)
+    antenna_gain: Annotated[float, quantity("gain")] = setting(
+        "Gain of each antenna towards the surface.", "2 dBi", "0 dBi"
+    )
 
 
 class LinkSpec(Section):

@@ -9,7 +9,13 @@ import numpy as np
 
 from heliostat.scenario.errors import Clash
 from heliostat.scenario.fields import write_vector
-from heliostat.scenario.panels import clash_of_axes, near_field
+from heliostat.scenario.link_budget import (
+    TOLERANCE_IMPORTED,
+    LinkBudget,
+    free_space_gain,
+    radar_gain,
+)
+from heliostat.scenario.panels import clash_of_axes, high_element_gain, near_field
 from heliostat.scenario.sensing.schema import SensingSections
 from heliostat.surface.own_noise import radiated_noise
 from heliostat.units import format_quantity, quote
@@ -17,7 +23,16 @@ from heliostat.units import format_quantity, quote
 if TYPE_CHECKING:
     import jaxtyping
 
+    import heliostat.channel.imported
     import heliostat.scene.sensing
+
+
+REMEDY = {
+    "reference_loss": "remove link.reference_loss; the gains of antennas and elements have keys of "
+    "their own, antenna_gain and element_gain",
+    "exponent": "write a link.exponent of at least 2",
+}
+"""Remedies of path-loss laws that exceed free space, by the key that causes it."""
 
 
 class SensingScenario(SensingSections):
@@ -157,13 +172,18 @@ class SensingScenario(SensingSections):
         for i, surface in enumerate(self.surfaces):
             if surface.power is None or surface.noise is None:
                 continue
+            if math.dist(surface.position, self.target.position) < 1e-6:
+                continue  # reported by another check
             own = self._own_noise(i, None if gain_power is None else float(gain_power[i]))
             if surface.power <= own:
                 name = f"surfaces.{i}"
-                keys = ("position", "rows", "columns", "amplification", "noise")
+                keys = (
+                    *("position", "rows", "columns", "spacing", "amplification", "noise"),
+                    "element_gain",
+                )
                 yield Clash(
                     f"{name}.power",
-                    (*(f"{name}.{key}" for key in keys), "target", "link"),
+                    (*(f"{name}.{key}" for key in keys), "carrier", "target", "link"),
                     f"{format_quantity(surface.power, 'power')} is not more than the surface's own "
                     "noise, amplified in both passes; write at least "
                     f"{format_quantity(1.005 * own, 'power')}, or lower {name}.amplification",
@@ -174,33 +194,20 @@ class SensingScenario(SensingSections):
 
         Args:
             index: Index of the surface.
-            gain_power: :math:`|\beta|^2`; None for the radar equation,
-                :math:`K_0\sigma/(4\pi d^4)`. [1]
+            gain_power: :math:`|\beta|^2`; None for the radar equation. [1]
         """
         surface, target = self.surfaces[index], self.target
         if gain_power is None:
-            # Coinciding positions are reported by another check.
-            distance = max(math.dist(surface.position, target.position), 1e-6)
-            reach = self.link.reference_loss * target.cross_section / (4 * math.pi)
-            gain_power = reach / distance**4
+            distance = math.dist(surface.position, target.position)
+            gain_power = radar_gain(
+                self.reference_loss, target.cross_section, distance, surface.gain
+            )
         gain = surface.elements * surface.amplification**2
         return float(sum(radiated_noise(gain, gain_power, surface.noise or 0.0)))
 
     def warnings(self) -> list[str]:
         """Warnings about model assumptions that hold only roughly, one sentence each."""
-        station, wavelength, warnings = self.base_station, self.wavelength, []
-        array = wavelength * station.antennas * station.spacing
-        for i, surface in enumerate(self.surfaces):
-            name, panel = f"surfaces.{i}", surface.diagonal(wavelength)
-            arriving = math.dist(station.position, surface.position)
-            leaving = math.dist(surface.position, self.target.position)
-            for hop, distance, owner, aperture in (
-                (f"base station to {name}", arriving, "the surface", panel),
-                (f"base station to {name}", arriving, "the base station's array", array),
-                (f"{name} to target", leaving, "the surface", panel),
-            ):
-                if near := near_field(hop, distance, owner, aperture, wavelength):
-                    warnings.append(near)
+        warnings = [*self._far_field_warnings(), *self._link_budget_warnings()]
         dwell, shares = self.dwell, len(self.surfaces) * self.dwell.patterns
         if dwell.symbols % shares:
             warnings.append(
@@ -213,3 +220,87 @@ class SensingScenario(SensingSections):
                 "echo so weak that no estimator attains the bound. For planning, remove the key."
             )
         return warnings
+
+    def _far_field_warnings(self) -> Iterator[str]:
+        """Yield warnings about links within the Fraunhofer distance of an aperture."""
+        station, wavelength = self.base_station, self.wavelength
+        array = wavelength * station.antennas * station.spacing
+        for i, surface in enumerate(self.surfaces):
+            name, panel = f"surfaces.{i}", surface.diagonal(wavelength)
+            arriving = math.dist(station.position, surface.position)
+            leaving = math.dist(surface.position, self.target.position)
+            for hop, distance, owner, aperture in (
+                (f"base station to {name}", arriving, "the surface", panel),
+                (f"base station to {name}", arriving, "the base station's array", array),
+                (f"{name} to target", leaving, "the surface", panel),
+            ):
+                if near := near_field(hop, distance, owner, aperture, wavelength):
+                    yield near
+
+    def _link_budget_warnings(self) -> Iterator[str]:
+        """Yield warnings about gains that free space does not allow, for the worst of the paths."""
+        for i, surface in enumerate(self.surfaces):
+            if high := high_element_gain(surface, f"surfaces.{i}"):
+                yield high
+        for paths in (self._paths_to_surfaces(), self._paths_to_target()):
+            # Rounded, so that the first of equal paths is named.
+            worst = max(paths, key=lambda path: round(path.gain / path.allowed, 6))
+            if warning := worst.warning():
+                yield warning
+
+    def _paths_to_surfaces(self) -> list[LinkBudget]:
+        """Paths between an antenna of the base station and an element of each surface."""
+        link, station, wavelength = self.link, self.base_station, self.wavelength
+        imported = self._imported()
+        paths = []
+        for i, surface in enumerate(self.surfaces):
+            distance = math.dist(station.position, surface.position)
+            gains = station.antenna_gain * surface.gain
+            allowed = gains * free_space_gain(distance, wavelength)
+            name = f"the path from the base station to surfaces.{i}"
+            if imported is not None:
+                found = float(np.mean(np.abs(np.asarray(imported.bs_to_irs[i])) ** 2))
+                paths.append(
+                    LinkBudget(name, found, allowed, self._check_file(i), TOLERANCE_IMPORTED)
+                )
+            else:
+                found = gains * self.reference_loss / distance**self.exponent
+                lower = "exponent" if link.reference_loss is None else "reference_loss"
+                paths.append(LinkBudget(name, found, allowed, REMEDY[lower]))
+        return paths
+
+    def _paths_to_target(self) -> list[LinkBudget]:
+        """Paths from an element of each surface to the target and back."""
+        section, wavelength = self.target.cross_section, self.wavelength
+        imported = self._imported()
+        paths = []
+        for i, surface in enumerate(self.surfaces):
+            distance = math.dist(surface.position, self.target.position)
+            free = free_space_gain(1.0, wavelength)
+            allowed = radar_gain(free, section, distance, surface.gain)
+            name = f"the path from surfaces.{i} to the target and back"
+            if imported is not None and imported.target_gain is not None:
+                found = float(np.abs(np.asarray(imported.target_gain)[i]) ** 2)
+                paths.append(
+                    LinkBudget(name, found, allowed, self._check_file(i), TOLERANCE_IMPORTED)
+                )
+            else:
+                found = radar_gain(self.reference_loss, section, distance, surface.gain)
+                paths.append(LinkBudget(name, found, allowed, REMEDY["reference_loss"]))
+        return paths
+
+    def _check_file(self, index: int) -> str:
+        """Remedy for imported channels that exceed free space."""
+        return (
+            f"check the scale of {quote(self.link.channels)}; if it contains gains of antennas and "
+            f"elements, write them as base_station.antenna_gain and surfaces.{index}.element_gain"
+        )
+
+    def _imported(self) -> "heliostat.channel.imported.ImportedChannels | None":
+        """Channels of the file, None without one or if it was removed or changed meanwhile."""
+        if self.link.channels is None:
+            return None
+        try:
+            return self.link.imported(self.folder, self.elements, self.base_station.antennas)
+        except ValueError:
+            return None
