@@ -48,11 +48,13 @@ if TYPE_CHECKING:
     )
     from heliostat.api.target_search import find_target
     from heliostat.api.tracking import run_protocol
+    from heliostat.model_warning import ModelWarning
     from heliostat.scenario import ScenarioError, load
 
 _HOME = {
     "load": "scenario",
     "ScenarioError": "scenario",
+    "ModelWarning": "model_warning",
     "pose_bounds": "api.localization",
     "effective_rate": "api.localization",
     "allocate_time": "api.localization",
@@ -73,6 +75,7 @@ _HOME = {
 }
 
 __all__ = [
+    "ModelWarning",
     "ScenarioError",
     "allocate_time",
     "design_beamforming",

@@ -388,7 +388,10 @@ def test_a_bad_scenario_is_refused_in_one_sentence(hall, capsys, command, old, n
         (["map", "hall.yaml", "--out", "file.txt/a.png"], ["file.txt is a file"]),
         (["run", "nowhere.yaml"], ["nowhere.yaml", "neither a file nor a shipped scenario"]),
         (["run", "hall.yaml", "--set", "surface.rows"], ["--set", "KEY=VALUE", "surface.rows=16"]),
-        (["run", "hall.yaml", "--set", "surface.rows=0"], ["--set surface.rows=0", "write e.g. 8"]),
+        (
+            ["run", "hall.yaml", "--set", "surface.rows=0"],
+            ["override surface.rows=0", "write e.g. 8"],
+        ),
         (["run", "hall.yaml", "--antennas", "5"], ["--antennas", "5", "at most 4"]),
         (["run", "hall.yaml", "--weight", "inf"], ["--weight", "inf", "1e-10"]),
         (["run", "hall.yaml", "--balance", "1"], ["--balance", "1", "0.5"]),

@@ -445,7 +445,7 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_file():
         "target.position",
         "dwell.min_snr",
     ]
-    assert found[-1].where == "--set dwell.min_snr=3"
+    assert found[-1].where == "override dwell.min_snr=3"
 
 
 def test_overrides_reach_into_lists():
@@ -453,7 +453,7 @@ def test_overrides_reach_into_lists():
     assert scenario.elements == (6, 20)
     assert scenario.surfaces[0].power == 1.0
     (problem,) = problems(BARE, {"surfaces.1.rows": 0})
-    assert problem.where == "--set surfaces.1.rows=0"
+    assert problem.where == "override surfaces.1.rows=0"
     (problem,) = problems(BARE, {"surfaces.2.rows": 1})
     assert "no such entry" in problem.sentence
 

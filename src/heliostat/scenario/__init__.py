@@ -14,6 +14,7 @@ from heliostat.scenario.errors import Clash, Problem, ScenarioError
 from heliostat.scenario.loading import (
     SYSTEMS,
     AnyScenario,
+    ScenarioLike,
     load,
     of_system,
     parse,
@@ -33,6 +34,7 @@ __all__ = [
     "Problem",
     "Scenario",
     "ScenarioError",
+    "ScenarioLike",
     "SensingScenario",
     "load",
     "of_system",

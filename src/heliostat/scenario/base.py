@@ -1,7 +1,9 @@
 """Base class of the scenarios of all systems."""
 
+import html
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -53,6 +55,11 @@ class Scenario(Section, ABC):
     def warnings(self) -> list[str]:
         """Warnings about model assumptions that hold only roughly, one sentence each."""
 
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """`warnings`, computed once."""
+        return tuple(self.warnings())
+
     @abstractmethod
     def build(self, key: "jaxtyping.PRNGKeyArray | None" = None) -> Any:
         """Build the scene that the equations use."""
@@ -75,6 +82,16 @@ class Scenario(Section, ABC):
         return yaml.safe_dump(
             self._written(), sort_keys=False, default_flow_style=None, width=100, allow_unicode=True
         )
+
+    def __dir__(self) -> Iterable[str]:
+        own = ("name", "folder", "notes", "warnings", "build", "updated", "dump")
+        return sorted({*type(self).model_fields, *own})
+
+    def __repr__(self) -> str:
+        return f"<{self.system} scenario {self.name!r}>"
+
+    def _repr_html_(self) -> str:
+        return f"<b>{html.escape(self.name)}</b><pre>{html.escape(self.dump())}</pre>"
 
     def _written(self) -> dict[str, Any]:
         return self.model_dump(mode="json", exclude_none=True)

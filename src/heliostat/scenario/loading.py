@@ -1,14 +1,17 @@
 """Loading of scenarios from files, from text, and from the package."""
 
+import copy
 import difflib
 import os
 import stat
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from pydantic.json_schema import models_json_schema
 
+from heliostat.scenario.base import Scenario
 from heliostat.scenario.errors import Problem, Report, ScenarioError, printable
 from heliostat.scenario.localization.checks import LocalizationScenario
 from heliostat.scenario.sensing.checks import SensingScenario
@@ -17,6 +20,9 @@ from heliostat.scenario.yaml_reader import Overrides, Reader
 
 AnyScenario: TypeAlias = LocalizationScenario | SensingScenario
 """A scenario of any system."""
+
+ScenarioLike: TypeAlias = AnyScenario | str | os.PathLike[str] | Mapping[str, Any]
+"""A scenario, the name of a packaged one, the path of a file, or a dict of its sections."""
 
 System = TypeVar("System", LocalizationScenario, SensingScenario)
 
@@ -72,19 +78,32 @@ def scenario_schema() -> dict[str, Any]:
     }
 
 
-def load(name_or_path: str | os.PathLike[str], overrides: Overrides | None = None) -> AnyScenario:
+def load(source: ScenarioLike, overrides: Overrides | None = None) -> AnyScenario:
     """Load and check a scenario.
 
     Args:
-        name_or_path: One of `scenario_names`, or the path of a YAML file.
+        source: One of `scenario_names`, the path of a YAML file, a dict of the sections as in such
+            a file, or a scenario.
         overrides: Values by dotted key, e.g. ``{"surface.rows": 16, "base_station.power":
             "30 dBm"}``. Text is read as YAML, so that a value of `--set` has the same meaning as
             in the file; None resets to the default.
 
     Raises:
         ScenarioError: The file cannot be read or is not a valid scenario; lists all problems.
+        TypeError: The source is something else.
     """
-    given = os.fspath(name_or_path)
+    if isinstance(source, Scenario):
+        return source.updated(overrides or {})
+    if isinstance(source, Mapping):
+        context = {"folder": Path().absolute(), "name": "scenario"}
+        data = copy.deepcopy(dict(source))
+        return examine(data, overrides or {}, Report("scenario"), SYSTEMS, context)
+    if not isinstance(source, str | os.PathLike):
+        raise TypeError(
+            f"load: source is of type {type(source).__name__}; it may be the name of a packaged "
+            "scenario, the path of a file, a dict, or a scenario."
+        )
+    given = os.fspath(source)
     if given in scenario_names():
         file, text, folder = f"{given}.yaml", scenario_text(given), Path(str(_SHIPPED))
     else:
@@ -115,22 +134,31 @@ def parse(
     return _read(text, overrides, name, folder or Path().absolute(), name)
 
 
-def of_system(scenario: AnyScenario, system: type[System], wanted_by: str) -> System:
-    """Return the scenario unchanged if it describes the required system.
+def of_system(scenario: Any, system: type[System], function: str) -> System:
+    """Return a scenario of the required system, loaded if a name, a path or a dict is given.
 
     Args:
-        scenario: A scenario of any system.
+        scenario: A scenario of any system, or what `load` accepts.
         system: Scenario class of the required system.
-        wanted_by: Name of the calling function, for the message.
+        function: Name of the calling function, for the message.
 
     Raises:
-        TypeError: The scenario describes another system.
+        TypeError: The argument is no scenario, or one of another system.
+        ScenarioError: The scenario cannot be loaded.
     """
     if isinstance(scenario, system):
         return scenario
+    if not isinstance(scenario, Scenario | str | os.PathLike | Mapping):
+        raise TypeError(
+            f"{function}: scenario is of type {type(scenario).__name__}; it may be a scenario, the "
+            "name of a packaged one, the path of a file, or a dict."
+        )
+    loaded = scenario if isinstance(scenario, Scenario) else load(scenario)
+    if isinstance(loaded, system):
+        return loaded
     needed = next(name for name, model in SYSTEMS.items() if model is system)
     raise TypeError(
-        f"{scenario.name} is a {scenario.system} scenario; {wanted_by} needs a {needed} scenario."
+        f"{loaded.name} is a {loaded.system} scenario; {function} needs a {needed} scenario."
     )
 
 

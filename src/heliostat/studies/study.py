@@ -11,6 +11,7 @@ import functools
 import itertools
 import json
 import math
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -25,6 +26,7 @@ from jaxtyping import Array, PRNGKeyArray
 from matplotlib.figure import Figure
 
 from heliostat._version import __version__
+from heliostat.model_warning import ModelWarning
 from heliostat.plots.style import save_figure
 from heliostat.provenance import commit
 from heliostat.studies.engine import Engine, Lost, serial
@@ -231,10 +233,13 @@ class Study:
             block: The block.
             seed: Seed of the random key.
         """
-        if self.traced:
-            return self._all_at_once(block, seed)
         trials = range(block.first, block.first + block.size)
-        each = [self._one(self.grid[block.point], seed, trial) for trial in trials]
+        with warnings.catch_warnings():
+            # The scenario's notes would be repeated for every trial.
+            warnings.simplefilter("ignore", ModelWarning)
+            if self.traced:
+                return self._all_at_once(block, seed)
+            each = [self._one(self.grid[block.point], seed, trial) for trial in trials]
         return Outcome(np.stack([row for row, _ in each]), tuple(remark for _, remark in each))
 
     def _one(self, at: Mapping[str, Any], seed: int, trial: int) -> tuple[np.ndarray, Remark]:
