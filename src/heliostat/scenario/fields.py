@@ -72,13 +72,20 @@ def write_vector(entries: Iterable[float]) -> str:
     return "[" + ", ".join(f"{entry + 0.0:.9g}" for entry in entries) + "]"
 
 
+ROUNDING = 1e-3
+"""Largest error of the length of a unit vector, and of the right angle between two, that counts as
+rounding and is removed."""
+
+
 def _unit_vector(vector: tuple[float, float, float]) -> tuple[float, float, float]:
     x, y, z = vector
     length = math.hypot(x, y, z)
     if length == 0:
         raise ValueError(f"{write_vector(vector)} has no direction; write e.g. [1, 0, 0]")
+    if abs(length - 1) < 1e-15:
+        return vector  # a second division could change the last digit
     unit = (x / length, y / length, z / length)
-    if abs(length - 1) > 1e-6:
+    if abs(length - 1) > ROUNDING:
         wrong = f"{write_vector(vector)} is not of unit length"
         raise ValueError(f"{wrong}; write {write_vector(unit)}")
     return unit

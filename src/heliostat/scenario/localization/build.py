@@ -80,9 +80,9 @@ def _real(value: Any) -> jax.Array:
 def _surface(scenario: LocalizationSections, root: int | PRNGKeyArray) -> scene.PassiveSurface:
     surface, position = scenario.surface, _real(scenario.surface.position)
     array = PlanarArray(
-        horizontal=_real(surface.horizontal),
-        vertical=_real(surface.vertical),
-        normal=_real(surface.facing),
+        horizontal=_real(surface.axes[0]),
+        vertical=_real(surface.axes[1]),
+        normal=_real(surface.axes[2]),
         spacing=_real(surface.spacing),
         columns=surface.columns,
         rows=surface.rows,

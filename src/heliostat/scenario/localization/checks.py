@@ -11,7 +11,7 @@ from heliostat.scenario.errors import Clash
 from heliostat.scenario.fields import write_vector
 from heliostat.scenario.link_budget import LinkBudget, free_space_gain
 from heliostat.scenario.localization.schema import LocalizationSections
-from heliostat.scenario.panels import clash_of_axes, high_element_gain, near_field
+from heliostat.scenario.panels import ANGLES, VECTORS, clash_of_axes, high_element_gain, near_field
 from heliostat.units import SPEED_OF_LIGHT, format_quantity, write_quantity
 
 if TYPE_CHECKING:
@@ -101,13 +101,13 @@ class LocalizationScenario(LocalizationSections):
                     f"{write_vector(place)} is also the position of the surface; move one of them",
                 )
             elif crooked is None and np.dot(offset, surface.facing) <= 1e-9 * distance:
-                axes = ("surface.horizontal", "surface.vertical", "surface.normal")
+                axes = [f"surface.{key}" for key in (*ANGLES, *VECTORS)]
                 yield Clash(
                     name,
                     ("surface.position", *axes),
                     f"{write_vector(place)} is behind the surface; move it to the side of the "
                     f"normal {write_vector(surface.facing)}, or turn the surface with "
-                    "surface.horizontal",
+                    f"surface.{surface.turned_by}",
                 )
         user = self.user.position
         if math.dist(user, self.base_station.position) < 1e-6:
@@ -122,8 +122,10 @@ class LocalizationScenario(LocalizationSections):
         surface, position = self.surface, self.user.position
         conditions = {
             "base_station.axis": (self.base_station.axis == (1, 0, 0), "[1, 0, 0]"),
-            "surface.horizontal": (surface.horizontal == (0, 1, 0), "[0, 1, 0]"),
-            "surface.vertical": (surface.vertical == (0, 0, 1), "[0, 0, 1]"),
+            "surface.azimuth": (surface.azimuth in (None, 0), "0 deg"),
+            "surface.tilt": (surface.tilt in (None, 0), "0 deg"),
+            "surface.horizontal": (surface.horizontal in (None, (0, 1, 0)), "[0, 1, 0]"),
+            "surface.vertical": (surface.vertical in (None, (0, 0, 1)), "[0, 0, 1]"),
             "surface.normal": (surface.normal in (None, (1, 0, 0)), "[1, 0, 0]"),
             "surface.phases": (surface.phases == "designed", "designed"),
             "surface.bits": (surface.bits is None, "null"),

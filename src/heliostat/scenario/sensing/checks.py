@@ -15,7 +15,7 @@ from heliostat.scenario.link_budget import (
     free_space_gain,
     radar_gain,
 )
-from heliostat.scenario.panels import clash_of_axes, high_element_gain, near_field
+from heliostat.scenario.panels import ANGLES, VECTORS, clash_of_axes, high_element_gain, near_field
 from heliostat.scenario.sensing.schema import SensingSections
 from heliostat.surface.own_noise import radiated_noise
 from heliostat.units import format_quantity, quote
@@ -85,7 +85,8 @@ class SensingScenario(SensingSections):
             name, place = f"surfaces.{i}", surface.position
             if crooked := clash_of_axes(surface, name):
                 yield crooked
-            axes = (f"{name}.horizontal", f"{name}.vertical", f"{name}.normal")
+            axes = [f"{name}.{key}" for key in (*ANGLES, *VECTORS)]
+            turn = f"turn it with {name}.{surface.turned_by}"
             for end, there in ends.items():
                 offset = np.subtract(there, place)
                 distance = float(np.linalg.norm(offset))
@@ -102,7 +103,7 @@ class SensingScenario(SensingSections):
                         (end, *axes),
                         f"the surface at {write_vector(place)} with the normal "
                         f"{write_vector(surface.facing)} faces away from {owner} at "
-                        f"{write_vector(there)}; move it, or turn it with {name}.horizontal",
+                        f"{write_vector(there)}; move it, or {turn}",
                     )
         for (i, one), (j, other) in combinations(enumerate(self.surfaces), 2):
             if math.dist(one.position, other.position) < 1e-6:
