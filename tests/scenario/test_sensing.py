@@ -493,6 +493,74 @@ def test_a_strained_assumption_is_told(overrides, start):
     assert any(warning.startswith(start) for warning in parse(BARE, overrides).warnings())
 
 
+@pytest.mark.parametrize(
+    ("overrides", "surfaces", "lost"),
+    [
+        ({"link.rician": "25 dB"}, "surfaces.0, surfaces.1", "have very large bounds"),
+        ({"base_station.antennas": 1}, "surfaces.0, surfaces.1", "have no bound"),
+        ({"link.rician": "15 dB"}, None, None),
+        ({"link.rician": "25 dB", "dwell.patterns": 2}, None, None),
+    ],
+)
+def test_one_pattern_over_a_channel_of_rank_one_is_a_warning(overrides, surfaces, lost):
+    found = [w for w in parse(BARE, overrides).warnings() if w.startswith("Rank one: ")]
+    if surfaces is None:
+        assert found == []
+    else:
+        (warning,) = found
+        assert f"the base station and {surfaces} has" in warning
+        assert f"both elevation and azimuth {lost}" in warning
+
+
+def test_the_rank_of_imported_channels_is_that_of_their_singular_values(tmp_path):
+    one = np.einsum("se,sa->sea", some_channels(2, 12), some_channels(2, 3, seed=1))
+    one /= np.linalg.norm(one, axis=(1, 2), keepdims=True)
+    other = some_channels(2, 12, 3, seed=2)
+    other /= np.linalg.norm(other, axis=(1, 2), keepdims=True)
+    for share, expected in ((0.0, True), (0.05, True), (0.2, False)):
+        channels = 1e-4 * (one + share * other)
+        file = with_channels(tmp_path, BARE, bs_to_irs=channels)
+        singular = np.linalg.svd(channels, compute_uv=False)
+        outside = 1 - singular[:, 0] ** 2 / np.sum(singular**2, axis=1)
+        assert bool(np.all(outside < 1e-2)) == expected
+        found = any(w.startswith("Rank one: ") for w in load(file).warnings())
+        assert found == expected
+
+
+def test_what_the_warnings_say_is_lost_is_lost():
+    # The Fisher information by automatic differentiation of the mean echo, singular values relative
+    # to those with two patterns.
+    scenario = parse(BARE, {"link.rician": "150 dB"})
+    scene = scenario.build()
+    link, gain = scene.link(0), complex(scene.target_gain[0])
+    patterns = np.exp(1j * np.random.default_rng(0).uniform(0, 6, (2, 6)))
+
+    def mean(parameters, pattern):
+        steering = target_steering(link.array, parameters[:2])
+        through = link.bs_to_irs.T @ (pattern * steering)
+        beta = gain * (parameters[2] + 1j * parameters[3])
+        return beta * jnp.outer(through, through).ravel()
+
+    point = jnp.concatenate([scene.angles()[0], jnp.asarray([1.0, 0.0])])
+    slopes = [
+        np.asarray(
+            jax.jacfwd(lambda x, p=p: jnp.concatenate([mean(x, p).real, mean(x, p).imag]))(point)
+        )
+        for p in patterns
+    ]
+    ranks = [
+        np.linalg.matrix_rank(s / np.linalg.norm(s, axis=0), tol=1e-5)
+        for s in (slopes[0], np.vstack(slopes))
+    ]
+    assert ranks == [2, 4]  # only the gain, or all
+
+
+@pytest.mark.parametrize("key", ["rows", "columns"])
+def test_a_single_row_or_column_is_a_warning(key):
+    (warning,) = parse(BARE, {f"surfaces.1.{key}": 1}).warnings()
+    assert warning.startswith(f"Directions: surfaces.1 has a single {key[:-1]} of elements")
+
+
 # Two systems
 
 

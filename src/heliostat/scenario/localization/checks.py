@@ -9,6 +9,7 @@ import numpy as np
 from heliostat.scenario.ambiguity import AMBIGUOUS, largest_correlation
 from heliostat.scenario.errors import Clash
 from heliostat.scenario.fields import write_vector
+from heliostat.scenario.grating_lobes import array_warning, panel_warning
 from heliostat.scenario.link_budget import LinkBudget, free_space_gain
 from heliostat.scenario.localization.schema import LocalizationSections
 from heliostat.scenario.panels import ANGLES, VECTORS, clash_of_axes, high_element_gain, near_field
@@ -171,6 +172,24 @@ class LocalizationScenario(LocalizationSections):
         if over := self._link_budget().warning():
             yield over
 
+    def _grating_lobe_warnings(self) -> Iterator[str]:
+        """Yield a warning for each array with grating lobes."""
+        base_station, surface, user = self.base_station, self.surface, self.user
+        arriving = np.subtract(surface.position, base_station.position)
+        leaving = np.subtract(surface.focus or user.position, surface.position)
+        end = "the user" if surface.focus is None else "its focus"
+        if lobes := panel_warning(surface, "the surface", leaving, end):
+            yield lobes
+        hop = np.subtract(surface.position, user.position)
+        user_axis = (math.cos(user.heading), -math.sin(user.heading), 0.0)
+        for owner, spacing, axis, towards in (
+            ("the base station's array", base_station.spacing, base_station.axis, arriving),
+            ("the user's array", user.spacing, user_axis, hop),
+        ):
+            cosine = float(np.dot(towards, axis) / np.linalg.norm(towards))
+            if lobes := array_warning(spacing, owner, cosine, "the surface"):
+                yield lobes
+
     def warnings(self) -> list[str]:
         """Warnings about model assumptions that hold only roughly, one sentence each."""
         base_station, surface, user = self.base_station, self.surface, self.user
@@ -206,6 +225,7 @@ class LocalizationScenario(LocalizationSections):
                 "the pilots depend only weakly on user.heading."
             )
         warnings += self._link_budget_warnings()
+        warnings += self._grating_lobe_warnings()
         if surface.phases != "designed" and surface.focus is not None:
             warnings.append("Surface: surface.focus has no effect on phases that are not designed.")
         if surface.phases.endswith(".npy") and surface.sweep is not None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from heliostat.scenario.errors import Clash
 from heliostat.scenario.fields import write_vector
+from heliostat.scenario.grating_lobes import array_warning, panel_warning
 from heliostat.scenario.link_budget import (
     TOLERANCE_IMPORTED,
     LinkBudget,
@@ -33,6 +34,23 @@ REMEDY = {
     "exponent": "write a link.exponent of at least 2",
 }
 """Remedies of path-loss laws that exceed free space, by the key that causes it."""
+
+
+RANK_ONE = 1e-2
+"""Largest share of a channel's power outside its strongest singular vector with which it counts as
+rank one. With one pattern the bounds of both angles are inversely proportional to this share."""
+
+
+def _scattered_share(channel: np.ndarray) -> float:
+    """Share of the power of a matrix outside its strongest singular vector. [1]"""
+    power = float(np.sum(np.abs(channel) ** 2))
+    if power == 0:
+        return 0.0
+    vector = channel[np.argmax(np.sum(np.abs(channel) ** 2, axis=1))].conj()
+    for _ in range(20):  # power iteration, enough to tell a dominant direction
+        vector = channel.conj().T @ (channel @ vector)
+        vector /= np.linalg.norm(vector)
+    return max(0.0, 1 - float(np.sum(np.abs(channel @ vector) ** 2)) / power)
 
 
 class SensingScenario(SensingSections):
@@ -208,7 +226,12 @@ class SensingScenario(SensingSections):
 
     def warnings(self) -> list[str]:
         """Warnings about model assumptions that hold only roughly, one sentence each."""
-        warnings = [*self._far_field_warnings(), *self._link_budget_warnings()]
+        warnings = [
+            *self._far_field_warnings(),
+            *self._link_budget_warnings(),
+            *self._grating_lobe_warnings(),
+            *self._identifiability_warnings(),
+        ]
         dwell, shares = self.dwell, len(self.surfaces) * self.dwell.patterns
         if dwell.symbols % shares:
             warnings.append(
@@ -289,6 +312,56 @@ class SensingScenario(SensingSections):
                 found = radar_gain(self.reference_loss, section, distance, surface.gain)
                 paths.append(LinkBudget(name, found, allowed, REMEDY["reference_loss"]))
         return paths
+
+    def _grating_lobe_warnings(self) -> Iterator[str]:
+        """Yield a warning for each surface with grating lobes, and one for the base station."""
+        station = self.base_station
+        for i, surface in enumerate(self.surfaces):
+            leaving = np.subtract(self.target.position, surface.position)
+            if lobes := panel_warning(surface, f"surfaces.{i}", leaving, "the target"):
+                yield lobes
+        for i, surface in enumerate(self.surfaces):
+            towards = np.subtract(surface.position, station.position)
+            cosine = float(np.dot(towards, station.axis) / np.linalg.norm(towards))
+            name = "the base station's array"
+            if lobes := array_warning(station.spacing, name, cosine, f"surfaces.{i}"):
+                yield lobes
+                return
+
+    def _identifiability_warnings(self) -> Iterator[str]:
+        """Yield warnings about surfaces whose echo does not determine both angles."""
+        for i, surface in enumerate(self.surfaces):
+            lines = [key for key in ("rows", "columns") if getattr(surface, key) == 1]
+            if lines:
+                yield (
+                    f"Directions: surfaces.{i} has a single {lines[0][:-1]} of elements, whose "
+                    "echo determines at most one of elevation and azimuth; without the other "
+                    f"its bounds are infinite. Write {lines[0]}: 2 or more."
+                )
+        if self.dwell.patterns > 1:
+            return
+        scattered = self._scattered_shares()
+        found = [i for i, share in enumerate(scattered) if share <= RANK_ONE]
+        if not found:
+            return
+        names = ", ".join(f"surfaces.{i}" for i in found[:3]) + (" ..." if len(found) > 3 else "")
+        loss = "have no bound" if min(scattered) == 0 else "have very large bounds"
+        yield (
+            f"Rank one: the channel between the base station and {names} has (nearly) rank one. "
+            "The echo of one reflection pattern is then one complex number, which the unknown gain "
+            f"of the target explains alone, so that both elevation and azimuth {loss}. Write "
+            "dwell.patterns: 2 or more."
+        )
+
+    def _scattered_shares(self) -> list[float]:
+        """Share of each channel's power outside its strongest singular vector, nearly. [1]"""
+        imported = self._imported()
+        if imported is not None:
+            return [_scattered_share(np.asarray(channel)) for channel in imported.bs_to_irs]
+        if self.base_station.antennas == 1:
+            return [0.0] * len(self.surfaces)
+        rician = self.link.rician or 0.0
+        return [0.0 if n == 1 else 1 / (1 + rician) for n in self.elements]
 
     def _check_file(self, index: int) -> str:
         """Remedy for imported channels that exceed free space."""
