@@ -29,16 +29,18 @@ def test_panel_lobes_are_all_directions_with_an_equal_response(spacing):
     wanted = response(towards / np.linalg.norm(towards), positions)
     lobes = panel_lobes(panel, towards)
     np.testing.assert_allclose(np.abs(response(lobes, positions) @ wanted.conj()), 1.0, rtol=1e-9)
-    # All directions in front on a grid: wherever the response is nearly equal, there is a lobe.
+    # Directions in front on a grid, apart from the rim, where parts of lobes outside are seen:
+    # wherever the response is nearly equal, there is a lobe.
     cosines = np.stack(np.meshgrid(*2 * [np.linspace(-1, 1, 301)]), axis=-1).reshape(-1, 2)
-    cosines = cosines[np.sum(cosines**2, axis=1) < 0.998]
+    cosines = cosines[np.sum(cosines**2, axis=1) < 0.9]
     ahead = np.sqrt(1 - np.sum(cosines**2, axis=1))
     directions = cosines @ np.stack([across, up]) + np.outer(ahead, normal)
     equal = directions[np.abs(response(directions, positions) @ wanted.conj()) > 0.97]
     known = np.vstack([towards / np.linalg.norm(towards), lobes])
     nearest = np.max(equal @ known.T, axis=1)
     assert np.all(nearest > np.cos(0.06))
-    assert np.all(np.max(known @ equal.T, axis=1) > np.cos(0.06))
+    inside = np.sum((known @ np.stack([across, up]).T) ** 2, axis=1) < 0.88
+    assert np.all(np.max(known[inside] @ equal.T, axis=1) > np.cos(0.06))
     assert np.all(np.diff(lobes @ towards) <= 1e-12)  # the nearest first
 
 
