@@ -33,11 +33,12 @@ def test_a_dict_is_checked_and_left_unchanged(loaded):
     before = repr(sections)
     assert hs.load(sections, {"surface.rows": 2}).surface.rows == 2
     assert repr(sections) == before
-    with pytest.raises(hs.ScenarioError, match="override surface.rows=-1: -1 is below 1"):
+    with pytest.raises(hs.ScenarioError, match=r"override surface\.rows=-1: -1 is below 1"):
         hs.load(sections, {"surface.rows": -1})
 
 
 WRONG_TYPES = {
+    "hs.load(name, path_loss='product')": "load: path_loss is 'product'; it may be a function.",
     "hs.pose_bounds(3)": "pose_bounds: scenario is of type int; it may be a scenario, the name of",
     "hs.load(3.0)": "load: source is of type float; it may be the name of",
     "hs.pose_bounds('sensing-two-surfaces')": "sensing-two-surfaces is a sensing scenario; pose_b",

@@ -47,6 +47,13 @@ dwell: {symbols: 50}
 """
 
 
+SAME_SIZE = {
+    "base_station.antennas": 3,
+    "surfaces.0.columns": 3,
+    "surfaces.1.columns": 3,
+}
+
+
 def problems(text, overrides=None):
     with pytest.raises(ScenarioError) as caught:
         parse(text, overrides, name="yard.yaml")
@@ -192,6 +199,20 @@ def test_channels_come_from_a_file_beside_the_scenario(tmp_path, suffix):
     np.testing.assert_array_equal(scene.bs_to_irs[0], channels[0, :6])
     np.testing.assert_array_equal(scene.bs_to_irs[1], channels[1])
     np.testing.assert_array_equal(scene.target_gain, gain)
+
+
+def test_keys_of_random_channels_beside_a_file_are_a_note(tmp_path):
+    channels = 1e-5 * some_channels(2, 12, 3)
+    file = with_channels(tmp_path, BARE, bs_to_irs=channels)
+    assert load(file).warnings() == []
+    both = load(file, {"link.rician": "3 dB", "link.exponent": 3})
+    np.testing.assert_array_equal(both.build().bs_to_irs[1], channels[1])
+    (note,) = both.warnings()
+    assert note == (
+        "Channels: link.rician and link.exponent have no effect on the channels of 'mine.npz'."
+    )
+    packaged = load(PAPER, {"link.channels": str(tmp_path / "mine.npz")} | SAME_SIZE)
+    assert "Channels: link.rician and link.exponent have no effect" in packaged.warnings()[-2]
 
 
 def test_a_file_without_gains_leaves_them_to_the_radar_equation(tmp_path):
@@ -387,7 +408,6 @@ REFUSED = [
     ("-10 dBsm", "0 m2", 9, "target.cross_section", "'0 m2'", "is not more than zero"),
     ("rician: 3 dB", "", 10, "link.rician", "", "missing; add e.g. rician: 5 dB; or channels: fi"),
     ("rician: 3 dB", "channels: a.npy", 10, "link.channels", "'a.npy'", "is not a channel file"),
-    ("3 dB}", "3 dB, channels: a.npz}", 10, "link.rician", "'3 dB'", "has no effect; remove one"),
     ("3 dB}", "3 dB, exponent: -1}", 10, "link.exponent", "-1", "is below 0"),
     ("3 dB}", "3 dB, seed: 0.5}", 10, "link.seed", "0.5", "is not a whole number"),
     ("link: {rician: 3 dB}\n", "", 1, "link", "", "missing; add e.g. link: {rician: 5 dB}"),

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from hypothesis import strategies as st
 
+from heliostat.channel.path_loss import LAWS
 from heliostat.geometry.arrays import LinearArray, PlanarArray
 from heliostat.geometry.frames import travel
 from heliostat.scene.localization import (
@@ -83,7 +84,7 @@ def localization_scene(
             real(noise / bandwidth),
             real(attenuation),
             jnp.asarray(gain, dtype=complex),
-            path_loss,
+            LAWS[path_loss],
             gain_known,
             clock_known,
         ),

@@ -4,7 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
-from heliostat.channel.path_loss import LAWS
+from heliostat.channel.path_loss import PathLossLaw
 from heliostat.geometry.arrays import LinearArray, PlanarArray
 from heliostat.geometry.frames import Scalar, Vector, travel
 from heliostat.surface.passive import Configurations, Steered
@@ -46,7 +46,7 @@ class Link(eqx.Module):
     noise_density: Scalar  # N0 [W/Hz]
     attenuation: Scalar  # zeta, an amplitude, times the roots of both antennas' gains
     gain: Complex[Array, ""]  # h_1, beyond path loss
-    path_loss: str = eqx.field(static=True)  # a name of `path_loss.LAWS`
+    path_loss: PathLossLaw = eqx.field(static=True)  # amplitude of one element
     gain_known: bool = eqx.field(static=True)  # the receiver knows h_1, phase included
     clock_known: bool = eqx.field(static=True)  # both ends share one clock
 
@@ -91,8 +91,8 @@ class LocalizationScene(eqx.Module):
         """
         _, bs_to_irs = travel(self.base_station.position, self.surface.position)
         area = self.surface.element_area
-        law = LAWS[self.link.path_loss]
-        return self.link.attenuation * law(bs_to_irs, irs_to_user, self.link.wavelength, area)
+        amplitude = self.link.path_loss(bs_to_irs, irs_to_user, self.link.wavelength, area)
+        return self.link.attenuation * jnp.asarray(amplitude, dtype=float)
 
     def with_user(self, position: Vector, heading: Scalar) -> "LocalizationScene":
         """The same scene with the user elsewhere; the surface stays as it is set."""

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
+from heliostat.channel.path_loss import LAWS
 from heliostat.geometry.arrays import LinearArray, PlanarArray
 from heliostat.geometry.frames import travel
 from heliostat.scenario.errors import Problem, ScenarioError
@@ -61,7 +62,7 @@ def localization_scene(
                 link.attenuation * math.sqrt(base_station.antenna_gain * user.antenna_gain)
             ),
             gain=jnp.exp(1j * gain_phase),
-            path_loss=link.path_loss,
+            path_loss=scenario.path_loss or LAWS[link.path_loss],
             gain_known=scenario.model.gain == "known",
             clock_known=scenario.model.clock == "synchronized",
         ),

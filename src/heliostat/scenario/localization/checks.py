@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from heliostat.scenario.ambiguity import AMBIGUOUS, largest_correlation
+from heliostat.scenario.base import function_name
 from heliostat.scenario.errors import Clash
 from heliostat.scenario.fields import write_vector
 from heliostat.scenario.grating_lobes import array_warning, panel_warning
@@ -42,7 +43,8 @@ class LocalizationScenario(LocalizationSections):
 
     def clashes(self) -> Iterator[Clash]:
         """Yield violated conditions on geometry, durations and files."""
-        yield from self._clashes_of_places()
+        misplaced = list(self._clashes_of_places())
+        yield from misplaced
         carrier, frame, surface = self.carrier, self.frame, self.surface
         if not carrier.bandwidth < 2 * carrier.frequency:
             yield Clash(
@@ -67,6 +69,12 @@ class LocalizationScenario(LocalizationSections):
                 f"{'; '.join(f'{name}: {value}' for name, value in unlike.items())}; or "
                 "as_printed: false",
             )
+        if self.path_loss is not None and not misplaced:
+            try:
+                self._own_amplitude()
+            except ValueError as error:
+                others = ("carrier", "base_station.position", "surface", "user.position")
+                yield Clash("link.path_loss", others, str(error))
         try:
             surface.listed_phases(self.folder)
         except ValueError as error:
@@ -132,11 +140,33 @@ class LocalizationScenario(LocalizationSections):
             "surface.bits": (surface.bits is None, "null"),
             "surface.sweep": (self.sweep == ((0, 0),), "[[0, 0]]"),
             "user.position": (position[2] == 0, write_vector([*position[:2], 0])),
-            "link.path_loss": (self.link.path_loss == "sum_distance", "sum_distance"),
+            "link.path_loss": (
+                self.path_loss is None and self.link.path_loss == "sum_distance",
+                "sum_distance",
+            ),
             "model.gain": (self.model.gain == "known", "known"),
             "model.clock": (self.model.clock == "synchronized", "synchronized"),
         }
         return {name: value for name, (fulfilled, value) in conditions.items() if not fulfilled}
+
+    def _own_amplitude(self) -> float:
+        """Amplitude of one element by the law passed to `load`.
+
+        Raises:
+            ValueError: The law is not usable.
+        """
+        # Only scenarios with such a law need JAX for their checks.
+        from heliostat.channel.path_loss import check_law  # noqa: PLC0415
+
+        assert self.path_loss is not None
+        surface, wavelength = self.surface, self.wavelength
+        return check_law(
+            self.path_loss,
+            math.dist(self.base_station.position, surface.position),
+            math.dist(surface.position, self.user.position),
+            wavelength,
+            surface.gain * wavelength**2 / (4 * math.pi),
+        )
 
     def _link_budget(self) -> LinkBudget:
         """Gain of the path through all elements in phase, and what they can scatter."""
@@ -145,9 +175,14 @@ class LocalizationScenario(LocalizationSections):
         irs_to_user = math.dist(surface.position, self.user.position)
         area = surface.gain * wavelength**2 / (4 * math.pi)
         scattered = area / (4 * math.pi * bs_to_irs * irs_to_user)
-        if link.path_loss == "sum_distance":
+        if self.path_loss is not None:
+            element = self._own_amplitude()
+            remedy = f"check {function_name(self.path_loss)} and link.attenuation"
+        elif link.path_loss == "sum_distance":
             element = math.sqrt(free_space_gain(bs_to_irs + irs_to_user, wavelength))
-            remedy = "this law is the localization paper's, write link.path_loss: product to plan"
+            remedy = (
+                "sum_distance reproduces the localization paper, write path_loss: product to plan"
+            )
         else:
             element = scattered
             remedy = (
@@ -165,7 +200,8 @@ class LocalizationScenario(LocalizationSections):
     def _link_budget_warnings(self) -> Iterator[str]:
         """Yield warnings about gains that the elements do not allow, or that have no effect."""
         surface = self.surface
-        if surface.element_gain is not None and self.link.path_loss == "sum_distance":
+        sum_distance = self.path_loss is None and self.link.path_loss == "sum_distance"
+        if surface.element_gain is not None and sum_distance:
             yield "Link budget: surface.element_gain has no effect on the law sum_distance."
         elif high := high_element_gain(surface, "surface"):
             yield high

@@ -174,14 +174,6 @@ class SensingScenario(SensingSections):
                     "missing; add e.g. rician: 5 dB to draw channels, or channels: file.npz",
                 )
         else:
-            for name in ("rician", "exponent"):
-                if getattr(link, name) is not None:
-                    yield Clash(
-                        f"link.{name}",
-                        ("link.channels",),
-                        f"has no effect on the channels of {quote(link.channels)}; remove one of "
-                        "them",
-                    )
             try:
                 gain = link.imported(self.folder, elements, antennas).target_gain
             except ValueError as error:
@@ -232,6 +224,15 @@ class SensingScenario(SensingSections):
             *self._grating_lobe_warnings(),
             *self._identifiability_warnings(),
         ]
+        if self.link.channels is not None:
+            unused = [k for k in ("rician", "exponent") if getattr(self.link, k) is not None]
+            if unused:
+                keys = " and ".join(f"link.{key}" for key in unused)
+                verb = "has" if len(unused) == 1 else "have"
+                warnings.append(
+                    f"Channels: {keys} {verb} no effect on the channels of "
+                    f"{quote(self.link.channels)}."
+                )
         dwell, shares = self.dwell, len(self.surfaces) * self.dwell.patterns
         if dwell.symbols % shares:
             warnings.append(
