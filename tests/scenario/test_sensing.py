@@ -432,6 +432,41 @@ def test_a_refusal_names_line_field_value_and_remedy(old, new, line, field, valu
         assert part in found[0].sentence
 
 
+@pytest.mark.parametrize("end", ["target", "base_station"])
+def test_an_end_on_a_surface_is_one_problem(end):
+    # surfaces.1 has the same plane, and the radar equation of surfaces.0 is infinite there.
+    level = BARE.replace("position: [-6, 12, 4]", "position: [-4, 12, 4]")
+    (problem,) = problems(level, {f"{end}.position": [-4, 6, 3]})
+    assert problem.field == "surfaces.0.position"
+    assert "is also the position of the" in problem.sentence
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "remedy"),
+    [
+        ("base_station.noise", "-300 dBm", "is out of range; write e.g. -80 dBm"),
+        ("base_station.noise", "-80", "has no unit; write it with a unit, e.g. -80 dBm"),
+        ("base_station.power", "-3 W", "is not more than zero; write e.g. 20 W"),
+        (
+            "surfaces.1.element_gain",
+            "5 dB",
+            "is a ratio of powers, not an antenna gain; write e.g. 5",
+        ),
+        ("dwell.min_snr", "20 W", "is a power, not a ratio of powers; write e.g. 20 dB"),
+    ],
+)
+def test_the_remedy_for_a_quantity_is_of_the_size_of_the_key(key, value, remedy):
+    (problem,) = problems(BARE, {key: value})
+    assert remedy in problem.sentence
+
+
+def test_invalid_entries_of_a_list_do_not_make_it_short():
+    (problem,) = problems(BARE, {"surfaces": [7]})
+    assert "7 is not a group of keys" in problem.sentence
+    (problem,) = problems(BARE, {"surfaces": []})
+    assert "has too few entries" in problem.sentence
+
+
 def test_too_many_channels_to_hold_are_refused():
     (problem,) = problems(BARE, {"base_station.antennas": 65536, "surfaces.1.columns": 500})
     assert problem.field == "surfaces.1.rows"

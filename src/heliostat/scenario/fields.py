@@ -19,6 +19,14 @@ from pydantic_core import PydanticKnownError, core_schema
 from heliostat.units import DIMENSIONS, NUMBER, parse_quantity, quote, write_quantity
 
 
+class QuantityError(ValueError):
+    """Raised for an invalid quantity; the message ends with an example of its dimension."""
+
+    def __init__(self, sentence: str, example: str) -> None:
+        super().__init__(sentence)
+        self.example = example
+
+
 def quantity(
     dimension: str, *, zero: bool = False, signed: bool = False, word: str | None = None
 ) -> GetPydanticSchema:
@@ -37,14 +45,17 @@ def quantity(
     def read(value: object) -> float | str:
         if word is not None and value == word:
             return word
-        result = parse_quantity(value, dimension)
-        if signed or (zero and result == 0):
-            return result
-        if result <= 0:
-            bound = "negative" if zero else "not more than zero"
-            raise ValueError(f"{quote(value)} is {bound}; write e.g. {wanted.example}")
-        if not 1e-30 <= result <= 1e18:
-            raise ValueError(f"{quote(value)} is out of range; write e.g. {wanted.example}")
+        try:
+            result = parse_quantity(value, dimension)
+            if signed or (zero and result == 0):
+                return result
+            if result <= 0:
+                bound = "negative" if zero else "not more than zero"
+                raise ValueError(f"{quote(value)} is {bound}; write e.g. {wanted.example}")
+            if not 1e-30 <= result <= 1e18:
+                raise ValueError(f"{quote(value)} is out of range; write e.g. {wanted.example}")
+        except ValueError as error:
+            raise QuantityError(str(error), wanted.example) from None
         return result
 
     def write(value: float | str) -> str:

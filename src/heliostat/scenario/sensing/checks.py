@@ -99,6 +99,11 @@ class SensingScenario(SensingSections):
                 f"{write_vector(self.target.position)} is also the position of the base "
                 "station; move one of them",
             )
+        on_a_surface = {
+            end
+            for end, there in ends.items()
+            if any(math.dist(there, surface.position) < 1e-6 for surface in self.surfaces)
+        }
         for i, surface in enumerate(self.surfaces):
             name, place = f"surfaces.{i}", surface.position
             if crooked := clash_of_axes(surface, name):
@@ -115,7 +120,11 @@ class SensingScenario(SensingSections):
                         (end,),
                         f"{write_vector(place)} is also the position of {owner}; move one of them",
                     )
-                elif crooked is None and np.dot(offset, surface.facing) <= 1e-9 * distance:
+                elif (
+                    crooked is None
+                    and end not in on_a_surface  # one problem is enough
+                    and np.dot(offset, surface.facing) <= 1e-9 * distance
+                ):
                     yield Clash(
                         f"{name}.position",
                         (end, *axes),
