@@ -151,6 +151,16 @@ def test_gain_over_free_space_is_a_warning_with_both_numbers(overrides, path, al
     assert any(warning.startswith(f"{start}{most}; ") for warning in warnings), warnings
 
 
+def test_the_remedy_names_the_key_that_is_too_high():
+    (warning,) = parse(SENSING, {"link.exponent": 1.5}).warnings()
+    assert "write a link.exponent of at least 2." in warning
+    both = {"link.exponent": 0.5, "link.reference_loss": "-45 dB"}
+    (warning,) = parse(SENSING, both).warnings()
+    assert "write a link.exponent of at least 2." in warning
+    for warning in parse(SENSING, {"link.reference_loss": "-30 dB"}).warnings():
+        assert "remove link.reference_loss" in warning
+
+
 def test_free_space_written_by_hand_is_no_warning():
     assert parse(SENSING, {"link.reference_loss": "-42 dB", "link.exponent": 2}).warnings() == []
     assert parse(SENSING, {"link.reference_loss": "-41.8 dB"}).warnings() != []

@@ -141,7 +141,9 @@ def radar_equation(distance: Scalar, reference_loss: Scalar, cross_section: Scal
 
     Spreading over the sphere on the way out, scattering by the cross-section, and the loss
     :math:`K_0 d^{-2}` on the way back. The sensing paper does not say how large :math:`\beta` is;
-    this reproduces its figures. It is :math:`|\beta|` of one element, arrays apart.
+    this reproduces its figures. It is :math:`|\beta|` of one element with the gain 1; a gain
+    :math:`G` multiplies it by :math:`G`. With :math:`K_0 = (\lambda/4\pi)^2` it is the textbook's
+    radar equation.
 
     Args:
         distance: :math:`d`. [m]

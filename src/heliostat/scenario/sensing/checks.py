@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     import heliostat.channel.imported
     import heliostat.scene.sensing
+
+    Imported: TypeAlias = heliostat.channel.imported.ImportedChannels | None
 
 
 REMEDY = {
@@ -227,11 +229,12 @@ class SensingScenario(SensingSections):
 
     def warnings(self) -> list[str]:
         """Warnings about model assumptions that hold only roughly, one sentence each."""
+        imported = self._imported()
         warnings = [
             *self._far_field_warnings(),
-            *self._link_budget_warnings(),
+            *self._link_budget_warnings(imported),
             *self._grating_lobe_warnings(),
-            *self._identifiability_warnings(),
+            *self._identifiability_warnings(imported),
         ]
         if self.link.channels is not None:
             unused = [k for k in ("rician", "exponent") if getattr(self.link, k) is not None]
@@ -271,21 +274,21 @@ class SensingScenario(SensingSections):
                 if near := near_field(hop, distance, owner, aperture, wavelength):
                     yield near
 
-    def _link_budget_warnings(self) -> Iterator[str]:
+    def _link_budget_warnings(self, imported: "Imported") -> Iterator[str]:
         """Yield warnings about gains that free space does not allow, for the worst of the paths."""
         for i, surface in enumerate(self.surfaces):
             if high := high_element_gain(surface, f"surfaces.{i}"):
                 yield high
-        for paths in (self._paths_to_surfaces(), self._paths_to_target()):
+        for paths in (self._paths_to_surfaces(imported), self._paths_to_target(imported)):
             # Rounded, so that the first of equal paths is named.
             worst = max(paths, key=lambda path: round(path.gain / path.allowed, 6))
             if warning := worst.warning():
                 yield warning
 
-    def _paths_to_surfaces(self) -> list[LinkBudget]:
+    def _paths_to_surfaces(self, imported: "Imported") -> list[LinkBudget]:
         """Paths between an antenna of the base station and an element of each surface."""
-        link, station, wavelength = self.link, self.base_station, self.wavelength
-        imported = self._imported()
+        station, wavelength = self.base_station, self.wavelength
+        high = self.reference_loss > free_space_gain(1.0, wavelength)
         paths = []
         for i, surface in enumerate(self.surfaces):
             distance = math.dist(station.position, surface.position)
@@ -299,14 +302,13 @@ class SensingScenario(SensingSections):
                 )
             else:
                 found = gains * self.reference_loss / distance**self.exponent
-                lower = "exponent" if link.reference_loss is None else "reference_loss"
-                paths.append(LinkBudget(name, found, allowed, REMEDY[lower]))
+                remedy = REMEDY["reference_loss" if high else "exponent"]
+                paths.append(LinkBudget(name, found, allowed, remedy))
         return paths
 
-    def _paths_to_target(self) -> list[LinkBudget]:
+    def _paths_to_target(self, imported: "Imported") -> list[LinkBudget]:
         """Paths from an element of each surface to the target and back."""
         section, wavelength = self.target.cross_section, self.wavelength
-        imported = self._imported()
         paths = []
         for i, surface in enumerate(self.surfaces):
             distance = math.dist(surface.position, self.target.position)
@@ -338,7 +340,7 @@ class SensingScenario(SensingSections):
                 yield lobes
                 return
 
-    def _identifiability_warnings(self) -> Iterator[str]:
+    def _identifiability_warnings(self, imported: "Imported") -> Iterator[str]:
         """Yield warnings about surfaces whose echo does not determine both angles."""
         for i, surface in enumerate(self.surfaces):
             lines = [key for key in ("rows", "columns") if getattr(surface, key) == 1]
@@ -350,7 +352,7 @@ class SensingScenario(SensingSections):
                 )
         if self.dwell.patterns > 1:
             return
-        scattered = self._scattered_shares()
+        scattered = self._scattered_shares(imported)
         found = [i for i, share in enumerate(scattered) if share <= RANK_ONE]
         if not found:
             return
@@ -363,9 +365,8 @@ class SensingScenario(SensingSections):
             "dwell.patterns: 2 or more."
         )
 
-    def _scattered_shares(self) -> list[float]:
+    def _scattered_shares(self, imported: "Imported") -> list[float]:
         """Share of each channel's power outside its strongest singular vector, nearly. [1]"""
-        imported = self._imported()
         if imported is not None:
             return [_scattered_share(np.asarray(channel)) for channel in imported.bs_to_irs]
         if self.base_station.antennas == 1:
@@ -380,7 +381,7 @@ class SensingScenario(SensingSections):
             f"elements, write them as base_station.antenna_gain and surfaces.{index}.element_gain"
         )
 
-    def _imported(self) -> "heliostat.channel.imported.ImportedChannels | None":
+    def _imported(self) -> "Imported":
         """Channels of the file, None without one or if it was removed or changed meanwhile."""
         if self.link.channels is None:
             return None
