@@ -38,6 +38,7 @@ def test_a_dict_is_checked_and_left_unchanged(loaded):
 
 
 WRONG_TYPES = {
+    "hs.load(name, path_loss='product')": "load: path_loss is 'product'; it may be a function.",
     "hs.pose_bounds(3)": "pose_bounds: scenario is of type int; it may be a scenario, the name of",
     "hs.load(3.0)": "load: source is of type float; it may be the name of",
     "hs.pose_bounds('sensing-two-surfaces')": "sensing-two-surfaces is a sensing scenario; pose_b",

@@ -4,9 +4,10 @@ import copy
 import difflib
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeAlias, TypeVar
 
 from pydantic.json_schema import models_json_schema
@@ -17,6 +18,7 @@ from heliostat.scenario.localization.checks import LocalizationScenario
 from heliostat.scenario.sensing.checks import SensingScenario
 from heliostat.scenario.validation import examine
 from heliostat.scenario.yaml_reader import Overrides, Reader
+from heliostat.units import quote
 
 AnyScenario: TypeAlias = LocalizationScenario | SensingScenario
 """A scenario of any system."""
@@ -78,7 +80,12 @@ def scenario_schema() -> dict[str, Any]:
     }
 
 
-def load(source: ScenarioLike, overrides: Overrides | None = None) -> AnyScenario:
+def load(
+    source: ScenarioLike,
+    overrides: Overrides | None = None,
+    *,
+    path_loss: Callable[..., Any] | None = None,
+) -> AnyScenario:
     """Load and check a scenario.
 
     Args:
@@ -87,15 +94,44 @@ def load(source: ScenarioLike, overrides: Overrides | None = None) -> AnyScenari
         overrides: Values by dotted key, e.g. ``{"surface.rows": 16, "base_station.power":
             "30 dBm"}``. Text is read as YAML, so that a value of `--set` has the same meaning as
             in the file; None resets to the default.
+        path_loss: Path-loss law of one's own for localization, instead of ``link.path_loss``: a
+            function of ``bs_to_irs`` [m], ``irs_to_user`` [m], ``wavelength`` [m] and
+            ``element_area`` [m²] (effective area of an element) that returns the amplitude that one
+            element contributes between isotropic antennas. JAX traces and differentiates it, so it
+            uses ``jax.numpy``. Antenna gains and ``link.attenuation`` are factors beside it.
 
     Raises:
         ScenarioError: The file cannot be read or is not a valid scenario; lists all problems.
         TypeError: The source is something else.
     """
+    if path_loss is None:
+        return _load(source, overrides, {})
+    if not callable(path_loss):
+        raise TypeError(
+            f"load: path_loss is {quote(path_loss)}; it may be a function. The names of packaged "
+            "laws are values of the key link.path_loss."
+        )
+    context = {"path_loss": path_loss}
+    if isinstance(source, Scenario):
+        loaded = source._changed(overrides or {}, path_loss)
+    else:
+        loaded = _load(source, overrides, context)
+    if not isinstance(loaded, LocalizationScenario):
+        raise TypeError(
+            f"load: path_loss is for localization scenarios, and {loaded.name} is a "
+            f"{loaded.system} scenario; its law has the keys link.reference_loss and link.exponent."
+        )
+    return loaded
+
+
+def _load(
+    source: ScenarioLike, overrides: Overrides | None, context: Mapping[str, Any]
+) -> AnyScenario:
+    """Load a scenario; the context contains what is not in the file."""
     if isinstance(source, Scenario):
         return source.updated(overrides or {})
     if isinstance(source, Mapping):
-        context = {"folder": Path().absolute(), "name": "scenario"}
+        context = {"folder": Path().absolute(), "name": "scenario", **context}
         data = copy.deepcopy(dict(source))
         return examine(data, overrides or {}, Report("scenario"), SYSTEMS, context)
     if not isinstance(source, str | os.PathLike):
@@ -109,7 +145,7 @@ def load(source: ScenarioLike, overrides: Overrides | None = None) -> AnyScenari
     else:
         file, folder = given, Path(given).absolute().parent
         text = file_text(given, "scenario file", _not_shipped(given))
-    return _read(text, overrides, printable(file), folder, Path(file).stem)
+    return _read(text, overrides, printable(file), folder, Path(file).stem, context)
 
 
 def parse(
@@ -177,11 +213,17 @@ def of_system(scenario: Any, system: type[System], function: str) -> System:
 
 
 def _read(
-    text: str, overrides: Overrides | None, file: str, folder: Path, name: str
+    text: str,
+    overrides: Overrides | None,
+    file: str,
+    folder: Path,
+    name: str,
+    context: Mapping[str, Any] = MappingProxyType({}),
 ) -> AnyScenario:
     report = Report(file)
     data = Reader(text, report).read()
-    return examine(data, overrides or {}, report, SYSTEMS, {"folder": folder, "name": name})
+    context = {"folder": folder, "name": name, **context}
+    return examine(data, overrides or {}, report, SYSTEMS, context)
 
 
 def file_text(path: str, kind: str, absent: str) -> str:
