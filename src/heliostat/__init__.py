@@ -48,6 +48,9 @@ if TYPE_CHECKING:
     )
     from heliostat.api.target_search import find_target
     from heliostat.api.tracking import run_protocol
+    from heliostat.plots import public as plot
+    from heliostat.reports.export import export
+    from heliostat.reports.run import report
     from heliostat.scenario import ScenarioError, load
 
 _HOME = {
@@ -70,6 +73,8 @@ _HOME = {
     "triangulate": "api.estimation",
     "run_protocol": "api.tracking",
     "find_target": "api.target_search",
+    "report": "reports.run",
+    "export": "reports.export",
 }
 
 __all__ = [
@@ -84,9 +89,12 @@ __all__ = [
     "effective_rate",
     "estimate_direction",
     "estimate_pose",
+    "export",
     "find_target",
     "load",
+    "plot",
     "pose_bounds",
+    "report",
     "run_protocol",
     "simulate_echoes",
     "simulate_pilots",
@@ -96,6 +104,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "plot":
+        return import_module("heliostat.plots.public")
     if name in _HOME:
         return getattr(import_module(f"heliostat.{_HOME[name]}"), name)
     raise AttributeError(f"module 'heliostat' has no attribute {name!r}")
