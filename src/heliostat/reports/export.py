@@ -18,7 +18,7 @@ NAMES: dict[str, str] = {
     "beams": "columns w of sqrt(W) with R = sum of w w^H, strongest first, [surface, pattern, tx, "
     "beam]: the eigenvectors of R times the roots of their eigenvalues",
     "reflection": "psi, coefficients of the surfaces, [surface, pattern, element], the horizontal "
-    "index fastest, for the time dependence exp(+j omega t); zeros beyond the elements of a surface",
+    "index fastest, for the time dependence exp(+j omega t); zeros beyond a surface's elements",
     "amplitude": "|psi|, [surface, pattern, element]",
     "phase_rad": "angle of psi, (-pi, pi], [surface, pattern, element]",
     "phase_deg": "the same in degrees, (-180, 180]",
