@@ -15,13 +15,13 @@ import xarray as xr
 import heliostat as hs
 from heliostat import studies
 from heliostat.__main__ import answer
-from heliostat.api import coverage as coverage_api
+from heliostat.api import sensing as sensing_api
 from heliostat.api import target_search as target_search_api
+from heliostat.design.result import patterned
 from heliostat.maps import sensing as sensing_maps
 from heliostat.plots import style
-from heliostat.reports import localization as localization_report
-from heliostat.reports import sensing as sensing_report
-from heliostat.reports.export import NAMES, patterned
+from heliostat.reports.export import NAMES
+from heliostat.reports.report import Report
 from heliostat.scenario import load, scenario_names, scenario_schema, template_text
 from tests.support.cheap_search import cheap_search
 from tests.support.hall import HALL
@@ -29,8 +29,7 @@ from tests.support.sensing_designs import YARD, cheap_design
 
 WRITTEN = {
     *(f"{name}.png" for name in ("scene", "peb-map", "trade-off")),
-    "results.nc",
-    "report.html",
+    *("results.nc", "design.npz", "design.mat", "report.html"),
 }
 
 
@@ -130,7 +129,7 @@ def test_what_fails_on_the_way_leaves_nothing(hall, monkeypatch, folder):
     def fail(*_):
         raise RuntimeError("halfway")
 
-    monkeypatch.setattr(localization_report, "page", fail)
+    monkeypatch.setattr(Report, "html", fail)
     before = everything(hall)
     with pytest.raises(RuntimeError, match="halfway"):
         answer(["run", "hall.yaml", "--out", folder])
@@ -293,8 +292,7 @@ SENSED = {
 @pytest.fixture
 def sensed(hall, monkeypatch):
     """The working folder, and designs that cost nothing."""
-    monkeypatch.setattr(sensing_report, "design_beamforming", cheap_design)
-    monkeypatch.setattr(coverage_api, "design_beamforming", cheap_design)
+    monkeypatch.setattr(sensing_api, "design_beamforming", cheap_design)
     return hall
 
 

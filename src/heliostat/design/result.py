@@ -7,6 +7,7 @@ result of a single pattern, as the paper has no patterns.
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Complex, Float, Int
 
 from heliostat.bounds.direction import DirectionBound, direction_bound, direction_information
@@ -185,3 +186,15 @@ def evaluated_design(
         jnp.asarray(steps),
         jnp.asarray(code),
     )
+
+
+def patterned(design: BeamformingDesign) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Covariances [surface pattern tx tx] and coefficients [pattern element] of a design.
+
+    Args:
+        design: A design, with a pattern axis or, for a single pattern, without.
+    """
+    covariance = np.asarray(design.covariance)
+    if covariance.ndim == 3:
+        covariance = covariance[:, None]
+    return covariance, [np.atleast_2d(np.asarray(psi)) for psi in design.reflection]
