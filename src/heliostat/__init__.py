@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     )
     from heliostat.api.target_search import find_target
     from heliostat.api.tracking import run_protocol
+    from heliostat.batch.python import sweep
     from heliostat.model_warning import ModelWarning
     from heliostat.plots import public as plot
     from heliostat.reports.export import export
@@ -77,6 +78,7 @@ _HOME = {
     "triangulate": "api.estimation",
     "run_protocol": "api.tracking",
     "find_target": "api.target_search",
+    "sweep": "batch.python",
     "report": "reports.run",
     "export": "reports.export",
 }
@@ -104,6 +106,7 @@ __all__ = [
     "run_protocol",
     "simulate_echoes",
     "simulate_pilots",
+    "sweep",
     "triangulate",
     "under_errors",
 ]

@@ -194,6 +194,19 @@ def test_map_of_listed_places_with_a_threshold(hall, capsys):
     assert json.loads((hall / "seats.geojson").read_text())["features"][1]["properties"]["served"]
 
 
+def test_compare_evaluates_variants_of_a_scenario(hall, capsys):
+    sets = ["--set", "surface.bits=1", "--set", "surface.bits=2; surface.rows=4"]
+    assert answer(["compare", "hall.yaml", *sets, "--points", "4", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    variants = told["scenarios"]
+    assert list(variants) == ["surface.bits=1", "surface.bits=2; surface.rows=4"]
+    second = hs.load("hall.yaml", {"surface.bits": 2, "surface.rows": 4})
+    assert variants["surface.bits=2; surface.rows=4"]["peb_m"] == hs.pose_bounds(second).peb
+    pictures = {"distribution.png", "difference.png", "trade-off.png"}
+    written = {path.name for path in (hall / "results" / "compare").iterdir()}
+    assert written == {"compare.nc", "report.html", *pictures}
+
+
 # track
 
 
@@ -436,6 +449,9 @@ def test_a_bad_scenario_is_refused_in_one_sentence(hall, capsys, command, old, n
             ["map", "hall.yaml", "--points-file", "bad.csv", "--out", "bad.png"],
             ["--out bad.png", "would replace bad.csv"],
         ),
+        (["compare", "hall.yaml"], ["two scenarios or more", "--set"]),
+        (["compare", "hall.yaml", "yard.yaml"], ["hall is localization", "yard is sensing"]),
+        (["compare", "hall.yaml", "hall.yaml"], ["given twice"]),
         (["map", "hall.yaml", "--points-file", "no.csv"], ["no.csv", "cannot be read"]),
         (["map", "hall.yaml", "--points-file", "file.txt"], ["file.txt", "name,x,y"]),
         (["map", "hall.yaml", "--points-file", "bad.csv"], ["bad.csv, line 3", "y is 'z'", "12.5"]),

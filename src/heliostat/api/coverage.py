@@ -175,6 +175,16 @@ def steers_each_by_default(scenario: AnyScenario) -> bool:
     )
 
 
+def default_area(scenario: AnyScenario) -> Area:
+    """A rectangle that contains all nodes of the scene, with a margin.
+
+    Args:
+        scenario: A scenario.
+    """
+    nodes, _ = _nodes(scenario)
+    return area_around(np.vstack([nodes[name][1] for name in nodes if name != "normals"]))
+
+
 # Arguments ---------------------------------------------------------------------------------------
 
 
@@ -256,8 +266,7 @@ def _places(
 
 def _rectangle(scenario: AnyScenario, area: ArrayLike | None) -> Area:
     if area is None:
-        nodes, _ = _nodes(scenario)
-        return area_around(np.vstack([nodes[name][1] for name in nodes if name != "normals"]))
+        return default_area(scenario)
     corners = np.asarray(area, dtype=float)
     polygon = corners.ndim == 2 and corners.shape[1] == 2 and len(corners) >= 3
     if not (polygon or corners.shape == (4,)):

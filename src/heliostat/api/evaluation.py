@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -61,7 +62,7 @@ class LocalizationEvaluation:
     under_errors: ErrorEffect | None
     """None if the scenario has no errors."""
     area_map: xr.Dataset
-    """Map of the PEB, see `heliostat.coverage`."""
+    """Map of the PEB or another quantity, see `heliostat.coverage`."""
     overrides: Mapping[str, str] = field(default_factory=dict)
     """Overrides with which the scenario was loaded."""
 
@@ -90,6 +91,7 @@ def evaluate_localization(
     weight: float | None = None,
     balance: float | None = None,
     overrides: Mapping[str, str] | None = None,
+    **map_options: Any,
 ) -> LocalizationEvaluation:
     """Bounds, rate, best time allocation and PEB map of a scenario.
 
@@ -100,6 +102,7 @@ def evaluate_localization(
         weight: See `heliostat.allocate_time`. [(m + rad) s/bit]
         balance: Unit-free alternative to the weight. [1]
         overrides: Overrides with which the scenario was loaded.
+        map_options: Arguments of `heliostat.coverage`; default a map of the PEB.
 
     Raises:
         ValueError: ``active_antennas``, ``weight`` or ``balance`` is out of range.
@@ -126,7 +129,7 @@ def evaluate_localization(
         allocation=allocation,
         no_allocation=reason,
         under_errors=under_errors(scenario, antennas),
-        area_map=coverage(scenario, "peb", active_antennas=antennas),
+        area_map=coverage(scenario, active_antennas=antennas, **map_options),
         overrides=dict(overrides or {}),
     )
 
