@@ -106,7 +106,8 @@ def direction_bounds(
 ) -> DirectionBounds:
     r"""Compute bounds on the target's directions, paper eqs. (14)-(16), and on its position.
 
-    The patterns of a surface share its part of the dwell equally. Power limits are not checked.
+    The patterns of a surface share its part of the dwell equally. A covariance beyond the power of
+    the base station is a note; the limits of the surfaces are not checked.
 
     Args:
         scenario: A sensing scenario.
@@ -131,6 +132,19 @@ def direction_bounds(
         lost=tuple(tuple(bound.lost_names()) for bound in bounds),
         position_bound=float(deviation),
         unidentifiable=np.asarray(seen.directions)[np.asarray(seen.lost)],
+        notes=_power_notes(scenario, sent),
+    )
+
+
+def _power_notes(scenario: SensingScenario, covariance: Covariances) -> tuple[str, ...]:
+    """A note if the covariances exceed the power of the base station."""
+    power = [np.trace(np.asarray(each), axis1=1, axis2=2).real.mean() for each in covariance]
+    sent, allowed = float(np.mean(power)), scenario.base_station.power
+    if sent <= allowed * (1 + 1e-9):
+        return ()
+    return (
+        f"Transmit power: the covariance sends {sent:.6g} W in the mean over the dwell, "
+        f"base_station.power is {allowed:.6g} W.",
     )
 
 

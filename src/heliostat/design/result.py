@@ -74,6 +74,12 @@ class BeamformingDesign(eqx.Module):
         """
         return excess_over_bound(self.gap)
 
+    def __repr__(self) -> str:
+        return (
+            f"<{type(self).__name__}: worst CRB {float(self.worst_crb):.4g} rad^2, "
+            f"{self.status}, within {float(self.excess_db):.2g} dB of the best possible>"
+        )
+
     @property
     def status(self) -> str:
         """Status of the solver, one of `STATUS`."""
