@@ -114,6 +114,14 @@ class Plan:
         """Size of all results before compression. [byte]"""
         return self.total * (self.study.n_columns + 1) * 8
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Notes on the scenario of a user's study."""
+        if isinstance(self.source, str):
+            return ()
+        name, folder = self.source.scenario_name, Path(self.source.folder)
+        return parse(self.source.scenario_text, name=name, folder=folder).notes
+
     def identity(self) -> dict[str, str]:
         """Return the texts that determine every result."""
         study = self.study

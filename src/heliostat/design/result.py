@@ -75,6 +75,8 @@ class BeamformingDesign(eqx.Module):
         return excess_over_bound(self.gap)
 
     def __repr__(self) -> str:
+        if isinstance(self.crb, jax.core.Tracer) or self.crb.ndim != 1:
+            return super().__repr__()
         return (
             f"<{type(self).__name__}: worst CRB {float(self.worst_crb):.4g} rad^2, "
             f"{self.status}, within {float(self.excess_db):.2g} dB of the best possible>"
