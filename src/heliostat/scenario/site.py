@@ -33,7 +33,7 @@ class SiteSpec(Section):
         None,
     )
     bearing: Annotated[float, quantity("angle", signed=True)] = setting(
-        "Direction of the y axis, clockwise from north.", "0 deg", 0.0
+        "Direction of the y axis, clockwise from north.", "30 deg", "0 deg"
     )
 
     def longitude_latitude(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
