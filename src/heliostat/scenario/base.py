@@ -115,6 +115,8 @@ class Scenario(Section, ABC):
     def __repr__(self) -> str:
         return f"<{self.system} scenario {self.name!r}>"
 
+    __str__ = __repr__
+
     def _repr_html_(self) -> str:
         return f"<b>{html.escape(self.name)}</b><pre>{html.escape(self.dump())}</pre>"
 
