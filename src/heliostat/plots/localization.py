@@ -21,6 +21,7 @@ from heliostat.plots.style import (
     POINT,
     RED,
     THICK,
+    WIDTH,
     length_unit,
     map_norm,
     plain_ticks,
@@ -189,11 +190,10 @@ def trade_off_figure(
     label, factor = _peb_scale(trade_off)
     share = trade_off.ratio
     with styled():
-        figure = Figure(figsize=(9.0, 4.4))
-        grid = figure.add_gridspec(2, 2, width_ratios=(1.2, 1))
-        draw_trade_off(figure.add_subplot(grid[:, 0]), trade_off, allocation, reason)
-        upper = figure.add_subplot(grid[0, 1])
-        lower = figure.add_subplot(grid[1, 1], sharex=upper)
+        figure = Figure(figsize=(WIDTH, 7.4))
+        plane, upper, lower = figure.subplots(3, 1, height_ratios=(2, 1, 1))
+        draw_trade_off(plane, trade_off, allocation, reason)
+        lower.sharex(upper)
         _draw_choices(upper, share, trade_off.eadr / 1e6, trade_off, allocation)
         _draw_choices(lower, share, factor * trade_off.peb, trade_off, allocation)
         if allocation is not None:
@@ -216,7 +216,7 @@ def trade_off_figure(
             ylabel=label.replace("position error bound (PEB)", "PEB"),
         )
         handles, labels = upper.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3)
+        figure.legend(handles, labels, loc="outside lower center", ncols=2)
     return figure
 
 

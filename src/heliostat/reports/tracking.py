@@ -142,7 +142,7 @@ def rows(track: Track) -> list[Row]:
     spread = f"{least}" if least == most else f"{least} to {most}"
     return [
         *found_rows,
-        rate("eadr_mean", "Effective rate (EADR), mean", float(run.eadr.mean())),
+        rate("eadr_mean", "Effective achievable data rate (EADR), mean", float(run.eadr.mean())),
         Row("active_antennas_mean", "1", "Active antennas", spread, float(antennas.mean())),
     ]
 
