@@ -167,11 +167,13 @@ def _point_to(axes: Axes, offset: np.ndarray, look: dict[str, Any]) -> None:
     fraction: Any = "axes fraction"
     shared: dict[str, Any] = {"textcoords": "offset points", "color": look["color"]}
     arrow = {"arrowstyle": "->", "color": look["color"]}
-    axes.annotate("", end, -25 * direction, fraction, arrowprops=arrow, **shared)
+    axes.annotate(
+        "", end, (-25 * direction[0], -25 * direction[1]), fraction, arrowprops=arrow, **shared
+    )
     axes.annotate(
         f"{look['label']}, {format_quantity(distance, 'length')}",
         end,
-        -28 * direction,
+        (-28 * direction[0], -28 * direction[1]),
         fraction,
         ha="left" if offset[0] < 0 else "right",
         # Two nodes in the same direction have one label above the other.
