@@ -5,7 +5,7 @@ import numpy as np
 import heliostat as hs
 from benchmarks import printed_numpy
 from benchmarks.timing import Row, paired, peak_memory, seconds
-from heliostat.maps.localization import map_positions
+from heliostat.maps.localization import Steering, quantity_at
 
 COUNT = 1_000_000
 FOCUS = [20.0, 40.0, 0.0]
@@ -18,11 +18,11 @@ HONEST = {
 }
 MEMORY = f"""
 import numpy as np, heliostat as hs
-from heliostat.maps.localization import map_positions
+from heliostat.maps.localization import Steering, quantity_at
 scene = hs.load("localization-table-1", {PAPER!r}).build()
 x, y = np.meshgrid(np.linspace(0, 60, 1000), np.linspace(0, 80, 1000))
 places = np.stack([x.ravel(), y.ravel(), np.zeros(x.size)], axis=1)
-map_positions(scene, places, "peb", {ACTIVE}, follow=False)
+quantity_at(scene, places, "peb", {ACTIVE}, Steering(False))
 """
 
 
@@ -36,7 +36,7 @@ def run() -> list[Row]:
     unknown = hs.load("localization-table-1", HONEST).build()
 
     def of(scene, as_printed=False):
-        return map_positions(scene, places, "peb", ACTIVE, follow=False, as_printed=as_printed)
+        return quantity_at(scene, places, "peb", ACTIVE, Steering(False), as_printed=as_printed)
 
     def numpy_map():
         return printed_numpy.peb_map(places, FOCUS, SIDE, ACTIVE, ANTENNAS)

@@ -20,7 +20,7 @@ def test_the_minute_in_python_runs(capsys):
     peb, blind, best, crb, position = capsys.readouterr().out.splitlines()
     assert " m " in peb
     assert peb.endswith("rad")
-    assert "leave the pilots as they are" in blind
+    assert "do not change the received pilots" in blind
     assert best.endswith("Mbit/s")
     assert 0 < float(crb.split()[0]) < 1e-3
     assert 0 < float(crb.split("within ")[1].split()[0]) < 10

@@ -25,6 +25,7 @@ if (os.cpu_count() or 1) < 16:
 keep_compiled_programs()
 
 if TYPE_CHECKING:
+    from heliostat.api.coverage import coverage
     from heliostat.api.estimation import (
         estimate_direction,
         estimate_pose,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     )
     from heliostat.api.target_search import find_target
     from heliostat.api.tracking import run_protocol
+    from heliostat.model_warning import ModelWarning
     from heliostat.plots import public as plot
     from heliostat.reports.export import export
     from heliostat.reports.run import report
@@ -56,6 +58,8 @@ if TYPE_CHECKING:
 _HOME = {
     "load": "scenario",
     "ScenarioError": "scenario",
+    "ModelWarning": "model_warning",
+    "coverage": "api.coverage",
     "pose_bounds": "api.localization",
     "effective_rate": "api.localization",
     "allocate_time": "api.localization",
@@ -78,8 +82,10 @@ _HOME = {
 }
 
 __all__ = [
+    "ModelWarning",
     "ScenarioError",
     "allocate_time",
+    "coverage",
     "design_beamforming",
     "design_for_region",
     "design_reflection",

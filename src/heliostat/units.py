@@ -128,6 +128,12 @@ DIMENSIONS: Mapping[str, Dimension] = MappingProxyType(
             {"linear": _decimal(0), "dB": _decibel(0)},
             ("dB",),
         ),
+        "gain": Dimension(
+            "an antenna gain",
+            "5 dBi",
+            {"linear": _decimal(0), "dBi": _decibel(0)},
+            ("dBi",),
+        ),
         "rate": Dimension(
             "a data rate",
             "100 Mbit/s",
@@ -218,7 +224,8 @@ def _wrong_unit(name: str, unit: str, wanted: Dimension) -> str:
 def format_quantity(value: float, dimension: str, digits: int = 3) -> str:
     """Format a quantity for display with a suitable unit, e.g. ``"3.2 mm"``.
 
-    Powers are shown in dBm, ratios in dB, angles in degrees, and all others with decimal prefixes.
+    Powers are shown in dBm, ratios in dB, gains in dBi, angles in degrees, and all others with
+    decimal prefixes.
 
     Args:
         value: Quantity in SI units; 0, inf and nan are allowed.

@@ -43,7 +43,7 @@ def test_a_singular_model_names_its_lost_direction():
     along = np.array([40.0, 20.0]) / np.hypot(40, 20)
     move = bounds.unidentifiable[0, :2]
     assert abs(move @ along) < 1e-6 * np.linalg.norm(move)
-    assert "leave the pilots as they are" in bounds.reason
+    assert "do not change the received pilots" in bounds.reason
 
 
 def test_as_printed_is_larger_by_what_the_paper_gets_wrong():

@@ -113,7 +113,7 @@ def test_one_surface_sees_a_direction_but_no_position():
     assert bounds.position_bound == np.inf
     along = np.array([10.0, 5.0, 0.0]) / np.sqrt(125)  # the line of sight from the surface
     np.testing.assert_allclose(np.abs(bounds.unidentifiable @ along), [1.0], rtol=1e-6)
-    assert "leave the echoes as they are" in bounds.reason
+    assert "do not change the echoes" in bounds.reason
 
 
 def test_a_surface_of_one_row_names_the_angle_it_loses():
@@ -124,7 +124,7 @@ def test_a_surface_of_one_row_names_the_angle_it_loses():
     assert bounds.lost[1] == ("elevation",)
     assert bounds.crb[1] == bounds.direction_std[1, 0] == np.inf
     assert np.isfinite(bounds.direction_std[1, 1])
-    assert "Surface 1 cannot tell elevation." in bounds.reason
+    assert "Not identifiable at surface 1: elevation." in bounds.reason
     dark = hs.direction_bounds(SMALL, 0 * setting(SMALL)[1], setting(SMALL)[2])
     assert dark.lost == (("elevation", "azimuth"),) * 2
     assert not np.isnan(dark.crb).any()
@@ -224,7 +224,7 @@ def test_results_show_themselves_in_a_notebook():
     assert "elevation" in html
     flat = SMALL.updated({"surfaces.1.rows": 1})
     _, covariance, reflection = setting(flat)
-    assert "cannot tell" in hs.direction_bounds(flat, covariance, reflection)._repr_html_()
+    assert "Not identifiable" in hs.direction_bounds(flat, covariance, reflection)._repr_html_()
 
 
 # designs

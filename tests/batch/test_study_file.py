@@ -165,7 +165,7 @@ def test_a_point_without_a_bound_is_infinite_with_its_reason():
     assert np.isinf(dataset["pose_bounds.peb"]).all()
     assert np.isfinite(dataset["effective_rate.eadr_closed_form"]).all()
     assert dataset.attrs["failures"] == 4
-    assert "leave the pilots as they are" in dataset.attrs["failure_reasons"]
+    assert "do not change the received pilots" in dataset.attrs["failure_reasons"]
 
 
 def test_values_that_do_not_go_together_are_a_failure_with_its_reason():

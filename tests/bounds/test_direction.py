@@ -226,12 +226,14 @@ def test_two_patterns_identify_both_angles_through_a_rank_one_channel():
     assert jnp.isfinite(bound.crb)
 
 
-def test_frozen_noise_is_what_it_is_frozen_at():
+def test_given_precision_replaces_that_of_the_reflection():
     scene = sensing_scene(amplification=128.0, **OFF_AXIS)
     args = arguments(scene)
     link, reflection = args[:2]
     other = noise_covariance(link, 0 * reflection[0])
-    frozen = direction_bound(direction_information(*args, noise=other[None])).crb
+    frozen = direction_bound(
+        direction_information(*args, precision=jnp.linalg.inv(other)[None])
+    ).crb
     exact = direction_bound(direction_information(*args)).crb
     own_only = type(link)(
         link.array, link.bs_to_irs, 0 * link.surface_noise, link.noise, link.symbols

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,14 +15,12 @@ import xarray as xr
 import heliostat as hs
 from heliostat import studies
 from heliostat.__main__ import answer
-from heliostat.api import evaluation
+from heliostat.api import sensing as sensing_api
 from heliostat.api import target_search as target_search_api
+from heliostat.design.result import patterned
 from heliostat.maps import sensing as sensing_maps
-from heliostat.maps.area import Area
-from heliostat.maps.localization import map_area
-from heliostat.maps.sensing import map_design
 from heliostat.plots import style
-from heliostat.reports.export import NAMES, patterned
+from heliostat.reports.export import NAMES
 from heliostat.reports.report import Report
 from heliostat.scenario import load, scenario_names, scenario_schema, template_text
 from tests.support.cheap_search import cheap_search
@@ -44,6 +41,7 @@ def hall(tmp_path, monkeypatch):
     (tmp_path / "hall.yaml").write_text(HALL, encoding="utf-8")
     (tmp_path / "yard.yaml").write_text(YARD, encoding="utf-8")
     (tmp_path / "file.txt").write_text("")
+    (tmp_path / "bad.csv").write_text("x,y\n1,2\n3,z\n", encoding="utf-8")
     (tmp_path / "back.csv").write_text("x,y\n1,2\n-1,2\n", encoding="utf-8")
     return tmp_path
 
@@ -118,7 +116,7 @@ def test_a_missing_bound_is_null_with_its_reason_and_all_else_stands(hall, capsy
     assert answer(["run", "hall.yaml", "--json", "--out", "none", *sets]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["peb_m"] is None
-    assert "leave the pilots as they are" in told["reason"]
+    assert "do not change the received pilots" in told["reason"]
     assert told["allocation"] is None
     assert told["reason"] in told["allocation_reason"]
     assert told["trade_off"]["peb_m"] == [None] * 4
@@ -153,17 +151,47 @@ def test_a_full_disk_is_told_in_a_sentence(hall, monkeypatch, capsys):
 
 
 def test_map_writes_picture_and_data_and_prints_quantiles(hall, capsys):
-    arguments = ["--area", "0,10,-5,10", "--points", "600", "--antennas", "3", "--focus", "fixed"]
+    arguments = [
+        "--area",
+        "0,10,-5,10",
+        "--points",
+        "600",
+        "--antennas",
+        "3",
+        "--steering",
+        "fixed",
+    ]
     assert answer(["map", "hall.yaml", "--quantity", "reb", "--out", "a.svg", *arguments]) == 0
     printed = capsys.readouterr().out
     assert all(word in printed for word in ("minimum", "median", "90 % quantile", "rad"))
     assert (hall / "a.svg").read_text().startswith("<?xml")
     with xr.open_dataset(hall / "a.nc", engine="h5netcdf") as stored:
-        x, y = Area(0, 10, -5, 10).cells(600)
-        expected = map_area(load("hall.yaml").build(), x, y, "reb", 3, follow=False)
-        np.testing.assert_array_equal(stored.reb, expected.value)
+        expected = hs.coverage(
+            "hall.yaml",
+            "reb",
+            area=[0, 10, -5, 10],
+            points=600,
+            active_antennas=3,
+            steering="fixed",
+        )
+        np.testing.assert_array_equal(stored.reb, expected.reb)
         assert stored.reb.attrs["units"] == "rad"
         assert stored.attrs["title"].startswith("hall: heading error bound (REB); active")
+
+
+def test_map_of_listed_places_with_a_threshold(hall, capsys):
+    (hall / "users.csv").write_text("name,x,y,heading\ndesk,8,6,30\ndoor,4,-3,90\n")
+    arguments = ["--points-file", "users.csv", "--below", "1 m", "--out", "seats.png"]
+    assert answer(["map", "hall.yaml", *arguments]) == 0
+    printed = capsys.readouterr().out
+    assert "share of the served places below 1 m" in printed
+    headings = np.radians([30, 90])
+    expected = hs.coverage("hall.yaml", positions=[[8, 6], [4, -3]], headings=headings)
+    table = (hall / "seats.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in table[1:]] == ["desk", "door"]
+    with xr.open_dataset(hall / "seats.nc", engine="h5netcdf") as stored:
+        np.testing.assert_allclose(stored.peb, expected.peb, rtol=1e-12)
+    assert json.loads((hall / "seats.geojson").read_text())["features"][1]["properties"]["served"]
 
 
 # track
@@ -264,7 +292,7 @@ SENSED = {
 @pytest.fixture
 def sensed(hall, monkeypatch):
     """The working folder, and designs that cost nothing."""
-    monkeypatch.setattr(evaluation, "design_beamforming", cheap_design)
+    monkeypatch.setattr(sensing_api, "design_beamforming", cheap_design)
     return hall
 
 
@@ -311,24 +339,25 @@ def test_run_of_a_sensing_scenario_prints_bounds_powers_and_slack(sensed, capsys
     assert "Wrote out/report.html" in printed
 
 
-@pytest.mark.parametrize("use", ["fixed", "each"])
-def test_a_sensing_map_writes_picture_and_data(sensed, monkeypatch, capsys, use):
+@pytest.mark.parametrize("steering", ["fixed", "each point"])
+def test_a_sensing_map_writes_picture_and_data(sensed, monkeypatch, capsys, steering):
     asked = []
 
-    def mapped(scene, x, y, *, patterns, min_snr, on_progress):
-        asked.append((len(x) * len(y), patterns, min_snr))
+    def mapped(scene, positions, *, patterns, min_snr, on_progress):
+        asked.append((len(positions), patterns, min_snr))
         design = cheap_design(load("yard.yaml"))
-        sent, psi = patterned(design)
-        found = map_design(scene, tuple(map(jnp.array, sent)), tuple(map(jnp.array, psi)), x, y)
-        return replace(found, each=True)
+        covariance, reflection = patterned(design)
+        as_arrays = tuple(map(jnp.array, covariance)), tuple(map(jnp.array, reflection))
+        return sensing_maps.bounds_at(scene, *as_arrays, positions)
 
-    monkeypatch.setattr(sensing_maps, "map_each", mapped)
-    arguments = ["--points", "12", "--design", use, "--quantity", "direction", "--out", "a.svg"]
-    assert answer(["map", "yard.yaml", *arguments]) == 0
+    monkeypatch.setattr(sensing_maps, "bounds_of_designs", mapped)
+    arguments = ["--points", "12", "--steering", steering, "--quantity", "direction"]
+    assert answer(["map", "yard.yaml", *arguments, "--out", "a.svg"]) == 0
     printed = capsys.readouterr().out
     assert "direction error bound of the worst surface" in printed
-    assert ("a design for each point, the best of 2 starts" in printed) == (use == "each")
-    assert asked == ([(12, 1, 0.0)] if use == "each" else [])
+    each = steering == "each point"
+    assert ("a design for each point, the best of 2 starts" in printed) == each
+    assert asked == ([(12, 1, 0.0)] if each else [])
     assert (sensed / "a.svg").read_text().startswith("<?xml")
     with xr.open_dataset(sensed / "a.nc", engine="h5netcdf") as stored:
         assert stored.position_bound.shape == (4, 3)
@@ -338,10 +367,7 @@ def test_a_sensing_map_writes_picture_and_data(sensed, monkeypatch, capsys, use)
 
 
 def test_help_tells_which_system_an_option_is_for(capsys):
-    for command, ours, theirs in (
-        ("run", ["--method"], ["--antennas", "--weight", "--balance"]),
-        ("map", ["--design"], ["--antennas", "--focus"]),
-    ):
+    for command, ours, theirs in (("run", ["--method"], ["--antennas", "--weight", "--balance"]),):
         assert answer([command, "--help"]) == 0
         _, after = capsys.readouterr().out.split("Options for localization scenarios", 1)
         localization, sensing = after.split("Options for sensing scenarios", 1)
@@ -387,7 +413,10 @@ def test_a_bad_scenario_is_refused_in_one_sentence(hall, capsys, command, old, n
         (["map", "hall.yaml", "--out", "file.txt/a.png"], ["file.txt is a file"]),
         (["run", "nowhere.yaml"], ["nowhere.yaml", "neither a file nor a shipped scenario"]),
         (["run", "hall.yaml", "--set", "surface.rows"], ["--set", "KEY=VALUE", "surface.rows=16"]),
-        (["run", "hall.yaml", "--set", "surface.rows=0"], ["--set surface.rows=0", "write e.g. 8"]),
+        (
+            ["run", "hall.yaml", "--set", "surface.rows=0"],
+            ["override surface.rows=0", "write e.g. 8"],
+        ),
         (["run", "hall.yaml", "--antennas", "5"], ["--antennas", "5", "at most 4"]),
         (["run", "hall.yaml", "--weight", "inf"], ["--weight", "inf", "1e-10"]),
         (["run", "hall.yaml", "--balance", "1"], ["--balance", "1", "0.5"]),
@@ -398,9 +427,18 @@ def test_a_bad_scenario_is_refused_in_one_sentence(hall, capsys, command, old, n
         (["map", "hall.yaml", "--area", "1,2,3,nan"], ["--area", "1,2,3,nan", "x0,x1,y0,y1"]),
         (["map", "hall.yaml", "--area", "2,1,3,4"], ["--area", "2,1,3,4", "x0,x1,y0,y1"]),
         (
-            ["map", "hall.yaml", "--focus", "user", "--set", "surface.bits=1", "--out", "q/m.png"],
-            ["--focus user", "--focus fixed"],
+            ["map", "hall.yaml", "--steering", "each point", "--set", "surface.phases=random"],
+            ["--steering", "surface.phases", "'fixed'"],
         ),
+        (["map", "hall.yaml", "--area", "0,0 1,x 2,2"], ["--area", "0,0 1,x 2,2", "X,Y"]),
+        (["map", "hall.yaml", "--below", "10 s"], ["--below 10 s", "write e.g."]),
+        (
+            ["map", "hall.yaml", "--points-file", "bad.csv", "--out", "bad.png"],
+            ["--out bad.png", "would replace bad.csv"],
+        ),
+        (["map", "hall.yaml", "--points-file", "no.csv"], ["no.csv", "cannot be read"]),
+        (["map", "hall.yaml", "--points-file", "file.txt"], ["file.txt", "name,x,y"]),
+        (["map", "hall.yaml", "--points-file", "bad.csv"], ["bad.csv, line 3", "y is 'z'", "12.5"]),
         (["run", "yard.yaml", "--antennas", "2"], ["--antennas 2", "yard describes sensing"]),
         (["run", "yard.yaml", "--weight", "1"], ["--weight 1.0", "is for localization"]),
         (["run", "yard.yaml", "--balance", "0"], ["--balance 0.0", "leave it out"]),
@@ -409,10 +447,14 @@ def test_a_bad_scenario_is_refused_in_one_sentence(hall, capsys, command, old, n
             ["run", "yard.yaml", "--method", "sdr", "--set", "dwell.patterns=2"],
             ["--method sdr", "designs 1 pattern", "dwell.patterns=1"],
         ),
-        (["map", "yard.yaml", "--focus", "user"], ["--focus user", "yard describes sensing"]),
-        (["map", "yard.yaml", "--quantity", "peb"], ["--quantity peb", "position or direction"]),
-        (["map", "hall.yaml", "--quantity", "position"], ["--quantity position", "peb, reb"]),
-        (["map", "hall.yaml", "--design", "each"], ["--design each", "is for sensing"]),
+        (
+            ["map", "yard.yaml", "--quantity", "peb"],
+            ["position, direction or crb"],
+        ),
+        (
+            ["map", "hall.yaml", "--quantity", "position"],
+            ["peb, reb, rate or snr"],
+        ),
         (
             ["run", "yard.yaml", "--set", "surfaces.0.power=1 pW"],
             ["surfaces.0.power", "1 pW", "own noise", "write at least"],

@@ -32,7 +32,7 @@ from heliostat.design.cooperative_bound import (
 from heliostat.design.feasibility import dwell_design
 from heliostat.design.joint import joint_layout, joint_objective, joint_task, random_unknowns
 from heliostat.design.reflect import design_reflection
-from heliostat.design.result import FEASIBLE, surface_bounds
+from heliostat.design.result import surface_bounds
 from heliostat.scenario import load
 from tests.support.direction_definition import direction_information_by_definition
 from tests.support.sensing_scenes import random_covariance, random_reflections, sensing_scene
@@ -280,12 +280,11 @@ def test_lower_bound_above_the_crb_of_a_design_is_an_error_with_both_numbers():
     covariance = isotropic_covariance(scene)[:, None] / 1e3
     psi = random_reflections(scene)
     crb = float(jnp.max(surface_bounds(scene, psi, covariance).crb))
-    rest = {"history": [crb], "min_snr": 0.0, "code": FEASIBLE}
-    kept = dwell_design(scene, covariance, psi, lower_bound=crb * (1 + 1e-10), **rest)
+    kept = dwell_design(scene, covariance, psi, lower_bound=crb * (1 + 1e-10), min_snr=0.0)
     assert kept.lower_bound == crb * (1 + 1e-10)
     assert -1.1e-10 < kept.gap < 0
     with pytest.raises(RuntimeError, match=f"{2 * crb:.12g} .* {crb:.12g} "):
-        dwell_design(scene, covariance, psi, lower_bound=2 * crb, **rest)
+        dwell_design(scene, covariance, psi, lower_bound=2 * crb, min_snr=0.0)
 
 
 @settings(max_examples=10)

@@ -66,7 +66,7 @@ def test_linearisation_is_the_information_and_its_slope():
 def sdr_and_direct(seed, **size):
     scene = sensing_scene(**size, seed=seed)
     begun = random_phases(scene, seed)
-    covariance, _, _ = transmit_half(scene, begun, jnp.zeros(()))
+    covariance = transmit_half(scene, begun, jnp.zeros(())).covariance
     start = tuple(psi[0] for psi in begun)
     sdr = design_reflection_sdr(scene, covariance[:, 0], start, min_snr=0.0, seed=seed)
     direct = design_reflection(scene, covariance[:, 0], min_snr=0.0, seed=seed)

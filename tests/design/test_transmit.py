@@ -119,7 +119,7 @@ def test_no_covariance_beats_the_lower_bound_whatever_its_prices():
             )  # fmt: skip
             room = (scene.surfaces[i].power - power.own_noise) / (power.echo + power.signal)
             drawn.append(covariance * jnp.minimum(1.0, room))
-        crb = surface_bounds(scene, psi, jnp.stack(drawn)).crb
+        crb = surface_bounds(scene, tuple(p[None] for p in psi), jnp.stack(drawn)[:, None]).crb
         assert np.max(crb) > answer.lower_bound
 
 

@@ -8,7 +8,6 @@ import pytest
 
 import heliostat as hs
 from heliostat.maps import sensing as sensing_maps
-from heliostat.reports.export import patterned
 from heliostat.scenario.sensing.build import moved_target
 from tests.support.sensing_designs import cheap_design, yard
 
@@ -16,8 +15,8 @@ X, Y = np.array([-7.0, -2.0, 5.0, 9.0]), np.array([8.0, 14.0, 25.0])
 
 
 def as_tuples(design):
-    covariance, settings = patterned(design)
-    return tuple(map(jnp.asarray, covariance)), tuple(map(jnp.asarray, settings))
+    covariance = [jnp.reshape(jnp.asarray(R), (-1, *R.shape[-2:])) for R in design.covariance]
+    return tuple(covariance), tuple(jnp.atleast_2d(jnp.asarray(p)) for p in design.reflection)
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +32,13 @@ def chunks_of_five():
         yield
 
 
+PLACES = np.array([[x, y, 1.0] for y in Y for x in X])
+
+
 @pytest.fixture(scope="module")
 def mapped(two_patterns):
     scenario, design = two_patterns
-    return sensing_maps.map_design(scenario.build(), *as_tuples(design), X, Y)
+    return sensing_maps.bounds_at(scenario.build(), *as_tuples(design), PLACES)
 
 
 def test_a_target_elsewhere_has_the_gain_that_the_scenario_gives_it():
@@ -47,62 +49,48 @@ def test_a_target_elsewhere_has_the_gain_that_the_scenario_gives_it():
     np.testing.assert_allclose(moved.angles(), there.angles(), rtol=1e-12)
 
 
-def test_a_map_is_the_public_function_at_every_place(two_patterns, mapped):
+def test_bounds_are_those_of_the_public_function_at_every_place(two_patterns, mapped):
     scenario, design = two_patterns
-    for row, y in enumerate(Y):
-        for column, x in enumerate(X):
-            if x < -5:
-                assert not mapped.facing[row, column].any()
-                assert np.isinf(mapped.direction_std[row, column]).all()
-                assert mapped.position_bound[row, column] == np.inf
-                continue
-            there = scenario.updated({"target.position": [float(x), float(y), 1.0]})
-            expected = hs.direction_bounds(there, design.covariance, design.reflection)
-            found = mapped.direction_std[row, column]
-            np.testing.assert_allclose(found, expected.direction_std, rtol=1e-7)
-            np.testing.assert_allclose(
-                mapped.position_bound[row, column], expected.position_bound, rtol=1e-7
-            )
-
-
-def test_what_is_shown_and_where(mapped):
-    worst = np.sqrt((mapped.direction_std**2).sum(axis=-1)).max(axis=-1)
-    np.testing.assert_array_equal(mapped.value("direction"), worst)
-    np.testing.assert_array_equal(mapped.value("position"), mapped.position_bound)
-    np.testing.assert_array_equal(mapped.served("position"), np.tile(X > -5, (3, 1)))
-    np.testing.assert_array_equal(mapped.served("direction"), np.tile(X > -5, (3, 1)))
+    seen = sensing_maps.facing(scenario.build(), PLACES)
+    for i, place in enumerate(PLACES):
+        if place[0] < -5:
+            assert not seen[i].any()
+            assert np.isinf(mapped.direction_std[i]).all()
+            assert mapped.position_bound[i] == np.inf
+            continue
+        there = scenario.updated({"target.position": [float(x) for x in place]})
+        expected = hs.direction_bounds(there, design.covariance, design.reflection)
+        np.testing.assert_allclose(mapped.direction_std[i], expected.direction_std, rtol=1e-7)
+        np.testing.assert_allclose(mapped.position_bound[i], expected.position_bound, rtol=1e-7)
+        np.testing.assert_allclose(mapped.crb[i], expected.crb.max(), rtol=1e-6)
 
 
 def test_a_place_that_one_surface_alone_faces_has_its_direction_but_no_position():
     turned = yard(dwell__patterns=2).updated(
         {"surfaces.1.horizontal": [1, 0, 0], "surfaces.1.position": [0, 20, 2]}
     )  # faces -y
-    design = cheap_design(turned)
-    found = sensing_maps.map_design(
-        turned.build(),
-        *as_tuples(design),
-        np.array([3.0]),
-        np.array([12.0, 28.0, 13.0, 14.0, 15.0]),
-    )
-    assert found.facing[:2, 0].tolist() == [[True, True], [True, False]]
-    assert np.isfinite(found.position_bound[0, 0])
-    assert found.position_bound[1, 0] == np.inf
-    assert np.isfinite(found.direction_std[1, 0, 0]).all()
-    assert np.isinf(found.direction_std[1, 0, 1]).all()
-    assert found.served("position")[:2, 0].tolist() == [True, False]
+    scene, design = turned.build(), cheap_design(turned)
+    places = np.array([[3.0, y, 1.0] for y in (12.0, 28.0, 13.0, 14.0, 15.0)])
+    found = sensing_maps.bounds_at(scene, *as_tuples(design), places)
+    facing = sensing_maps.facing(scene, places)
+    assert facing[:2].tolist() == [[True, True], [True, False]]
+    assert np.isfinite(found.position_bound[0])
+    assert found.position_bound[1] == np.inf
+    assert np.isfinite(found.direction_std[1, 0]).all()
+    assert np.isinf(found.direction_std[1, 1]).all()
 
 
 def test_a_place_on_a_surface_is_no_place_to_see(two_patterns):
     scenario, design = two_patterns
-    flat = scenario.updated({"target.position": [5, 14, 2]})  # at the height of the surfaces
-    told, x, y = [], np.array([-5.0, 5.0, 6.0]), np.array([10.0, 14.0])
-    on = sensing_maps.map_design(
-        flat.build(), *as_tuples(design), x, y, on_progress=lambda *at: told.append(at)
+    told, scene = [], scenario.build()
+    places = np.array([[x, y, 2.0] for y in (10.0, 14.0) for x in (-5.0, 5.0, 6.0)])
+    found = sensing_maps.bounds_at(
+        scene, *as_tuples(design), places, on_progress=lambda *at: told.append(at)
     )
     assert told == [(0, 6), (5, 6), (6, 6)]
-    assert not np.isnan(on.direction_std).any()
-    assert on.position_bound[0, 0] == np.inf
-    assert np.isfinite(on.position_bound[1, 1])
+    assert not np.isnan(found.direction_std).any()
+    assert found.position_bound[0] == np.inf
+    assert np.isfinite(found.position_bound[4])
 
 
 def test_a_design_for_each_place_is_made_there(monkeypatch):
@@ -118,15 +106,13 @@ def test_a_design_for_each_place_is_made_there(monkeypatch):
         return SimpleNamespace(best=best)
 
     monkeypatch.setattr(sensing_maps, "descend_jointly", designed)
-    scene = scenario.build()
-    found = sensing_maps.map_each(scene, X[:3], Y[:1], patterns=2, min_snr=2.0)
+    scene, places = scenario.build(), PLACES[:3]
+    found = sensing_maps.bounds_of_designs(scene, places, patterns=2, min_snr=2.0)
     assert [options["min_snr"] for _, options in asked] == [2.0, 2.0]  # none behind the surfaces
     np.testing.assert_allclose(asked[0][0].target.position, [-2.0, 8.0, 1.0])
-    fixed = sensing_maps.map_design(scene, *as_tuples(design), X, Y)
-    assert found.each
-    assert not fixed.each
-    assert found.position_bound[0, 0] == found.position_bound[0, 2] == np.inf
-    np.testing.assert_allclose(found.position_bound[0, 1], fixed.position_bound[0, 1], rtol=1e-7)
+    fixed = sensing_maps.bounds_at(scene, *as_tuples(design), places)
+    assert found.position_bound[0] == found.position_bound[2] == np.inf
+    np.testing.assert_allclose(found.position_bound[1], fixed.position_bound[1], rtol=1e-7)
 
 
 def test_a_beampattern_is_the_literal_sum_over_elements_and_antennas(two_patterns):
@@ -153,10 +139,3 @@ def test_a_beampattern_is_the_literal_sum_over_elements_and_antennas(two_pattern
                     way[i] * sent[i, k] * np.conj(way[k]) for i in range(4) for k in range(4)
                 ).real
             assert found[row, column] == pytest.approx(total / 2, rel=1e-9)
-
-
-def test_the_default_area_holds_everything():
-    area = sensing_maps.default_area(yard())
-    for x, y in ((0, 0), (-5, 10), (-5, 20), (5, 14)):
-        assert area.x0 < x < area.x1
-        assert area.y0 < y < area.y1

@@ -2,23 +2,15 @@
 
 import numpy as np
 import pytest
-from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 import heliostat as hs
 from heliostat.api.localization import TimeAllocation, TradeOff, build
-from heliostat.maps.localization import AreaMap
 from heliostat.plots import localization as localization_plots
 from heliostat.plots.style import SUFFIXES, save_figure
 from tests.support.scenes import localization_scene
 
 SCENE = localization_scene(heading=np.pi / 6)
-X, Y = np.linspace(-25, 15, 5), np.linspace(0, 30, 4)
-
-
-def area_map(quantity, value, served=None):
-    served = np.ones((4, 5), dtype=bool) if served is None else served
-    return AreaMap(X, Y, np.asarray(value), quantity, served)
 
 
 def labels(figure):
@@ -34,67 +26,6 @@ def trade_off():
 
 def allocation(active_antennas, choices):
     return TimeAllocation(0.35, active_antennas, 0.0, 0.0, 0.0, 0.25, choices)
-
-
-# maps
-
-
-def test_map_shows_bounds_in_a_fitting_unit_on_a_logarithmic_scale():
-    value = np.geomspace(2e-3, 6e-3, 20).reshape(4, 5)
-    axes, bar = localization_plots.map_figure(area_map("peb", value), SCENE, "title").axes
-    (image,) = axes.images
-    np.testing.assert_allclose(image.get_array(), 1e3 * value, rtol=1e-12)
-    assert isinstance(image.norm, LogNorm)
-    assert image.norm.vmin == pytest.approx(2.0)
-    assert bar.get_ylabel() == "position error bound (PEB) [mm]"
-    assert image.get_extent() == [-30.0, 20.0, -5.0, 35.0]  # centres in the middle of cells
-
-
-def test_map_shows_headings_in_degrees_and_rates_in_megabits():
-    value = np.linspace(0.1, 0.5, 20).reshape(4, 5)
-    axes, bar = localization_plots.map_figure(area_map("reb", value), SCENE, "title").axes
-    np.testing.assert_allclose(axes.images[0].get_array(), np.degrees(value), rtol=1e-12)
-    assert bar.get_ylabel() == "heading error bound (REB) [deg]"
-    axes, bar = localization_plots.map_figure(area_map("rate", 1e7 * value), SCENE, "title").axes
-    np.testing.assert_allclose(axes.images[0].get_array(), 10 * value, rtol=1e-12)
-    assert bar.get_ylabel() == "effective rate [Mbit/s]"
-    assert not isinstance(axes.images[0].norm, LogNorm)
-
-
-def test_map_of_headings_ends_its_scale_at_1_rad():
-    value = np.linspace(0.1, 4.0, 20).reshape(4, 5)
-    axes, _ = localization_plots.map_figure(area_map("reb", value), SCENE, "title").axes
-    assert axes.images[0].norm.vmax == pytest.approx(np.degrees(1.0))
-    np.testing.assert_allclose(axes.images[0].get_array(), np.degrees(value), rtol=1e-12)
-
-
-def test_map_tells_places_without_bound_from_places_behind_the_surface():
-    value, served = np.ones((4, 5)), np.ones((4, 5), dtype=bool)
-    served[:, 0], value[:, 0], value[1, 2] = False, np.inf, np.inf
-    figure = localization_plots.map_figure(area_map("peb", value, served), SCENE, "title")
-    finite, infinite = figure.axes[0].images
-    np.testing.assert_array_equal(finite.get_array().mask, ~served | np.isinf(value))
-    np.testing.assert_array_equal(~infinite.get_array().mask, served & np.isinf(value))
-    assert {"no bound exists", "behind the surface"} <= set(labels(figure))
-
-
-@pytest.mark.parametrize("quantity", ["peb", "reb"])
-def test_map_without_any_bound_has_no_scale_but_its_frame(quantity):
-    figure = localization_plots.map_figure(
-        area_map(quantity, np.full((4, 5), np.inf)), SCENE, "title"
-    )
-    (axes,) = figure.axes
-    assert axes.get_xlim() == (-30.0, 20.0)
-    assert "no bound exists" in labels(figure)
-
-
-def test_map_marks_what_stands_in_it_and_nothing_outside():
-    scene = localization_scene(position=(20.0, 400.0, 0.0))
-    figure = localization_plots.map_figure(area_map("rate", np.ones((4, 5))), scene, "a; b")
-    assert labels(figure) == ["base station", "surface"]
-    marks = {line.get_label(): line.get_xydata()[0].tolist() for line in figure.axes[0].lines}
-    assert marks == {"base station": [0.0, 0.0], "surface": [-20.0, 20.0]}
-    assert figure.get_suptitle() == "a\nb"
 
 
 # scenes

@@ -2,14 +2,11 @@
 
 import numpy as np
 import pytest
-from matplotlib.colors import LogNorm
 
 import heliostat as hs
 from heliostat.api.sensing import DirectionBounds
-from heliostat.maps.sensing import SensingMap
 from heliostat.plots import sensing as sensing_plots
 from heliostat.plots.style import save_figure
-from tests.plots.test_localization import labels
 from tests.support.sensing_scenes import sensing_scene
 
 SCENE = sensing_scene()
@@ -86,44 +83,6 @@ def test_convergence_is_in_db_above_the_lower_bound():
     np.testing.assert_allclose(shown["lower bound on any design"].get_ydata(), -60)
     (axes,) = sensing_plots.convergence_figure(np.array([np.inf]), np.inf).axes
     assert axes.texts[0].get_text() == "No CRB exists."
-
-
-def a_map(each=False):
-    x, y = np.linspace(0, 4, 3), np.linspace(0, 2, 2)
-    facing = np.ones((2, 3, 2), dtype=bool)
-    facing[:, 0] = False
-    std = np.full((2, 3, 2, 2), 1e-2)
-    bound = np.full((2, 3), 5e-3)
-    std[:, 0], bound[:, 0], bound[1, 2] = np.inf, np.inf, np.inf
-    return SensingMap(x, y, std, bound, facing, each)
-
-
-def test_a_map_of_positions_tells_no_bound_from_no_surface():
-    figure = sensing_plots.map_figure(a_map(), "position", SCENE, "a; b")
-    axes, bar = figure.axes
-    finite, infinite = axes.images
-    assert isinstance(finite.norm, LogNorm)
-    assert bar.get_ylabel() == "position error bound [mm]"
-    np.testing.assert_allclose(finite.get_array().compressed(), 5.0)
-    assert infinite.get_array().mask.tolist() == [[True] * 3, [True, True, False]]
-    told = set(labels(figure))
-    assert {"no bound exists", "in front of fewer than two surfaces", "base station"} <= told
-    assert figure.get_suptitle() == "a\nb"
-    told = set(labels(sensing_plots.map_figure(a_map(each=True), "position", SCENE, "")))
-    assert {"no bound, or SNR out of reach", "behind a surface"} <= told
-
-
-def test_a_map_of_directions_is_in_degrees_and_its_scale_ends_at_1_rad():
-    found = a_map()
-    figure = sensing_plots.map_figure(found, "direction", SCENE, "")
-    np.testing.assert_allclose(
-        figure.axes[0].images[0].get_array().compressed(), np.degrees(np.sqrt(2) * 1e-2)
-    )
-    found.direction_std[0, 1:] = 50.0
-    figure = sensing_plots.map_figure(found, "direction", SCENE, "")
-    norm, bar = figure.axes[0].images[0].norm, figure.axes[1]
-    assert norm.vmax == pytest.approx(np.degrees(1.0))
-    assert bar._colorbar.extend == "max"
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,8 @@ from heliostat.protocol.tracking import (
     pilot_snr,
     random_walk,
     run_periods,
-    search_beams,
-    with_sweep,
 )
+from heliostat.protocol.user_search import search_beams, with_sweep
 from heliostat.rates.effective import eadr
 from tests.support.scenes import FOUR, localization_scene
 

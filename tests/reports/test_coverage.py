@@ -1,39 +1,58 @@
-"""Tables and datasets of maps, against values known in advance."""
+"""Tables and files of maps, against values known in advance and read back by other libraries."""
+
+import csv
+import json
 
 import numpy as np
+import pytest
 
-from heliostat.maps.localization import AreaMap
-from heliostat.maps.sensing import SensingMap
+import heliostat as hs
 from heliostat.reports import coverage
-from heliostat.scenario import parse
-from tests.support.sensing_designs import yard
+from tests.support.fake_maps import fake_map
+
+VALUE = np.array([[1.0, 2.0, 3.0, 4.0, np.inf]] * 4)
+SERVED = np.array([[True] * 5, *[[False] * 5] * 3])
 
 
-def test_quantiles_of_a_map_are_those_of_the_places_in_front():
-    value = np.array([[1.0, 2.0, 3.0, 4.0, np.inf], [9.0, 9.0, 9.0, 9.0, 9.0]])
-    served = np.array([[True] * 5, [False] * 5])
-    area_map = AreaMap(np.arange(5.0), np.arange(2.0), value, "peb", served)
-    rows = {row.label: row for row in coverage.localization_rows(area_map)}
+def test_quantiles_are_those_of_the_served_positions():
+    data = fake_map("peb", VALUE, SERVED)
+    rows = {row.label: row for row in coverage.rows(data, below=0.5 + 2)}
     assert rows["minimum"].value == 1.0
-    assert rows["median"].text == "3 m"
-    assert rows["90 % quantile"].text == "no bound exists"
-    nowhere = AreaMap(np.arange(5.0), np.arange(2.0), value, "peb", ~served & False)
-    assert coverage.localization_rows(nowhere) == []
+    assert rows["median over the served area"].text == "3 m"
+    assert rows["90 % quantile over the served area"].text == "no bound exists"
+    assert rows["share of the served area below 2.5 m"].value == 2 / 5
+    assert coverage.rows(fake_map("peb", VALUE, SERVED & False)) == []
 
 
-def test_a_sensing_map_keeps_its_values_and_its_scenario():
-    bound, x, y = np.array([[3.0, 1.0, 2.0]]), np.arange(3.0), np.zeros(1)
-    facing = np.ones((1, 3, 2), dtype=bool)
-    found = SensingMap(x, y, np.full((1, 3, 2, 2), 0.5), bound, facing, False)
-    rows = coverage.sensing_rows(found, "position")
-    assert [row.value for row in rows] == [1.0, 2.0, 3.0]
-    assert [row.value for row in coverage.sensing_rows(found, "direction")] == [0.5 * 2**0.5] * 3
-    found.direction_std[0, 1:] = 2.0
-    text = [row.text for row in coverage.sensing_rows(found, "direction")]
-    assert text[0] == "40.5 deg = 0.707 rad"
-    assert text[1:] == ["no bound below 1 rad"] * 2
-    data = coverage.sensing_dataset(found, yard(), "title", {"a": "b"})
-    np.testing.assert_array_equal(data.position_bound, bound)
-    assert data.direction_std.attrs["units"] == "rad"
-    assert data.attrs["title"] == "title"
-    assert parse(data.attrs["scenario_text"]).dump() == yard().dump()
+def test_angles_above_1_rad_are_no_bound_and_ratios_are_in_decibels():
+    texts = [row.text for row in coverage.rows(fake_map("direction", 0.5 * VALUE))]
+    assert texts[0] == "28.6 deg = 0.5 rad"
+    assert texts[1] == "no bound below 1 rad"
+    assert coverage.rows(fake_map("snr", 100 * VALUE))[0].text == "20.0 dB"
+
+
+def test_a_table_has_a_row_for_each_position(tmp_path):
+    data = fake_map("peb", VALUE, SERVED)
+    coverage.write_csv(data, tmp_path / "map.csv")
+    with (tmp_path / "map.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["x_m", "y_m", "z_m", "peb_m", "served", "near_field"]
+    assert len(rows) == 20
+    for row in rows:
+        there = data.sel(x=float(row["x_m"]), y=float(row["y_m"]))
+        assert float(row["peb_m"]) == float(there.peb)
+        assert (row["served"] == "True") == bool(there.served)
+
+
+def test_geojson_has_a_point_for_each_position(tmp_path):
+    data = hs.coverage("factory-hall", positions=[[5, 8, 1], [-3, 8, 2]], names=["dock", "out"])
+    coverage.write_geojson(data, tmp_path / "map.geojson")
+    document = json.loads((tmp_path / "map.geojson").read_text())
+    assert document["type"] == "FeatureCollection"
+    dock, out = document["features"]
+    assert dock["geometry"] == {"type": "Point", "coordinates": [5.0, 8.0]}
+    assert dock["properties"]["place"] == "dock"
+    assert dock["properties"]["height_m"] == 1.0
+    assert dock["properties"]["peb_m"] == pytest.approx(float(data.peb[0]), rel=1e-8)
+    assert out["properties"]["peb_m"] is None
+    assert out["properties"]["served"] is False

@@ -77,7 +77,7 @@ def test_without_a_bound_all_else_is_still_found(hopeless):
     assert hopeless.bounds.reason in hopeless.no_allocation
     assert hopeless.rate.eadr == hs.effective_rate(hall(surface__sweep=[[0, 0]])).eadr
     assert np.isinf(hopeless.trade_off.peb).all()
-    assert np.isinf(hopeless.area_map.value).all()
+    assert np.isinf(hopeless.area_map.peb).all()
 
 
 def test_the_default_weight_is_the_apis(hopeless):
@@ -172,7 +172,7 @@ def test_the_dataset_has_units_everywhere_and_its_origin(deployment, tmp_path):
         variables = {**dataset.data_vars, **dataset.coords}
         without = {name for name, variable in variables.items() if "units" not in variable.attrs}
         assert without == {"pose", "pose_too"}
-        np.testing.assert_array_equal(dataset.map_peb, deployment.area_map.value)
+        np.testing.assert_array_equal(dataset.map_peb, deployment.area_map.peb)
         np.testing.assert_array_equal(dataset.information, deployment.bounds.information)
         assert parse(dataset.attrs["scenario_text"]).dump() == hall().dump()
         assert json.loads(dataset.attrs["overrides"]) == {"a.b": "<i>"}

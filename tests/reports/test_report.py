@@ -10,7 +10,7 @@ import xarray as xr
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import heliostat as hs
-from heliostat.api import evaluation
+from heliostat.api import sensing as sensing_api
 from heliostat.plots.style import styled
 from heliostat.reports.tables import write_columns
 from tests.support.hall import hall
@@ -18,7 +18,7 @@ from tests.support.sensing_designs import cheap_design, yard
 
 
 def test_a_report_of_each_system_writes_the_files_it_names(tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluation, "design_beamforming", cheap_design)
+    monkeypatch.setattr(sensing_api, "design_beamforming", cheap_design)
     for scenario in (hall(), yard()):
         folder = tmp_path / "new" / scenario.system
         report = hs.report(scenario, folder)
@@ -43,7 +43,7 @@ def test_a_column_of_lists_becomes_one_column_for_each_entry(tmp_path):
 
 @pytest.mark.parametrize("system", ["localization", "sensing"])
 def test_legends_and_labels_lie_within_every_picture(tmp_path, monkeypatch, system):
-    monkeypatch.setattr(evaluation, "design_beamforming", cheap_design)
+    monkeypatch.setattr(sensing_api, "design_beamforming", cheap_design)
     scenario = hall() if system == "localization" else yard()
     for name, (_, draw) in hs.report(scenario, tmp_path).figures.items():
         with styled():

@@ -10,8 +10,10 @@ import pytest
 import xarray as xr
 
 import heliostat as hs
-from heliostat.api import evaluation
-from heliostat.api.evaluation import designed, evaluate_sensing, patterned
+from heliostat.api import sensing as sensing_api
+from heliostat.api.evaluation import evaluate_sensing
+from heliostat.api.sensing import designed
+from heliostat.design.result import patterned
 from heliostat.reports.sensing import TERMS, sensing_report
 from heliostat.scenario import ScenarioError, parse
 from tests.reports.test_localization import Page
@@ -21,7 +23,7 @@ from tests.support.sensing_designs import cheap_design, yard
 @pytest.fixture(scope="module")
 def deployment():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluation, "design_beamforming", cheap_design)
+        patch.setattr(sensing_api, "design_beamforming", cheap_design)
         return evaluate_sensing(yard(dwell__patterns=2), overrides={"a.b": "<i>"})
 
 
@@ -116,7 +118,7 @@ def test_an_snr_out_of_reach_is_refused_with_what_can_be_had(monkeypatch):
     def fail(*_):
         raise ValueError("no design was found")
 
-    monkeypatch.setattr(evaluation, "design_beamforming", fail)
+    monkeypatch.setattr(sensing_api, "design_beamforming", fail)
     # Truth: with one antenna and one element nothing but its amplitude can be chosen, so that the
     # SNR follows from the radar equation by hand; the surface's power is no limit.
     lone = {"position": [-5, 10, 3], "amplification": 4, "power": "1 kW", "noise": "-90 dBm"}

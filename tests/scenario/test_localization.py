@@ -16,6 +16,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from heliostat.channel.path_loss import LAWS
 from heliostat.scenario import (
     SYSTEMS,
     LocalizationScenario,
@@ -71,7 +72,7 @@ def test_table_1_is_the_papers():
     np.testing.assert_array_equal(scene.surface.alignment.offset, [[0.0, 0.0]])
     assert scene.link.gain_known
     assert scene.link.clock_known
-    assert scene.link.path_loss == "sum_distance"
+    assert scene.link.path_loss is LAWS["sum_distance"]
     assert abs(scene.link.gain) == pytest.approx(1.0, rel=1e-15)
     # d_1,1 = 30 m and d_1,2 = 53.85 m in the text: the focus is the user, seen from the surface.
     expected = np.array([20.0, -30.0]) / np.sqrt(40**2 + 20**2 + 30**2)
@@ -112,15 +113,19 @@ def test_a_focus_steers_both_stages():
     np.testing.assert_allclose(scene.surface.data.focus, [0.0, 0.0], atol=1e-16)
 
 
-def test_coarse_phases_are_the_nearest_to_the_designed_ones():
+def test_coarse_phases_respond_at_least_as_the_nearest_to_the_designed_ones():
     fine, coarse = parse(BARE).build(), parse(BARE, {"surface.bits": 1}).build()
     for stage in ("alignment", "data"):
         steered, phased = getattr(fine.surface, stage), getattr(coarse.surface, stage)
         assert isinstance(steered, Steered)
         assert isinstance(phased, Phased)
         exact = steered_phases(fine.surface.array, fine.arrival(), steered)
-        np.testing.assert_array_equal(phased.phase, quantised(exact, 1))
-        np.testing.assert_allclose(jnp.sin(phased.phase), 0.0, atol=1e-15)  # one bit: 0 or pi
+        found, nearest = (
+            np.abs(np.exp(1j * (each - exact)).sum(axis=1))
+            for each in (phased.phase, quantised(exact, 1))
+        )
+        assert (found >= nearest * (1 - 1e-12)).all()
+        np.testing.assert_allclose(jnp.sin(phased.phase), 0.0, atol=1e-12)  # one bit: 0 or pi
 
 
 def test_random_phases_come_from_the_seed_or_the_key():
@@ -213,7 +218,10 @@ def test_what_is_shipped():
 def test_shipped_scenarios_build_and_strain_nothing(name):
     scenario = load(name)
     scenario.build()
-    expected = {TABLE_1: ["Path loss: ", "Known gain:"], "sensing-two-surfaces": ["Minimum SNR"]}
+    expected = {
+        TABLE_1: ["Link budget", "Known gain:"],
+        "sensing-two-surfaces": ["Link budget", "Link budget", "Minimum SNR"],
+    }
     assert [warning[:11] for warning in scenario.warnings()] == expected.get(name, [])
     assert scenario_text(name).startswith("# ")
 
@@ -355,19 +363,23 @@ def test_a_copy_keeps_what_is_not_overridden():
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("surface.rows", 0, "--set surface.rows=0: 0 is below 1; write e.g. 8"),
-        ("surface.rows", "0", "--set surface.rows=0: 0 is below 1; write e.g. 8"),
-        ("surface.row", 1, "--set surface.row=1: no such key; did you mean surface.rows?"),
-        ("rows", 1, "--set rows=1: no such key; did you mean surface.rows?"),
-        ("bandwidt", 1, "--set bandwidt=1: no such key; did you mean carrier.bandwidth?"),
-        ("surfcae.rows", 1, "--set surfcae.rows=1: surfcae: no such key; did you mean surface?"),
-        ("surface.rows.x", 1, "--set surface.rows.x=1: no such entry; override the key above it"),
+        ("surface.rows", 0, "override surface.rows=0: 0 is below 1; write e.g. 8"),
+        ("surface.rows", "0", "override surface.rows=0: 0 is below 1; write e.g. 8"),
+        ("surface.row", 1, "override surface.row=1: no such key; did you mean surface.rows?"),
+        ("rows", 1, "override rows=1: no such key; did you mean surface.rows?"),
+        ("bandwidt", 1, "override bandwidt=1: no such key; did you mean carrier.bandwidth?"),
+        ("surfcae.rows", 1, "override surfcae.rows=1: surfcae: no such key; did you mean surface?"),
+        (
+            "surface.rows.x",
+            1,
+            "override surface.rows.x=1: no such entry; override the key above it",
+        ),
         ("user.position.7", 1, "no such entry"),
         ("carrier.frequency", 60e9, "has no unit; write it with a unit, e.g. 60 GHz"),
         ("carrier", None, "missing; add e.g. carrier: {"),
-        ("user.position.0", -1, "--set user.position.0=-1: user.position: [-1, 6, 1] is behind"),
+        ("user.position.0", -1, "override user.position.0=-1: user.position: [-1, 6, 1] is behind"),
         ("surface.position", "[1, 2", "'[1, 2' is not a list"),
-        ("system", "sonar", "--set system=sonar: 'sonar' is not a known system; write local"),
+        ("system", "sonar", "override system=sonar: 'sonar' is not a known system; write local"),
         ("", 1, "no such key; a scenario has system, carrier"),
         ("\ud800", "\ud800", "no such key"),
     ],
@@ -702,7 +714,6 @@ def test_a_huge_file_is_refused(tmp_path):
         ({"carrier.bandwidth": "20 GHz"}, "Narrow band: a wave takes"),
         ({"user.position": [10, 0, 3], "user.heading": "2 deg"}, "End-fire: the wave"),
         ({"user.position": [10, 0, 3], "user.heading": "182 deg"}, "End-fire: the wave"),
-        ({"link.path_loss": "sum_distance"}, "Path loss: sum_distance reproduces"),
         ({"surface.phases": "random", "surface.focus": [1, 0, 3]}, "Surface: surface.focus has no"),
     ],
 )

@@ -47,6 +47,13 @@ dwell: {symbols: 50}
 """
 
 
+SAME_SIZE = {
+    "base_station.antennas": 3,
+    "surfaces.0.columns": 3,
+    "surfaces.1.columns": 3,
+}
+
+
 def problems(text, overrides=None):
     with pytest.raises(ScenarioError) as caught:
         parse(text, overrides, name="yard.yaml")
@@ -105,8 +112,8 @@ def test_quantities_become_si():
     assert first.noise == pytest.approx(1e-11, rel=1e-12)
     assert first.amplification == 5.0
     assert (first.array.rows, first.array.columns) == (2, 3)
-    # |beta|^2 = K0 sigma / (4 pi d^4), d^2 = 81 + 9 + 4.
-    expected = 1e-3 * 0.1 / (4 * np.pi * 94**2)
+    # Radar equation with the gain pi of half a square wavelength, d^2 = 81 + 9 + 4.
+    expected = np.pi**2 * scenario.wavelength**2 * 0.1 / ((4 * np.pi) ** 3 * 94**2)
     assert abs(scene.target_gain[0]) ** 2 == pytest.approx(expected, rel=1e-12)
     assert scenario.dwell.least_snr == pytest.approx(100.0)  # the default, 20 dB
     assert [g.shape for g in scene.bs_to_irs] == [(6, 3), (12, 3)]
@@ -167,11 +174,13 @@ def test_channels_come_from_the_seed_or_the_key():
 
 
 def test_a_strong_rician_factor_leaves_the_line_of_sight():
-    scene = parse(BARE, {"link.rician": "150 dB", "link.exponent": 2, "link.seed": 3}).build()
+    budget = {"link.exponent": 3, "link.reference_loss": "-30 dB"}
+    scene = parse(BARE, {"link.rician": "150 dB", "link.seed": 3, **budget}).build()
     station, surface = scene.base_station, scene.surfaces[0]
     specular = line_of_sight(station.position, station.array, surface.position, surface.array)
     distance = np.sqrt(16 + 36 + 1)
-    np.testing.assert_allclose(scene.bs_to_irs[0], np.sqrt(1e-3) / distance * specular, rtol=1e-6)
+    amplitude = np.sqrt(np.pi * 1e-3 / distance**3)  # elements have the gain pi by default
+    np.testing.assert_allclose(scene.bs_to_irs[0], amplitude * specular, rtol=1e-6)
     rayleigh = parse(BARE, {"link.rician": "0 linear"}).build()
     assert np.isfinite(rayleigh.bs_to_irs[0]).all()
 
@@ -190,6 +199,20 @@ def test_channels_come_from_a_file_beside_the_scenario(tmp_path, suffix):
     np.testing.assert_array_equal(scene.bs_to_irs[0], channels[0, :6])
     np.testing.assert_array_equal(scene.bs_to_irs[1], channels[1])
     np.testing.assert_array_equal(scene.target_gain, gain)
+
+
+def test_keys_of_random_channels_beside_a_file_are_a_note(tmp_path):
+    channels = 1e-5 * some_channels(2, 12, 3)
+    file = with_channels(tmp_path, BARE, bs_to_irs=channels)
+    assert load(file).warnings() == []
+    both = load(file, {"link.rician": "3 dB", "link.exponent": 3})
+    np.testing.assert_array_equal(both.build().bs_to_irs[1], channels[1])
+    (note,) = both.warnings()
+    assert note == (
+        "Channels: link.rician and link.exponent have no effect on the channels of 'mine.npz'."
+    )
+    packaged = load(PAPER, {"link.channels": str(tmp_path / "mine.npz")} | SAME_SIZE)
+    assert "Channels: link.rician and link.exponent have no effect" in packaged.warnings()[-2]
 
 
 def test_a_file_without_gains_leaves_them_to_the_radar_equation(tmp_path):
@@ -385,7 +408,6 @@ REFUSED = [
     ("-10 dBsm", "0 m2", 9, "target.cross_section", "'0 m2'", "is not more than zero"),
     ("rician: 3 dB", "", 10, "link.rician", "", "missing; add e.g. rician: 5 dB; or channels: fi"),
     ("rician: 3 dB", "channels: a.npy", 10, "link.channels", "'a.npy'", "is not a channel file"),
-    ("3 dB}", "3 dB, channels: a.npz}", 10, "link.rician", "'3 dB'", "has no effect; remove one"),
     ("3 dB}", "3 dB, exponent: -1}", 10, "link.exponent", "-1", "is below 0"),
     ("3 dB}", "3 dB, seed: 0.5}", 10, "link.seed", "0.5", "is not a whole number"),
     ("link: {rician: 3 dB}\n", "", 1, "link", "", "missing; add e.g. link: {rician: 5 dB}"),
@@ -408,6 +430,41 @@ def test_a_refusal_names_line_field_value_and_remedy(old, new, line, field, valu
     assert value in ("", found[0].value)
     for part in sentence.split("; "):
         assert part in found[0].sentence
+
+
+@pytest.mark.parametrize("end", ["target", "base_station"])
+def test_an_end_on_a_surface_is_one_problem(end):
+    # surfaces.1 has the same plane, and the radar equation of surfaces.0 is infinite there.
+    level = BARE.replace("position: [-6, 12, 4]", "position: [-4, 12, 4]")
+    (problem,) = problems(level, {f"{end}.position": [-4, 6, 3]})
+    assert problem.field == "surfaces.0.position"
+    assert "is also the position of the" in problem.sentence
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "remedy"),
+    [
+        ("base_station.noise", "-300 dBm", "is out of range; write e.g. -80 dBm"),
+        ("base_station.noise", "-80", "has no unit; write it with a unit, e.g. -80 dBm"),
+        ("base_station.power", "-3 W", "is not more than zero; write e.g. 20 W"),
+        (
+            "surfaces.1.element_gain",
+            "5 dB",
+            "is a ratio of powers, not an antenna gain; write e.g. 5",
+        ),
+        ("dwell.min_snr", "20 W", "is a power, not a ratio of powers; write e.g. 20 dB"),
+    ],
+)
+def test_the_remedy_for_a_quantity_is_of_the_size_of_the_key(key, value, remedy):
+    (problem,) = problems(BARE, {key: value})
+    assert remedy in problem.sentence
+
+
+def test_invalid_entries_of_a_list_do_not_make_it_short():
+    (problem,) = problems(BARE, {"surfaces": [7]})
+    assert "7 is not a group of keys" in problem.sentence
+    (problem,) = problems(BARE, {"surfaces": []})
+    assert "has too few entries" in problem.sentence
 
 
 def test_too_many_channels_to_hold_are_refused():
@@ -443,7 +500,7 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_file():
         "target.position",
         "dwell.min_snr",
     ]
-    assert found[-1].where == "--set dwell.min_snr=3"
+    assert found[-1].where == "override dwell.min_snr=3"
 
 
 def test_overrides_reach_into_lists():
@@ -451,7 +508,7 @@ def test_overrides_reach_into_lists():
     assert scenario.elements == (6, 20)
     assert scenario.surfaces[0].power == 1.0
     (problem,) = problems(BARE, {"surfaces.1.rows": 0})
-    assert problem.where == "--set surfaces.1.rows=0"
+    assert problem.where == "override surfaces.1.rows=0"
     (problem,) = problems(BARE, {"surfaces.2.rows": 1})
     assert "no such entry" in problem.sentence
 
@@ -489,6 +546,74 @@ def test_the_least_power_that_is_told_is_enough():
 def test_a_strained_assumption_is_told(overrides, start):
     assert parse(BARE).warnings() == []
     assert any(warning.startswith(start) for warning in parse(BARE, overrides).warnings())
+
+
+@pytest.mark.parametrize(
+    ("overrides", "surfaces", "lost"),
+    [
+        ({"link.rician": "25 dB"}, "surfaces.0, surfaces.1", "have very large bounds"),
+        ({"base_station.antennas": 1}, "surfaces.0, surfaces.1", "have no bound"),
+        ({"link.rician": "15 dB"}, None, None),
+        ({"link.rician": "25 dB", "dwell.patterns": 2}, None, None),
+    ],
+)
+def test_one_pattern_over_a_channel_of_rank_one_is_a_warning(overrides, surfaces, lost):
+    found = [w for w in parse(BARE, overrides).warnings() if w.startswith("Rank one: ")]
+    if surfaces is None:
+        assert found == []
+    else:
+        (warning,) = found
+        assert f"the base station and {surfaces} has" in warning
+        assert f"both elevation and azimuth {lost}" in warning
+
+
+def test_the_rank_of_imported_channels_is_that_of_their_singular_values(tmp_path):
+    one = np.einsum("se,sa->sea", some_channels(2, 12), some_channels(2, 3, seed=1))
+    one /= np.linalg.norm(one, axis=(1, 2), keepdims=True)
+    other = some_channels(2, 12, 3, seed=2)
+    other /= np.linalg.norm(other, axis=(1, 2), keepdims=True)
+    for share, expected in ((0.0, True), (0.05, True), (0.2, False)):
+        channels = 1e-4 * (one + share * other)
+        file = with_channels(tmp_path, BARE, bs_to_irs=channels)
+        singular = np.linalg.svd(channels, compute_uv=False)
+        outside = 1 - singular[:, 0] ** 2 / np.sum(singular**2, axis=1)
+        assert bool(np.all(outside < 1e-2)) == expected
+        found = any(w.startswith("Rank one: ") for w in load(file).warnings())
+        assert found == expected
+
+
+def test_what_the_warnings_say_is_lost_is_lost():
+    # The Fisher information by automatic differentiation of the mean echo, singular values relative
+    # to those with two patterns.
+    scenario = parse(BARE, {"link.rician": "150 dB"})
+    scene = scenario.build()
+    link, gain = scene.link(0), complex(scene.target_gain[0])
+    patterns = np.exp(1j * np.random.default_rng(0).uniform(0, 6, (2, 6)))
+
+    def mean(parameters, pattern):
+        steering = target_steering(link.array, parameters[:2])
+        through = link.bs_to_irs.T @ (pattern * steering)
+        beta = gain * (parameters[2] + 1j * parameters[3])
+        return beta * jnp.outer(through, through).ravel()
+
+    point = jnp.concatenate([scene.angles()[0], jnp.asarray([1.0, 0.0])])
+    slopes = [
+        np.asarray(
+            jax.jacfwd(lambda x, p=p: jnp.concatenate([mean(x, p).real, mean(x, p).imag]))(point)
+        )
+        for p in patterns
+    ]
+    ranks = [
+        np.linalg.matrix_rank(s / np.linalg.norm(s, axis=0), tol=1e-5)
+        for s in (slopes[0], np.vstack(slopes))
+    ]
+    assert ranks == [2, 4]  # only the gain, or all
+
+
+@pytest.mark.parametrize("key", ["rows", "columns"])
+def test_a_single_row_or_column_is_a_warning(key):
+    (warning,) = parse(BARE, {f"surfaces.1.{key}": 1}).warnings()
+    assert warning.startswith(f"Directions: surfaces.1 has a single {key[:-1]} of elements")
 
 
 # Two systems

@@ -6,7 +6,6 @@ import numpy as np
 import yaml
 
 from heliostat.scenario import SensingScenario, parse, scenario_names, template_text
-from heliostat.scenario.sensing.build import EXPONENT
 from heliostat.scenario.sensing.schema import ActiveSurfaceSpec
 
 TEXT = template_text("sensing")
@@ -32,8 +31,8 @@ def test_it_shows_every_key_with_a_comment():
 
 
 def test_what_it_calls_a_default_is_one():
-    told = re.findall(r"^ +(\w+):.*default (\[.*\]|-?\d+ dB|-?[\d.]+)", TEXT, flags=re.MULTILINE)
-    assert {name for name, _ in told} >= {"axis", "exponent", "reference_loss", "seed", "patterns"}
+    told = re.findall(r"^ +(\w+):.*default (\[.*\]|-?\d+ dBi|-?[\d.]+)", TEXT, flags=re.MULTILINE)
+    assert {name for name, _ in told} >= {"axis", "exponent", "antenna_gain", "seed", "patterns"}
     written = yaml.safe_load(TEXT)
     bare = {
         "system": "sensing",
@@ -49,11 +48,13 @@ def test_what_it_calls_a_default_is_one():
     defaults = parse(yaml.safe_dump(bare))
     sections = [defaults.base_station, defaults.surfaces[0], defaults.link, defaults.dwell]
     dumped = [section.model_dump(mode="json") for section in sections]
+    across, up, _ = defaults.surfaces[0].axes
+    resolved = {"exponent": defaults.exponent, "horizontal": across, "vertical": up, "tilt": 0}
     checked = set()
     for name, value in told:
         for section in (section for section in dumped if name in section):
             if section[name] is None:
-                assert (name, float(value)) == ("exponent", EXPONENT)
+                np.testing.assert_allclose(yaml.safe_load(value), resolved[name])
             elif isinstance(section[name], str):
                 assert section[name] == value
             else:

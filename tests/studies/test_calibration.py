@@ -20,7 +20,8 @@ from heliostat.studies.estimators.calibration import (
     table,
     verdicts,
 )
-from heliostat.studies.estimators.calibration_trials import covered, pose_setup
+from heliostat.studies.estimators.calibration_trials import covered
+from heliostat.studies.estimators.setup import pose_setup
 from heliostat.studies.intervals import proportion, upper_limit
 
 COVARIANCE = np.array([[4.0, 1.0], [1.0, 2.0]])

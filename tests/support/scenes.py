@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from hypothesis import strategies as st
 
+from heliostat.channel.path_loss import LAWS
 from heliostat.geometry.arrays import LinearArray, PlanarArray
 from heliostat.geometry.frames import travel
 from heliostat.scene.localization import (
@@ -53,6 +54,7 @@ def localization_scene(
     period=None,
 ):
     """The paper's Table I unless told otherwise."""
+    wavelength = 299792458.0 / 60e9
     array = PlanarArray(
         real(horizontal), real(vertical), real(normal), real(spacing), columns, rows
     )
@@ -67,15 +69,22 @@ def localization_scene(
         BaseStation(
             real(base_station), LinearArray(real(axis), real(0.5), antennas), real(10**-0.3)
         ),
-        PassiveSurface(real(surface), array, real(reflection), alignment, data),
+        PassiveSurface(
+            real(surface),
+            array,
+            real(reflection),
+            alignment,
+            data,
+            real(spacing[0] * spacing[1] * wavelength**2),
+        ),
         User(real(position), real(heading), real(user_spacing), user_antennas),
         Link(
-            real(299792458.0 / 60e9),
+            real(wavelength),
             real(bandwidth),
             real(noise / bandwidth),
             real(attenuation),
             jnp.asarray(gain, dtype=complex),
-            path_loss,
+            LAWS[path_loss],
             gain_known,
             clock_known,
         ),

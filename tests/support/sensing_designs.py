@@ -13,10 +13,12 @@ system: sensing
 carrier: {frequency: 10 GHz}
 base_station: {position: [0, 0, 3], antennas: 4, power: 2 W, noise: -90 dBm}
 surfaces:
-  - {position: [-5, 10, 2], rows: 2, columns: 2, amplification: 4, power: 0.5 W, noise: -90 dBm}
-  - {position: [-5, 20, 2], rows: 2, columns: 3, amplification: 4, power: 0.5 W, noise: -90 dBm}
+  - {position: [-5, 10, 2], rows: 2, columns: 2, amplification: 4, power: 0.5 W, noise: -90 dBm,
+     element_gain: 0 dBi}
+  - {position: [-5, 20, 2], rows: 2, columns: 3, amplification: 4, power: 0.5 W, noise: -90 dBm,
+     element_gain: 0 dBi}
 target: {position: [5, 14, 1], cross_section: 1 m2}
-link: {rician: 5 dB, seed: 3}
+link: {rician: 5 dB, reference_loss: -30 dB, exponent: 2.2, seed: 3}  # the sensing paper's
 dwell: {symbols: 100, min_snr: none}
 """
 
@@ -45,5 +47,4 @@ def cheap_design(scenario, *_, **__):
         lower_bound=worst / 3,
         history=[2 * worst, worst],
         min_snr=0.0,
-        code=1,
     )

@@ -1,5 +1,7 @@
 """Truths: the sum over elements as the paper writes it, automatic differentiation."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,8 +9,10 @@ import pytest
 from hypothesis import given
 
 from heliostat.surface.passive import (
+    SORTED,
     Phased,
     Steered,
+    best_quantised,
     focused_phases,
     quantised,
     random_phases,
@@ -98,6 +102,30 @@ def test_one_bit_phases_lose_what_theory_says():
         assert abs(kept - np.sinc(2.0**-bits)) < 3 / np.sqrt(1600)
         levels = np.unique(np.round(np.asarray(quantised(phase, bits)) % (2 * np.pi), 9) % 6.283185)
         assert len(levels) <= 2**bits + 1
+
+
+@pytest.mark.parametrize("bits", [1, 2])
+def test_the_best_quantised_phases_are_the_best_of_all(bits):
+    # Truth: all settings of four elements, one by one.
+    levels = 2 * np.pi * np.arange(2**bits) / 2**bits
+    settings = np.array(list(itertools.product(levels, repeat=4)))
+    rng = np.random.default_rng(bits)
+    for phase in rng.uniform(-10, 10, (20, 4)):
+        response = np.abs(np.exp(1j * (settings - phase)).sum(axis=1))
+        found = best_quantised(jnp.asarray(phase), bits)
+        reached = np.abs(np.exp(1j * (np.asarray(found) - phase)).sum())
+        assert reached == pytest.approx(response.max(), rel=1e-12)
+        np.testing.assert_allclose(np.asarray(found) / levels[1] % 1, 0.0, atol=1e-9)
+
+
+def test_a_common_phase_is_worth_little_for_a_large_panel():
+    # What the docstring of SORTED says, by a search over many common phases.
+    rng, gains = np.random.default_rng(0), []
+    for phase in rng.uniform(-np.pi, np.pi, (30, SORTED)):
+        turned = phase + np.linspace(0, np.pi, 100)[:, None]
+        response = np.abs(np.exp(1j * (np.round(turned / np.pi) * np.pi - turned)).sum(axis=1))
+        gains.append(20 * np.log10(response.max() / response[0]))
+    assert np.mean(gains) < 0.2
 
 
 def test_random_phases_are_uniform_and_reproducible():

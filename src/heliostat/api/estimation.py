@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 from numpy.typing import ArrayLike
 
+from heliostat.api.arguments import described, is_whole, public
 from heliostat.api.localization import build, chosen_antennas
 from heliostat.api.sensing import checked_covariances, checked_reflections
 from heliostat.estimation.direction import cosine_grid, likeliest_direction
@@ -27,7 +28,7 @@ from heliostat.estimation.triangulation import (
 from heliostat.observation.echoes import simulate_echo, transmitted_signal
 from heliostat.observation.pilots import band_bins
 from heliostat.observation.pilots import simulate_pilots as simulated
-from heliostat.scenario import AnyScenario, LocalizationScenario, SensingScenario, of_system
+from heliostat.scenario import AnyScenario, LocalizationScenario, SensingScenario
 from heliostat.scenario.random_keys import purpose_key
 from heliostat.scene.localization import LocalizationScene
 from heliostat.scene.sensing import SensingScene
@@ -42,6 +43,8 @@ class Pilots:
     """Complex samples with noise of variance N0. [config, tx beam, rx beam, bin] [√J]"""
     frequency: np.ndarray
     """Frequency of each bin relative to the carrier. [Hz]"""
+    notes: tuple[str, ...] = ()
+    """Model assumptions that hold only roughly, one sentence each."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,8 @@ class Pose:
     lobe of the surface's response; ``inf`` if there is no other peak. [1]"""
     converged: bool
     """Whether the iteration converged to a maximum at which the covariance is valid."""
+    notes: tuple[str, ...] = ()
+    """Model assumptions that hold only roughly, one sentence each."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,8 @@ class Echoes:
     """Received samples of each surface, complex [pattern, antenna, snapshot]. [√W]"""
     transmitted: tuple[np.ndarray, ...]
     """Transmitted samples of each surface, complex [pattern, antenna, snapshot]. [√W]"""
+    notes: tuple[str, ...] = ()
+    """Model assumptions that hold only roughly, one sentence each."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +123,8 @@ class Directions:
     """Whether the fitted echo exceeds the noise threshold. [surface]"""
     converged: np.ndarray
     """Whether the maximisation of the likelihood converged. [surface]"""
+    notes: tuple[str, ...] = ()
+    """Model assumptions that hold only roughly, one sentence each."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +136,8 @@ class Position:
     covariance: np.ndarray
     """Covariance, propagated from the covariances of the directions. [m²]"""
     converged: bool
+    notes: tuple[str, ...] = ()
+    """Model assumptions that hold only roughly, one sentence each."""
 
 
 def _noise_key(scenario: AnyScenario, key: PRNGKeyArray | None) -> PRNGKeyArray:
@@ -140,8 +151,9 @@ def _pilots(
     return simulated(scene, antennas, frequency, clock=clock, key=key)
 
 
+@public(LocalizationScenario)
 def simulate_pilots(
-    scenario: AnyScenario,
+    scenario: LocalizationScenario,
     active_antennas: int | None = None,
     *,
     bins: int = 16,
@@ -151,7 +163,7 @@ def simulate_pilots(
     """Simulate noisy pilots for all beam pairs, surface configurations and frequencies.
 
     Args:
-        scenario: A loaded localization scenario.
+        scenario: A localization scenario.
         active_antennas: :math:`N_B`; default as many as fit into the period.
         bins: Number of frequencies that sample the flat band; delays are ambiguous modulo
             bins/bandwidth.
@@ -162,9 +174,8 @@ def simulate_pilots(
         TypeError: The scenario is not one of localization.
         ValueError: ``active_antennas`` or ``bins`` is out of range.
     """
-    scenario = of_system(scenario, LocalizationScenario, "simulate_pilots")
-    if isinstance(bins, bool) or bins != int(bins) or bins < 2:
-        raise ValueError(f"bins is {bins}; it takes a whole number from 2 on to see a delay.")
+    if not is_whole(bins) or bins < 2:
+        raise ValueError(f"bins is {described(bins)}; it may be a whole number from 2 on.")
     scene, antennas = build(scenario), int(chosen_antennas(scenario, active_antennas))
     frequency = band_bins(scene.link.bandwidth, bins)
     samples = _pilots(scene, antennas, frequency, jnp.asarray(clock), _noise_key(scenario, key))
@@ -185,9 +196,10 @@ def as_received(scene: LocalizationScene) -> LocalizationScene:
     return eqx.tree_at(lambda s: s.link.gain, known, jnp.ones((), dtype=complex))
 
 
+@public(LocalizationScenario)
 def estimate_pose(
-    scenario: AnyScenario,
-    pilots: Pilots,
+    scenario: LocalizationScenario,
+    pilots: Pilots | ArrayLike,
     *,
     max_range: float | None = None,
     believed_heading: float | None = None,
@@ -198,8 +210,9 @@ def estimate_pose(
     that the surface is steered to this position if there is no ``surface.focus``.
 
     Args:
-        scenario: A loaded localization scenario.
-        pilots: Pilots, e.g. from `simulate_pilots`.
+        scenario: A localization scenario.
+        pilots: Pilots, e.g. from `simulate_pilots`, or their samples alone for the frequencies of
+            `simulate_pilots`: [config, tx beam, rx beam, bin]. [√J]
         max_range: Largest distance of the user from the surface; default is the largest one at
             which the bins resolve the delay without ambiguity. [m]
         believed_heading: The one of the two equally likely headings nearer to this value is
@@ -211,8 +224,11 @@ def estimate_pose(
         ValueError: The pilots have another shape than the scenario asks for, or hold numbers that
             are not finite, or ``max_range`` exceeds the unambiguous distance.
     """
-    scenario = of_system(scenario, LocalizationScenario, "estimate_pose")
     scene = as_received(build(scenario))
+    if not isinstance(pilots, Pilots):
+        given = np.asarray(pilots)
+        bins = given.shape[-1] if given.ndim else 0
+        pilots = Pilots(given, np.asarray(band_bins(scene.link.bandwidth, bins)))
     samples, frequency = np.asarray(pilots.samples), np.asarray(pilots.frequency)
     alignment = scene.surface.alignment
     configurations = len(alignment.offset if isinstance(alignment, Steered) else alignment.phase)
@@ -253,8 +269,9 @@ def estimate_pose(
     )
 
 
+@public(SensingScenario)
 def simulate_echoes(
-    scenario: AnyScenario,
+    scenario: SensingScenario,
     covariance: ArrayLike | Sequence[ArrayLike],
     reflection: ArrayLike | Sequence[ArrayLike],
     *,
@@ -266,7 +283,7 @@ def simulate_echoes(
     The share of ``dwell.symbols`` of each surface and pattern is rounded down to whole snapshots.
 
     Args:
-        scenario: A loaded sensing scenario.
+        scenario: A sensing scenario.
         covariance: Transmit covariances as for `direction_bounds`. [W]
         reflection: Coefficients as for `direction_bounds`. [1]
         neglect_reradiated: Neglect the surfaces' noise that is reflected by the target, as in the
@@ -277,7 +294,6 @@ def simulate_echoes(
         TypeError: The scenario is not one of sensing.
         ValueError: As for `direction_bounds`.
     """
-    scenario = of_system(scenario, SensingScenario, "simulate_echoes")
     settings = checked_reflections(scenario, reflection)
     sent = checked_covariances(scenario, covariance, settings)
     scene, root = scenario.build(), _noise_key(scenario, key)
@@ -314,13 +330,14 @@ def _echoes(
     return np.asarray(jax.vmap(pattern)(reflection, signal, keys))
 
 
+@public(SensingScenario)
 def estimate_direction(
-    scenario: AnyScenario, echoes: Echoes, reflection: ArrayLike | Sequence[ArrayLike]
+    scenario: SensingScenario, echoes: Echoes, reflection: ArrayLike | Sequence[ArrayLike]
 ) -> Directions:
     """Estimate the direction of the target at each surface by maximum likelihood.
 
     Args:
-        scenario: A loaded sensing scenario; its target's position is not used.
+        scenario: A sensing scenario; its target's position is not used.
         echoes: Echoes, e.g. from `simulate_echoes`.
         reflection: Coefficients of the surfaces as for `direction_bounds`. [1]
 
@@ -328,7 +345,6 @@ def estimate_direction(
         TypeError: The scenario is not one of sensing.
         ValueError: An array has the wrong shape.
     """
-    scenario = of_system(scenario, SensingScenario, "estimate_direction")
     settings = checked_reflections(scenario, reflection)
     scene, found = scenario.build(), []
     counts = (len(echoes.samples), len(echoes.transmitted))
@@ -366,8 +382,9 @@ def estimate_direction(
     )
 
 
+@public(SensingScenario)
 def triangulate(
-    scenario: AnyScenario,
+    scenario: SensingScenario,
     angles: ArrayLike,
     covariance: ArrayLike,
     method: str = "least_squares",
@@ -375,7 +392,7 @@ def triangulate(
     """Estimate a target's position from its directions at two or more surfaces.
 
     Args:
-        scenario: A loaded sensing scenario.
+        scenario: A sensing scenario.
         angles: Elevation and azimuth at each surface. [surface, 2] [rad]
         covariance: Covariance of both angles. [surface, 2, 2] [rad²]
         method: "least_squares" for iterated weighted least squares, "stansfield" for the linear
@@ -386,7 +403,6 @@ def triangulate(
         ValueError: The method is unknown, an array has the wrong shape or is not a covariance, or
             the lines of sight do not intersect in front of the surfaces.
     """
-    scenario = of_system(scenario, SensingScenario, "triangulate")
     methods: dict[str, Any] = {"least_squares": iterated_least_squares, "stansfield": stansfield}
     if method not in methods:
         raise ValueError(f"method is {method!r}; it may be {' or '.join(map(repr, methods))}.")

@@ -1,13 +1,14 @@
 """Complete evaluation of a scenario: every bound, design and map that a report shows."""
 
-import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 
+from heliostat.api.coverage import coverage
 from heliostat.api.localization import (
     EffectiveRate,
     ErrorEffect,
@@ -23,19 +24,15 @@ from heliostat.api.localization import (
     trade_off_of,
     under_errors,
 )
-from heliostat.api.sensing import DirectionBounds, Method, design_beamforming, direction_bounds
-from heliostat.design.baselines import matched_beams
+from heliostat.api.sensing import DirectionBounds, Method, designed, direction_bounds
 from heliostat.design.radiated import radiated_power
-from heliostat.design.result import BeamformingDesign
-from heliostat.design.transmit import largest_snr
-from heliostat.maps.localization import POINTS, AreaMap, default_area, map_area, steers_by_default
+from heliostat.design.result import BeamformingDesign, patterned
 from heliostat.maps.sensing import beampattern
 from heliostat.protocol.tracking import DEFAULT_WEIGHT
-from heliostat.scenario import LocalizationScenario, Problem, ScenarioError, SensingScenario
+from heliostat.scenario import LocalizationScenario, SensingScenario
 from heliostat.scene.localization import LocalizationScene
 from heliostat.scene.sensing import SensingScene
 from heliostat.surface.active import ReflectedPower
-from heliostat.units import from_db, to_db
 
 DIRECTIONS = np.linspace(0.0, np.pi, 181)
 """Elevations and azimuths of a beampattern: the half-space in front of the surface. [rad]"""
@@ -63,8 +60,8 @@ class LocalizationEvaluation:
     """Reason for a missing allocation; empty if there is one."""
     under_errors: ErrorEffect | None
     """None if the scenario has no errors."""
-    area_map: AreaMap
-    """Map of the PEB."""
+    area_map: xr.Dataset
+    """Map of the PEB, see `heliostat.coverage`."""
     overrides: Mapping[str, str] = field(default_factory=dict)
     """Overrides with which the scenario was loaded."""
 
@@ -129,14 +126,7 @@ def evaluate_localization(
         allocation=allocation,
         no_allocation=reason,
         under_errors=under_errors(scenario, antennas),
-        area_map=map_area(
-            scene,
-            *default_area(scenario).cells(POINTS),
-            "peb",
-            antennas,
-            follow=steers_by_default(scenario),
-            as_printed=scenario.model.as_printed,
-        ),
+        area_map=coverage(scenario, "peb", active_antennas=antennas),
         overrides=dict(overrides or {}),
     )
 
@@ -193,45 +183,3 @@ def surface_beampattern(scene: SensingScene, design: BeamformingDesign, index: i
     sent, psi = jnp.asarray(covariance[index]), jnp.asarray(reflection[index])
     directions = jnp.asarray(DIRECTIONS)
     return np.asarray(beampattern(scene, index, sent, psi, directions, directions))
-
-
-def designed(scenario: SensingScenario, method: Method = "direct") -> BeamformingDesign:
-    """`heliostat.design_beamforming`, with a remedy in the error if the SNR is out of reach.
-
-    Args:
-        scenario: A loaded scenario.
-        method: See `heliostat.design_beamforming`.
-
-    Raises:
-        ScenarioError: No design reaches the SNR that the scenario requires.
-        ValueError: The method does not support the scenario's number of patterns.
-    """
-    try:
-        return design_beamforming(scenario, method)
-    except ValueError as error:
-        required = scenario.dwell.least_snr
-        if required == 0 or (method == "sdr" and scenario.dwell.patterns > 1):
-            raise
-        scene = scenario.build()
-        reach = float(to_db(largest_snr(scene, matched_beams(scene).reflection)))
-        text = f"{float(to_db(required)):g} dB"
-        less = f"at most about {math.floor(10 * reach) / 10:g} dB"
-        if from_db(reach) > required:
-            less = "less, because no design was found that reaches it at all surfaces"
-        sentence = (
-            f"{text} is out of reach; write {less}, or none, or give more power, amplification, "
-            "elements or dwell.symbols"
-        )
-        raise ScenarioError([Problem(scenario.name, "dwell.min_snr", text, sentence)]) from error
-
-
-def patterned(design: BeamformingDesign) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Covariances [surface pattern tx tx] and coefficients [pattern element] of a design.
-
-    Args:
-        design: A design, with a pattern axis or, for a single pattern, without.
-    """
-    covariance = np.asarray(design.covariance)
-    if covariance.ndim == 3:
-        covariance = covariance[:, None]
-    return covariance, [np.atleast_2d(np.asarray(psi)) for psi in design.reflection]

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 from numpy.typing import ArrayLike
 
+from heliostat.api.arguments import described, is_whole, public
 from heliostat.bounds.fisher import identify
 from heliostat.bounds.pose import PoseInformation, error_bounds, pose_information
 from heliostat.bounds.printed import pose_information_as_printed
@@ -33,7 +34,6 @@ from heliostat.rates.effective import (
 from heliostat.scenario import AnyScenario, LocalizationScenario, of_system
 from heliostat.scenario.random_keys import purpose_key
 from heliostat.scene.localization import LocalizationScene, with_traced_sizes
-from heliostat.surface.passive import Phased, Steered, quantised, steered_phases
 
 Criterion: TypeAlias = Literal["worst", "mean"]
 
@@ -57,6 +57,8 @@ class PoseBounds:
     unidentifiable: np.ndarray
     """Unit vectors of (x [m], y [m], heading [rad]) along which the pilots do not change, one per
     row."""
+    notes: tuple[str, ...] = ()
+    """Model assumptions that hold only roughly, one sentence each."""
 
     @property
     def identifiable(self) -> bool:
@@ -71,7 +73,7 @@ class PoseBounds:
         moves = "; ".join(
             f"({x:+.3g} m, {y:+.3g} m, {heading:+.3g} rad)" for x, y, heading in self.unidentifiable
         )
-        return f"Changes of (x, y, heading) along {moves} leave the pilots as they are."
+        return f"Changes of (x, y, heading) along {moves} do not change the received pilots."
 
     def _repr_html_(self) -> str:
         return _html_table(
@@ -95,6 +97,8 @@ class EffectiveRate:
     """SNR with the codebook beams, linear. [1]"""
     time_ratio: float
     """Share of the period for pilots. [1]"""
+    notes: tuple[str, ...] = ()
+    """Model assumptions that hold only roughly, one sentence each."""
 
     def _repr_html_(self) -> str:
         return _html_table(
@@ -144,6 +148,8 @@ class TimeAllocation:
     """Ratio of maximum rate (Lambert W); smaller ratios are dominated. [1]"""
     trade_off: TradeOff
     """Bounds and rates of all choices."""
+    notes: tuple[str, ...] = ()
+    """Model assumptions that hold only roughly, one sentence each."""
 
     def _repr_html_(self) -> str:
         return _html_table(
@@ -171,6 +177,8 @@ class ErrorEffect:
     """Mean EADR with codebook beams and the surface steered by the current estimate. [bit/s]"""
     eadr_10: float
     """10 % quantile of the EADR. [bit/s]"""
+    notes: tuple[str, ...] = ()
+    """Model assumptions that hold only roughly, one sentence each."""
 
 
 @dataclass(frozen=True)
@@ -190,6 +198,8 @@ class SweepDesign:
     """PEB at each position of the region. [position] [m]"""
     value: float
     """Largest PEB of the region, or its root mean square for the criterion "mean". [m]"""
+    notes: tuple[str, ...] = ()
+    """Model assumptions that hold only roughly, one sentence each."""
 
 
 def _html_table(rows: dict[str, str]) -> str:
@@ -201,7 +211,7 @@ def build(scenario: AnyScenario, key: PRNGKeyArray | None = None) -> Localizatio
     """Build the scene of a scenario; with ``as_printed`` the reflection amplitude is 1.
 
     Args:
-        scenario: A loaded localization scenario.
+        scenario: A localization scenario.
         key: Random key of surface phases and gain phase; default ``link.seed``.
 
     Raises:
@@ -264,7 +274,7 @@ def most_active_antennas(scenario: AnyScenario) -> int:
     """Return the largest number of antennas whose pilots fit into the period.
 
     Args:
-        scenario: A loaded localization scenario.
+        scenario: A localization scenario.
 
     Raises:
         TypeError: The scenario is not one of localization.
@@ -285,7 +295,7 @@ def chosen_antennas(
     """Return the validated number of active antennas.
 
     Args:
-        scenario: A loaded localization scenario.
+        scenario: A localization scenario.
         active_antennas: Number of antennas; None for as many as fit into the period.
 
     Raises:
@@ -293,17 +303,18 @@ def chosen_antennas(
     """
     most = most_active_antennas(scenario)
     chosen = most if active_antennas is None else active_antennas
-    if isinstance(chosen, bool) or chosen != int(chosen) or not 1 <= chosen <= most:
+    if not is_whole(chosen) or not 1 <= chosen <= most:
         raise ValueError(
-            f"active_antennas is {active_antennas}; it may be a whole number from 1 to {most}: the "
-            f"base station has {scenario.base_station.antennas}, and the period must hold the "
-            "pilots of all that are active."
+            f"active_antennas is {described(active_antennas)}; it may be a whole number from 1 to "
+            f"{most}: the base station has {scenario.base_station.antennas}, and the period must "
+            "hold the pilots of all that are active."
         )
     return jnp.asarray(float(chosen))
 
 
+@public(LocalizationScenario)
 def pose_bounds(
-    scenario: AnyScenario,
+    scenario: LocalizationScenario,
     active_antennas: int | None = None,
     *,
     key: PRNGKeyArray | None = None,
@@ -314,7 +325,7 @@ def pose_bounds(
     eqs. (32), (33) of the localization paper.
 
     Args:
-        scenario: A loaded localization scenario.
+        scenario: A localization scenario.
         active_antennas: :math:`N_B`; default as many as fit into the period.
         key: Random key of phases; default ``link.seed``.
 
@@ -322,7 +333,6 @@ def pose_bounds(
         TypeError: The scenario is not one of localization.
         ValueError: ``active_antennas`` is out of range.
     """
-    scenario = of_system(scenario, LocalizationScenario, "pose_bounds")
     antennas = chosen_antennas(scenario, active_antennas)
     peb, reb, information, rank, lost, directions = _bounds(
         scenario.model.as_printed, _for_any_size(scenario, build(scenario, key)), antennas
@@ -336,8 +346,9 @@ def pose_bounds(
     )
 
 
+@public(LocalizationScenario)
 def effective_rate(
-    scenario: AnyScenario,
+    scenario: LocalizationScenario,
     active_antennas: int | None = None,
     *,
     key: PRNGKeyArray | None = None,
@@ -345,7 +356,7 @@ def effective_rate(
     """Compute the effective achievable data rate with codebook beams (39) and in closed form (42).
 
     Args:
-        scenario: A loaded localization scenario.
+        scenario: A localization scenario.
         active_antennas: :math:`N_B`; default as many as fit into the period.
         key: Random key of phases; default ``link.seed``.
 
@@ -353,14 +364,15 @@ def effective_rate(
         TypeError: The scenario is not one of localization.
         ValueError: ``active_antennas`` is out of range.
     """
-    scenario = of_system(scenario, LocalizationScenario, "effective_rate")
     antennas = chosen_antennas(scenario, active_antennas)
     scene = _for_any_size(scenario, build(scenario, key))
-    return EffectiveRate(*(float(x) for x in _rates(scene, antennas)))
+    rate, closed_form, snr, ratio = (float(x) for x in _rates(scene, antennas))
+    return EffectiveRate(rate, closed_form, snr, ratio)
 
 
+@public(LocalizationScenario)
 def allocate_time(
-    scenario: AnyScenario,
+    scenario: LocalizationScenario,
     weight: float | None = None,
     *,
     balance: float | None = None,
@@ -369,7 +381,7 @@ def allocate_time(
     r"""Optimise the share of the period for pilots, with the paper's weight or a unit-free balance.
 
     Args:
-        scenario: A loaded localization scenario.
+        scenario: A localization scenario.
         weight: :math:`\xi` of eq. (47), default 1e-10. [(m + rad) s/bit]
         balance: Alternative to the weight, :math:`b` in
             :math:`b\ln\mathrm{PEB} - (1-b)\ln R`, 0 <= b < 1.
@@ -380,7 +392,6 @@ def allocate_time(
         ValueError: Both weight and balance are given, or one is out of range.
         NotIdentifiableError: The bounds are infinite.
     """
-    scenario = of_system(scenario, LocalizationScenario, "allocate_time")
     if weight is not None and balance is not None:
         raise ValueError("Give a weight or a balance, not both.")
     if balance is not None and not 0 <= balance < 1:
@@ -441,8 +452,9 @@ def _compiled_share(
     return share, slope, available, largest
 
 
+@public(LocalizationScenario)
 def under_errors(
-    scenario: AnyScenario,
+    scenario: LocalizationScenario,
     active_antennas: int | None = None,
     *,
     trials: int = 200,
@@ -455,7 +467,7 @@ def under_errors(
     steering.
 
     Args:
-        scenario: A loaded localization scenario with ``errors``.
+        scenario: A localization scenario with ``errors``.
         active_antennas: :math:`N_B`; default as many as fit into the period.
         trials: Number of trials.
         key: Random key of the trials; default ``link.seed``.
@@ -467,7 +479,6 @@ def under_errors(
         TypeError: The scenario is not one of localization.
         ValueError: ``active_antennas`` is out of range.
     """
-    scenario = of_system(scenario, LocalizationScenario, "under_errors")
     antennas = chosen_antennas(scenario, active_antennas)
     if scenario.surface.phases != "designed" or not (
         scenario.errors.position or scenario.errors.mobility
@@ -510,15 +521,7 @@ def _trials(
     def trial(key: PRNGKeyArray) -> tuple[Array, Array, Array]:
         steered = as_steered(scene, draw_errors(levels, key))
         if bits is not None:
-            steered = eqx.tree_at(
-                lambda s: (s.surface.alignment, s.surface.data),
-                steered,
-                tuple(
-                    Phased(quantised(steered_phases(scene.surface.array, scene.arrival(), c), bits))
-                    for c in (steered.surface.alignment, steered.surface.data)
-                    if isinstance(c, Steered)
-                ),
-            )
+            steered = steered.quantised(bits)
         bounds = error_bounds(_information(as_printed, steered, antennas))
         return *bounds, eadr(steered, antennas)
 
@@ -529,7 +532,7 @@ def trade_off_of(scenario: AnyScenario, *, key: PRNGKeyArray | None = None) -> T
     """Compute bounds and rates of all allocations, and which of them are dominated.
 
     Args:
-        scenario: A loaded localization scenario.
+        scenario: A localization scenario.
         key: Random key of phases; default ``link.seed``.
 
     Raises:
@@ -547,8 +550,9 @@ def trade_off_of(scenario: AnyScenario, *, key: PRNGKeyArray | None = None) -> T
     return TradeOff(antennas[:count], ratio, peb, reb, rate, dominated(peb, rate))
 
 
+@public(LocalizationScenario)
 def design_sweep(
-    scenario: AnyScenario,
+    scenario: LocalizationScenario,
     positions: ArrayLike,
     configurations: int = 4,
     criterion: Criterion = "worst",
@@ -564,7 +568,7 @@ def design_sweep(
     steering of all configurations by descents from random starts; the minimum is a local one.
 
     Args:
-        scenario: A loaded localization scenario with designed phases of continuous resolution. The
+        scenario: A localization scenario with designed phases of continuous resolution. The
             heading of its user is used at every position.
         positions: Possible user positions in front of the surface, [position, 3]. [m]
         configurations: Number of configurations.
@@ -582,12 +586,11 @@ def design_sweep(
     # Only this function needs SciPy's optimizers.
     from heliostat.design import alignment_codebook  # noqa: PLC0415
 
-    scenario = of_system(scenario, LocalizationScenario, "design_sweep")
     if criterion not in get_args(Criterion):
         raise ValueError(f"criterion is {criterion!r}; it may be 'worst' or 'mean'.")
     for name, count in (("configurations", configurations), ("starts", starts)):
-        if isinstance(count, bool) or count != int(count) or count < 1:
-            raise ValueError(f"{name} is {count}; it must be a whole number, 1 or more.")
+        if not is_whole(count) or count < 1:
+            raise ValueError(f"{name} is {described(count)}; it must be a whole number, 1 or more.")
     surface = scenario.surface
     if surface.phases != "designed" or surface.bits is not None or scenario.model.as_printed:
         raise ValueError(

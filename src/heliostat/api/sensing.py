@@ -1,5 +1,6 @@
 """Public functions for sensing scenarios: bounds and beamforming designs."""
 
+import math
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
@@ -10,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Complex, PRNGKeyArray
 from numpy.typing import ArrayLike
 
+from heliostat.api.arguments import public
 from heliostat.bounds.direction import (
     DirectionBound,
     direction_bound,
@@ -17,16 +19,19 @@ from heliostat.bounds.direction import (
     scene_information,
 )
 from heliostat.bounds.fisher import Identifiability
+from heliostat.design.baselines import matched_beams
 from heliostat.design.cooperative import RegionDesign, random_phases
 from heliostat.design.cooperative import design_beamforming as design_both
 from heliostat.design.cooperative import design_for_region as design_everywhere
 from heliostat.design.reflect import design_reflection as design_coefficients
 from heliostat.design.result import BeamformingDesign
 from heliostat.design.transmit import design_transmit as design_structured
+from heliostat.design.transmit import largest_snr
 from heliostat.geometry.frames import Scalar
-from heliostat.scenario import AnyScenario, SensingScenario, of_system
+from heliostat.scenario import Problem, ScenarioError, SensingScenario
 from heliostat.scenario.sensing.build import moved_target
 from heliostat.scene.sensing import SensingScene
+from heliostat.units import from_db, to_db
 
 TransmitMethod: TypeAlias = Literal["structured", "sdp"]
 Method: TypeAlias = Literal["direct", "sdr"]
@@ -54,6 +59,8 @@ class DirectionBounds:
     is not identifiable. [m]"""
     unidentifiable: np.ndarray
     """Unit vectors of target motion that do not change the echoes, one per row."""
+    notes: tuple[str, ...] = ()
+    """Model assumptions that hold only roughly, one sentence each."""
 
     @property
     def identifiable(self) -> bool:
@@ -64,13 +71,15 @@ class DirectionBounds:
     def reason(self) -> str:
         """Reason for infinite bounds; empty if all bounds are finite."""
         sentences = [
-            f"Surface {i} cannot tell {' and '.join(names)}."
+            f"Not identifiable at surface {i}: {' and '.join(names)}."
             for i, names in enumerate(self.lost)
             if names
         ]
         if not self.identifiable:
             moves = "; ".join(f"({x:+.3g}, {y:+.3g}, {z:+.3g})" for x, y, z in self.unidentifiable)
-            sentences.append(f"Moves of the target along {moves} leave the echoes as they are.")
+            sentences.append(
+                f"Changes of the target's position along {moves} do not change the echoes."
+            )
         return " ".join(sentences)
 
     def _repr_html_(self) -> str:
@@ -87,8 +96,9 @@ class DirectionBounds:
         return f"<table>{head}{rows}</table><p>{told}</p>"
 
 
+@public(SensingScenario)
 def direction_bounds(
-    scenario: AnyScenario,
+    scenario: SensingScenario,
     covariance: ArrayLike | Sequence[ArrayLike],
     reflection: ArrayLike | Sequence[ArrayLike],
     *,
@@ -99,7 +109,7 @@ def direction_bounds(
     The patterns of a surface share its part of the dwell equally. Power limits are not checked.
 
     Args:
-        scenario: A loaded sensing scenario.
+        scenario: A sensing scenario.
         covariance: Covariance of the transmitted signal, :math:`R_l`: [surface, tx, tx], or
             [surface, pattern, tx, tx]. [W]
         reflection: Coefficients :math:`\psi_l`: [surface, element], or [surface, pattern,
@@ -111,7 +121,6 @@ def direction_bounds(
         ValueError: An array has the wrong shape or is not finite, or a covariance is not Hermitian
             and positive semidefinite.
     """
-    scenario = of_system(scenario, SensingScenario, "direction_bounds")
     settings = checked_reflections(scenario, reflection)
     sent = checked_covariances(scenario, covariance, settings)
     bounds, (deviation, seen) = _bounds(scenario.build(key), sent, settings)
@@ -133,8 +142,9 @@ def _bounds(
     return tuple(direction_bound(d) for d in directions), position_bound(scene, directions)
 
 
+@public(SensingScenario)
 def design_transmit(
-    scenario: AnyScenario,
+    scenario: SensingScenario,
     reflection: ArrayLike | Sequence[ArrayLike],
     method: TransmitMethod = "structured",
     *,
@@ -143,7 +153,7 @@ def design_transmit(
     r"""Design transmit covariances with the smallest worst CRB for given surfaces, (P2), eq. (18).
 
     Args:
-        scenario: A loaded sensing scenario; ``dwell.min_snr`` is a constraint.
+        scenario: A sensing scenario; ``dwell.min_snr`` is a constraint.
         reflection: Coefficients :math:`\psi_l`, one pattern each: [surface, element], or a list
             with one array each. [1]
         method: "structured" for the reduced problem, "sdp" for the paper's program with CVXPY.
@@ -154,7 +164,6 @@ def design_transmit(
         ValueError: The method is unknown, an array has the wrong shape, or no covariance satisfies
             all constraints.
     """
-    scenario = of_system(scenario, SensingScenario, "design_transmit")
     settings = checked_reflections(scenario, reflection)
     for i, patterns in enumerate(settings):
         if len(patterns) != 1:
@@ -173,8 +182,9 @@ def design_transmit(
     raise ValueError(f"method is {method!r}; it may be 'structured' or 'sdp'.")
 
 
+@public(SensingScenario)
 def design_reflection(
-    scenario: AnyScenario,
+    scenario: SensingScenario,
     covariance: ArrayLike | Sequence[ArrayLike],
     method: Method = "direct",
     *,
@@ -184,7 +194,7 @@ def design_reflection(
     r"""Design coefficients with the smallest worst CRB for given covariances, (P3), eq. (23).
 
     Args:
-        scenario: A loaded sensing scenario; ``dwell.patterns`` is the number of patterns,
+        scenario: A sensing scenario; ``dwell.patterns`` is the number of patterns,
             ``dwell.min_snr`` a constraint.
         covariance: Covariance of the transmitted signal, :math:`R_l`: [surface, tx, tx], or
             [surface, pattern, tx, tx]. [W]
@@ -199,7 +209,6 @@ def design_reflection(
             wrong shape, the covariances exceed the power of the base station, or no coefficients
             were found that satisfy all constraints.
     """
-    scenario = of_system(scenario, SensingScenario, "design_reflection")
     patterns, min_snr = _patterns_for(scenario, method), scenario.dwell.least_snr
     each = checked_covariances(scenario, covariance, [range(patterns)] * len(scenario.surfaces))
     sent = jnp.stack(each)
@@ -219,8 +228,9 @@ def design_reflection(
     return design_reflection_sdr(scene, sent[:, 0], begun, min_snr=min_snr, seed=seed)
 
 
+@public(SensingScenario)
 def design_beamforming(
-    scenario: AnyScenario,
+    scenario: SensingScenario,
     method: Method = "direct",
     *,
     key: PRNGKeyArray | None = None,
@@ -229,7 +239,7 @@ def design_beamforming(
     r"""Design transmit covariances and coefficients jointly, the paper's (P1), eq. (17).
 
     Args:
-        scenario: A loaded sensing scenario. The design is for ``target.position``;
+        scenario: A sensing scenario. The design is for ``target.position``;
             ``dwell.patterns`` is the number of patterns, ``dwell.min_snr`` a constraint.
         method: "direct" for a joint descent, "sdr" for the paper's alternation with semidefinite
             programs and one pattern only.
@@ -246,7 +256,6 @@ def design_beamforming(
         ValueError: The method is unknown or does not support several patterns, or no design was
             found that satisfies all constraints.
     """
-    scenario = of_system(scenario, SensingScenario, "design_beamforming")
     return design_both(
         scenario.build(key),
         method=method,
@@ -256,8 +265,39 @@ def design_beamforming(
     )
 
 
+def designed(scenario: SensingScenario, method: Method = "direct") -> BeamformingDesign:
+    """`heliostat.design_beamforming`, with a remedy in the error if the SNR is out of reach.
+
+    Args:
+        scenario: A loaded scenario.
+        method: See `heliostat.design_beamforming`.
+
+    Raises:
+        ScenarioError: No design reaches the SNR that the scenario requires.
+        ValueError: The method does not support the scenario's number of patterns.
+    """
+    try:
+        return design_beamforming(scenario, method)
+    except ValueError as error:
+        required = scenario.dwell.least_snr
+        if required == 0 or (method == "sdr" and scenario.dwell.patterns > 1):
+            raise
+        scene = scenario.build()
+        reach = float(to_db(largest_snr(scene, matched_beams(scene).reflection)))
+        text = f"{float(to_db(required)):g} dB"
+        less = f"at most about {math.floor(10 * reach) / 10:g} dB"
+        if from_db(reach) > required:
+            less = "less, because no design was found that reaches it at all surfaces"
+        sentence = (
+            f"{text} is out of reach; write {less}, or none, or give more power, amplification, "
+            "elements or dwell.symbols"
+        )
+        raise ScenarioError([Problem(scenario.name, "dwell.min_snr", text, sentence)]) from error
+
+
+@public(SensingScenario)
 def design_for_region(
-    scenario: AnyScenario,
+    scenario: SensingScenario,
     positions: ArrayLike,
     criterion: Criterion = "worst",
     *,
@@ -270,7 +310,7 @@ def design_for_region(
     `heliostat.scenario.sensing.build.moved_target`.
 
     Args:
-        scenario: A loaded sensing scenario; ``dwell.patterns`` is the number of patterns,
+        scenario: A sensing scenario; ``dwell.patterns`` is the number of patterns,
             ``dwell.min_snr`` a constraint at every position.
         positions: Possible positions of the target, [position, 3]. [m]
         criterion: Minimise the "worst" or the "mean" CRB over the positions.
@@ -285,7 +325,6 @@ def design_for_region(
         ValueError: The criterion is unknown, a position is not in front of every surface, or no
             design was found that satisfies all constraints at every position.
     """
-    scenario = of_system(scenario, SensingScenario, "design_for_region")
     if criterion not in get_args(Criterion):
         raise ValueError(f"criterion is {criterion!r}; it may be 'worst' or 'mean'.")
     places = _positions(scenario, positions)

@@ -11,9 +11,10 @@ from jaxtyping import PRNGKeyArray
 from numpy.typing import ArrayLike
 
 from heliostat._version import __version__
+from heliostat.api.arguments import public
 from heliostat.protocol.search_region import Region, Scans, default_region
 from heliostat.protocol.target_search import SearchRecord, find
-from heliostat.scenario import AnyScenario, SensingScenario, of_system
+from heliostat.scenario import SensingScenario
 from heliostat.scenario.random_keys import purpose_key
 from heliostat.scene.sensing import SensingScene
 
@@ -65,8 +66,9 @@ def whole_dwell(scenario: SensingScenario, scene: SensingScene) -> SensingScene:
     return eqx.tree_at(lambda s: s.symbols, scene, symbols)
 
 
+@public(SensingScenario)
 def find_target(
-    scenario: AnyScenario,
+    scenario: SensingScenario,
     dwells: int = 12,
     *,
     accuracy: float | None = None,
@@ -82,7 +84,7 @@ def find_target(
     simulate the echoes and to compute bounds and errors only.
 
     Args:
-        scenario: A loaded sensing scenario of two surfaces or more; its ``dwell.patterns`` and
+        scenario: A sensing scenario of two surfaces or more; its ``dwell.patterns`` and
             ``dwell.min_snr`` hold for each dwell, the latter as far as it can be met.
         dwells: Maximum number of dwells.
         accuracy: Standard deviation of the position (root of the sum over the coordinates) at which
@@ -115,7 +117,6 @@ def find_target(
         SearchError: An argument is out of range, the scenario has one surface only, or the
             target's position is not identifiable.
     """
-    scenario = of_system(scenario, SensingScenario, "find_target")
     if isinstance(dwells, bool) or not float(dwells).is_integer() or not 1 <= dwells <= 1000:
         raise SearchError(f"dwells is {dwells}; it takes a whole number from 1 to 1000.")
     if accuracy is not None and not 0 <= accuracy < math.inf:

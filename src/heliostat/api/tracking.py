@@ -12,6 +12,7 @@ from jaxtyping import Array, PRNGKeyArray
 from numpy.typing import ArrayLike
 
 from heliostat._version import __version__
+from heliostat.api.arguments import public
 from heliostat.api.localization import NotIdentifiableError, allocate_time, build, chosen_antennas
 from heliostat.estimation.place_search import place_grid
 from heliostat.observation.pilots import band_bins
@@ -23,7 +24,7 @@ from heliostat.protocol.tracking import (
     random_walk,
     run_periods,
 )
-from heliostat.scenario import AnyScenario, LocalizationScenario, of_system
+from heliostat.scenario import LocalizationScenario
 from heliostat.scenario.random_keys import purpose_key
 from heliostat.scene.localization import LocalizationScene
 from heliostat.surface.passive import Steered
@@ -109,8 +110,9 @@ def _place(row: dict[str, str | None], line: str) -> list[float]:
     return place
 
 
+@public(LocalizationScenario)
 def run_protocol(
-    scenario: AnyScenario,
+    scenario: LocalizationScenario,
     periods: int = 50,
     *,
     mobility: float | None = None,
@@ -130,7 +132,7 @@ def run_protocol(
     searched for.
 
     Args:
-        scenario: A loaded localization scenario with designed phases. Its user's pose is the known
+        scenario: A localization scenario with designed phases. Its user's pose is the known
             pose before the first period.
         periods: Number of periods; with a track at most its length.
         mobility: Radius of the disc in which the user moves from period to period, paper eq. (1);
@@ -157,7 +159,6 @@ def run_protocol(
         TrackError: Phases are not designed, an argument is out of range, or the user is behind the
             surface or out of reach.
     """
-    scenario = of_system(scenario, LocalizationScenario, "run_protocol")
     if isinstance(periods, bool) or not float(periods).is_integer() or periods < 1:
         raise TrackError(f"periods is {periods}; it takes a whole number from 1 on.")
     if mobility is not None and track is not None:

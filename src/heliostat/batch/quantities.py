@@ -87,11 +87,11 @@ def _estimate_pose(trial: Trial) -> Computed:
     pilots = estimation_api.simulate_pilots(scenario, key=trial.key, **given)
     heading = float(scenario.user.heading)
     pose = estimation_api.estimate_pose(scenario, pilots, believed_heading=heading)
-    off = np.linalg.norm(pose.position - np.asarray(scenario.user.position))
-    turned = abs(float(wrapped_angle(jnp.asarray(pose.heading - heading))))
+    position_error = np.linalg.norm(pose.position - np.asarray(scenario.user.position))
+    heading_error = abs(float(wrapped_angle(jnp.asarray(pose.heading - heading))))
     values = {
-        "position_error": off if pose.detected else np.inf,
-        "heading_error": turned if pose.detected else np.inf,
+        "position_error": position_error if pose.detected else np.inf,
+        "heading_error": heading_error if pose.detected else np.inf,
         "snr": pose.snr,
         "reduced_chi2": pose.reduced_chi2,
     }
@@ -103,13 +103,13 @@ def _run_protocol(trial: Trial) -> Computed:
     track = tracking_api.run_protocol(
         trial.scenario, key=trial.key, **trial.options_of("run_protocol")
     )
-    found = track.position_error.values[track.detected.values]
+    errors = track.position_error.values[track.detected.values]
     values = {
         "eadr_mean": track.eadr.mean(),
-        "position_error_median": np.median(found) if found.size else np.inf,
+        "position_error_median": np.median(errors) if errors.size else np.inf,
         "lost_periods": track.attrs["lost_periods"],
     }
-    return Computed(values, "" if found.size else "the user is lost in every period")
+    return Computed(values, "" if errors.size else "the user is lost in every period")
 
 
 def _direction_bounds(trial: Trial) -> sensing_api.DirectionBounds:
@@ -118,22 +118,24 @@ def _direction_bounds(trial: Trial) -> sensing_api.DirectionBounds:
 
 
 def _estimate_direction(trial: Trial) -> Computed:
-    seen = trial.directions
+    estimate = trial.directions
     scenario = of_system(trial.scenario, SensingScenario, "estimate_direction")
-    off = wrapped_angle(jnp.asarray(seen.angles) - scenario.build().angles())
-    unseen = np.flatnonzero(~seen.detected)
-    reason = "".join(f"the echo through surface {i} is not detected; " for i in unseen)
-    errors = np.where(seen.detected[:, None], abs(off), np.inf)
-    return Computed({"angle_error": errors, "snr": seen.snr}, reason.removesuffix("; "))
+    error = wrapped_angle(jnp.asarray(estimate.angles) - scenario.build().angles())
+    missed = np.flatnonzero(~estimate.detected)
+    reason = "; ".join(f"the echo through surface {i} is not detected" for i in missed)
+    errors = np.where(estimate.detected[:, None], abs(error), np.inf)
+    return Computed({"angle_error": errors, "snr": estimate.snr}, reason)
 
 
 def _triangulate(trial: Trial) -> Computed:
-    seen, given = trial.directions, trial.options_of("triangulate")
-    place = estimation_api.triangulate(trial.scenario, seen.angles, seen.covariance, **given)
+    directions, given = trial.directions, trial.options_of("triangulate")
+    estimate = estimation_api.triangulate(
+        trial.scenario, directions.angles, directions.covariance, **given
+    )
     scenario = of_system(trial.scenario, SensingScenario, "triangulate")
     truth = np.asarray(scenario.target.position)
-    values = {"position_error": np.linalg.norm(place.position - truth)}
-    return Computed(values, status="converged" if place.converged else "not converged")
+    values = {"position_error": np.linalg.norm(estimate.position - truth)}
+    return Computed(values, status="converged" if estimate.converged else "not converged")
 
 
 def _find_target(trial: Trial) -> Computed:

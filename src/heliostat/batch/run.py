@@ -285,5 +285,5 @@ def matlab_arrays(dataset: xr.Dataset) -> dict[str, Any]:
         f"[{array.attrs.get('units', '1')}] {array.attrs.get('long_name', '')}".rstrip()
         for name, array in arrays.items()
     ]
-    found: dict[str, Any] = {names[name]: array.values for name, array in arrays.items()}
-    return found | {"names": np.asarray(meaning, dtype=object)}
+    named: dict[str, Any] = {names[name]: array.values for name, array in arrays.items()}
+    return named | {"names": np.asarray(meaning, dtype=object)}

@@ -342,7 +342,7 @@ def _load_scenario(report: Report, study: StudyFile, folder: Path) -> AnyScenari
         return load(folder / name, changes)
     except ScenarioError as error:
         for problem in error.problems:
-            if problem.where.startswith("--set "):
+            if problem.where.startswith("override "):
                 report.refuse(("set", problem.field), problem.sentence, problem.value)
             else:
                 report.refuse(("scenario",), str(problem), problem.value)

@@ -79,7 +79,7 @@ def _curve(
     """Draw one curve with its confidence band."""
     own = [dim for dim in output.dims if dim not in (abscissa, "trial")]
     samples = output.max(own) if own else output
-    mean, half = (found.values for found in mean_and_band(samples))
+    mean, half = (part.values for part in mean_and_band(samples))
     place = dataset[abscissa].values if _is_numeric(dataset, abscissa) else np.arange(mean.size)
     colour = COLOURS[i % len(COLOURS)]
     panel.plot(

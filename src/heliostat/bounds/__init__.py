@@ -1,1 +1,1 @@
-"""How well something can be estimated at all."""
+"""Cramér-Rao bounds."""

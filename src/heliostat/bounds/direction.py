@@ -24,6 +24,7 @@ from heliostat.bounds.fisher import (
     change_parameters,
     identify,
 )
+from heliostat.geometry.arrays import PlanarArray
 from heliostat.geometry.frames import Scalar, Vector
 from heliostat.observation.echoes import (
     noise_covariance,
@@ -67,6 +68,14 @@ class DirectionBound(eqx.Module):
         return [name for name, gone in zip(ANGLES, self.lost, strict=True) if gone]
 
 
+def steering_derivatives(
+    array: PlanarArray, angles: Float[Array, "2"]
+) -> Complex[Array, "3 element"]:
+    """Rows of the steering vector and its derivatives with respect to elevation and azimuth."""
+    slope = jax.jacfwd(lambda at: target_steering(array, at))(angles)
+    return jnp.concatenate([target_steering(array, angles)[None, :], slope.T])
+
+
 def echo_derivatives(
     link: EchoLink, reflection: Complex[Array, "element"], angles: Float[Array, "2"]
 ) -> Complex[Array, "3 tx"]:
@@ -81,7 +90,7 @@ def echo_matrices(
     reflection: Complex[Array, "element"],
     covariance: Complex[Array, "tx tx"],
     angles: Float[Array, "2"],
-    noise: Complex[Array, "tx tx"] | None = None,
+    precision: Complex[Array, "tx tx"] | None = None,
 ) -> tuple[Complex[Array, "3 3"], Complex[Array, "3 3"]]:
     r"""The two 3x3 matrices that determine the information from one pattern.
 
@@ -90,7 +99,8 @@ def echo_matrices(
         reflection: :math:`\psi`. [1]
         covariance: :math:`R`. [W]
         angles: Elevation and azimuth of the target. [rad]
-        noise: Noise covariance :math:`R_w`; by default that of the reflection. [W]
+        precision: Inverse of the noise covariance, :math:`R_w^{-1}`, where it is already known;
+            default computed for the reflection. [1/W]
 
     Returns:
         :math:`A = V^HR_w^{-1}V` [1/W] and :math:`B = V^TRV^*` [W]; the first row and column belong
@@ -98,11 +108,12 @@ def echo_matrices(
     """
     ways = echo_derivatives(link, reflection, angles)
     elements, antennas = link.bs_to_irs.shape
-    if noise is None and elements < antennas:
+    if precision is not None:
+        received = jnp.conj(ways) @ precision @ ways.T
+    elif elements < antennas:
         received = _received_by_elements(link, reflection, angles)
     else:
-        noise = noise_covariance(link, reflection) if noise is None else noise
-        factor = jax.scipy.linalg.cho_factor(noise, lower=True)
+        factor = jax.scipy.linalg.cho_factor(noise_covariance(link, reflection), lower=True)
         received = jnp.conj(ways) @ jax.scipy.linalg.cho_solve(factor, ways.T)
     return received, ways @ covariance @ jnp.conj(ways).T
 
@@ -115,9 +126,7 @@ def _received_by_elements(
     With :math:`X = \Psi G` and :math:`V^T = SX`, :math:`R_w^{-1}X^T =
     X^T(\sigma_b^2I + \sigma_r^2X^*X^T)^{-1}`.
     """
-    steering = target_steering(link.array, angles)
-    slope = jax.jacfwd(lambda at: target_steering(link.array, at))(angles)
-    rows = jnp.concatenate([steering[None, :], slope.T])
+    rows = steering_derivatives(link.array, angles)
     weighted = reflection[:, None] * link.bs_to_irs
     square = jnp.conj(weighted) @ weighted.T
     noise = link.noise * jnp.eye(square.shape[0]) + link.surface_noise * square
@@ -189,7 +198,7 @@ def direction_information(
     covariance: Complex[Array, "pattern tx tx"],
     angles: Float[Array, "2"],
     target_gain: Complex[Array, ""],
-    noise: Complex[Array, "pattern tx tx"] | None = None,
+    precision: Complex[Array, "pattern tx tx"] | None = None,
 ) -> DirectionInformation:
     r"""Fisher information about the direction, from 3x3 matrices.
 
@@ -199,13 +208,13 @@ def direction_information(
         covariance: Transmit covariance :math:`R` during each pattern. [W]
         angles: Elevation and azimuth of the target. [rad]
         target_gain: :math:`\beta`. [1]
-        noise: Noise covariance :math:`R_w` of each pattern; by default that of the reflection. [W]
+        precision: :math:`R_w^{-1}` of each pattern, see `echo_matrices`. [1/W]
 
     Equals paper eqs. (15), (16) with the gain eliminated.
     """
     received, transmitted = jax.vmap(
-        lambda psi, covar, noisy: echo_matrices(link, psi, covar, angles, noisy)
-    )(reflection, covariance, noise)
+        lambda psi, covar, inverse: echo_matrices(link, psi, covar, angles, inverse)
+    )(reflection, covariance, precision)
     return information_of_matrices(received, transmitted, target_gain, link.symbols)
 
 
@@ -218,8 +227,8 @@ def direction_bound(direction: DirectionInformation) -> DirectionBound:
     Args:
         direction: Information from the echo through one surface.
     """
-    found = identify(direction.information, jnp.diag(direction.reference))
-    seen = jnp.all(jnp.isfinite(found.variance))
+    angles = identify(direction.information, jnp.diag(direction.reference))
+    seen = jnp.all(jnp.isfinite(angles.variance))
     safe = jnp.where(seen, direction.information, jnp.eye(2))
     coupled = jnp.real(
         jnp.conj(direction.coupling) @ jnp.linalg.solve(safe + 0j, direction.coupling)
@@ -230,11 +239,11 @@ def direction_bound(direction: DirectionInformation) -> DirectionBound:
         seen & lit, jnp.abs(direction.target_gain) ** 2 * (alone + coupled), jnp.inf
     )
     return DirectionBound(
-        jnp.sum(found.variance) + gain_var,
-        jnp.sqrt(found.variance),
+        jnp.sum(angles.variance) + gain_var,
+        jnp.sqrt(angles.variance),
         gain_var,
         direction.snr,
-        found,
+        angles,
     )
 
 
@@ -302,5 +311,5 @@ def position_bound(
     information, reference = position_information(scene, directions)
     # One scale for all three coordinates makes the result invariant under rotations of the scene.
     common = jnp.trace(reference) * jnp.eye(3)
-    found = identify(information, common)
-    return jnp.sqrt(jnp.sum(found.variance)), found
+    coordinates = identify(information, common)
+    return jnp.sqrt(jnp.sum(coordinates.variance)), coordinates

@@ -1,9 +1,10 @@
-r"""Fisher information of a complex Gaussian observation, and what it cannot see.
+r"""Fisher information of complex Gaussian observations, and parameters it does not identify.
 
 For samples with mean :math:`u(\eta)` in circular complex white noise of variance :math:`\sigma^2`
 (both real dimensions together) the information is :math:`(2/\sigma^2)\,\mathrm{Re}(U^HU)` with
 :math:`U = \partial u/\partial\eta` (Slepian-Bangs, :cite:`kay1993`, sec. 15.7). The localization
-paper prints :math:`1/N_0` in (28); a maximum-likelihood estimator beats that and reaches 2/N0.
+paper prints :math:`1/N_0` in (28); the error of a maximum-likelihood estimator is below the bound
+of that form and attains the one with :math:`2/N_0`.
 """
 
 import equinox as eqx
@@ -11,8 +12,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float, Int
 
 SINGULAR = 1e-11
-"""A direction whose information is below this share of what it was with every nuisance known, each
-parameter in its own scale, is not identifiable: rounding alone leaves about 1e-15."""
+"""Share of the information with all nuisance parameters known below which a direction of the scaled
+parameters is not identifiable. Rounding errors are about 1e-15."""
 
 
 def slepian_bangs(
@@ -39,10 +40,10 @@ def change_parameters(
 def eliminate_nuisance(
     information: Float[Array, "param param"], n_interest: int
 ) -> Float[Array, "interest interest"]:
-    r"""Information left about the first parameters when the others are unknown.
+    r"""Information about the first parameters if the others are unknown nuisance parameters.
 
-    The Schur complement :math:`A - B C^{-1} B^T`. Nuisances without any information of their own
-    are left out, as they can say nothing.
+    The Schur complement :math:`A - B C^{-1} B^T`. Nuisance parameters without any information of
+    their own are omitted.
     """
     kept = information[:n_interest, :n_interest]
     cross = information[:n_interest, n_interest:]
@@ -56,28 +57,28 @@ def eliminate_nuisance(
 
 
 class Identifiability(eqx.Module):
-    """Lower bounds on variances, and the directions for which there is none."""
+    """Lower bounds on variances, and the directions that are not identifiable."""
 
-    variance: Float[Array, "param"]  # diagonal of the inverse information; inf where lost
+    variance: Float[Array, "param"]  # diagonal of the inverse information; inf where there is none
     rank: Int[Array, ""]
-    lost: Bool[Array, "direction"]
+    lost: Bool[Array, "direction"]  # whether the direction is not identifiable
     directions: Float[Array, "direction param"]  # unit vectors in the parameters' own units
 
 
 def identify(
     information: Float[Array, "param param"], reference: Float[Array, "param param"]
 ) -> Identifiability:
-    r"""Invert an information matrix, or say what it does not see.
+    r"""Invert an information matrix, or determine the directions that are not identifiable.
 
     Args:
-        information: What is left when nuisances are eliminated.
-        reference: What it was with nuisances known; its diagonal sets each parameter's scale, so
-            that the answer does not depend on the units.
+        information: Information with nuisance parameters eliminated.
+        reference: Information with nuisance parameters known. Its diagonal is the scale of each
+            parameter, so that the result does not depend on the units.
 
     Returns:
-        Variances, ``inf`` for a parameter with a share in any lost direction; and all eigenvectors
-        of the scaled information turned back into the parameters' units, those with ``lost`` true
-        being the combinations that can change without any trace in the observation.
+        Variances, ``inf`` for a parameter with a component along a direction that is not
+        identifiable, and the eigenvectors of the scaled information in the units of the parameters.
+        Changes along the eigenvectors with ``lost`` true do not change the observation.
     """
     diagonal = jnp.diagonal(reference)
     seen = diagonal > 0
@@ -98,18 +99,18 @@ def identify(
 def covariance_bound(
     information: Float[Array, "param param"], reference: Float[Array, "param param"]
 ) -> Float[Array, "param param"]:
-    """Inverse of an information matrix where there is one, else ``inf`` on the diagonal of what is
-    lost and zeros beside it.
+    """Inverse of an information matrix; if it is singular, ``inf`` on the diagonal for parameters
+    that are not identifiable and zeros off the diagonal.
 
     Args:
-        information: What is left when nuisances are eliminated.
+        information: Information with nuisance parameters eliminated.
         reference: See `identify`.
     """
-    found = identify(information, reference)
-    seen = jnp.all(jnp.isfinite(found.variance))
+    bounds = identify(information, reference)
+    seen = jnp.all(jnp.isfinite(bounds.variance))
     diagonal = jnp.diagonal(reference)
     scale = jnp.sqrt(jnp.where(diagonal > 0, diagonal, 1.0))
     units = scale[:, None] * scale[None, :]
     one = jnp.eye(scale.size)
     inverse = jnp.linalg.inv(jnp.where(seen, information / units, one)) / units
-    return jnp.where(seen, inverse, jnp.diag(found.variance))
+    return jnp.where(seen, inverse, jnp.diag(bounds.variance))

@@ -1,9 +1,10 @@
 r"""Bounds on a user's position and heading (PEB, REB), from the definition and in closed form.
 
-`pose_information` and `pose_information_by_definition` have one signature and one meaning. The
-first costs O(1) a position: over orthonormal codebooks the sum over all beam pairs is a product of
-two constants, and the user array's derivative splits into a part along its response and a centred
-part orthogonal to it. The second differentiates the pilot model and sums over every beam pair.
+`pose_information` and `pose_information_by_definition` return the same information. The first costs
+O(1) per position: for orthonormal codebooks the sum over all beam pairs is a product of two
+constants, and the derivative of the user array's response splits into a component along the
+response and an orthogonal one. The second differentiates the pilot model and sums over all beam
+pairs.
 """
 
 import equinox as eqx
@@ -32,29 +33,29 @@ POSE = ("x", "y", "heading")
 
 
 class PoseInformation(eqx.Module):
-    """Fisher information about (x, y, heading), and what to measure it against."""
+    """Fisher information about (x, y, heading), and its reference for `identify`."""
 
-    information: Float[Array, "pose pose"]  # nuisances eliminated; [m⁻²], [m⁻¹rad⁻¹], [rad⁻²]
+    information: Float[Array, "pose pose"]  # nuisances eliminated [m⁻²], [m⁻¹rad⁻¹], [rad⁻²]
     reference: Float[Array, "pose"]
-    """Information were every channel parameter seen on its own, and heading at broadside: the
-    scale on which a direction is called lost. [m⁻², m⁻², rad⁻²]"""
+    """Information if the other channel parameters were known, for the heading at broadside: the
+    scale on which a direction is not identifiable. [m⁻², m⁻², rad⁻²]"""
 
 
 def pose_information(scene: LocalizationScene, active_antennas: int | Scalar) -> PoseInformation:
-    r"""Closed form, O(1) a position for steered surfaces and O(N) for arbitrary phases.
+    r"""Fisher information of the pose in closed form, O(1) for steered surfaces, O(N) for phases.
 
     With :math:`E = 2PT_s|\tilde h|^2N_B/N_0`, the response :math:`s_k` of configuration k and its
-    slopes :math:`s_{k,j}` to the departure cosines :math:`\psi_j`,
+    derivatives :math:`s_{k,j}` with respect to the departure cosines :math:`\psi_j`,
 
     .. math::
        J_{il} = \frac{E}{K}\sum_k\Big[N_M\,\mathrm{Re}(D_{ik}^*D_{lk})
          + |s_k|^2\big(V\,\partial_i\psi\,\partial_l\psi
          + N_M\tfrac{\pi^2B^2}{3c^2}\,\partial_id\,\partial_ld\big)\Big],
 
-    where :math:`D_{ik} = (j\kappa\tfrac{N_M-1}{2}\partial_i\psi + \partial_i\ln|\tilde h|)s_k
-    + \sum_j\partial_i\psi_j\,s_{k,j}`, :math:`V = \kappa^2N_M(N_M^2-1)/12`,
-    :math:`\kappa = 2\pi` times the user's spacing and :math:`\psi` its arrival cosine. An unknown
-    gain leaves of D what is orthogonal to s; an unknown clock drops the last term.
+    where :math:`D_{ik} = (j\kappa\tfrac{N_M-1}{2}\partial_i\psi + \partial_i\ln|\tilde h|)s_k +
+    \sum_j\partial_i\psi_j\,s_{k,j}`, :math:`V = \kappa^2N_M(N_M^2-1)/12`, :math:`\kappa = 2\pi`
+    times the user's spacing and :math:`\psi` its arrival cosine. If the gain is unknown, D is
+    replaced by its component orthogonal to s; if the clock is unknown, the last term is zero.
 
     Args:
         scene: The scene; the bound is for its user.
@@ -69,7 +70,7 @@ def pose_information(scene: LocalizationScene, active_antennas: int | Scalar) ->
 def alignment_response(
     scene: LocalizationScene,
 ) -> tuple[Complex[Array, "config"], Complex[Array, "config 2"]]:
-    """Response of the surface in the alignment stage towards the user, and its slopes. [1]"""
+    """Response of the surface towards the user in the alignment stage, and its derivatives. [1]"""
     surface = scene.surface
     departure = scene.departure(scene.user.position)
     return surface_response(
@@ -83,13 +84,13 @@ def information_through(
     response: Complex[Array, "config"],
     response_slope: Complex[Array, "config 2"],
 ) -> PoseInformation:
-    """`pose_information` once the surface's response is at hand.
+    """`pose_information` for a given response of the surface.
 
     Args:
         scene: The scene.
         active_antennas: :math:`N_B`; may be traced.
         response: See `alignment_response`.
-        response_slope: Likewise.
+        response_slope: Derivatives of the response, see `alignment_response`.
     """
     user, link, surface = scene.user, scene.link, scene.surface
     direction, distance = travel(surface.position, user.position)
@@ -97,8 +98,8 @@ def information_through(
     departure = surface.array.direction_cosines(direction)
     arrival = jnp.dot(direction, axis)
 
-    # Slopes over x, y and heading, one number each: XLA turns arithmetic on single numbers into
-    # vector code over positions, and a batch of 3x3 products into code many times slower.
+    # Derivatives with respect to x, y and heading as single numbers: over a batch of positions XLA
+    # vectorises arithmetic on them, while a batch of 3x3 products is many times slower.
     panel = (surface.array.horizontal, surface.array.vertical)
     turned = user_axis(user.heading + jnp.pi / 2)
     distance_slope = [direction[0], direction[1], jnp.zeros(())]
@@ -163,8 +164,10 @@ def _inner(left: Complex[Array, "config"], right: Complex[Array, "config"]) -> S
 def pose_information_by_definition(
     scene: LocalizationScene, active_antennas: int
 ) -> PoseInformation:
-    r"""From the definition: Slepian-Bangs over every beam pair, then
-    :math:`J_g = T J_\eta T^T`, then nuisances eliminated. Paper eqs. (28)-(31) with 2/N0.
+    r"""`pose_information` from the definition: the Slepian-Bangs formula summed over all beam
+    pairs, :math:`J_g = T J_\eta T^T`, and elimination of the nuisance parameters.
+
+    Paper eqs. (28)-(31) with 2/N0.
 
     Args:
         scene: The scene; the bound is for its user.
@@ -193,17 +196,17 @@ def pose_information_by_definition(
 def error_bounds(pose: PoseInformation) -> tuple[Scalar, Scalar]:
     r"""PEB [m] and REB [rad] in closed form; ``inf`` where no bound exists, never NaN.
 
-    Heading is eliminated first. Where it is lost (the user's array points at the surface) the PEB
-    is the limit from nearby, in which the user's arrival angle tells nothing about the position.
-    Paper eqs. (32), (33).
+    The heading is eliminated first. Where it is not identifiable (the user's array points at the
+    surface), the PEB is the limit from nearby headings, in which the arrival angle gives no
+    information about the position. Paper eqs. (32), (33).
     """
     seen = pose.reference > 0
     scale = jnp.where(seen, jax.lax.rsqrt(jnp.where(seen, pose.reference, 1.0)), 0.0)
     scaled = pose.information * scale[:, None] * scale[None, :]
     heading = scaled[2, 2]
     heading_seen = heading > SINGULAR
-    # However little is known of the heading, it is eliminated: taking it as known where it is
-    # nearly lost would make the position's bound jump down there.
+    # The heading is eliminated even if it is nearly unidentifiable: treating it as known there
+    # would make the PEB discontinuous.
     slope = jnp.where(heading > 0, scaled[:2, 2] / jnp.where(heading > 0, heading, 1.0), 0.0)
     xx = scaled[0, 0] - scaled[0, 2] * slope[0]
     yy = scaled[1, 1] - scaled[1, 2] * slope[1]
@@ -216,7 +219,8 @@ def error_bounds(pose: PoseInformation) -> tuple[Scalar, Scalar]:
     safe = jnp.where(both, determinant, 1.0)
     peb = jnp.where(both, scale[0] * jnp.sqrt(jnp.where(both, xx + yy, 1.0) / safe), jnp.inf)
 
-    # With one position direction lost, heading keeps its bound only if it does not lean on it.
+    # If one direction of the position is not identifiable, the heading has a bound only if its
+    # estimate does not depend on that direction.
     quadratic = yy * slope[0] ** 2 - 2 * xy * slope[0] * slope[1] + xx * slope[1] ** 2
     leaning = jnp.where(one, quadratic / jnp.where(one, large, 1.0), jnp.sum(slope**2))
     through_position = jnp.where(

@@ -1,10 +1,10 @@
-r"""The localization paper's bound exactly as printed, for comparison only.
+r"""Error bound exactly as printed in the localization paper, for comparison only.
 
 Appendices A to C: angles, a 6x6 matrix over
 :math:`(\tau, \varphi_{RX}, \varphi^a, \varphi^e, \tilde h_R, \tilde h_I)` and :math:`J = TAT^T`.
-Against the truth it has 1/N0 for 2/N0, a minus sign in (117), and in (9), (90), (96) an arcsin
-with the slope of an arctan2; (11) measures the vertical cosine against (10). `bounds.pose` is the
-bound to use.
+The errors are 1/N0 for 2/N0, a minus sign in (117), an arcsin with the derivative of an arctan2 in
+(9), (90), (96), and opposite signs of the vertical cosine in (10) and (11). `bounds.pose` is the
+correct bound.
 """
 
 import jax.numpy as jnp

@@ -4,6 +4,7 @@ Slow imports, JAX and Matplotlib above all, are made by the commands that need t
 """
 
 import os
+import warnings
 from typing import Annotated
 
 import typer
@@ -14,6 +15,7 @@ from heliostat.cli.reproduce import reproduce
 from heliostat.cli.run import run
 from heliostat.cli.sweep import sweep
 from heliostat.cli.track import track
+from heliostat.model_warning import ModelWarning
 
 app = typer.Typer(
     help="What an intelligent reflecting surface can do for localization, communication and "
@@ -45,6 +47,8 @@ def _options(
     """Options that belong to no command."""
     # A design takes thousands of small steps, too small for OpenBLAS to gain from threads.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # The commands print the notes on a scenario themselves.
+    warnings.simplefilter("ignore", ModelWarning)
 
 
 app.command()(run)

@@ -1,211 +1,245 @@
-"""The command ``map``: a bound or the rate over an area."""
+"""The command ``map``: a bound, the rate or the SNR over an area or at listed positions."""
 
-from collections.abc import Mapping
+import csv
+import math
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
-from heliostat.cli.console import UserError, progress, show, staged, waiting
+from heliostat.cli.console import UserError, progress, show, staged
 from heliostat.cli.options import (
-    LOCALIZATION,
-    SENSING,
     AntennasOption,
     ScenarioArgument,
     SetOption,
     available_antennas,
     overrides_of,
-    rectangle_of,
+    polygon_or_rectangle_of,
     refuse_of_other_system,
 )
 
 if TYPE_CHECKING:
-    from heliostat.maps.area import Area
-    from heliostat.maps.localization import Quantity
-    from heliostat.maps.sensing import DesignUse, SensingQuantity
-    from heliostat.reports.tables import Table
-    from heliostat.scenario import LocalizationScenario, SensingScenario
+    from heliostat.scenario import AnyScenario
 
 
 def map_command(
     scenario: ScenarioArgument,
     quantity: Annotated[
-        Literal["peb", "reb", "rate", "position", "direction"] | None,
+        Literal["peb", "reb", "rate", "snr", "position", "direction", "crb"] | None,
         typer.Option(
-            help="Quantity of the map: peb, reb or rate for localization, default peb; position or "
-            "direction bound for sensing, default position."
+            help="Quantity of the map: peb, reb, rate or snr for localization, default peb; "
+            "position, direction or crb for sensing, default position."
         ),
     ] = None,
     out: Annotated[
         Path,
-        typer.Option(help="Figure to write: .png, .pdf or .svg; the data are written to NAME.nc."),
+        typer.Option(
+            help="Figure to write: .png, .pdf or .svg; the data are written beside it as .nc, .csv "
+            "and .geojson."
+        ),
     ] = Path("map.png"),
     area: Annotated[
         str | None,
-        typer.Option(metavar="X0,X1,Y0,Y1", help="Area in metres; default around the scene."),
+        typer.Option(
+            metavar="X0,X1,Y0,Y1",
+            help="Rectangle in metres, or corners of a polygon as X,Y X,Y X,Y; default around the "
+            "scene.",
+        ),
     ] = None,
     points: Annotated[
         int | None,
         typer.Option(
             min=1,
             max=10**7,
-            help="Approximate number of points; default 40000 for localization, 10000 for one "
-            "sensing design, 60 for a design at each point.",
+            help="Approximate number of points; default 40000 for localization, 10000 for "
+            "quantised phases at each point and for one sensing design, 60 for a design at each.",
+        ),
+    ] = None,
+    points_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV file of positions in place of an area, with a header: x and y in metres, "
+            "optionally z, name, and heading in degrees."
+        ),
+    ] = None,
+    below: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VALUE",
+            help="Threshold, e.g. '10 cm': prints the share of the served area below it and draws "
+            "its contour.",
+        ),
+    ] = None,
+    steering: Annotated[
+        Literal["each point", "fixed"] | None,
+        typer.Option(
+            help="Surface steered to each point, for sensing with a quick design for each (2 "
+            "starts instead of 8), or as the scenario describes it; default each point for "
+            "localization without a focus or given phases, otherwise fixed."
         ),
     ] = None,
     antennas: AntennasOption = None,
-    focus: Annotated[
-        Literal["fixed", "user"] | None,
-        typer.Option(
-            help="Surface configuration: fixed, or steered at the user at each point; default "
-            "fixed if the scenario gives a focus or phases, otherwise user.",
-            rich_help_panel=LOCALIZATION,
-        ),
-    ] = None,
-    design: Annotated[
-        Literal["fixed", "each"] | None,
-        typer.Option(
-            help="Design for the scenario's target only, or a quick design (2 starts instead of 8) "
-            "for each point; default fixed.",
-            rich_help_panel=SENSING,
-        ),
-    ] = None,
     settings: SetOption = None,
 ) -> None:
-    """Map a bound or the rate over an area, as a figure and as data.
+    """Map a bound, the rate or the SNR over an area, as a figure and as data.
 
     Sensing scenarios: bounds for a target at each point, at the height of the scenario's target.
 
-    Example: heliostat map street-canyon --quantity peb --area -20,20,-10,20 --out map.png
+    Example: heliostat map street-canyon --below "10 cm" --area -20,20,-10,20 --out map.png
     """
     from heliostat.scenario import load
 
-    overrides = overrides_of(settings)
-    loaded = load(scenario, overrides)
-    rectangle = rectangle_of(area)
+    loaded = load(scenario, overrides_of(settings))
+    where: dict[str, Any] = {"area": polygon_or_rectangle_of(area), "points": points}
     if out.suffix.lower() not in (".png", ".pdf", ".svg"):
         raise UserError(f"--out {out}: the name has to end in .png, .pdf or .svg.")
     with suppress(OSError):  # a path that cannot be examined is refused below
         if out.is_dir():
             raise UserError(f"--out {out}: is a folder; give the name of a file in it.")
     if loaded.system == "sensing":
-        refuse_of_other_system(loaded, antennas=antennas, focus=focus)
-        if quantity in ("peb", "reb", "rate"):
-            raise UserError(
-                f"--quantity {quantity}: is for localization scenarios, {loaded.name} describes "
-                "sensing; give position or direction."
-            )
-        bound = cast("SensingQuantity", quantity or "position")
-        use = design or "fixed"
-        with staged(out.parent) as stage:
-            file = stage / out.name
-            table = _map_sensing(loaded, file, overrides, bound, use, rectangle, points)
+        refuse_of_other_system(loaded, antennas=antennas)
     else:
-        refuse_of_other_system(loaded, design=design)
-        if quantity in ("position", "direction"):
+        where["active_antennas"] = available_antennas(antennas, loaded)
+    if points_file is not None:
+        if area is not None or points is not None:
             raise UserError(
-                f"--quantity {quantity}: is for sensing scenarios, {loaded.name} describes "
-                "localization; give peb, reb or rate."
+                "--points-file: takes the place of --area and --points; leave them out."
             )
-        shown = cast("Quantity", quantity or "peb")
-        with staged(out.parent) as stage:
-            file = stage / out.name
-            table = _map_localization(
-                loaded, file, overrides, shown, focus, rectangle, points, antennas
-            )
+        written = [out.with_suffix(suffix) for suffix in (".nc", ".csv", ".geojson")]
+        if points_file.resolve() in [path.resolve() for path in written]:
+            raise UserError(f"--out {out}: the data would replace {points_file}; use another.")
+        listed = read_points(points_file)
+        if loaded.system == "sensing" and listed.headings:
+            raise UserError(f"--points-file {points_file}: a target has no heading; leave it out.")
+        where |= {"positions": _with_height(listed, loaded), "names": listed.names}
+        del where["area"], where["points"]
+        if listed.headings:
+            where["headings"] = listed.headings
+    with staged(out.parent) as stage:
+        table = _map(loaded, stage / out.name, quantity, steering, below, where)
+    for note in loaded.notes:
+        typer.echo(f"Note: {note}")
     show(table)
-    typer.echo(f"Wrote {out} and {out.with_suffix('.nc')}.")
+    typer.echo(f"Wrote {out}, and the data as .nc, .csv and .geojson.")
 
 
-def _map_localization(
-    scenario: "LocalizationScenario",
+def _map(
+    scenario: "AnyScenario",
     file: Path,
-    overrides: Mapping[str, str],
-    quantity: "Quantity",
-    focus: Literal["fixed", "user"] | None,
-    area: "Area | None",
-    points: int | None,
-    antennas: int | None,
-) -> "Table":
-    """Compute a map, write figure and data, and return its quantiles."""
-    with progress(delay=2.0) as advance:
-        from heliostat.api.localization import build
-        from heliostat.maps import localization as localization_maps
-        from heliostat.plots import localization as localization_plots
-        from heliostat.plots import style
-        from heliostat.reports import coverage, tables
+    quantity: str | None,
+    steering: Literal["each point", "fixed"] | None,
+    below: str | None,
+    where: dict[str, Any],
+) -> Any:
+    """Compute a map, write figure and data, and return its table."""
+    from heliostat.api.coverage import QUANTITIES
 
-        by_default = localization_maps.steers_by_default(scenario)
-        follow = by_default if focus is None else focus == "user"
-        if follow and not localization_maps.can_be_steered(scenario):
-            raise UserError(
-                "--focus user: surface.phases or surface.bits of this scenario fix the surface "
-                "configuration; give --focus fixed."
-            )
-        count = available_antennas(antennas, scenario)
-        scene, area = build(scenario), area or localization_maps.default_area(scenario)
-        found = localization_maps.map_area(
-            scene,
-            *area.cells(points or localization_maps.POINTS),
-            quantity,
-            count,
-            follow=follow,
-            as_printed=scenario.model.as_printed,
-            on_progress=lambda done, total: advance("map", done, total),
+    if quantity is not None and QUANTITIES[quantity].system != scenario.system:
+        own = [name for name, entry in QUANTITIES.items() if entry.system == scenario.system]
+        raise UserError(
+            f"--quantity {quantity}: is for {QUANTITIES[quantity].system} scenarios, "
+            f"{scenario.name} describes {scenario.system}; give {', '.join(own[:-1])} or {own[-1]}."
         )
-    title = localization_maps.map_title(scenario, quantity, count, follow)
-    style.save_figure(localization_plots.map_figure(found, scene, title), file)
-    data = coverage.localization_dataset(found, scenario, title, overrides)
-    data.to_netcdf(file.with_suffix(".nc"), engine="h5netcdf")
-    return tables.listed(title, coverage.localization_rows(found))
+    default = "peb" if scenario.system == "localization" else "position"
+    threshold = _threshold(below, QUANTITIES[quantity or default].unit)
+    with progress(delay=2.0) as advance:
+        from heliostat.api.coverage import coverage
+        from heliostat.plots.coverage import coverage_figure
+        from heliostat.plots.style import save_figure
+        from heliostat.reports import coverage as report
+        from heliostat.reports import tables
 
-
-def _map_sensing(
-    scenario: "SensingScenario",
-    file: Path,
-    overrides: Mapping[str, str],
-    quantity: "SensingQuantity",
-    use: "DesignUse",
-    area: "Area | None",
-    points: int | None,
-) -> "Table":
-    """Compute a map, write figure and data, and return its quantiles."""
-    with waiting("Designing for the scenario's target"):
-        import jax.numpy as jnp
-
-        from heliostat.maps import sensing as sensing_maps
-        from heliostat.plots import sensing as sensing_plots
-        from heliostat.plots import style
-        from heliostat.reports import coverage, tables
-        from heliostat.reports.export import patterned
-        from heliostat.reports.sensing import designed
-
-        design = designed(scenario) if use == "fixed" else None
-    area = area or sensing_maps.default_area(scenario)
-    x, y = area.cells(points or sensing_maps.POINTS[use])
-    scene, dwell = scenario.build(), scenario.dwell
-    with progress() as advance:
-
-        def on_progress(done: int, total: int) -> None:
-            advance("map", done, total)
-
-        if design is None:
-            found = sensing_maps.map_each(
-                scene,
-                x,
-                y,
-                patterns=dwell.patterns,
-                min_snr=dwell.least_snr,
-                on_progress=on_progress,
+        try:
+            data = coverage(
+                scenario,
+                quantity,
+                steering=steering,
+                on_progress=lambda done, total: advance("map", done, total),
+                **where,
             )
-        else:
-            covariance, reflection = (tuple(map(jnp.asarray, p)) for p in patterned(design))
-            found = sensing_maps.map_design(
-                scene, covariance, reflection, x, y, on_progress=on_progress
-            )
-    title = sensing_maps.map_title(scenario, quantity, use)
-    style.save_figure(sensing_plots.map_figure(found, quantity, scene, title), file)
-    data = coverage.sensing_dataset(found, scenario, title, overrides)
+        except ValueError as error:
+            if steering == "each point" and "steering" in str(error):
+                raise UserError(f"--steering: {error}") from None
+            raise
+    save_figure(coverage_figure(data, below=threshold), file)
     data.to_netcdf(file.with_suffix(".nc"), engine="h5netcdf")
-    return tables.listed(title, coverage.sensing_rows(found, quantity))
+    report.write_csv(data, file.with_suffix(".csv"))
+    report.write_geojson(data, file.with_suffix(".geojson"))
+    return tables.listed(data.attrs["title"], report.rows(data, threshold))
+
+
+def _threshold(text: str | None, unit: str) -> float | None:
+    """The threshold of --below in the SI unit of the quantity."""
+    if text is None:
+        return None
+    from heliostat.units import parse_quantity
+
+    dimensions = {"m": "length", "rad": "angle", "1": "ratio", "bit/s": "rate"}
+    try:
+        if unit in dimensions:
+            return parse_quantity(text, dimensions[unit])
+        return float(text.removesuffix("rad²").removesuffix("rad2"))
+    except ValueError as error:
+        given = error if unit in dimensions else "it is not a number of rad2; write e.g. 1e-4 rad2"
+        raise UserError(f"--below {text}: {given}.") from None
+
+
+class ListedPoints(NamedTuple):
+    """Positions from a file."""
+
+    names: list[str]
+    positions: list[tuple[float, float, float | None]]  # x, y, z; None for no height [m]
+    headings: list[float]  # [rad]; empty if the file has none
+
+
+def read_points(file: Path) -> ListedPoints:
+    """Read positions from a CSV file with a header.
+
+    Args:
+        file: Columns x, y and optionally z, name and heading, in metres and degrees.
+
+    Raises:
+        UserError: The file cannot be read or a value is missing; the message names the line.
+    """
+    option = f"--points-file {file}"
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "is not UTF-8 text"
+        raise UserError(f"{option}: cannot be read ({reason}); give another file.") from None
+    reader = csv.DictReader(text.splitlines(), skipinitialspace=True)
+    heads = reader.fieldnames or []
+    if not {"x", "y"} <= set(heads):
+        raise UserError(f"{option}: the first line must name columns x and y; write e.g. name,x,y.")
+    names: list[str] = []
+    positions: list[tuple[float, float, float | None]] = []
+    headings: list[float] = []
+    for row in reader:
+        where = f"{option}, line {reader.line_num}"
+
+        def number(column: str, row: dict[str, Any] = row, where: str = where) -> float:
+            try:
+                value = float(row[column])
+            except (TypeError, ValueError):
+                value = math.nan
+            if not math.isfinite(value):
+                raise UserError(f"{where}: {column} is {row[column]!r}; write a number, e.g. 12.5.")
+            return value
+
+        names.append(row.get("name") or str(len(names)))
+        height = number("z") if "z" in heads else None
+        positions.append((number("x"), number("y"), height))
+        if "heading" in heads:
+            headings.append(math.radians(number("heading")))
+    if not positions:
+        raise UserError(f"{option}: lists no position; write one per line below the header.")
+    return ListedPoints(names, positions, headings)
+
+
+def _with_height(listed: ListedPoints, scenario: "AnyScenario") -> list[list[float]]:
+    """Positions with the height of the scenario's user or target where the file has none. [m]"""
+    moved = getattr(scenario, "user", None) or getattr(scenario, "target")  # noqa: B009
+    return [
+        [x or 0.0, y or 0.0, moved.position[2] if z is None else z] for x, y, z in listed.positions
+    ]

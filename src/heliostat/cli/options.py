@@ -8,7 +8,6 @@ import typer
 from heliostat.cli.console import UserError
 
 if TYPE_CHECKING:
-    import heliostat.maps.area
     import heliostat.scenario
 
 LOCALIZATION, SENSING = "Options for localization scenarios", "Options for sensing scenarios"
@@ -145,21 +144,31 @@ def length_of(option: str, text: str) -> float:
     return value
 
 
-def rectangle_of(text: str | None) -> "heliostat.maps.area.Area | None":
-    """The area of a map.
+def polygon_or_rectangle_of(text: str | None) -> list[float] | list[list[float]] | None:
+    """The area of a map: x0, x1, y0, y1, or the corners of a polygon.
 
     Args:
-        text: Value of --area, if given: four numbers.
+        text: Value of --area, if given: four numbers, or pairs of numbers separated by spaces.
 
     Raises:
-        UserError: The text describes no rectangle.
+        UserError: The text describes neither.
     """
     if text is None:
         return None
+    corners = text.split()
+    if len(corners) >= 3:
+        try:
+            pairs = [[float(number) for number in corner.split(",")] for corner in corners]
+        except ValueError:
+            pairs = []
+        if not pairs or not all(len(p) == 2 and all(map(math.isfinite, p)) for p in pairs):
+            raise UserError(
+                f"--area {text}: is not a list of corners; give X,Y of each in metres, e.g. "
+                "'0,0 20,0 20,10'."
+            )
+        return pairs
     (x0, x1), (y0, y1) = _sides("--area", text, "xy", "0,20,-10,10")
-    from heliostat.maps.area import Area
-
-    return Area(x0, x1, y0, y1)
+    return [x0, x1, y0, y1]
 
 
 def box_of(text: str | None) -> list[tuple[float, float]] | None:

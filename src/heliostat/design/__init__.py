@@ -1,1 +1,1 @@
-"""What to choose, with a proof of how good the choice is."""
+"""Optimal designs with lower bounds on the objective."""

@@ -1,15 +1,14 @@
-r"""Which configurations a surface should go through while a user aligns and localizes itself.
+r"""Surface configurations of the alignment stage, designed for a region of user positions.
 
-With an unknown gain a surface that never changes tells no direction; what it is changed to
-decides how well the user's place is seen, and where the user is, is not known beforehand. So the
-offsets :math:`o_k` of K steered configurations are chosen for a region of places q,
+With an unknown gain, a surface with a single configuration gives no information about directions.
+The bounds depend on the configurations, and the position of the user is not known beforehand. The
+offsets :math:`o_k` of K steered configurations are therefore designed for several positions q,
 
 .. math:: \min_{o_1..o_K}\ \max_q\ \mathrm{PEB}_q\quad\text{or}\quad
           \min_{o_1..o_K}\ \tfrac1Q\textstyle\sum_q\mathrm{PEB}_q^2,
 
-by a descent on the logarithm from several starts, in beamwidths of the panel. The paper has one
-configuration, focused on the user as if its place were known; random and DFT sweeps are what one
-would try first.
+by descents on the logarithm from several starts, with offsets in units of the panel's beamwidth.
+The paper has one configuration, focused on the user as if its position were known.
 """
 
 from functools import partial
@@ -30,24 +29,24 @@ from heliostat.surface.passive import Configurations, Steered
 Criterion: TypeAlias = Literal["worst", "mean"]
 
 SHARPNESS = (10.0, 60.0)
-"""How closely the smooth largest PEB follows the true one, step by step."""
+"""Sharpness of the smooth maximum of the PEB in successive descents."""
 STEPS = 150
 
 
 class SweepDesign(eqx.Module):
-    """Configurations for a region."""
+    """Configurations designed for a region, and the PEB with them."""
 
     sweep: Steered  # focus and offsets, direction cosines [1]
-    peb: Float[Array, "position"]  # at every place of the region [m]
-    value: Scalar  # worst PEB, or root of its mean square [m]
+    peb: Float[Array, "position"]  # at each position of the region [m]
+    value: Scalar  # criterion: worst or root mean square PEB [m]
 
 
 def with_sweep(scene: LocalizationScene, sweep: Configurations) -> LocalizationScene:
-    """The same scene with another alignment stage.
+    """The scene with other configurations in the alignment stage.
 
     Args:
         scene: The scene.
-        sweep: What the surface goes through.
+        sweep: Configurations of the surface.
     """
     return eqx.tree_at(lambda s: s.surface.alignment, scene, sweep, is_leaf=lambda x: x is None)
 
@@ -58,11 +57,11 @@ def region_peb(
     positions: Float[Array, "position xyz"],
     active_antennas: int | Scalar,
 ) -> Float[Array, "position"]:
-    """PEB at every place, the heading being the scene's. [m]
+    """PEB at each position, for the heading of the scene's user. [m]
 
     Args:
-        scene: With the alignment stage to be judged.
-        positions: In front of the surface. [m]
+        scene: The scene with the configurations of the alignment stage.
+        positions: Positions in front of the surface. [m]
         active_antennas: :math:`N_B`.
     """
 
@@ -74,10 +73,10 @@ def region_peb(
 
 
 def region_value(peb: Float[Array, "position"], criterion: Criterion) -> Scalar:
-    """What a region's bounds come to. [m]
+    """Worst PEB over a region, or its root mean square. [m]
 
     Args:
-        peb: At every place. [m]
+        peb: PEB at each position. [m]
         criterion: "worst", or "mean" for the root mean square.
     """
     return jnp.max(peb) if criterion == "worst" else jnp.sqrt(jnp.mean(peb**2))
@@ -96,7 +95,7 @@ def _value_and_slope(
     def objective(x: Array) -> Scalar:
         swept = with_sweep(scene, _steered(scene, focus, x))
         log_peb = jnp.log(region_peb(swept, positions, active_antennas))
-        # Where no bound exists the descent finds a number that is large enough to leave.
+        # Where no bound exists, a large finite number lets the descent move away.
         log_peb = jnp.where(jnp.isfinite(log_peb), log_peb, 50.0)
         if criterion == "worst":
             return jax.nn.logsumexp(sharpness * log_peb) / sharpness
@@ -121,19 +120,19 @@ def design_sweep(
     starts: int = 8,
     seed: int = 0,
 ) -> SweepDesign:
-    """Steered configurations of least worst, or least mean square, PEB over a region.
+    """Steered configurations with the smallest worst or mean square PEB over a region.
 
     Args:
-        scene: The scene; where its user is has no influence, how it is turned has.
-        positions: Places where the user may be, in front of the surface. [m]
-        configurations: How many, K.
+        scene: The scene; of its user only the heading, the height and the array are used.
+        positions: Possible positions of the user, in front of the surface. [m]
+        configurations: Number of configurations, K.
         active_antennas: :math:`N_B`.
-        criterion: Of the two.
-        starts: Random starts.
-        seed: Of the starts.
+        criterion: "worst" or "mean".
+        starts: Number of random starts.
+        seed: Seed of the starts.
 
     Raises:
-        ValueError: No configurations were found with which every place has a bound.
+        ValueError: No configurations were found for which every position has a bound.
     """
     rng = np.random.default_rng(seed)
     seen = np.asarray(jax.vmap(scene.departure)(positions))
@@ -162,7 +161,7 @@ def design_sweep(
     best = min(tried, key=lambda design: float(design.value))
     if not np.isfinite(float(best.value)):
         raise ValueError(
-            f"no {configurations} configurations were found with which every place of the region "
-            "has a bound: allow more of them, or a smaller region"
+            f"no {configurations} configurations were found with which every position of the "
+            "region has a bound: use more configurations, or a smaller region"
         )
     return best

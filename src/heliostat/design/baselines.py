@@ -9,35 +9,14 @@ import numpy as np
 from jaxtyping import Array, Complex
 
 from heliostat.design.cooperative import random_phases
-from heliostat.design.cooperative_bound import cooperative_lower_bound
 from heliostat.design.feasibility import dwell_design
-from heliostat.design.joint_descent import Reflections, transmit_half
+from heliostat.design.joint_descent import transmit_half
 from heliostat.design.parametrization import FINAL_SHARPNESS
 from heliostat.design.reflect import design_reflection, reflection_task, within_power
-from heliostat.design.result import FEASIBLE, BeamformingDesign, surface_bounds
+from heliostat.design.result import BeamformingDesign
 from heliostat.observation.echoes import round_trip, target_steering
 from heliostat.scene.sensing import SensingScene
 from heliostat.surface.active import passive_surface
-
-
-def _as_it_is(
-    scene: SensingScene, covariance: Complex[Array, "surface tx tx"], reflection: Reflections
-) -> BeamformingDesign:
-    """Return the design, its coefficients scaled down to keep each surface's power limit."""
-    fit = []
-    for i, psi in enumerate(reflection):
-        task = reflection_task(scene, i, covariance[i][None], 0.0)
-        fit.append(within_power(task, psi, jnp.asarray(FINAL_SHARPNESS)))
-    worst = float(jnp.max(surface_bounds(scene, tuple(fit), covariance[:, None]).crb))
-    return dwell_design(
-        scene,
-        covariance[:, None],
-        tuple(fit),
-        lower_bound=cooperative_lower_bound(scene),
-        history=[worst],
-        min_snr=0.0,
-        code=FEASIBLE,
-    )
 
 
 def isotropic_covariance(scene: SensingScene) -> Complex[Array, "surface tx tx"]:
@@ -61,19 +40,10 @@ def transmit_only(scene: SensingScene, *, seed: int = 0) -> BeamformingDesign:
     Raises:
         ValueError: If no covariance makes both angles identifiable.
     """
-    found = transmit_half(scene, random_phases(scene, seed), jnp.zeros(()))
-    if found is None:
+    optimum = transmit_half(scene, random_phases(scene, seed), jnp.zeros(()))
+    if optimum is None:
         raise ValueError("with these phases no covariance makes both angles identifiable")
-    covariance, reflection, worst = found
-    return dwell_design(
-        scene,
-        covariance,
-        reflection,
-        lower_bound=cooperative_lower_bound(scene),
-        history=[worst],
-        min_snr=0.0,
-        code=FEASIBLE,
-    )
+    return dwell_design(scene, optimum.covariance, optimum.reflection, min_snr=0.0)
 
 
 def reflective_only(scene: SensingScene, *, seed: int = 0) -> BeamformingDesign:
@@ -114,6 +84,8 @@ def matched_beams(scene: SensingScene) -> BeamformingDesign:
         psi = jnp.abs(begun[0]) * phases
         way = round_trip(link, psi, angles[i])
         beam = jnp.conj(way) / jnp.linalg.norm(way)
-        covariance.append(scene.base_station.power * beam[:, None] * jnp.conj(beam)[None, :])
-        reflection.append(psi[None])
-    return _as_it_is(scene, jnp.stack(covariance), tuple(reflection))
+        covar = scene.base_station.power * beam[:, None] * jnp.conj(beam)[None, :]
+        covariance.append(covar[None])
+        task = reflection_task(scene, i, covariance[i], 0.0)
+        reflection.append(within_power(task, psi[None], jnp.asarray(FINAL_SHARPNESS)))
+    return dwell_design(scene, jnp.stack(covariance), tuple(reflection), min_snr=0.0)

@@ -15,10 +15,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
-from heliostat.bounds.direction import echo_matrices
+from heliostat.bounds.direction import echo_matrices, steering_derivatives
 from heliostat.design.per_surface import each_surface
 from heliostat.geometry.frames import Scalar
-from heliostat.observation.echoes import target_steering
 from heliostat.scene.sensing import EchoLink, SensingScene
 from heliostat.surface.active import ActiveSurface, reflected_power
 
@@ -114,7 +113,7 @@ def transmit_lower_bound(
         min_snr: Smallest allowed SNR of the matched filter. [1]
     """
 
-    def own(
+    def terms(
         link: EchoLink,
         surface: ActiveSurface,
         angles: Array,
@@ -137,14 +136,13 @@ def transmit_lower_bound(
         linearised = (linearised + jnp.conj(linearised).T) / 2
         linearised = linearised.at[0, 0].add(lit_price)
 
-        steering = target_steering(surface.array, angles)
-        slope = jax.jacfwd(lambda at: target_steering(surface.array, at))(angles)
-        power = reflected_power(psi, link.bs_to_irs, silent, steering, gain, surface.noise)
+        steering = steering_derivatives(surface.array, angles)
+        power = reflected_power(psi, link.bs_to_irs, silent, steering[0], gain, surface.noise)
         limit = surface.power - power.own_noise
         unlimited = jnp.isinf(limit)
         radiated_price = jnp.where(unlimited, 0.0, radiated_price)
         gram = priced_gram(
-            jnp.concatenate([steering[None, :], slope.T]),
+            steering,
             psi[:, None] * link.bs_to_irs,
             magnitude**2 * jnp.sum(jnp.abs(psi) ** 2),
             total_price,
@@ -161,7 +159,7 @@ def transmit_lower_bound(
         )
 
     values, reaches, limits, worths = each_surface(
-        own, scene, reflection, slopes, surface_price, snr_price
+        terms, scene, reflection, slopes, surface_price, snr_price
     )
     value, worst = jnp.sum(values), jnp.maximum(jnp.max(reaches), 0.0)
     price, worth = jnp.sum(limits), jnp.sum(worths)

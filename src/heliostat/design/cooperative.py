@@ -19,20 +19,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from heliostat.design.cooperative_bound import cooperative_lower_bound, region_lower_bound
+from heliostat.design.cooperative_bound import region_lower_bound
 from heliostat.design.feasibility import check_lower_bound, dwell_design
 from heliostat.design.joint_descent import (
-    Course,
-    Covariances,
+    DesignSearch,
     Incumbent,
     Reflections,
     descend_jointly,
-    finished,
     transmit_half,
 )
 from heliostat.design.parametrization import FINAL_SHARPNESS, power_factor
 from heliostat.design.reflect import design_surface, reflection_task
-from heliostat.design.result import FEASIBLE, BeamformingDesign, excess_over_bound
+from heliostat.design.result import BeamformingDesign, excess_over_bound
 from heliostat.geometry.frames import Scalar
 from heliostat.observation.echoes import target_steering
 from heliostat.scene.sensing import SensingScene
@@ -93,14 +91,14 @@ def _reflect_half(
 
 def _transmit_half_sdp(
     scene: SensingScene, reflection: Reflections, min_snr: Scalar
-) -> tuple[Covariances, Reflections, float] | None:
+) -> Incumbent | None:
     """Return what `transmit_half` returns, by CVXPY; where that fails, by the structured solver."""
     from heliostat.design.reflect_sdr import transmit_sdp_or_none  # noqa: PLC0415
 
-    found = transmit_sdp_or_none(scene, tuple(psi[0] for psi in reflection), float(min_snr))
-    if found is None:
+    design = transmit_sdp_or_none(scene, tuple(psi[0] for psi in reflection), float(min_snr))
+    if design is None:
         return transmit_half(scene, reflection, min_snr)
-    return found.covariance[:, None], reflection, float(found.worst_crb)
+    return Incumbent(design.covariance[:, None], reflection, float(design.worst_crb))
 
 
 def design_alternately(
@@ -123,34 +121,31 @@ def design_alternately(
     Raises:
         ValueError: If no design was found that reaches the SNR.
     """
-    course = Course((scene,), min_snr)
+    search = DesignSearch((scene,), min_snr)
     half = _transmit_half_sdp if method == "sdr" else transmit_half
     begun = random_phases(scene, seed)
-    first = half(scene, begun, course.min_snr)
-    if first is None:  # the SNR is out of reach for random phases: start without it
-        first = half(scene, begun, jnp.zeros(()))
-        present = None if first is None else Incumbent(*first)
+    present = half(scene, begun, search.min_snr)
+    if present is None:  # the SNR is out of reach for random phases: start without it
+        present = half(scene, begun, jnp.zeros(()))
     else:
-        course.offer(*first)
-        present = course.best
+        search.offer(present)
     for step in range(steps):
         if present is None:
             break
-        before = np.inf if course.best is None else course.best.worst
-        middle, snr = _reflect_half(scene, present, method, course.min_snr, step, seed)
+        before = np.inf if search.best is None else search.best.worst
+        middle, snr = _reflect_half(scene, present, method, search.min_snr, step, seed)
         # The other half may be worse where its solver is inaccurate.
-        if snr >= float(course.min_snr) * (1 - 1e-6):
-            course.offer(*middle)
-        found = half(scene, middle.reflection, course.min_snr)
-        if found is not None:
-            course.offer(*found)
-        present = course.best
-        if course.best is None:
-            louder = half(scene, middle.reflection, jnp.zeros(()))
-            present = None if louder is None else Incumbent(*louder)
-        elif course.best.worst > (1 - 1e-3) * before:
+        if snr >= float(search.min_snr) * (1 - 1e-6):
+            search.offer(middle)
+        improved = half(scene, middle.reflection, search.min_snr)
+        if improved is not None:
+            search.offer(improved)
+        present = search.best
+        if search.best is None:
+            present = half(scene, middle.reflection, jnp.zeros(()))
+        elif search.best.worst > (1 - 1e-3) * before:
             break
-    return finished(course, cooperative_lower_bound(scene))
+    return search.design()
 
 
 def design_jointly(
@@ -176,10 +171,9 @@ def design_jointly(
     """
     if starts is None:
         starts = 32 if max(s.array.elements for s in scene.surfaces) <= 64 else 16
-    course = descend_jointly(
+    return descend_jointly(
         (scene,), patterns=patterns, mean=False, min_snr=min_snr, starts=starts, seed=seed
-    )
-    return finished(course, cooperative_lower_bound(scene, patterns))
+    ).design()
 
 
 def design_beamforming(
@@ -263,25 +257,15 @@ def design_for_region(
         ValueError: If no design was found that reaches the SNR everywhere.
     """
     every, mean = tuple(scenes), criterion == "mean"
-    course = descend_jointly(
+    search = descend_jointly(
         every, patterns=patterns, mean=mean, min_snr=min_snr, starts=starts, seed=seed
     )
-    finished(course, 0.0)  # raises if nothing was found
-    best = course.best
-    assert best is not None
+    best = search.result()
     designs = tuple(
-        dwell_design(
-            at,
-            best.covariance,
-            best.reflection,
-            lower_bound=cooperative_lower_bound(at, patterns),
-            history=course.history,
-            min_snr=min_snr,
-            code=FEASIBLE,
-        )
+        dwell_design(at, best.covariance, best.reflection, min_snr=min_snr, history=search.history)
         for at in every
     )
     lower = jnp.asarray(region_lower_bound(every, patterns, mean))
-    found = RegionDesign(designs, criterion, lower)
-    check_lower_bound(float(lower), float(found.mean_crb if mean else found.worst_crb))
-    return found
+    design = RegionDesign(designs, criterion, lower)
+    check_lower_bound(float(lower), float(design.mean_crb if mean else design.worst_crb))
+    return design

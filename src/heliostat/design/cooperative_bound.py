@@ -1,32 +1,36 @@
-r"""A worst CRB that no covariances and no coefficients can beat.
+r"""Lower bound on the worst CRB of all covariances and coefficients.
 
-With angles centred on the panel the information about an angle along x, at power R, is
+For phases counted from the centre of the panel, the information about an angle along x is
 
 .. math:: J_x = \tfrac{2T|\beta|^2}{\sigma_b^2}\,\|\Omega_x R^{1/2}\|^2,\qquad
           \Omega_x = v_xv^T - vv_x^T,
 
-at most, the surface's noise left out. :math:`\mathrm{tr}J^{-1} \ge (\mathrm{tr}\sqrt X)^2 /
-\mathrm{tr}(XJ)` for every positive X, so that each majorant :math:`\mathrm{tr}(XJ) \le \alpha p
-+ \gamma` bounds a surface's CRB from below as a function of its power p, and the best split of
-the power over these bounds all. Two kinds of majorant are used.
+at most; the noise of the surface is neglected. As :math:`\mathrm{tr}J^{-1} \ge (\mathrm{tr}\sqrt
+X)^2 / \mathrm{tr}(XJ)` for every positive definite X, each majorant :math:`\mathrm{tr}(XJ) \le
+\alpha p + \gamma` gives a lower bound on the CRB of a surface as a function of its power p. The
+optimal division of the power over these gives a lower bound on the worst CRB. Two kinds of majorant
+are used.
 
 *Singular values.* With :math:`k_i = a_{max}^2s_i^2(G)`, :math:`f_i = k_i/(\sigma_b^2+\sigma_r^2
-k_i)`, any prices of a transmitted and a radiated watt and :math:`\tilde k_i = k_i/(\mu+\nu k_i)`,
+k_i)`, any multipliers :math:`\mu, \nu` of the transmitted and the radiated power and :math:`\tilde
+k_i = k_i/(\mu+\nu k_i)`,
 
 .. math:: \mathrm{tr}(XJ) \le 2T|\beta|^2(\mu p+\nu P_s)\big[\lambda_2\max_i\tilde k_i
           \textstyle\sum_{j\ne i}f_j + (\lambda_1-\lambda_2)\max_{i\ne j}\tilde k_if_j\big],
 
-:math:`\lambda` being the eigenvalues of X weighed by the spread of the panel, indices up to 3.
+with indices up to 3 and the eigenvalues :math:`\lambda` of X weighted by the spread of the panel.
 
-*Pairs of elements.* :math:`\Omega_x = \sum_{m<n}u_mu_n(\zeta_n-\zeta_m)_x\,g_m\wedge g_n` is
-linear in :math:`t_{mn} = u_mu_n` and convex in each element, so :math:`|u_n| = a_{max}`, and
-:math:`t^HKt \le a_{max}^4\sum\delta` for every :math:`\mathrm{diag}(\delta) \succeq K + Z`, with
-:math:`t^HZt = 0` on all such t: what the first and the last element of :math:`t_{mn}t_{mq}^*` do
-is the same for every m. This is the dual of a semidefinite relaxation, and any of its points a
-proof. It does not know :math:`P_s` and :math:`\sigma_r^2`, and is tight to a few percent where
-these do not matter. Where the panel is large it does without Z; where it is larger still, the
-singular values remain, some 4 dB loose. Several patterns need no three modes, and their bound,
-by the largest singular value alone, is the loosest.
+*Pairs of elements.* :math:`\Omega_x = \sum_{m<n}u_mu_n(\zeta_n-\zeta_m)_x\,g_m\wedge g_n` is linear
+in :math:`t_{mn} = u_mu_n`. The information is convex in each coefficient, so its maximum has
+:math:`|u_n| = a_{max}`, and :math:`t^HKt \le a_{max}^4\sum\delta` for every
+:math:`\mathrm{diag}(\delta) \succeq K + Z` with :math:`t^HZt = 0` for all such t. Such Z exist
+because :math:`t_{mn}t_{mq}^* = a_{max}^2u_nu_q^*` is the same for every m. This is the dual of a
+semidefinite relaxation, and each dual feasible point gives a valid bound. It does not depend on
+:math:`P_s` and :math:`\sigma_r^2`, and is tight to a few percent where these have little influence.
+For large panels Z is omitted. For still larger ones only the singular values are used, whose bound
+is about 4 dB below the CRB of designs. With several patterns the information of each surface need
+not involve three modes, and the bound follows from the largest singular value alone, which is the
+loosest case.
 """
 
 from functools import lru_cache, partial
@@ -45,24 +49,24 @@ from heliostat.design.parametrization import descend
 from heliostat.observation.echoes import target_steering
 from heliostat.scene.sensing import SensingScene
 
-LARGEST = 300  # matrix whose eigenvalues are wanted at every step of a descent
-MOST_PAIRS = 700
-PRICES = 21
+LARGEST = 300  # size of the largest matrix whose eigenvalues are computed in every step
+MOST_PAIRS = 700  # largest number of pairs of elements
+PRICES = 21  # number of ratios of the two multipliers
 SHARPNESS = 60.0  # of the smooth largest eigenvalue
-STEPS = 25  # of the descent; each is worth a proof by itself
-WATCHED = 24  # largest eigenvalues that the smooth one counts
-Z_UNIT = 30.0  # of Z's unknowns: they converge as fast as the others
+STEPS = 25  # of the descent; the bound is valid after any of them
+WATCHED = 24  # number of largest eigenvalues in the smooth maximum
+Z_UNIT = 30.0  # scale of the unknowns of Z, so that they converge as fast as the others
 
 
 class Majorant(NamedTuple):
-    """1/CRB is at most ``slope`` times the power plus ``rest``."""
+    """Upper bound on 1/CRB: ``slope`` times the power plus ``rest``."""
 
     slope: float  # [rad⁻²/W]
     rest: float  # [rad⁻²]
 
 
 class Panel(NamedTuple):
-    """What the bounds need of a surface."""
+    """Quantities of one surface that the bounds depend on."""
 
     channel: np.ndarray  # G [element tx]
     spread: np.ndarray  # slope of each element's phase to each angle, centred [element 2] [1]
@@ -75,7 +79,7 @@ class Panel(NamedTuple):
 
 @eqx.filter_jit
 def _phase_slopes(scene: SensingScene) -> tuple[Float[Array, "element 2"], ...]:
-    """Slope of the phase of each surface's elements to both angles. [1]"""
+    """Derivative of the phase of each surface's elements with respect to both angles. [1]"""
     slopes = []
     for i, angles in enumerate(scene.angles()):
         array = scene.surfaces[i].array
@@ -86,7 +90,7 @@ def _phase_slopes(scene: SensingScene) -> tuple[Float[Array, "element 2"], ...]:
 
 
 def panels_of(scene: SensingScene) -> list[Panel]:
-    """What the bounds need of each surface of a scene.
+    """Quantities of each surface of a scene that the bounds depend on.
 
     Args:
         scene: The scene.
@@ -108,16 +112,16 @@ def panels_of(scene: SensingScene) -> list[Panel]:
 
 
 def _factor(unknown: np.ndarray) -> np.ndarray:
-    """Triangular C with X = C C^T of determinant 1, from the first two unknowns."""
+    """Triangular C of determinant 1 with X = C C^T, from the first two unknowns."""
     return np.array([[np.exp(unknown[0]), 0.0], [unknown[1], np.exp(-unknown[0])]])
 
 
 def singular_value_majorants(panel: Panel, patterns: int) -> list[Majorant]:
-    """From the singular values of the channel, for a range of prices.
+    """Majorants from the singular values of the channel, for several ratios of the multipliers.
 
     Args:
         panel: The surface.
-        patterns: How many patterns; from two on only the largest singular value counts.
+        patterns: Number of patterns; from two on only the largest singular value is used.
     """
     count = len(panel.spread)
     root = np.linalg.cholesky(count * panel.spread.T @ panel.spread)
@@ -127,10 +131,10 @@ def singular_value_majorants(panel: Panel, patterns: int) -> list[Majorant]:
     f = k / (panel.noise + panel.surface_noise * k)
 
     def reach(matrix: np.ndarray, transmitted: float, radiated: float) -> float:
-        """Largest tr(XJ) over 2T|beta|² where these prices spend 1."""
+        """Largest tr(XJ) over 2T|beta|² for a total cost of 1 at these multipliers."""
         cost = transmitted + radiated * k
-        # A mode that the channel does not have reaches nothing, at no cost if only the surface's
-        # power has a price.
+        # A mode of gain zero contributes nothing, and its cost is zero if only the radiated power
+        # has a multiplier.
         paid = np.divide(k, cost, out=np.zeros_like(k), where=k > 0)
         small, large = np.linalg.eigvalsh(root.T @ matrix @ root)
         if patterns > 1:
@@ -147,11 +151,11 @@ def singular_value_majorants(panel: Panel, patterns: int) -> list[Majorant]:
         return float(np.log(max(crb_reach(unknown, transmitted, radiated), 1e-300)))
 
     limited = np.isfinite(panel.power)
-    reference = panel.power / max(k[0], 1e-300) if limited else 1.0  # where both limits meet
+    reference = panel.power / max(k[0], 1e-300) if limited else 1.0  # power that reaches P_s
     ratios = np.geomspace(1e-2, 1e4, PRICES) if limited else np.empty(0)
     prices = [(1.0, 0.0)] + [(1.0, r * reference / panel.power) for r in ratios]
     prices += [(0.0, 1.0)] if limited else []
-    found = []
+    majorants = []
     for transmitted, radiated in prices:
         best = minimize(
             log_reach,
@@ -162,8 +166,8 @@ def singular_value_majorants(panel: Panel, patterns: int) -> list[Majorant]:
         )
         scale = panel.strength * crb_reach(best.x, transmitted, radiated)
         rest = scale * radiated * panel.power if limited else 0.0
-        found.append(Majorant(scale * transmitted, rest))
-    return found
+        majorants.append(Majorant(scale * transmitted, rest))
+    return majorants
 
 
 class _Pairs(NamedTuple):
@@ -178,7 +182,7 @@ class _Pairs(NamedTuple):
 
 
 class _Scaled(NamedTuple):
-    """The scaled matrix at some unknowns, and what its slope needs."""
+    """Eigenvalues of the scaled matrix, and quantities for its derivative."""
 
     values: np.ndarray  # largest eigenvalues, ascending
     vectors: np.ndarray  # their eigenvectors over pairs
@@ -213,7 +217,7 @@ def _scaled(flat: np.ndarray, pairs: _Pairs) -> _Scaled:
 
 
 def _trace(flat: np.ndarray, pairs: _Pairs) -> tuple[float, np.ndarray]:
-    """(tr sqrt X)^2 = tr X + 2 sqrt(det X), and its slope to the two unknowns of C."""
+    """(tr sqrt X)^2 = tr X + 2 sqrt(det X), and its derivatives by the two unknowns of C."""
     (first, _), (below, second) = _factor(flat)
     one, two = 1 / pairs.unit**2
     slope = np.array([2 * first**2 * one - 2 * second**2 * two, 2 * below * two])
@@ -221,21 +225,21 @@ def _trace(flat: np.ndarray, pairs: _Pairs) -> tuple[float, np.ndarray]:
 
 
 def _log_reach(flat: np.ndarray, pairs: _Pairs) -> float:
-    """Log of the largest tr(XJ) over (tr sqrt X)^2, in the units of the pairs: a proof."""
+    """Log of an upper bound on tr(XJ) over (tr sqrt X)^2, in the units of the pairs."""
     delta = np.exp(flat[2 : 2 + len(pairs.apart)])
     top = _scaled(flat, pairs).values[-1]
     return float(np.log(top) + np.log(delta.sum()) - np.log(_trace(flat, pairs)[0]))
 
 
 def _smooth_log_reach(flat: np.ndarray, pairs: _Pairs) -> tuple[float, np.ndarray]:
-    """The same with a smooth largest eigenvalue, and its slope."""
+    """`_log_reach` with a smooth largest eigenvalue, and its gradient."""
     count = len(pairs.apart)
     at, delta = _scaled(flat, pairs), np.exp(flat[2 : 2 + count])
     trace, trace_slope = _trace(flat, pairs)
     top = at.values[-1]
     smooth = top * logsumexp(SHARPNESS * at.values / top) / SHARPNESS
     weight = softmax(SHARPNESS * at.values / top) / smooth
-    weight[-1] += (1 - weight @ at.values) / top  # the unit of the exponents moves too
+    weight[-1] += (1 - weight @ at.values) / top  # the scale of the exponents changes too
 
     slope = np.zeros_like(flat)
     slope[2 : 2 + count] = delta / delta.sum() - np.abs(at.vectors) ** 2 @ (weight * at.values)
@@ -263,7 +267,7 @@ def _smooth_log_reach(flat: np.ndarray, pairs: _Pairs) -> tuple[float, np.ndarra
 
 
 def pair_majorant(panel: Panel) -> Majorant | None:
-    """From the relaxation over pairs of elements, or None where it would be too large.
+    """Majorant from the relaxation over pairs of elements, or None if it would be too large.
 
     Args:
         panel: The surface.
@@ -277,9 +281,9 @@ def pair_majorant(panel: Panel) -> Majorant | None:
 
 @lru_cache(maxsize=256)
 def _pair_reach(channel: bytes, spread: bytes, elements: int) -> float | None:
-    """Largest tr(XJ) over (tr sqrt X)^2, for one watt and units elsewhere.
+    """Upper bound on tr(XJ) over (tr sqrt X)^2 for one watt, unit amplification and unit noise.
 
-    Kept for channels seen lately: neither powers nor amplification nor the rest of a design count.
+    Cached, because it depends on neither powers nor amplification.
     """
     left, values, _ = np.linalg.svd(
         np.frombuffer(channel, dtype=complex).reshape(elements, -1), full_matrices=False
@@ -308,7 +312,7 @@ def _pair_reach(channel: bytes, spread: bytes, elements: int) -> float | None:
 
 
 def _sharing_pairs(elements: int) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of the pairs (m, n) and (m, q); n < q along rows, other m along columns."""
+    """Indices of the pairs (m, n) and (m, q): n < q along rows, all other m along columns."""
     first, second = np.triu_indices(elements, 1)
     number = np.zeros((elements, elements), dtype=int)
     number[first, second] = number[second, first] = np.arange(first.size)
@@ -324,23 +328,23 @@ def surface_majorants(panel: Panel, patterns: int = 1) -> list[Majorant]:
 
     Args:
         panel: The surface.
-        patterns: How many patterns it goes through.
+        patterns: Number of patterns.
     """
-    found = singular_value_majorants(panel, patterns)
+    majorants = singular_value_majorants(panel, patterns)
     pairs = pair_majorant(panel) if patterns == 1 else None
-    return found if pairs is None else [*found, pairs]
+    return majorants if pairs is None else [*majorants, pairs]
 
 
 def least_crb(majorants: list[list[Majorant]], total: float) -> float:
-    """Least worst CRB over all ways to split a power, by these majorants. [rad²]
+    """Smallest worst CRB over all divisions of a power, according to the majorants. [rad²]
 
     Args:
-        majorants: Of each surface.
+        majorants: Majorants of each surface.
         total: Sum of all powers. [W]
     """
 
     def needed(level: float) -> float:
-        """Least total power for 1/CRB to reach a level everywhere."""
+        """Smallest total power for which 1/CRB reaches a level at every surface."""
         return sum(
             max(
                 0.0 if level <= m.rest else (level - m.rest) / m.slope if m.slope > 0 else np.inf
@@ -350,7 +354,7 @@ def least_crb(majorants: list[list[Majorant]], total: float) -> float:
         )
 
     reach = [min(m.slope * total + m.rest for m in own) for own in majorants]
-    high = min(reach)  # all of it for one surface
+    high = min(reach)  # with all of the power for each surface
     if high <= 0:
         return float(np.inf)
 
@@ -365,34 +369,35 @@ def least_crb(majorants: list[list[Majorant]], total: float) -> float:
 
 
 def cooperative_lower_bound(scene: SensingScene, patterns: int = 1) -> float:
-    """No covariances and coefficients that keep paper eq. (17) have a worst CRB below this. [rad²]
+    """Lower bound on the worst CRB of all designs that satisfy paper eq. (17). [rad²]
 
     Args:
         scene: The scene.
-        patterns: How many patterns each surface goes through.
+        patterns: Number of patterns of each surface.
     """
     return region_lower_bound((scene,), patterns, mean=False)
 
 
 def region_lower_bound(scenes: tuple[SensingScene, ...], patterns: int, mean: bool) -> float:
-    """The same for a region: of the worst CRB over positions, or of the mean. [rad²]
+    """Lower bound on the worst CRB over positions, or on the worst mean over positions. [rad²]
 
-    1/CRB at the worst position keeps the majorants of all positions, and the mean of CRBs is at
-    least the inverse of the mean of their majorants.
+    1/CRB at the worst position is at most every position's majorant, and the mean of the CRBs is at
+    least the inverse of the mean of the majorants.
 
     Args:
         scenes: The same scene with the target at each position.
-        patterns: How many patterns each surface goes through.
-        mean: Whether the mean over positions counts.
+        patterns: Number of patterns of each surface.
+        mean: Whether to bound the mean over the positions instead of the worst.
     """
-    seen = [panels_of(scene) for scene in scenes]
-    if not all(np.linalg.matrix_rank(p.spread) == 2 for panels in seen for p in panels):
+    panels = [panels_of(scene) for scene in scenes]  # by position and surface
+    if not all(np.linalg.matrix_rank(p.spread) == 2 for at in panels for p in at):
         return float(np.inf)
-    each = []
+    majorants: list[list[Majorant]] = []
     for i in range(scenes[0].n_surfaces):
-        found = [surface_majorants(panels[i], patterns) for panels in seen]
+        by_position = [surface_majorants(at[i], patterns) for at in panels]
         if mean:
-            each.append([Majorant(*np.mean(same, axis=0)) for same in zip(*found, strict=True)])
+            alike = zip(*by_position, strict=True)
+            majorants.append([Majorant(*np.mean(same, axis=0)) for same in alike])
         else:
-            each.append([m for own in found for m in own])
-    return least_crb(each, scenes[0].n_surfaces * float(scenes[0].base_station.power))
+            majorants.append([m for at in by_position for m in at])
+    return least_crb(majorants, scenes[0].n_surfaces * float(scenes[0].base_station.power))

@@ -1,8 +1,4 @@
-"""Results of beamforming designs with one or several reflection patterns per surface.
-
-The results of all algorithms are computed here, from the bounds and the power of paper eq. (7), and
-every constraint is checked before a design is returned.
-"""
+"""Check of designs: every constraint holds, and no lower bound exceeds the CRB of a design."""
 
 from collections.abc import Sequence
 
@@ -10,23 +6,22 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex
 
-from heliostat.design.result import BeamformingDesign, Slack, constraint_slack, surface_bounds
+from heliostat.design.cooperative_bound import cooperative_lower_bound
+from heliostat.design.result import (
+    FEASIBLE,
+    NOT_IDENTIFIABLE,
+    BeamformingDesign,
+    Slack,
+    evaluated_design,
+    surface_bounds,
+)
 from heliostat.geometry.frames import Scalar
 from heliostat.scene.sensing import SensingScene
 
 TOLERANCE = 1e-9
 """Relative violation of a constraint that counts as rounding."""
-
-
 BOUND_TOLERANCE = 1e-9
 """Relative excess of a lower bound over the CRB that counts as rounding."""
-
-
-class PatternDesign(BeamformingDesign):
-    """A design in which each surface uses several patterns for equal parts of its time."""
-
-    covariance: Complex[Array, "surface pattern tx tx"]  # R_lk [W]
-    reflection: tuple[Complex[Array, "pattern _"], ...]  # psi_lk [1]
 
 
 def violation(scene: SensingScene, slack: Slack, min_snr: float | Scalar) -> str | None:
@@ -79,10 +74,9 @@ def dwell_design(
     covariance: Complex[Array, "surface pattern tx tx"],
     reflection: tuple[Complex[Array, "pattern _"], ...],
     *,
-    lower_bound: float | Scalar,
-    history: Sequence[float],
     min_snr: float | Scalar,
-    code: int,
+    history: Sequence[float] | None = None,
+    lower_bound: float | None = None,
 ) -> BeamformingDesign:
     """Evaluate and check a design.
 
@@ -90,32 +84,33 @@ def dwell_design(
         scene: The scene.
         covariance: Transmit covariance for each surface and pattern. [W]
         reflection: Reflection coefficients of each surface and pattern. [1]
-        lower_bound: Lower bound on the worst CRB of any design. [rad²]
-        history: Worst CRB after each step. [rad²]
         min_snr: Smallest allowed SNR. [1]
-        code: Index into `result.STATUS`.
+        history: Smallest worst CRB up to each step; default that of the design only. [rad²]
+        lower_bound: Lower bound on the worst CRB of any design; default
+            `cooperative_lower_bound`. [rad²]
 
     Raises:
         ValueError: The design violates a constraint.
         RuntimeError: The lower bound exceeds the CRB: an error of this package.
     """
+    if lower_bound is None:
+        lower_bound = cooperative_lower_bound(scene, covariance.shape[1])
     bounds = surface_bounds(scene, reflection, covariance)
-    slack = constraint_slack(scene, reflection, covariance, bounds.snr, min_snr)
-    broken = violation(scene, slack, min_snr)
+    worst = float(jnp.max(bounds.crb))
+    steps = [worst] if history is None else history
+    design = evaluated_design(
+        scene,
+        reflection,
+        covariance,
+        bounds,
+        min_snr,
+        lower_bound=lower_bound,
+        history=jnp.asarray(np.asarray(steps, dtype=float)),
+        steps=len(steps),
+        code=FEASIBLE if np.isfinite(worst) else NOT_IDENTIFIABLE,
+    )
+    broken = violation(scene, design.slack, min_snr)
     if broken is not None:
         raise ValueError(f"no design that keeps every constraint was found: {broken}")
-    check_lower_bound(float(lower_bound), float(jnp.max(bounds.crb)))
-    single = covariance.shape[1] == 1
-    kind = BeamformingDesign if single else PatternDesign
-    return kind(
-        covariance[:, 0] if single else covariance,
-        tuple(psi[0] for psi in reflection) if single else reflection,
-        bounds.crb,
-        bounds.direction_std,
-        bounds.snr,
-        jnp.asarray(lower_bound, dtype=float),
-        slack,
-        jnp.asarray(np.asarray(history, dtype=float)),
-        jnp.asarray(len(history)),
-        jnp.asarray(code),
-    )
+    check_lower_bound(lower_bound, worst)
+    return design

@@ -126,7 +126,7 @@ def random_unknowns(layout: Layout, rng: np.random.Generator) -> np.ndarray:
 class Unknowns(NamedTuple):
     """Unknowns of each pattern, as read from a flat vector."""
 
-    free: Float[Array, "pattern element 2"]  # reflection coefficients, see `descent.coefficients`
+    free: Float[Array, "pattern element 2"]  # input of `parametrization.coefficients`
     mixing: Complex[Array, "pattern basis beam"]  # C
     log_price: Float[Array, "pattern"]  # log of rho
     noise_logit: Float[Array, "pattern"]  # of the share of P_s left to the surface's own noise
@@ -154,7 +154,7 @@ def setting(
         task: The design problem.
         flat: Unconstrained unknowns.
         power: Transmit power for this surface, averaged over its patterns. [W]
-        sharpness: Sharpness of the smooth minima, see `descent.power_factor`.
+        sharpness: Sharpness of the smooth minima, see `parametrization.power_factor`.
         layout: Layout of the unknowns.
     """
     unknowns = _read(flat, layout)
@@ -262,7 +262,7 @@ def value_and_slopes(
         leaves: Leaves of the task.
         flat: Unconstrained unknowns.
         power: Transmit power for this surface, averaged over its patterns. [W]
-        sharpness: Sharpness of the smooth minima, see `descent.power_factor`.
+        sharpness: Sharpness of the smooth minima, see `parametrization.power_factor`.
         structure: Tree structure of the task.
         layout: Layout of the unknowns.
     """

@@ -11,8 +11,8 @@ one of three forms:
 """
 
 import functools
-from collections.abc import Callable
-from typing import Literal, TypeAlias
+from collections.abc import Callable, Iterable
+from typing import Literal, TypeAlias, TypeVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -24,6 +24,7 @@ from heliostat.bounds.direction import DirectionInformation
 from heliostat.geometry.frames import Scalar
 
 Form: TypeAlias = Literal["plane", "polar", "phase"]
+Start = TypeVar("Start")
 FINAL_SHARPNESS = 1e9
 """Sharpness at which `power_factor` is within nine digits of the minimum, and never above it."""
 
@@ -122,6 +123,20 @@ def snr_shortfall(snr: Float[Array, "..."], least: Scalar) -> Scalar:
     return jnp.where(demanded, jnp.sum(jnp.maximum(short, 0.0) ** 2), 0.0)
 
 
+def best_descents(
+    descent: Callable[[Start], tuple[Start, float]], starts: Iterable[Start], count: int
+) -> list[Start]:
+    """Run a descent from several starts and return the results of smallest value, best first.
+
+    Args:
+        descent: Function of a start that returns the result of a descent and its value.
+        starts: The starts.
+        count: Number of results to return.
+    """
+    results = sorted((descent(start) for start in starts), key=lambda result: result[1])
+    return [result for result, _ in results[:count]]
+
+
 @functools.cache
 def _libraries() -> ThreadpoolController:
     return ThreadpoolController()
@@ -163,7 +178,7 @@ def descend(
     before = float(value) if np.isfinite(value) else 1e30
     # With thousands of small steps, BLAS threads spend most of their time waiting for each other.
     with _libraries().limit(limits=1, user_api="blas"):
-        found = minimize(
+        result = minimize(
             evaluate,
             start,
             jac=True,
@@ -171,6 +186,6 @@ def descend(
             bounds=bounds,
             options={"maxiter": steps, "maxcor": 20, "ftol": 1e-8, "gtol": 1e-6},
         )
-    if not np.isfinite(found.fun) or found.fun > before:
+    if not np.isfinite(result.fun) or result.fun > before:
         return start, before
-    return found.x, float(found.fun)
+    return result.x, float(result.fun)

@@ -17,12 +17,12 @@ def each_surface(
 ) -> Result:
     """Results of a function of ``(link, surface, angles, target_gain, *others)``, stacked.
 
-    Surfaces that are alike are one loop, so that its body is compiled once however many there are.
+    For surfaces of equal shape the function is compiled once, as the body of a loop.
 
     Args:
-        function: Its results must have the same shape for every surface.
+        function: Function whose results have the same shape for every surface.
         scene: The scene.
-        others: What else it needs, one entry a surface.
+        others: Further arguments, one entry per surface.
     """
     arguments = [
         (
@@ -35,12 +35,12 @@ def each_surface(
         for i, surface in enumerate(scene.surfaces)
     ]
     kinds = {
-        (jax.tree.structure(own), tuple(jnp.shape(leaf) for leaf in jax.tree.leaves(own)))
-        for own in arguments
+        (jax.tree.structure(given), tuple(jnp.shape(leaf) for leaf in jax.tree.leaves(given)))
+        for given in arguments
     }
     if len(kinds) == 1:
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *arguments)
-        alike: Result = jax.lax.map(lambda own: function(*own), stacked)
+        alike: Result = jax.lax.map(lambda given: function(*given), stacked)
         return alike
-    results = [function(*own) for own in arguments]
+    results = [function(*given) for given in arguments]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)

@@ -21,11 +21,11 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from heliostat.bounds.direction import direction_information
-from heliostat.design.cooperative_bound import cooperative_lower_bound
 from heliostat.design.feasibility import dwell_design
 from heliostat.design.parametrization import (
     FINAL_SHARPNESS,
     Form,
+    best_descents,
     coefficients,
     descend,
     log_crb,
@@ -34,14 +34,14 @@ from heliostat.design.parametrization import (
     power_factor,
     snr_shortfall,
 )
-from heliostat.design.result import FEASIBLE, BeamformingDesign
+from heliostat.design.result import BeamformingDesign
 from heliostat.geometry.frames import Scalar
 from heliostat.observation.echoes import target_steering
 from heliostat.scene.sensing import EchoLink, SensingScene
 from heliostat.surface.active import ActiveSurface, reflected_power
 
 SHARPNESS = (30.0, 300.0, 3000.0)
-"""Sharpness of the smooth minimum in successive descents, see `descent.power_factor`."""
+"""Sharpness of the smooth minimum in successive descents, see `parametrization.power_factor`."""
 TRIAL_STEPS, STEPS = 60, 600
 FINALISTS = 2
 
@@ -89,7 +89,7 @@ def within_power(
     Args:
         task: The design problem.
         reflection: Coefficients of each pattern. [1]
-        sharpness: Sharpness of the smooth minimum, see `descent.power_factor`.
+        sharpness: Sharpness of the smooth minimum, see `parametrization.power_factor`.
     """
     steering = target_steering(task.link.array, task.angles)
 
@@ -112,7 +112,7 @@ def reflection_objective(
 
     Args:
         task: The design problem.
-        free: Unknowns in one of the forms of `descent.coefficients`.
+        free: Unknowns in one of the forms of `parametrization.coefficients`.
         sharpness: Sharpness of the smooth minimum; also the weight of the penalty.
         form: Parametrisation.
     """
@@ -178,12 +178,11 @@ def design_surface(
     beginnings = [rng.normal(size=shape).ravel() for _ in range(starts)]
     if incumbent is not None:
         beginnings.append(np.asarray(plane_free(incumbent, surface.amplification)).ravel())
-    trials = sorted(
-        (run(x, SHARPNESS[0], form, TRIAL_STEPS) for x in beginnings), key=lambda trial: trial[1]
-    )
     known = [] if incumbent is None else [incumbent]
-    for trial, _ in trials[:FINALISTS]:
-        flat = trial
+    for finalist in best_descents(
+        lambda x: run(x, SHARPNESS[0], form, TRIAL_STEPS), beginnings, FINALISTS
+    ):
+        flat = finalist
         for sharp in SHARPNESS:
             flat, _ = run(flat, sharp, form, STEPS)
         psi = coefficients(jnp.asarray(flat).reshape(shape), surface.amplification, form)
@@ -199,20 +198,10 @@ def _best(task: ReflectionTask, known: list[Array]) -> SetSurface:
     """Return the candidate of least CRB among those whose SNR suffices, else of largest SNR."""
     measured = [SetSurface(psi, *(float(m) for m in _measure(task, psi))) for psi in known]
     enough = float(task.min_snr) * (1 - 1e-6)
-    heard = [m for m in measured if m.snr >= enough]
-    if heard:
-        return min(heard, key=lambda m: m.log_crb)
+    loud = [m for m in measured if m.snr >= enough]
+    if loud:
+        return min(loud, key=lambda m: m.log_crb)
     return max(measured, key=lambda m: m.snr)
-
-
-def with_patterns(
-    covariance: Complex[Array, "surface *pattern tx tx"], patterns: int
-) -> Complex[Array, "surface pattern tx tx"]:
-    """Repeat covariances for every pattern, unless they already have a pattern axis. [W]"""
-    if covariance.ndim == 4:
-        return covariance
-    shape = covariance.shape
-    return jnp.broadcast_to(covariance[:, None], (shape[0], patterns, *shape[1:]))
 
 
 def design_reflection(
@@ -240,10 +229,11 @@ def design_reflection(
     Raises:
         ValueError: If no coefficients were found that reach the SNR.
     """
-    each = with_patterns(covariance, patterns)
+    if covariance.ndim == 3:
+        covariance = jnp.stack([covariance] * patterns, axis=1)
     chosen = []
     for i in range(scene.n_surfaces):
-        task = reflection_task(scene, i, each[i], min_snr)
+        task = reflection_task(scene, i, covariance[i], min_snr)
         known = (
             None
             if incumbent is None
@@ -251,13 +241,4 @@ def design_reflection(
         )
         rng = np.random.default_rng([seed, i])
         chosen.append(design_surface(task, known, starts=starts, rng=rng))
-    history = [float(np.exp(max(c.log_crb for c in chosen)))]
-    return dwell_design(
-        scene,
-        each,
-        tuple(c.reflection for c in chosen),
-        lower_bound=cooperative_lower_bound(scene, each.shape[1]),
-        history=history,
-        min_snr=min_snr,
-        code=FEASIBLE,
-    )
+    return dwell_design(scene, covariance, tuple(c.reflection for c in chosen), min_snr=min_snr)

@@ -1,16 +1,17 @@
-r"""The paper's way to (P3): successive linearisation, semidefinite relaxation, randomisation.
+r"""The paper's algorithm for (P3): successive linearisation, relaxation, randomisation.
 
 With :math:`\Theta = \psi\psi^H` both 3x3 matrices of the information are linear,
-:math:`A = A(\Theta)` for frozen :math:`R_w` and :math:`B = B(\Theta)`, and F is bilinear in them.
-The paper's Lemma 1 and its gradients (36)-(50), set right where they are misprinted, amount to
+:math:`A = A(\Theta)` for fixed :math:`R_w` and :math:`B = B(\Theta)`, and F is bilinear in them.
+The paper's Lemma 1 with its gradients (36)-(50), corrected where misprinted, is equivalent to
 
 .. math:: \hat F(\Theta) = F(A, B_i) + F(A_i, B) - F(A_i, B_i).
 
-Neither this nor the linearised power (24) bounds anything, so what a round proposes may be worse
-than what it began with. Therefore: what one has is always among the candidates; candidates keep
-the phases of the random vectors and the amplitudes of the relaxation's diagonal, instead of being
-divided by their largest entry; each is shrunk until (7) holds exactly, and its CRB is the true
-one; the program is preconditioned and its status looked at.
+Neither this nor the linearised power (24) is a bound, so an iteration of the paper's algorithm may
+increase the CRB. Four changes prevent this. The present coefficients are always among the
+candidates. Candidates have the phases of the random vectors and the amplitudes of the diagonal of
+the relaxed solution, instead of being divided by their largest entry. Each is scaled down until (7)
+holds exactly, and its CRB is evaluated exactly. The program is preconditioned, and the status of
+the solver is checked.
 """
 
 import warnings
@@ -23,30 +24,28 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
-from heliostat.bounds.direction import direction_information
+from heliostat.bounds.direction import direction_information, steering_derivatives
 from heliostat.design.certificate import linear_information
-from heliostat.design.cooperative_bound import cooperative_lower_bound
 from heliostat.design.feasibility import dwell_design
 from heliostat.design.parametrization import FINAL_SHARPNESS, log_crb
 from heliostat.design.reflect import (
     ReflectionTask,
     SetSurface,
     reflection_task,
-    with_patterns,
     within_power,
 )
-from heliostat.design.result import FEASIBLE, BeamformingDesign
+from heliostat.design.result import BeamformingDesign
 from heliostat.design.transmit_sdp import design_transmit_sdp
 from heliostat.geometry.frames import Scalar
-from heliostat.observation.echoes import noise_covariance, target_steering
+from heliostat.observation.echoes import noise_covariance
 from heliostat.scene.sensing import SensingScene
 
 MAX_ROUNDS = 10
-SETTLED = 1e-4  # relative improvement of a round that ends them
+SETTLED = 1e-4  # relative improvement below which the iteration ends
 
 
 class _Linear(NamedTuple):
-    """The information and the power as functions of Theta, for one local point."""
+    """Information and power as linear functions of Theta, for one local point."""
 
     slope: np.ndarray  # of F, so that F = Re tr(slope Theta) - rest [4 4 element element]
     rest: np.ndarray  # [4 4]
@@ -58,9 +57,7 @@ def _linearised(task: ReflectionTask, reflection: np.ndarray) -> _Linear:
     """Paper eqs. (20)-(24) at a local point."""
     link = task.link
     G, R = np.asarray(link.bs_to_irs), np.asarray(task.covariance[0])
-    response = target_steering(link.array, task.angles)
-    slopes = jax.jacfwd(lambda at: target_steering(link.array, at))(task.angles)
-    d = np.concatenate([np.asarray(response)[None], np.asarray(slopes).T])
+    d = np.asarray(steering_derivatives(link.array, task.angles))
     noise = np.asarray(noise_covariance(link, jnp.asarray(reflection)))
     gamma = np.conj(G) @ np.linalg.solve(noise, G.T)
     sent = G @ R @ np.conj(G).T
@@ -76,8 +73,8 @@ def _linearised(task: ReflectionTask, reflection: np.ndarray) -> _Linear:
     # F_pq = Re sum_df of_b[p, q, d, f] B_fd, of_b linear in A.
     of_b = np.asarray(linear_information(jnp.asarray(received), strength))
     units = jnp.eye(9, dtype=complex).reshape(9, 3, 3)
-    each = np.asarray(jax.vmap(lambda unit: linear_information(unit, strength))(units))
-    of_a = np.einsum("kpqdf,fd->pqk", each, transmitted).reshape(4, 4, 3, 3)
+    by_unit = np.asarray(jax.vmap(lambda unit: linear_information(unit, strength))(units))
+    of_a = np.einsum("kpqdf,fd->pqk", by_unit, transmitted).reshape(4, 4, 3, 3)
     slope = np.einsum("pqdf,fdnm->pqnm", of_b, to_b) + np.einsum("pqab,abnm->pqnm", of_a, to_a)
     rest = np.real(np.einsum("pqdf,fd->pq", of_b, transmitted))
 
@@ -99,7 +96,7 @@ def relaxed_reflection(task: ReflectionTask, reflection: np.ndarray) -> np.ndarr
     r"""Solution :math:`\Theta` of (SDR3.l.3) at a local point; None if the solver has none.
 
     Args:
-        task: The task.
+        task: The design problem.
         reflection: The local point. [1]
     """
     linear, elements = _linearised(task, reflection), len(reflection)
@@ -144,7 +141,7 @@ def relaxed_reflection(task: ReflectionTask, reflection: np.ndarray) -> np.ndarr
 def _true_values(
     task: ReflectionTask, candidates: Complex[Array, "candidate element"]
 ) -> tuple[Array, Float[Array, "candidate"], Float[Array, "candidate"]]:
-    """Candidates within their power, their log CRBs and SNRs."""
+    """Candidates scaled to keep the power limit, their log CRBs and SNRs."""
 
     def one(psi: Array) -> tuple[Array, Scalar, Scalar]:
         fit = within_power(task, psi[None], jnp.asarray(FINAL_SHARPNESS))
@@ -162,10 +159,10 @@ def randomised(
     r"""Rank-one candidates from a relaxed solution. [candidate element]
 
     Args:
-        theta: :math:`\Theta`.
-        count: How many.
+        theta: Relaxed solution, :math:`\Theta`.
+        count: Number of random candidates.
         amplification: Largest amplitude. [1]
-        rng: Where they come from.
+        rng: Random generator.
     """
     values, vectors = np.linalg.eigh(theta)
     half = vectors * np.sqrt(np.maximum(values, 0.0))
@@ -182,13 +179,13 @@ def design_surface_sdr(
     candidates: int,
     rng: np.random.Generator,
 ) -> SetSurface:
-    """Coefficients of one surface by the paper's iteration; never worse than what it begins with.
+    """Coefficients of one surface by the paper's iteration; never worse than the initial ones.
 
     Args:
-        task: The task, of one pattern.
-        incumbent: Where to begin. [1]
-        candidates: Random vectors in each round.
-        rng: Where they come from.
+        task: The design problem, with one pattern.
+        incumbent: Initial coefficients. [1]
+        candidates: Number of random vectors in each iteration.
+        rng: Random generator.
     """
     cap = float(task.surface.amplification)
     psi, value, snr = (o[0] for o in _true_values(task, incumbent[None]))
@@ -201,19 +198,19 @@ def design_surface_sdr(
         if task.surface.passive:
             np.fill_diagonal(theta, 1.0)
         drawn = jnp.asarray(randomised(theta, candidates, cap, rng))
-        fits, values, heard = _true_values(task, drawn)
-        # Below the SNR that is demanded, a better SNR is what counts.
-        score = jnp.where(heard >= enough, values, jnp.inf)
-        k = int(jnp.argmin(score) if bool(jnp.any(heard >= enough)) else jnp.argmax(heard))
-        found = SetSurface(fits[k][None], float(values[k]), float(heard[k]))
+        fits, values, snrs = _true_values(task, drawn)
+        # As long as no candidate has the minimum SNR, the one of largest SNR is taken.
+        score = jnp.where(snrs >= enough, values, jnp.inf)
+        k = int(jnp.argmin(score) if bool(jnp.any(snrs >= enough)) else jnp.argmax(snrs))
+        candidate = SetSurface(fits[k][None], float(values[k]), float(snrs[k]))
         if best.snr >= enough:
-            better = found.snr >= enough and found.log_crb < best.log_crb
+            better = candidate.snr >= enough and candidate.log_crb < best.log_crb
         else:
-            better = found.snr > best.snr
+            better = candidate.snr > best.snr
         if not better:
             break
-        settled = best.snr >= enough and best.log_crb - found.log_crb < SETTLED
-        best = found
+        settled = best.snr >= enough and best.log_crb - candidate.log_crb < SETTLED
+        best = candidate
         if settled:
             break
     return best
@@ -222,12 +219,12 @@ def design_surface_sdr(
 def transmit_sdp_or_none(
     scene: SensingScene, reflection: tuple[Complex[Array, "_"], ...], min_snr: float
 ) -> BeamformingDesign | None:
-    """The other half of the paper's alternation, (P2); None if no solver finds covariances.
+    """Covariances by the paper's program for (P2); None if no solver finds any.
 
     Args:
         scene: The scene.
-        reflection: How the surfaces are set. [1]
-        min_snr: Least SNR of the matched filter. [1]
+        reflection: Coefficients of each surface. [1]
+        min_snr: Smallest allowed SNR of the matched filter. [1]
     """
     for solver in (cp.CLARABEL, cp.SCS):
         try:
@@ -246,30 +243,23 @@ def design_reflection_sdr(
     candidates: int = 1000,
     seed: int = 0,
 ) -> BeamformingDesign:
-    """Coefficients of every surface for given covariances, as the paper has it.
+    """Coefficients of every surface for given covariances, by the paper's algorithm.
 
     Args:
         scene: The scene.
-        covariance: Of each surface. [W]
-        incumbent: Coefficients to begin with. [1]
-        min_snr: Least SNR of the matched filter; the paper knows none. [1]
-        candidates: Random vectors in each round.
-        seed: Of these vectors.
+        covariance: Transmit covariance of each surface. [W]
+        incumbent: Initial coefficients. [1]
+        min_snr: Smallest allowed SNR of the matched filter; 0 in the paper. [1]
+        candidates: Number of random vectors in each iteration.
+        seed: Seed of these vectors.
 
     Raises:
         ValueError: If the coefficients found do not reach the SNR.
     """
-    each, chosen = with_patterns(covariance, 1), []
+    chosen = []
     for i, psi in enumerate(incumbent):
-        task = reflection_task(scene, i, each[i], min_snr)
+        task = reflection_task(scene, i, covariance[i][None], min_snr)
         rng = np.random.default_rng([seed, i])
         chosen.append(design_surface_sdr(task, psi, candidates=candidates, rng=rng))
-    return dwell_design(
-        scene,
-        each,
-        tuple(c.reflection for c in chosen),
-        lower_bound=cooperative_lower_bound(scene),
-        history=[float(np.exp(max(c.log_crb for c in chosen)))],
-        min_snr=min_snr,
-        code=FEASIBLE,
-    )
+    reflection = tuple(c.reflection for c in chosen)
+    return dwell_design(scene, covariance[:, None], reflection, min_snr=min_snr)

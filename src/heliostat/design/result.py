@@ -1,8 +1,13 @@
-"""What a beamforming design returns: the answer, its value, its proof, its history."""
+"""Result of a beamforming design: covariances, coefficients, their CRBs, and a lower bound.
+
+Within the package every design has an axis of patterns. `evaluated_design` removes it from the
+result of a single pattern, as the paper has no patterns.
+"""
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Complex, Float, Int
 
 from heliostat.bounds.direction import DirectionBound, direction_bound, direction_information
@@ -13,33 +18,37 @@ from heliostat.scene.sensing import EchoLink, SensingScene
 from heliostat.surface.active import ActiveSurface, reflected_power
 
 STATUS = ("optimal", "feasible", "not converged", "not identifiable", "infeasible")
-"""Certified to tolerance; every constraint holds but no proof of optimality; stopped early; an
-angle cannot be estimated whatever is sent; a surface's own noise exceeds its power."""
+"""Optimal to the certificate's tolerance; feasible, but not proven optimal; stopped early; an angle
+is not identifiable for any covariance; no covariance satisfies all constraints."""
 OPTIMAL, FEASIBLE, NOT_CONVERGED, NOT_IDENTIFIABLE, INFEASIBLE = range(len(STATUS))
 
 
 class Slack(eqx.Module):
-    """What each constraint leaves; negative where one is violated."""
+    """Constraint slack; negative where a constraint is violated."""
 
-    transmit: Scalar  # P_t less the mean over surfaces of tr R, paper eq. (17b) [W]
-    surface: Float[Array, "surface"]  # P_s less what the surface radiates, (17a); inf: no limit [W]
-    amplitude: Float[Array, "surface"]  # a_max less the largest amplitude, (17d) [1]
-    snr: Float[Array, "surface"]  # matched-filter SNR over the least one demanded [1]
+    transmit: Scalar  # P_t minus the mean of tr R over the surfaces, paper eq. (17b) [W]
+    surface: Float[Array, "surface"]  # P_s minus the radiated power, (17a); inf: no limit [W]
+    amplitude: Float[Array, "surface"]  # a_max minus the largest amplitude, (17d) [1]
+    snr: Float[Array, "surface"]  # SNR of the matched filter minus the smallest allowed one [1]
 
 
 class BeamformingDesign(eqx.Module):
-    """A design of what the base station sends, and of how the surfaces are set."""
+    """Transmit covariances and reflection coefficients of all surfaces.
 
-    covariance: Complex[Array, "surface tx tx"]  # R_l [W]
-    reflection: tuple[Complex[Array, "_"], ...]  # psi_l [1]
+    With several patterns a surface uses each for an equal part of its time. With one pattern
+    ``covariance`` and ``reflection`` have no pattern axis.
+    """
+
+    covariance: Complex[Array, "surface *pattern tx tx"]  # R_l [W]
+    reflection: tuple[Complex[Array, "*pattern _"], ...]  # psi_l [1]
     crb: Float[Array, "surface"]
     """Paper's :math:`\\mathrm{tr}F_l^{-1}`. [rad²]"""
     direction_std: Float[Array, "surface 2"]  # elevation, azimuth [rad]
     snr: Float[Array, "surface"]  # of the matched filter's output [1]
-    lower_bound: Scalar  # no design of this problem has a smaller worst CRB [rad²]
+    lower_bound: Scalar  # lower bound on the worst CRB of any design of this problem [rad²]
     slack: Slack
-    history: Float[Array, "iteration"]  # worst CRB found so far, after each step [rad²]
-    steps: Int[Array, ""]  # how many of the history's entries are used
+    history: Float[Array, "iteration"]  # smallest worst CRB up to each step [rad²]
+    steps: Int[Array, ""]  # number of steps
     code: Int[Array, ""]  # index into `STATUS`
 
     @property
@@ -67,7 +76,7 @@ class BeamformingDesign(eqx.Module):
 
     @property
     def status(self) -> str:
-        """In words, one of `STATUS`."""
+        """Status of the solver, one of `STATUS`."""
         return STATUS[int(self.code)]
 
 
@@ -84,57 +93,108 @@ def excess_over_bound(gap: Scalar) -> Scalar:
 @eqx.filter_jit
 def surface_bounds(
     scene: SensingScene,
-    reflection: tuple[Complex[Array, "*pattern _"], ...],
-    covariance: Complex[Array, "surface *pattern tx tx"],
+    reflection: tuple[Complex[Array, "pattern _"], ...],
+    covariance: Complex[Array, "surface pattern tx tx"],
 ) -> DirectionBound:
-    """Bounds at each surface, stacked, from all its patterns or its only one.
+    """Bounds on the target's direction at each surface, stacked.
 
     Args:
         scene: The scene.
-        reflection: Of each surface, and of each pattern if there are several. [1]
-        covariance: Likewise. [W]
+        reflection: Coefficients of each surface and pattern. [1]
+        covariance: Transmit covariance of each surface and pattern. [W]
     """
 
-    def own(
+    def bound(
         link: EchoLink, _: ActiveSurface, angles: Array, gain: Array, psi: Array, covar: Array
     ) -> DirectionBound:
-        patterns = covar.reshape(-1, *covar.shape[-2:])
-        direction = direction_information(link, jnp.atleast_2d(psi), patterns, angles, gain)
-        return direction_bound(direction)
+        return direction_bound(direction_information(link, psi, covar, angles, gain))
 
-    return each_surface(own, scene, reflection, covariance)
+    return each_surface(bound, scene, reflection, covariance)
 
 
 @eqx.filter_jit
 def constraint_slack(
     scene: SensingScene,
-    reflection: tuple[Complex[Array, "*pattern _"], ...],
-    covariance: Complex[Array, "surface *pattern tx tx"],
+    reflection: tuple[Complex[Array, "pattern _"], ...],
+    covariance: Complex[Array, "surface pattern tx tx"],
     snr: Float[Array, "surface"],
     min_snr: float | Scalar,
 ) -> Slack:
-    """What the constraints of paper eq. (17) leave, the worst pattern's for each surface.
+    """Slack of the constraints of paper eq. (17), for each surface that of its worst pattern.
+
+    The limit of the transmit power holds for its mean over the dwell, that of a surface's power in
+    every pattern.
 
     Args:
         scene: The scene.
-        reflection: Of each surface, and of each pattern if there are several. [1]
-        covariance: Likewise. The transmit power counts as its mean over the dwell, a surface's
-            power must hold in every pattern. [W]
-        snr: What each surface's echo has. [1]
-        min_snr: Least that is demanded of it. [1]
+        reflection: Coefficients of each surface and pattern. [1]
+        covariance: Transmit covariance of each surface and pattern. [W]
+        snr: SNR of each surface's echo. [1]
+        min_snr: Smallest allowed SNR. [1]
     """
 
-    def own(
+    def one(
         link: EchoLink, surface: ActiveSurface, angles: Array, gain: Array, psi: Array, covar: Array
     ) -> tuple[Scalar, Scalar, Scalar]:
-        patterns = covar.reshape(-1, *covar.shape[-2:])
         steering = target_steering(surface.array, angles)
         radiated = jax.vmap(
             lambda p, r: reflected_power(p, link.bs_to_irs, r, steering, gain, surface.noise).total
-        )(jnp.atleast_2d(psi), patterns)
-        spent = jnp.mean(jnp.real(jnp.trace(patterns, axis1=1, axis2=2)))
+        )(psi, covar)
+        spent = jnp.mean(jnp.real(jnp.trace(covar, axis1=1, axis2=2)))
         amplitude = surface.amplification - jnp.max(jnp.abs(psi))
         return surface.power - jnp.max(radiated), amplitude, spent
 
-    left, amplitude, spent = each_surface(own, scene, reflection, covariance)
+    left, amplitude, spent = each_surface(one, scene, reflection, covariance)
     return Slack(scene.base_station.power - jnp.mean(spent), left, amplitude, snr - min_snr)
+
+
+def evaluated_design(
+    scene: SensingScene,
+    reflection: tuple[Complex[Array, "pattern _"], ...],
+    covariance: Complex[Array, "surface pattern tx tx"],
+    bounds: DirectionBound,
+    min_snr: float | Scalar,
+    *,
+    lower_bound: float | Scalar,
+    history: Float[Array, "iteration"],
+    steps: int | Array,
+    code: int | Array,
+) -> BeamformingDesign:
+    """Result of a design, without the pattern axis where there is one pattern.
+
+    Args:
+        scene: The scene.
+        reflection: Coefficients of each surface and pattern. [1]
+        covariance: Transmit covariance of each surface and pattern. [W]
+        bounds: Bounds of the design, see `surface_bounds`.
+        min_snr: Smallest allowed SNR. [1]
+        lower_bound: Lower bound on the worst CRB of any design. [rad²]
+        history: Smallest worst CRB up to each step. [rad²]
+        steps: Number of steps.
+        code: Index into `STATUS`.
+    """
+    single = covariance.shape[1] == 1
+    return BeamformingDesign(
+        covariance[:, 0] if single else covariance,
+        tuple(psi[0] for psi in reflection) if single else reflection,
+        bounds.crb,
+        bounds.direction_std,
+        bounds.snr,
+        jnp.asarray(lower_bound, dtype=float),
+        constraint_slack(scene, reflection, covariance, bounds.snr, min_snr),
+        history,
+        jnp.asarray(steps),
+        jnp.asarray(code),
+    )
+
+
+def patterned(design: BeamformingDesign) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Covariances [surface pattern tx tx] and coefficients [pattern element] of a design.
+
+    Args:
+        design: A design, with a pattern axis or, for a single pattern, without.
+    """
+    covariance = np.asarray(design.covariance)
+    if covariance.ndim == 3:
+        covariance = covariance[:, None]
+    return covariance, [np.atleast_2d(np.asarray(psi)) for psi in design.reflection]

@@ -1,9 +1,10 @@
-r"""How much of a period to give to the pilots.
+r"""Optimal share of a period for the pilots.
 
-PEB and REB fall as :math:`\varpi^{-1/2}`; the rate :math:`R = (c-\varpi)B\log_2(1+Y\varpi)` rises
-to an early peak and falls to zero at :math:`\varpi = c`. Both objectives here are strictly convex,
-so one stationary point or the end of the interval is the optimum, and the multiplier proves it.
-The branches of the paper's Algorithm 1 for two valid points or none cannot be reached.
+PEB and REB are proportional to :math:`\varpi^{-1/2}`; the rate :math:`R =
+(c-\varpi)B\log_2(1+Y\varpi)` has one maximum and is zero at :math:`\varpi = c`. Both objectives
+here are strictly convex, so the optimum is the only stationary point or the end of the interval,
+which the multiplier of the constraint certifies. The branches of the paper's Algorithm 1 for two
+valid points or none cannot be reached.
 """
 
 from collections.abc import Callable
@@ -19,26 +20,27 @@ from scipy.special import lambertw
 from heliostat.geometry.frames import Scalar
 
 HALVINGS = 60
-"""Bisections of an interval of length 46, after which its ends are one rounding apart."""
+"""Bisections after which an interval of length 46 has the width of a rounding error."""
 
 
 class TimeShare(eqx.Module):
-    """The best share of a period for pilots, with its optimality conditions."""
+    """Optimal share of a period for pilots, with its optimality conditions."""
 
     ratio: Float[Array, ""]  # [1]
     multiplier: Float[Array, ""]  # of ratio <= end; zero inside, >= 0 at the end
     residual: Float[Array, ""]
-    """Stationarity left over, :math:`|\\varpi(f' + \\lambda)|` against the size of its terms."""
+    """Residual of stationarity, :math:`|\\varpi(f' + \\lambda)|` relative to the sum of its
+    terms."""
 
 
 def _minimise(
     falling: Callable[[Scalar], Scalar], rising: Callable[[Scalar], Scalar], end: Scalar
 ) -> TimeShare:
-    """Minimum over (0, end] of a convex f whose scaled slope is rising - falling.
+    """Minimum over (0, end] of a convex f with the derivative (rising - falling)/ratio.
 
     Args:
-        falling: What more pilots gain, times the ratio.
-        rising: What more pilots cost, times the ratio.
+        falling: Ratio times the derivative of the terms that decrease, negated.
+        rising: Ratio times the derivative of the terms that increase.
         end: Largest ratio.
     """
 
@@ -46,7 +48,7 @@ def _minimise(
         ratio = jnp.exp(log_ratio)
         return (rising(ratio) - falling(ratio)) / (rising(ratio) + falling(ratio))
 
-    # Twenty decades below the end the rate has no curvature left: the slope is negative there.
+    # Twenty decades below the end the slope is negative.
     upper = jnp.log(end)
     lower = upper - 46.0
     inside = slope(upper) > 0  # otherwise the end is the optimum, and the root is not used
@@ -75,7 +77,7 @@ def weighted_share(
 ) -> TimeShare:
     r"""Minimise :math:`X\varpi^{-1/2} - \xi(c-\varpi)B\log_2(1+Y\varpi)` over (0, end].
 
-    Paper eq. (47), Algorithm 1. It adds metres to radians and weighs them against bits.
+    Paper eq. (47), Algorithm 1. The objective adds errors in metres and in radians.
 
     Args:
         error_scale: :math:`X`, PEB + REB at :math:`\varpi = 1`. [m + rad]
@@ -83,9 +85,8 @@ def weighted_share(
         available: :math:`c = 1 - T_o/T_c`. [1]
         bandwidth: :math:`B`. [Hz]
         weight: :math:`\xi`; 1e-10 reproduces the paper's figures. [(m + rad) s/bit]
-        largest: Ratio with every antenna active, :math:`N_B^tN_MT_s/T_c`; the end of the interval
-            where it is below :math:`c`, since no more antennas can follow. The paper's period makes
-            the two equal. [1]
+        largest: Ratio with all antennas active, :math:`N_B^tN_MT_s/T_c`; the end of the interval if
+            it is below :math:`c`. For the paper's period the two are equal. [1]
     """
     unit = weight * bandwidth / jnp.log(2.0)
 
@@ -104,13 +105,14 @@ def balanced_share(
 ) -> TimeShare:
     r"""Minimise :math:`b\ln\mathrm{PEB}(\varpi) - (1-b)\ln R(\varpi)` over (0, end].
 
-    Unit-free: one percent less error is worth :math:`b/(1-b)` percent of rate. PEB, REB and their
-    sum all fall as :math:`\varpi^{-1/2}`, so that the optimum is the same for each of them.
+    Unit-free: a decrease of the error by one percent is equivalent to an increase of the rate by
+    :math:`b/(1-b)` percent. PEB, REB and their sum are all proportional to :math:`\varpi^{-1/2}`,
+    so the optimum is the same for each of them.
 
     Args:
         snr_slope: :math:`Y`. [1]
         available: :math:`c`. [1]
-        balance: :math:`b`; 0 is the peak of the rate, towards 1 the pilots take all.
+        balance: :math:`b`; 0 maximises the rate, values close to 1 minimise the error.
         largest: See `weighted_share`. [1]
     """
 
@@ -128,11 +130,11 @@ def balanced_share(
 def peak_rate_ratio(
     snr_slope: float | Float[np.ndarray, "..."], available: float | Float[np.ndarray, "..."]
 ) -> np.floating[Any] | Float[np.ndarray, "..."]:
-    r"""Ratio at which the rate (42) itself is largest, by the Lambert W function. [1]
+    r"""Ratio that maximises the rate (42), by the Lambert W function. [1]
 
     .. math:: \varpi = (z - 1)/Y, \qquad z = \frac{Yc + 1}{W(e(Yc+1))}.
 
-    A smaller ratio is never worth taking: both the error and the rate are worse. See
+    A smaller ratio is never optimal, as both the error and the rate are worse. See
     :cite:`corless1996` for W.
 
     Args:
@@ -144,18 +146,18 @@ def peak_rate_ratio(
     peak: np.floating[Any] | Float[np.ndarray, "..."]
     with np.errstate(invalid="ignore", divide="ignore"):
         peak = (whole / np.real(lambertw(np.e * whole)) - 1) / y
-    # Below, W(e(1 + x)) leaves no digits; the series in x = Yc does.
+    # For small x = Yc the difference above loses all digits; a series does not.
     return np.where(y * c < 1e-5, c / 2 * (1 - y * c / 8), peak)
 
 
 def dominated(
     error: Float[np.ndarray, "choice"], rate: Float[np.ndarray, "choice"]
 ) -> Bool[np.ndarray, "choice"]:
-    """Which choices another one beats: no worse in error and rate, and better in one of them.
+    """Dominated choices: another one is no worse in error and rate, and better in one of them.
 
     Args:
-        error: To be small.
-        rate: To be large.
+        error: Error of each choice.
+        rate: Rate of each choice.
     """
     no_worse = (error[None, :] <= error[:, None]) & (rate[None, :] >= rate[:, None])
     better = (error[None, :] < error[:, None]) | (rate[None, :] > rate[:, None])

@@ -28,17 +28,11 @@ from heliostat.design.result import (
     NOT_IDENTIFIABLE,
     OPTIMAL,
     BeamformingDesign,
-    constraint_slack,
+    evaluated_design,
     surface_bounds,
 )
-from heliostat.design.transmit_dual import (
-    SurfaceProblem,
-    TransmitProblem,
-    dual_covariances,
-    dual_slopes,
-    solve_dual,
-    surface_problem,
-)
+from heliostat.design.transmit_dual import dual_covariances, dual_slopes, solve_dual
+from heliostat.design.transmit_problem import SurfaceProblem, TransmitProblem, surface_problem
 from heliostat.design.transmit_snr import LargestSnr, largest_common_snr
 from heliostat.geometry.frames import Scalar
 from heliostat.observation.echoes import target_steering
@@ -196,7 +190,7 @@ def _own_noise(
 ) -> Float[Array, "surface"]:
     """Power that each surface radiates without any signal. [W]"""
 
-    def own(
+    def own_noise(
         link: EchoLink, surface: ActiveSurface, angles: Array, gain: Array, psi: Array
     ) -> Scalar:
         antennas = link.bs_to_irs.shape[1]
@@ -204,7 +198,7 @@ def _own_noise(
         steering = target_steering(surface.array, angles)
         return reflected_power(psi, link.bs_to_irs, silent, steering, gain, surface.noise).own_noise
 
-    return each_surface(own, scene, reflection)
+    return each_surface(own_noise, scene, reflection)
 
 
 def largest_snr(scene: SensingScene, reflection: tuple[Complex[Array, "_"], ...]) -> float:
@@ -262,7 +256,8 @@ def solve_transmit(
     covariance = covariance * scale[:, None, None]
     covariance = _with_snr(covariance, at.snr * scale, best, demanded) * jnp.all(powered)
 
-    bounds = surface_bounds(scene, reflection, covariance)
+    patterns, covariance = tuple(psi[None] for psi in reflection), covariance[:, None]
+    bounds = surface_bounds(scene, patterns, covariance)
     worst = jnp.max(bounds.crb)
     prices = point.prices
     lower = transmit_lower_bound(
@@ -279,17 +274,16 @@ def solve_transmit(
     code = jnp.where(jnp.abs(lower - worst) <= 1e-6 * worst, OPTIMAL, NOT_CONVERGED)
     code = jnp.where(identifiable, code, NOT_IDENTIFIABLE)
     code = jnp.where(reachable, code, INFEASIBLE)
-    return BeamformingDesign(
+    return evaluated_design(
+        scene,
+        patterns,
         covariance,
-        reflection,
-        bounds.crb,
-        bounds.direction_std,
-        bounds.snr,
-        lower,
-        constraint_slack(scene, reflection, covariance, bounds.snr, min_snr),
-        worst[None],
-        point.steps,
-        code,
+        bounds,
+        min_snr,
+        lower_bound=lower,
+        history=worst[None],
+        steps=point.steps,
+        code=code,
     )
 
 

@@ -1,4 +1,4 @@
-r"""Dual of the paper's (P2), reduced to five unknowns per surface, and its barrier method.
+r"""Dual of the paper's (P2) with five unknowns per surface, and its barrier method.
 
 .. math:: \min_{R_1..R_L \succeq 0}\ \max_l\ \mathrm{tr}\,F_l^{-1}(R_l)\quad\text{s.t.}\quad
           \tfrac1L\textstyle\sum_l\mathrm{tr}\,R_l \le P_t,\quad \mathrm{tr}(Q_lR_l) \le q_l,
@@ -27,17 +27,12 @@ After one eigendecomposition of :math:`\Psi G`, a step costs O(min(M, N)).
 
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Complex, Float
+from jaxtyping import Array, Complex, Float
 
-from heliostat.bounds.direction import echo_derivatives, echo_matrices
-from heliostat.bounds.fisher import SINGULAR
+from heliostat.design.transmit_problem import SurfaceProblem, TransmitProblem
 from heliostat.geometry.frames import Scalar
-from heliostat.observation.echoes import target_steering
-from heliostat.scene.sensing import EchoLink
-from heliostat.surface.active import ActiveSurface, reflected_power
 
 SHARPNESS = 3e8
 """Final weight of the objective relative to the barrier, for a relative gap of about 1e-8. With a
@@ -47,22 +42,6 @@ GROWTH = 40.0  # factor of the weight from one centred point to the next
 MAX_STEPS = 80
 FLOOR = 1e-9  # regularisation of a Schur complement, relative to its trace
 STEP_SIZES = 10  # step sizes 1, 1/2, 1/4, ... evaluated at once in the line search
-
-
-class SurfaceProblem(eqx.Module):
-    """Problem of one surface, in the eigenbasis of K = (Psi G)^H Psi G."""
-
-    shape: Float[Array, "2 2"]  # S_A / A_00 [rad⁻²]
-    mean_slope: Complex[Array, "2"]  # A_0i / A_00 [rad⁻¹]
-    price: Float[Array, "mode"]  # eigenvalues of K [1]
-    pairs: Float[Array, "mode 9"]  # each mode's part of V^T (mu + nu K)^-1 V*, input of `_gram`
-    ways: Complex[Array, "3 mode"]  # coordinates of v and its derivatives
-    basis: Complex[Array, "tx mode"]  # eigenvectors, possibly unnormalised
-    echo_gain: Scalar  # |beta|² |psi|² [1]
-    gain: Scalar  # |beta| [1]
-    strength: Scalar  # tau A_00 = 2 T |beta|² A_00 [1/W]
-    limit: Scalar  # q, P_s less the surface's own noise [W]
-    identifiable: Bool[Array, ""]
 
 
 class Prices(NamedTuple):
@@ -83,84 +62,6 @@ class _Local(NamedTuple):
     spread: Complex[Array, "2 2"]  # a square root of C_22 (C_22 - X)^-1 C_22
 
 
-def surface_problem(
-    link: EchoLink,
-    surface: ActiveSurface,
-    angles: Float[Array, "2"],
-    target_gain: Complex[Array, ""],
-    reflection: Complex[Array, "element"],
-    modes: int,
-) -> SurfaceProblem:
-    r"""Reduced problem of one surface.
-
-    Args:
-        link: Channel and noise of the surface's echo.
-        surface: The surface.
-        angles: Elevation and azimuth of the target. [rad]
-        target_gain: :math:`\beta`. [1]
-        reflection: Reflection coefficients. [1]
-        modes: Number of modes after padding with zeros.
-    """
-    elements, antennas = link.bs_to_irs.shape
-    silent = jnp.zeros((antennas, antennas), dtype=complex)
-    ways = echo_derivatives(link, reflection, angles)
-    received, _ = echo_matrices(link, reflection, silent, angles)
-    corner = jnp.real(received[0, 0])
-    lit = corner > 0
-    corner = jnp.where(lit, corner, 1.0)
-    mean_slope = received[0, 1:] / corner
-    shape = jnp.real(
-        received[1:, 1:] / corner - jnp.conj(mean_slope)[:, None] * mean_slope[None, :]
-    )
-    scale = 1 / jnp.sqrt(jnp.maximum(jnp.real(jnp.diagonal(received))[1:] / corner, 1.0))
-    one, two = jnp.diagonal(shape) * scale**2
-    across = shape[0, 1] * scale[0] * scale[1]
-    least = (one + two) / 2 - jnp.hypot((one - two) / 2, across)  # eigenvalue
-    identifiable = lit & (least > SINGULAR)
-
-    weighted = reflection[:, None] * link.bs_to_irs
-    steering = target_steering(link.array, angles)
-    if elements < antennas:
-        # V* lies in the range of (Psi G)^H, whose eigenbasis follows from that of Psi G (Psi G)^H.
-        price, vectors = jnp.linalg.eigh(weighted @ jnp.conj(weighted).T)
-        slope = jax.jacfwd(lambda at: target_steering(link.array, at))(angles)
-        coordinates = jnp.concatenate([steering[None, :], slope.T]) @ vectors
-        basis = jnp.conj(weighted).T @ vectors
-        price = jnp.maximum(price, 0.0)
-        weight = price
-    else:
-        price, basis = jnp.linalg.eigh(jnp.conj(weighted).T @ weighted)
-        coordinates = ways @ basis
-        price = jnp.maximum(price, 0.0)
-        weight = jnp.ones_like(price)
-    own = reflected_power(
-        reflection, link.bs_to_irs, silent, steering, target_gain, surface.noise
-    ).own_noise
-    pad = modes - price.size
-    magnitude = jnp.abs(target_gain)
-    return SurfaceProblem(
-        jnp.where(identifiable, shape, jnp.eye(2)),
-        mean_slope,
-        jnp.pad(price, (0, pad)),
-        jnp.pad(_pairs(coordinates, weight), ((0, pad), (0, 0))),
-        jnp.pad(coordinates, ((0, 0), (0, pad))),
-        jnp.pad(basis, ((0, 0), (0, pad))),
-        magnitude**2 * jnp.sum(jnp.abs(reflection) ** 2),
-        magnitude,
-        2 * link.symbols * magnitude**2 * corner,
-        surface.power - own,
-        identifiable,
-    )
-
-
-def _pairs(ways: Complex[Array, "3 mode"], weight: Float[Array, "mode"]) -> Array:
-    """Products of the coordinates in each mode: powers, then real and imaginary cross products."""
-    first, second, third = ways
-    crossed = jnp.stack([first, first, second]) * jnp.conj(jnp.stack([second, third, third]))
-    products = [jnp.abs(ways) ** 2, jnp.real(crossed), jnp.imag(crossed)]
-    return (jnp.concatenate(products) * weight[None, :]).T
-
-
 class _Gram(NamedTuple):
     """V^T (mu + nu K)^-1 V* as its first entry, scaled first column and Schur complement."""
 
@@ -172,7 +73,7 @@ class _Gram(NamedTuple):
 
 
 def _gram(sums: Float[Array, "9"]) -> _Gram:
-    """Assemble from sums over the modes of the products of `_pairs`."""
+    """Assemble from sums over the modes of the products in `SurfaceProblem.pairs`."""
     corner, one, two, re_1, re_2, re_12, im_1, im_2, im_12 = sums
     one = one - (re_1**2 + im_1**2) / corner
     two = two - (re_2**2 + im_2**2) / corner
@@ -239,14 +140,6 @@ def _gain_weighting(problem: SurfaceProblem, coupling: Complex[Array, "2"]) -> A
     """N: the identity plus the effect of angle errors on the estimated gain."""
     slope = problem.gain * (problem.mean_slope + coupling)
     return jnp.eye(2) + jnp.real(jnp.conj(slope)[:, None] * slope[None, :])
-
-
-class TransmitProblem(NamedTuple):
-    """Reduced problems of all surfaces and the constraints that couple them."""
-
-    surfaces: SurfaceProblem  # stacked over the surfaces
-    budget: Scalar  # L P_t [W]
-    least: Float[Array, "surface"]  # power at the target that gives the least SNR [W]
 
 
 def _gram_at(problem: SurfaceProblem, share: Scalar, total: Scalar, budget: Scalar) -> _Gram:

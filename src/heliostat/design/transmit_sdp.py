@@ -25,7 +25,7 @@ from heliostat.design.result import (
     NOT_CONVERGED,
     OPTIMAL,
     BeamformingDesign,
-    constraint_slack,
+    evaluated_design,
     surface_bounds,
 )
 from heliostat.observation.echoes import target_steering
@@ -41,7 +41,7 @@ class _Block(NamedTuple):
     root: np.ndarray  # [4 4]
     cost: np.ndarray  # root of the parameters' weights, tr F^-1 = |cost F'^-1/2|²
     spent: np.ndarray  # share of the base station's power used is tr(spent S) [tx tx]
-    radiated: np.ndarray | None  # likewise of the surface's limit; None: no limit [tx tx]
+    radiated: np.ndarray | None  # share of the surface's limit, or None: no limit [tx tx]
     limit: float  # [W]
     snr_weight: np.ndarray  # SNR is tr(snr_weight S) [tx tx]
     snr_per_watt: float  # SNR per watt at the target [1/W]
@@ -99,7 +99,7 @@ def _block(scene: SensingScene, index: int, reflection: Array, budget: float) ->
         root = np.linalg.cholesky(np.linalg.inv(reference))
     except np.linalg.LinAlgError:
         raise ValueError(
-            f"Surface {index}: no covariance makes both angles identifiable as it is set."
+            f"Surface {index}: with its coefficients no covariance makes both angles identifiable."
         ) from None
     turned = np.einsum("pa,pqdf,qb->abdf", root, linear, root)
     turned = _hermitian((turned + np.swapaxes(turned, 0, 1)) / 2)
@@ -194,11 +194,12 @@ def design_transmit_sdp(
     program = _program(blocks, min_snr)
     _solve(program, solver)
 
-    found = [
+    solution = [
         _positive(b.back @ s.value @ b.back) for b, s in zip(blocks, program.shares, strict=True)
     ]
-    covariance, violation = _within(scene, reflection, jnp.stack(found))
-    bounds = surface_bounds(scene, reflection, covariance)
+    covariance, violation = _within(scene, reflection, jnp.stack(solution))
+    patterns, covariance = tuple(psi[None] for psi in reflection), covariance[:, None]
+    bounds = surface_bounds(scene, patterns, covariance)
     status = program.problem.status
     if violation > 1e-4 or bool(jnp.any(bounds.snr < min_snr * (1 - 1e-6))):
         raise ValueError(f"The solution of {solver} violates a constraint; its status is {status}.")
@@ -209,18 +210,16 @@ def design_transmit_sdp(
     code = OPTIMAL if bool(lower >= (1 - rtol) * worst) else FEASIBLE
     if status == cp.USER_LIMIT:
         code = NOT_CONVERGED
-    demanded = jnp.asarray(min_snr, dtype=float)
-    return BeamformingDesign(
+    return evaluated_design(
+        scene,
+        patterns,
         covariance,
-        reflection,
-        bounds.crb,
-        bounds.direction_std,
-        bounds.snr,
-        lower,
-        constraint_slack(scene, reflection, covariance, bounds.snr, demanded),
-        worst[None],
-        jnp.asarray(program.problem.solver_stats.num_iters or 0),
-        jnp.asarray(code),
+        bounds,
+        jnp.asarray(min_snr, dtype=float),
+        lower_bound=lower,
+        history=worst[None],
+        steps=program.problem.solver_stats.num_iters or 0,
+        code=code,
     )
 
 

@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
-from heliostat.design.transmit_dual import SurfaceProblem
+from heliostat.design.transmit_problem import SurfaceProblem
 from heliostat.geometry.frames import Scalar
 
 RATIOS = 12  # iterations of Dinkelbach's method, which converges superlinearly

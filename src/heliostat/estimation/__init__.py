@@ -1,1 +1,1 @@
-"""Estimators: what a receiver makes of its observations, held against the bounds."""
+"""Estimators of poses, directions and positions, with covariances and flags."""

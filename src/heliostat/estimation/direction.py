@@ -24,7 +24,7 @@ from jaxtyping import Array, Bool, Complex, Float
 
 from heliostat.bounds.direction import direction_information
 from heliostat.bounds.fisher import covariance_bound
-from heliostat.estimation.peak_search import OVERSAMPLING, detected, follow, peaks, real_parts
+from heliostat.estimation.peak_search import OVERSAMPLING, detected, peaks, real_parts, refine_peaks
 from heliostat.geometry.arrays import PlanarArray
 from heliostat.geometry.frames import Scalar
 from heliostat.observation.echoes import noise_covariance, round_trip
@@ -55,17 +55,17 @@ class DirectionEstimate(eqx.Module):
     deviation of ``reduced_chi2_std``, if the model is right. [1]"""
     reduced_chi2_std: Scalar  # [1]
     second_echo_p_value: Scalar
-    """Upper bound on the probability that noise alone leaves a residual of which one more echo, in
-    the direction that suits it best, explains at least as much. [1]"""
+    """Upper bound on the probability under noise alone that some further echo explains at least as
+    much energy of the residual. [1]"""
     detected: Bool[Array, ""]  # the energy of the fitted echo exceeds the threshold
     converged: Bool[Array, ""]
 
     @property
     def fits(self) -> Bool[Array, ""]:
-        """Whether the residual looks like noise, by two tests.
+        """Whether the residual is consistent with noise, by two tests.
 
-        Its total energy is within five standard deviations of what noise leaves, and no second
-        echo stands out of it (`second_echo_p_value` above `SECOND_ECHO_FALSE_ALARM`).
+        Its total energy is within five standard deviations of its expectation, and no second echo
+        is detected in it (`second_echo_p_value` above `SECOND_ECHO_FALSE_ALARM`).
         """
         plausible = jnp.abs(self.reduced_chi2 - 1) < 5 * self.reduced_chi2_std
         return plausible & (self.second_echo_p_value > SECOND_ECHO_FALSE_ALARM)
@@ -171,16 +171,16 @@ def _search(
     return jnp.stack([grid.horizontal[column], grid.vertical[row]], axis=1), best
 
 
-def _followed(
+def _refined(
     link: EchoLink,
     residual: Callable[[Float[Array, "2"]], Float[Array, "sample"]],
     starts: Float[Array, "candidate 2"],
     values: Float[Array, "candidate"],
 ) -> tuple[Float[Array, "2"], Scalar, Bool[Array, ""]]:
-    """Result of `follow` with unknowns scaled by the panel's beamwidths."""
+    """Result of `refine_peaks` with unknowns scaled by the panel's beamwidths."""
     array = link.array
     beamwidth = 1 / (array.spacing * jnp.array([array.columns, array.rows], dtype=float))
-    moved, left, settled = follow(
+    moved, left, settled = refine_peaks(
         lambda moves: residual(moves * beamwidth), starts / beamwidth[None, :], values
     )
     return moved * beamwidth, left, settled
@@ -248,7 +248,7 @@ def likeliest_direction(
 
         The part of the second echo that a change of the first one's gain or angles reproduces is
         projected out. Under noise alone, the energy in the remaining two real dimensions is
-        exponentially distributed with mean one, whatever the direction.
+        exponentially distributed with mean one for any direction.
         """
 
         def mean(at: Array) -> Array:
@@ -277,7 +277,7 @@ def likeliest_direction(
 
         return explained
 
-    cosines, left, settled = _followed(link, residual, *_search(grid, score))
+    cosines, left, settled = _refined(link, residual, *_search(grid, score))
     gain, mean = fitted(cosines)
     largest = jnp.max(_scores(grid, second_echo(cosines, gain, received - mean)))
     cells = grid.horizontal.size * grid.vertical.size
@@ -341,5 +341,5 @@ def music_direction(
         left = residual(cosines)
         return reflection.shape[0] - left @ left
 
-    cosines, _, _ = _followed(link, residual, *_search(grid, score))
+    cosines, _, _ = _refined(link, residual, *_search(grid, score))
     return angles_of(cosines)

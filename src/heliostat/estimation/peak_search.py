@@ -45,7 +45,7 @@ def peaks(
     return row, column, best
 
 
-def follow(
+def refine_peaks(
     residual: Callable[[Any], Float[Array, "sample"]],
     starts: Any,
     values: Float[Array, "candidate"],
@@ -64,14 +64,14 @@ def follow(
     solver: Any = optx.LevenbergMarquardt(rtol=TOLERANCE, atol=TOLERANCE)
 
     def descend(start: Any) -> tuple[Any, Scalar, Array]:
-        found: Any = optx.least_squares(
+        solution: Any = optx.least_squares(
             lambda at, _: residual(at), solver, start, max_steps=MAX_STEPS, throw=False
         )
-        left = residual(found.value)
+        left = residual(solution.value)
         half = left @ left / 2
         half = jnp.where(jnp.isfinite(half), half, jnp.inf)
-        settled: Any = found.result == optx.RESULTS.successful
-        return found.value, half, settled
+        settled: Any = solution.result == optx.RESULTS.successful
+        return solution.value, half, settled
 
     def contend(candidate: tuple[Any, Scalar]) -> tuple[Any, Scalar, Array]:
         start, value = candidate

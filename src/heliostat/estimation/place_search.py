@@ -206,18 +206,18 @@ def coarse_search(
 
     def factors(moves: Moves) -> Factors:
         place = moves * resolution
-        found = pilot_factors(
+        parts = pilot_factors(
             scene, unit_channel(scene, PoseUnknowns(place, arrival, lag(place))), 1, frequency
         )
-        response = found.amplitude * matched.level * length * found.response
-        return response, jnp.ones(1, dtype=complex), found.over_band
+        response = parts.amplitude * matched.level * length * parts.response
+        return response, jnp.ones(1, dtype=complex), parts.over_band
 
     noise_density = scene.link.noise_density
 
     def objective(moves: Moves) -> Likelihood:
-        found = likelihood(received[:, None, :], factors, moves, noise_density, known_gain)
+        current = likelihood(received[:, None, :], factors, moves, noise_density, known_gain)
         ahead = height_above_plane(scene, moves * resolution) > 0
-        return found._replace(value=jnp.where(ahead, found.value, -jnp.inf))
+        return current._replace(value=jnp.where(ahead, current.value, -jnp.inf))
 
     profile = jnp.conj(jax.vmap(over_band)(grid.distance)) @ received.T  # [distance config]
     if not clock_known:
@@ -230,8 +230,8 @@ def coarse_search(
 
     def unit_response(bearing: Scalar, distance: Scalar) -> Complex[Array, "config"]:
         at = PoseUnknowns(place_at(bearing, distance), jnp.zeros(()), jnp.zeros(()))
-        found = pilot_factors(scene, unit_channel(scene, at), 1, frequency)
-        return found.amplitude * matched.level * length * found.response
+        parts = pilot_factors(scene, unit_channel(scene, at), 1, frequency)
+        return parts.amplitude * matched.level * length * parts.response
 
     def values_at(each: tuple[Scalar, Complex[Array, "config"]]) -> Float[Array, "bearing"]:
         distance, seen = each

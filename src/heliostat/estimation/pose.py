@@ -174,24 +174,24 @@ def locate(
 
     def factors(moves: Moves) -> Factors:
         channel = unit_channel(scene, _from_moves(scene, moves))
-        found = pilot_factors(scene, channel, 1, frequency)
+        parts = pilot_factors(scene, channel, 1, frequency)
         received = linear_steering(scene.user.antennas, scene.user.spacing, channel[1])
-        return found.amplitude * matched.level * found.response, received, found.over_band
+        return parts.amplitude * matched.level * parts.response, received, parts.over_band
 
     def log_likelihood(moves: Moves) -> Likelihood:
         return likelihood(at_antennas, factors, moves, scene.link.noise_density, known_gain)
 
     def objective(moves: Moves) -> Likelihood:
-        found = log_likelihood(moves)
+        current = log_likelihood(moves)
         ahead = height_above_plane(scene, _from_moves(scene, moves).place) > 0
         # The Gauss-Newton curvature over the arrival angle vanishes at end-fire, but the sine is
         # curved there: d^2/dphi^2 f(sin phi) = f'' cos^2 phi - f' sin phi.
         unit = _scale(scene)[2]
-        bend = unit * found.gradient[2] * jnp.tan(unit * moves[2])
+        bend = unit * current.gradient[2] * jnp.tan(unit * moves[2])
         return Likelihood(
-            jnp.where(ahead, found.value, -jnp.inf),
-            found.gradient,
-            found.curvature.at[2, 2].add(jnp.maximum(bend, 0.0)),
+            jnp.where(ahead, current.value, -jnp.inf),
+            current.gradient,
+            current.curvature.at[2, 2].add(jnp.maximum(bend, 0.0)),
         )
 
     def maximise(start: PoseUnknowns, value: Scalar) -> Maximum:

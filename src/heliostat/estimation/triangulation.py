@@ -44,19 +44,19 @@ class _Sight(eqx.Module):
 
 
 def _sights(scene: SensingScene, angles: Float[Array, "surface 2"]) -> list[_Sight]:
-    found = []
+    sights = []
     for surface, (elevation, azimuth) in zip(scene.surfaces, angles, strict=True):
         array = surface.array
         flat = jnp.cos(azimuth) * array.horizontal + jnp.sin(azimuth) * array.normal
         turned = -jnp.sin(azimuth) * array.horizontal + jnp.cos(azimuth) * array.normal
-        found.append(
+        sights.append(
             _Sight(
                 jnp.sin(elevation) * flat + jnp.cos(elevation) * array.vertical,
                 jnp.cos(elevation) * flat - jnp.sin(elevation) * array.vertical,
                 jnp.sin(elevation) * turned,
             )
         )
-    return found
+    return sights
 
 
 def largest_sine(scene: SensingScene, angles: Float[Array, "surface 2"]) -> Scalar:
@@ -141,11 +141,13 @@ def iterated_least_squares(
         return jnp.ravel(white)
 
     solver: Any = optx.LevenbergMarquardt(rtol=TOLERANCE, atol=TOLERANCE)
-    found: Any = optx.least_squares(
+    solution: Any = optx.least_squares(
         residual, solver, jnp.zeros(3), max_steps=MAX_STEPS, throw=False
     )
-    position = start + reach * found.value
-    return _position_estimate(scene, position, covariance, found.result == optx.RESULTS.successful)
+    position = start + reach * solution.value
+    return _position_estimate(
+        scene, position, covariance, solution.result == optx.RESULTS.successful
+    )
 
 
 def _position_estimate(

@@ -1,1 +1,1 @@
-"""Where things are and how arrays look in a direction."""
+"""Directions between positions, and array responses."""

@@ -1,4 +1,4 @@
-"""Linear and planar arrays: steering vectors, and their sums in closed form.
+"""Steering vectors of linear and planar arrays, and their sums in closed form.
 
 Elements are counted from a corner, as in the papers: the first element has phase 0. In a planar
 array the horizontal index runs fastest, as in the papers' Kronecker products.
@@ -23,7 +23,7 @@ class LinearArray(eqx.Module):
 
 
 class PlanarArray(eqx.Module):
-    """A uniform rectangular panel; ``normal`` points to the side it serves."""
+    """A uniform rectangular array; ``normal`` points to its reflecting side."""
 
     horizontal: Vector  # unit vector along a row
     vertical: Vector  # unit vector along a column
@@ -38,7 +38,7 @@ class PlanarArray(eqx.Module):
         return self.columns * self.rows
 
     def direction_cosines(self, direction: Vector) -> Float[Array, "2"]:
-        """Of a travel direction, along a row and along a column. [1]"""
+        """Cosines of a travel direction along a row and along a column. [1]"""
         return jnp.stack([jnp.dot(direction, self.horizontal), jnp.dot(direction, self.vertical)])
 
 
@@ -46,7 +46,7 @@ def linear_steering(elements: int, spacing: Scalar, cosine: Scalar) -> Complex[A
     r"""Response of a linear array, :math:`a_k = e^{j 2\pi d k \psi}`, :math:`k = 0, 1, \dots`
 
     Args:
-        elements: How many.
+        elements: Number of elements.
         spacing: :math:`d`. [wavelengths]
         cosine: Direction cosine :math:`\psi` along the array. [1]
 
@@ -59,8 +59,8 @@ def planar_steering(array: PlanarArray, cosines: Float[Array, "2"]) -> Complex[A
     r"""Response of a panel, :math:`a(\psi_v) \otimes a(\psi_h)`.
 
     Args:
-        array: The panel.
-        cosines: Along a row and along a column. [1]
+        array: Array of the panel.
+        cosines: Direction cosines along a row and along a column. [1]
 
     Paper eqs. (15), (16): :math:`\psi_h = \sin\varphi^a\sin\varphi^e`,
     :math:`\psi_v = \cos\varphi^e`. The paper's (10) and (11) measure the two vertical cosines with
@@ -110,7 +110,7 @@ def dirichlet(
     part, part_slope, part_cos, part_sin = _sinc(reduced / 2)  # at least 2/pi on [-pi/2, pi/2]
     ratio = elements * whole / part
     ratio_slope = (elements * elements / 2 * whole_slope - ratio * part_slope / 2) / part
-    # e^{j(n-1)x/2} from the sines at hand.
+    # e^{j(n-1)x/2} from the sines and cosines above.
     turn = jax.lax.complex(
         whole_cos * part_cos + whole_sin * part_sin, whole_sin * part_cos - whole_cos * part_sin
     )

@@ -1,4 +1,4 @@
-"""DFT codebooks, and the best of their beams by rounding instead of search."""
+"""DFT codebooks, and the gain of their best beam without a search."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
@@ -21,9 +21,9 @@ def dft_codebook(elements: int) -> Complex[Array, "element beam"]:
 def best_beam_gain(elements: int | Scalar, step: Scalar) -> Float[Array, ""]:
     r"""Largest :math:`|c_m^T a|^2` over the beams of the DFT codebook, in O(1). [1]
 
-    The beam nearest in phase step wins, so the search of paper eq. (39) is a rounding. The gain is
-    :math:`n` where a beam points exactly along the direction and about :math:`0.41 n` midway
-    between two beams (scalloping).
+    The best beam is the one with the nearest phase step, which replaces the search of paper eq.
+    (39) by a rounding. The gain is :math:`n` where a beam points exactly along the direction and
+    about :math:`0.41 n` midway between two beams (scalloping).
 
     Args:
         elements: :math:`n`; may be traced.

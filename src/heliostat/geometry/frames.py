@@ -1,8 +1,8 @@
 """Directions between positions, as direction cosines and as the papers' angles.
 
 All directions are *travel* directions: the unit vector along which the wave moves. A direction
-cosine is the dot product of that vector with a unit vector of an array. Cosines need no inverse
-trigonometry and no choice of branch, which the papers' angles do.
+cosine is the dot product of that vector with a unit vector of an array. Unlike the papers' angles,
+cosines require no inverse trigonometric functions and no choice of a branch.
 """
 
 from typing import TypeAlias
@@ -18,8 +18,8 @@ def travel(start: Vector, end: Vector) -> tuple[Vector, Scalar]:
     r"""Unit vector from one position to another, and their distance.
 
     Args:
-        start: Where the wave leaves. [m]
-        end: Where it arrives; must differ from ``start``. [m]
+        start: Position from which the wave travels. [m]
+        end: Position at which it arrives, different from ``start``. [m]
 
     Returns:
         :math:`(e - s)/\|e - s\|` [1] and :math:`\|e - s\|` [m].
@@ -42,9 +42,9 @@ def user_axis(heading: Scalar) -> Vector:
 
 
 def wrapped_angle(angle: Float[Array, "*any"]) -> Float[Array, "*any"]:
-    """The same angle in [-pi, pi). [rad]
+    """Angle modulo a full turn, in [-pi, pi). [rad]
 
     Args:
-        angle: [rad]
+        angle: Any angle. [rad]
     """
     return jnp.mod(angle + jnp.pi, 2 * jnp.pi) - jnp.pi

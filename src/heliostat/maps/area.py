@@ -1,7 +1,8 @@
-"""Rectangles and the points at which maps are computed."""
+"""Rectangles, the points at which maps are computed, and their computation in chunks."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -30,13 +31,13 @@ class Area(NamedTuple):
         return x, y
 
 
-def area_around(positions: Iterable[Sequence[float]]) -> Area:
+def area_around(positions: Float[np.ndarray, "position xyz"]) -> Area:
     """A rectangle that contains all positions, with a margin.
 
     Args:
-        positions: x, y and optionally z of each. [m]
+        positions: The positions. [m]
     """
-    every = np.array([position[:2] for position in positions])
+    every = positions[:, :2]
     low, high = every.min(axis=0), every.max(axis=0)
     longest = max(float(np.max(high - low)), 1.0)
     half = np.maximum((high - low) / 2 + 0.15 * longest, 0.4 * longest)
@@ -56,3 +57,35 @@ def grid_points(
     """
     across, along = np.meshgrid(x, y)
     return np.stack([across, along, np.full_like(across, height)], axis=-1).reshape(-1, 3)
+
+
+def in_chunks(
+    compute: Callable[[np.ndarray], tuple[np.ndarray, ...]],
+    points: Float[np.ndarray, "point _"],
+    size: int,
+    *,
+    threads: int = 1,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[np.ndarray, ...]:
+    """Compute arrays with an entry for each of many points, in chunks to limit memory.
+
+    All chunks have the same size, so that one program is compiled; the last is padded with copies
+    of the last point.
+
+    Args:
+        compute: Function of a chunk of points.
+        points: All points, at least one.
+        size: Largest number of points in a chunk.
+        threads: Number of chunks computed at the same time.
+        on_progress: Called with the number of finished points and of all points.
+    """
+    count = len(points)
+    size = min(size, count)
+    index = np.minimum(np.arange(-(-count // size) * size), count - 1).reshape(-1, size)
+    on_progress(0, count)
+    parts = []
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        for part in pool.map(compute, points[index]):
+            parts.append(part)
+            on_progress(min(len(parts) * size, count), count)
+    return tuple(np.concatenate(arrays)[:count] for arrays in zip(*parts, strict=True))

@@ -1,10 +1,8 @@
-"""Localization bounds and effective rate of a user at each point of an area."""
+"""Localization bounds and effective rate of a user at each of many positions."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -18,115 +16,60 @@ from heliostat.bounds.pose import (
     information_through,
 )
 from heliostat.bounds.printed import pose_information_as_printed
-from heliostat.geometry.frames import Scalar, Vector
-from heliostat.maps.area import Area, area_around, grid_points
-from heliostat.rates.effective import eadr
-from heliostat.scenario import LocalizationScenario
+from heliostat.geometry.frames import Scalar
+from heliostat.maps.area import in_chunks
+from heliostat.rates.effective import codebook_snr, eadr
 from heliostat.scene.localization import LocalizationScene
 from heliostat.surface.passive import Phased
 
-Quantity = Literal["peb", "reb", "rate"]
-UNITS: dict[Quantity, str] = {"peb": "m", "reb": "rad", "rate": "bit/s"}
-
+Quantity: TypeAlias = Literal["peb", "reb", "rate", "snr"]
 
 CHUNK = 1 << 15
 """Points computed at once: some 100 numbers each fit into a processor's cache, and more points are
 not faster."""
-POINTS = 40_000
-"""Approximate default number of points of a map."""
-_STRIP = 1 << 22
-"""Most complex numbers that a strip of a map holds at once: 64 MiB."""
+MOST_NUMBERS = 1 << 22
+"""Most complex numbers that a chunk holds at once: 64 MiB."""
 
 
-def can_be_steered(scenario: LocalizationScenario) -> bool:
-    """Whether the surface can be steered at any point: its phases are designed and continuous.
+class Steering(NamedTuple):
+    """How the surface is set for each position of the user."""
 
-    Args:
-        scenario: A loaded scenario.
-    """
-    return scenario.surface.phases == "designed" and scenario.surface.bits is None
-
-
-def steers_by_default(scenario: LocalizationScenario) -> bool:
-    """Whether a map steers the surface at each point by default: no focus or phases are given.
-
-    Args:
-        scenario: A loaded scenario.
-    """
-    return can_be_steered(scenario) and scenario.surface.focus is None
+    each_point: bool
+    """Whether it is steered to each position, or its configuration is fixed."""
+    bits: int | None = None
+    """Bits of phase resolution of a surface that is steered to each position."""
 
 
-def default_area(scenario: LocalizationScenario) -> Area:
-    """A rectangle that contains base station, surface and user, with a margin.
-
-    Args:
-        scenario: A loaded scenario.
-    """
-    return area_around(
-        [scenario.base_station.position, scenario.surface.position, scenario.user.position]
-    )
-
-
-def map_title(
-    scenario: LocalizationScenario, quantity: Quantity, active_antennas: int, follow: bool
-) -> str:
-    """Title of a map: scenario, quantity and conditions; a semicolon ends a line.
-
-    Args:
-        scenario: A loaded scenario.
-        quantity: Quantity of the map.
-        active_antennas: :math:`N_B`.
-        follow: Whether the surface is steered at each point.
-    """
-    configuration = "surface steered at each point" if follow else "fixed surface configuration"
-    name = {
-        "peb": "position error bound (PEB)",
-        "reb": "heading error bound (REB)",
-        "rate": "effective rate",
-    }[quantity]
-    return f"{scenario.name}: {name}; active antennas: {active_antennas}, {configuration}"
-
-
-@dataclass(frozen=True)
-class AreaMap:
-    """Values of one quantity on a horizontal grid at the height of the user."""
-
-    x: np.ndarray
-    """Coordinates of the columns. [column] [m]"""
-    y: np.ndarray
-    """Coordinates of the rows. [row] [m]"""
-    value: np.ndarray
-    """Values in the unit given by `UNITS`; ``inf`` where no bound exists. [row, column]"""
-    quantity: Quantity
-    served: np.ndarray
-    """Whether the point lies in front of the surface; behind it bounds are ``inf`` and rates 0.
-    [row, column]"""
-
-
-def _moved(scene: LocalizationScene, position: Vector, follow: bool) -> LocalizationScene:
-    there = scene.with_user(position, scene.user.heading)
-    return there.focused(alignment=position, data=position) if follow else there
+def _at(steering: Steering, scene: LocalizationScene, pose: Float[Array, "4"]) -> LocalizationScene:
+    """The scene with its user at x, y, z and heading."""
+    position, heading = pose[:3], pose[3]
+    there = scene.with_user(position, heading)
+    if not steering.each_point:
+        return there
+    steered = there.focused(alignment=position, data=position)
+    return steered if steering.bits is None else steered.quantised(steering.bits)
 
 
 # Three compiled stages: in a single one XLA would recompute every sine for each of its uses.
 @partial(jax.jit, static_argnums=0)
 def _responses(
-    follow: bool, scene: LocalizationScene, positions: Float[Array, "point xyz"]
+    steering: Steering, scene: LocalizationScene, poses: Float[Array, "point 4"]
 ) -> tuple[Array, Array]:
-    return jax.vmap(lambda p: alignment_response(_moved(scene, p, follow)))(positions)
+    return jax.vmap(lambda pose: alignment_response(_at(steering, scene, pose)))(poses)
 
 
 @jax.jit
 def _information(
     scene: LocalizationScene,
     active_antennas: Scalar,
-    positions: Float[Array, "point xyz"],
+    poses: Float[Array, "point 4"],
     responses: tuple[Array, Array],
 ) -> PoseInformation:
-    def at(position: Vector, response: Array, slope: Array) -> PoseInformation:
-        return information_through(_moved(scene, position, False), active_antennas, response, slope)
+    def at(pose: Array, response: Array, slope: Array) -> PoseInformation:
+        there = scene.with_user(pose[:3], pose[3])
+        return information_through(there, active_antennas, response, slope)
 
-    return jax.vmap(at)(positions, *responses)
+    return jax.vmap(at)(poses, *responses)
 
 
 _bounds = jax.jit(jax.vmap(error_bounds))
@@ -134,109 +77,81 @@ _bounds = jax.jit(jax.vmap(error_bounds))
 
 @partial(jax.jit, static_argnums=0)
 def _printed_bounds(
-    follow: bool,
+    steering: Steering,
     scene: LocalizationScene,
     active_antennas: Scalar,
-    positions: Float[Array, "point xyz"],
+    poses: Float[Array, "point 4"],
 ) -> tuple[Array, Array]:
-    return jax.vmap(
-        lambda p: error_bounds(
-            pose_information_as_printed(_moved(scene, p, follow), active_antennas)
-        )
-    )(positions)
+    def at(pose: Array) -> tuple[Array, Array]:
+        there = _at(steering, scene, pose)
+        return error_bounds(pose_information_as_printed(there, active_antennas))
+
+    return jax.vmap(at)(poses)
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(jax.jit, static_argnums=(0, 1))
 def _rates(
-    follow: bool,
+    quantity: Quantity,
+    steering: Steering,
     scene: LocalizationScene,
     active_antennas: Scalar,
-    positions: Float[Array, "point xyz"],
+    poses: Float[Array, "point 4"],
 ) -> Float[Array, "point"]:
-    return jax.vmap(lambda p: eadr(_moved(scene, p, follow), active_antennas))(positions)
+    of = eadr if quantity == "rate" else codebook_snr
+    return jax.vmap(lambda pose: of(_at(steering, scene, pose), active_antennas))(poses)
 
 
-def map_positions(
+def in_front(scene: LocalizationScene, positions: Float[np.ndarray, "point xyz"]) -> np.ndarray:
+    """Whether each position lies in front of the surface. [point]"""
+    offset = positions - np.asarray(scene.surface.position)
+    return np.asarray(offset @ np.asarray(scene.surface.array.normal) > 0)
+
+
+def quantity_at(
     scene: LocalizationScene,
     positions: Float[np.ndarray, "point xyz"],
     quantity: Quantity,
     active_antennas: int,
+    steering: Steering,
     *,
-    follow: bool,
-    as_printed: bool = False,
-) -> Float[np.ndarray, "point"]:
-    """One quantity at each of many positions, computed in chunks to limit memory.
-
-    Args:
-        scene: The scene; its user is moved, with the heading kept.
-        positions: Positions of the user. [m]
-        quantity: ``peb`` [m], ``reb`` [rad] or ``rate`` [bit/s].
-        active_antennas: :math:`N_B`.
-        follow: Steer the surface at each position; otherwise its configuration is fixed.
-        as_printed: Use the bound as printed in the paper, for comparison.
-    """
-    count = len(positions)
-    size = min(CHUNK, count)
-    active = jnp.asarray(float(active_antennas))
-
-    normal, centre = np.asarray(scene.surface.array.normal), np.asarray(scene.surface.position)
-
-    def chunk(start: int) -> np.ndarray:
-        part = positions[start : start + size]
-        padded = jnp.asarray(np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)]))
-        unserved = 0.0 if quantity == "rate" else np.inf
-        if quantity == "rate":
-            value = _rates(follow, scene, active, padded)
-        elif as_printed:
-            value = _printed_bounds(follow, scene, active, padded)[quantity == "reb"]
-        else:
-            responses = _responses(follow, scene, padded)
-            value = _bounds(_information(scene, active, padded, responses))[quantity == "reb"]
-        return np.where((part - centre) @ normal > 0, np.asarray(value)[: len(part)], unserved)
-
-    # XLA computes a chunk on one core; two threads use two cores and need little memory.
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        return np.concatenate(list(pool.map(chunk, range(0, count, size))))
-
-
-def map_area(
-    scene: LocalizationScene,
-    x: Float[np.ndarray, "column"],
-    y: Float[np.ndarray, "row"],
-    quantity: Quantity,
-    active_antennas: int,
-    *,
-    follow: bool,
+    headings: Float[np.ndarray, "point"] | None = None,
     as_printed: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> AreaMap:
-    """One quantity over a rectangle at the height of the scene's user, in strips of rows.
+) -> Float[np.ndarray, "point"]:
+    """One quantity at each of many positions; behind the surface bounds are inf and rates 0.
 
     Args:
-        scene: The scene; its user is moved, with the heading kept.
-        x: Coordinates of the columns. [m]
-        y: Coordinates of the rows. [m]
-        quantity: ``peb`` [m], ``reb`` [rad] or ``rate`` [bit/s].
+        scene: The scene; its user is moved.
+        positions: Positions of the user. [m]
+        quantity: ``peb`` [m], ``reb`` [rad], ``rate`` [bit/s] or ``snr`` of the data [1].
         active_antennas: :math:`N_B`.
-        follow: Steer the surface at each point; otherwise its configuration is fixed.
+        steering: How the surface is set for each position.
+        headings: Headings of the user; default that of the scene's user. [rad]
         as_printed: Use the bound as printed in the paper, for comparison.
-        on_progress: Called with the number of finished rows and of all rows.
+        on_progress: Called with the number of finished positions and of all positions.
     """
-    alignment = scene.surface.alignment
-    work = alignment.phase.size if isinstance(alignment, Phased) else 32
-    rows, strip = len(y), min(max(_STRIP // (work * len(x)), 1), len(y))
-    padded = np.pad(y, (0, -rows % strip), mode="edge")  # one size of strip: compiled once
-    height, parts = float(scene.user.position[2]), []
-    for start in range(0, rows, strip):
-        on_progress(start, rows)
-        positions = grid_points(x, padded[start : start + strip], height)
-        parts.append(
-            map_positions(
-                scene, positions, quantity, active_antennas, follow=follow, as_printed=as_printed
-            )
-        )
-    on_progress(rows, rows)
-    value = np.concatenate(parts).reshape(-1, len(x))[:rows]
-    offset = grid_points(x, y, height) - np.asarray(scene.surface.position)
-    front = offset @ np.asarray(scene.surface.array.normal) > 0
-    return AreaMap(x, y, value, quantity, front.reshape(value.shape))
+    active = jnp.asarray(float(active_antennas))
+
+    def chunk(part: np.ndarray) -> tuple[np.ndarray, ...]:
+        poses = jnp.asarray(part)
+        if quantity in ("rate", "snr"):
+            return (np.asarray(_rates(quantity, steering, scene, active, poses)),)
+        if as_printed:
+            bounds = _printed_bounds(steering, scene, active, poses)
+        else:
+            bounds = _bounds(_information(scene, active, poses, _responses(steering, scene, poses)))
+        return (np.asarray(bounds[quantity == "reb"]),)
+
+    alignment, elements = scene.surface.alignment, scene.surface.array.elements
+    work = 32
+    if isinstance(alignment, Phased):
+        work = alignment.phase.size
+    elif steering.bits is not None:
+        work = len(alignment.offset) * elements
+    turned = np.full(len(positions), float(scene.user.heading)) if headings is None else headings
+    size = min(CHUNK, max(MOST_NUMBERS // work, 1))
+    # XLA computes a chunk on one core; two threads use two cores and need little memory.
+    poses = np.column_stack([positions, turned])
+    (value,) = in_chunks(chunk, poses, size, threads=2, on_progress=on_progress)
+    unserved = 0.0 if quantity in ("rate", "snr") else np.inf
+    return np.where(in_front(scene, positions), value, unserved)

@@ -1,9 +1,8 @@
-"""Sensing bounds of a target at each point of an area, and beampatterns of a design."""
+"""Sensing bounds of a target at each of many positions, and beampatterns of a design."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
-from typing import Literal, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -19,92 +18,33 @@ from heliostat.bounds.direction import (
 )
 from heliostat.design.joint_descent import descend_jointly
 from heliostat.geometry.frames import Vector
-from heliostat.maps.area import Area, area_around, grid_points
+from heliostat.maps.area import in_chunks
 from heliostat.observation.echoes import noise_covariance, target_steering
-from heliostat.scenario import SensingScenario
 from heliostat.scenario.sensing.build import moved_target
 from heliostat.scene.sensing import EchoLink, SensingScene
 
-SensingQuantity: TypeAlias = Literal["position", "direction"]
-DesignUse: TypeAlias = Literal["fixed", "each"]
 Covariances: TypeAlias = tuple[Complex[Array, "pattern tx tx"], ...]
 Reflections: TypeAlias = tuple[Complex[Array, "pattern _"], ...]
 
-SENSING_UNITS: dict[SensingQuantity, str] = {"position": "m", "direction": "rad"}
 CHUNK = 1 << 10
 """Points computed at once."""
-POINTS: Mapping[DesignUse, int] = {"fixed": 10_000, "each": 60}
-"""Approximate default number of points of a map: a bound takes half a millisecond, a design a
-second or two."""
 STARTS = 2
-"""Random starts of the design at each point of a map; the design of a run has eight."""
+"""Random starts of the design at each point; the design of a run has eight."""
 
 
-def default_area(scenario: SensingScenario) -> Area:
-    """A rectangle that contains base station, surfaces and target, with a margin.
+class TargetBounds(NamedTuple):
+    """Bounds for a target at each of many positions."""
 
-    Args:
-        scenario: A loaded scenario.
-    """
-    surfaces = [surface.position for surface in scenario.surfaces]
-    return area_around([scenario.base_station.position, *surfaces, scenario.target.position])
-
-
-def map_title(scenario: SensingScenario, quantity: SensingQuantity, use: DesignUse) -> str:
-    """Title of a map: scenario, quantity and conditions; a semicolon ends a line.
-
-    Args:
-        scenario: A loaded scenario.
-        quantity: Bound of the map.
-        use: One design for all points, or a design for each.
-    """
-    name = {
-        "position": "position error bound",
-        "direction": "direction error bound of the worst surface",
-    }
-    design = {
-        "fixed": "one design for the scenario's target",
-        "each": f"a design for each point, the best of {STARTS} starts",
-    }
-    return f"{scenario.name}: {name[quantity]}; {design[use]}"
-
-
-@dataclass(frozen=True)
-class SensingMap:
-    """Bounds for a target at each point of a grid at the height of the scenario's target."""
-
-    x: np.ndarray
-    """Coordinates of the columns. [column] [m]"""
-    y: np.ndarray
-    """Coordinates of the rows. [row] [m]"""
     direction_std: np.ndarray
     """Least standard deviation of elevation and azimuth, ``inf`` where there is no bound and behind
-    the surface. [row, column, surface, 2] [rad]"""
+    the surface. [point, surface, 2] [rad]"""
     position_bound: np.ndarray
-    """From all surfaces that face the point; ``inf`` where no bound exists. [row, column] [m]"""
-    facing: np.ndarray
-    """Whether the point lies in front of the surface. [row, column, surface]"""
-    each: bool
-    """Whether a design was made for each point, which requires that all surfaces face it."""
+    """From all surfaces that face the point; ``inf`` where no bound exists. [point] [m]"""
 
-    def value(self, quantity: SensingQuantity) -> np.ndarray:
-        """Position bound, or the largest root CRB of both angles over surfaces. [row, column]
-
-        Args:
-            quantity: ``position`` [m] or ``direction`` [rad].
-        """
-        if quantity == "position":
-            return self.position_bound
-        return np.sqrt((self.direction_std**2).sum(axis=-1)).max(axis=-1)
-
-    def served(self, quantity: SensingQuantity) -> np.ndarray:
-        """Where a bound can exist: all surfaces face the point, for a position two. [row, column]
-
-        Args:
-            quantity: ``position`` or ``direction``.
-        """
-        every = self.each or quantity == "direction"
-        return self.facing.sum(axis=-1) >= (self.facing.shape[-1] if every else 2)
+    @property
+    def crb(self) -> np.ndarray:
+        """Largest CRB of the direction, the sum of both variances, over surfaces. [point] [rad²]"""
+        return np.asarray((self.direction_std**2).sum(axis=-1).max(axis=-1))
 
 
 # Two compiled stages: products of small matrices for many points at once, then their inverses one
@@ -168,105 +108,78 @@ def _whitening(scene: SensingScene, reflection: Reflections) -> Covariances:
     )
 
 
-def _facing(scene: SensingScene, places: np.ndarray) -> np.ndarray:
-    """Whether each point lies in front of each surface. [place surface]"""
-    ahead = [(places - np.asarray(s.position)) @ np.asarray(s.array.normal) for s in scene.surfaces]
+def facing(scene: SensingScene, positions: Float[np.ndarray, "point xyz"]) -> np.ndarray:
+    """Whether each position lies in front of each surface. [point, surface]"""
+    ahead = [
+        (positions - np.asarray(surface.position)) @ np.asarray(surface.array.normal)
+        for surface in scene.surfaces
+    ]
     return np.stack(ahead, axis=-1) > 0
 
 
-def _places(scene: SensingScene, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """All points of a grid at the height of the scene's target, row by row. [place xyz]"""
-    return grid_points(x, y, float(scene.target.position[2]))
+def _finished(
+    scene: SensingScene, positions: np.ndarray, deviation: np.ndarray, bound: np.ndarray
+) -> TargetBounds:
+    """Bounds with inf behind a surface, and on it, where the direction is undefined."""
+    seen = facing(scene, positions)[:, :, None] & ~np.isnan(deviation)
+    return TargetBounds(np.where(seen, deviation, np.inf), np.where(np.isnan(bound), np.inf, bound))
 
 
-def _assembled(
-    scene: SensingScene,
-    x: np.ndarray,
-    y: np.ndarray,
-    deviation: np.ndarray,
-    bound: np.ndarray,
-    each: bool,
-) -> SensingMap:
-    """The map of bounds that were computed point by point."""
-    shape = (len(y), len(x))
-    facing = _facing(scene, _places(scene, x, y))
-    # At the surface itself the direction is undefined, and the bound NaN.
-    deviation = np.where(facing[:, :, None] & ~np.isnan(deviation), deviation, np.inf)
-    bound = np.where(np.isnan(bound), np.inf, bound)
-    return SensingMap(
-        x,
-        y,
-        deviation.reshape(*shape, scene.n_surfaces, 2),
-        bound.reshape(shape),
-        facing.reshape(*shape, scene.n_surfaces),
-        each,
-    )
-
-
-def map_design(
+def bounds_at(
     scene: SensingScene,
     covariance: Covariances,
     reflection: Reflections,
-    x: Float[np.ndarray, "column"],
-    y: Float[np.ndarray, "row"],
+    positions: Float[np.ndarray, "point xyz"],
     *,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> SensingMap:
-    """Bounds over a rectangle under one fixed design.
+) -> TargetBounds:
+    """Bounds at each of many positions under one fixed design.
 
     Args:
         scene: The scene; its target is moved, and the gains with it.
         covariance: Transmit covariance of each surface and pattern. [W]
         reflection: Coefficients of each surface and pattern. [1]
-        x: Coordinates of the columns. [m]
-        y: Coordinates of the rows. [m]
-        on_progress: Called with the number of finished points and of all points.
+        positions: Positions of the target. [m]
+        on_progress: Called with the number of finished positions and of all positions.
     """
-    places = _places(scene, x, y)
-    whitening, size = _whitening(scene, reflection), min(CHUNK, len(places))
-    deviation, bound = [], []
-    for start in range(0, len(places), size):
-        on_progress(start, len(places))
-        part = places[start : start + size]
-        padded = jnp.asarray(np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)]))
-        information = _information(scene, covariance, reflection, whitening, padded)
-        angles, position = _bounds(scene, padded, information)
-        deviation.append(np.asarray(angles)[: len(part)])
-        bound.append(np.asarray(position)[: len(part)])
-    on_progress(len(places), len(places))
-    return _assembled(scene, x, y, np.concatenate(deviation), np.concatenate(bound), False)
+    whitening = _whitening(scene, reflection)
+
+    def chunk(part: np.ndarray) -> tuple[np.ndarray, ...]:
+        information = _information(scene, covariance, reflection, whitening, jnp.asarray(part))
+        deviation, bound = _bounds(scene, jnp.asarray(part), information)
+        return np.asarray(deviation), np.asarray(bound)
+
+    found = in_chunks(chunk, positions, CHUNK, on_progress=on_progress)
+    return _finished(scene, positions, *found)
 
 
-def map_each(
+def bounds_of_designs(
     scene: SensingScene,
-    x: Float[np.ndarray, "column"],
-    y: Float[np.ndarray, "row"],
+    positions: Float[np.ndarray, "point xyz"],
     *,
     patterns: int,
     min_snr: float,
     seed: int = 0,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> SensingMap:
-    """Bounds over a rectangle under a separate design for each point.
+) -> TargetBounds:
+    """Bounds at each of many positions under a separate design for each.
 
     Bounds are ``inf`` also where not all surfaces face the point, and where no design was found
     that reaches the SNR.
 
     Args:
         scene: The scene; its target is moved, and the gains with it.
-        x: Coordinates of the columns. [m]
-        y: Coordinates of the rows. [m]
+        positions: Positions of the target. [m]
         patterns: Number of patterns of each surface.
         min_snr: Smallest permitted SNR. [1]
         seed: Seed of the designs.
-        on_progress: Called with the number of finished points and of all points.
+        on_progress: Called with the number of finished positions and of all positions.
     """
-    places = _places(scene, x, y)
-    deviation = np.full((len(places), scene.n_surfaces, 2), np.inf)
-    bound = np.full(len(places), np.inf)
-    for i in np.flatnonzero(_facing(scene, places).all(axis=1)):
-        on_progress(int(i), len(places))
-        there = jnp.asarray(places[i])
+    deviation = np.full((len(positions), scene.n_surfaces, 2), np.inf)
+    bound = np.full(len(positions), np.inf)
+    for i in np.flatnonzero(facing(scene, positions).all(axis=1)):
+        on_progress(int(i), len(positions))
+        there = jnp.asarray(positions[i])
         course = descend_jointly(
             (moved_target(scene, there),),
             patterns=patterns,
@@ -281,8 +194,8 @@ def map_each(
             information = _information(scene, sent, coefficients, white, there[None])
             angles, position = _bounds(scene, there[None], information)
             deviation[i], bound[i] = angles[0], position[0]
-    on_progress(len(places), len(places))
-    return _assembled(scene, x, y, deviation, bound, True)
+    on_progress(len(positions), len(positions))
+    return _finished(scene, positions, deviation, bound)
 
 
 @partial(jax.jit, static_argnums=1)

@@ -1,1 +1,1 @@
-"""What a receiver sees: the mean of its samples and their noise. Every signal model lives here."""
+"""Signal models: mean and noise of the received samples."""

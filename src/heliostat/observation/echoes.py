@@ -71,8 +71,6 @@ def noise_covariance(
 
     Paper eq. (13), which neglects the surface's noise of the first pass,
     :math:`\sigma_r^2|\beta|^2\|\psi\|^2\,vv^H`, where :math:`v` is the `round_trip`.
-    Lemma 1 of the paper also keeps :math:`R_w` fixed while the reflection changes: to do so,
-    evaluate this function at the fixed reflection and pass the result to the bound.
     ``noise_covariance(link, 0 * reflection)`` is the base station's noise alone.
 
     Args:

@@ -100,7 +100,7 @@ class PilotFactors(eqx.Module):
     response: Complex[Array, "config"]  # of the surface, s [1]
     over_tx: Complex[Array, "tx"]  # over the transmit beams [1]
     over_rx: Complex[Array, "rx"]  # over the receive beams [1]
-    over_band: Complex[Array, "bin"]  # the delay's turn of each frequency [1]
+    over_band: Complex[Array, "bin"]  # phase factor of the delay at each frequency [1]
     amplitude: Complex[Array, ""]  # [√J]
 
 

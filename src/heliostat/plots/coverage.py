@@ -1,77 +1,257 @@
-"""Drawing of a map in colours with the nodes in it, shared by both systems."""
+"""Maps of a bound, the rate or the SNR, and their cumulative distribution."""
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from heliostat.plots.style import RED, plain_ticks, styled
+from heliostat.plots.style import (
+    BLUE,
+    ORANGE,
+    RED,
+    length_unit,
+    map_norm,
+    plain_ticks,
+    styled,
+)
+from heliostat.units import to_db, to_deg
 
 _LOST: dict[str, Any] = {"facecolor": "#E4E4E4", "edgecolor": "#9A9A9A", "hatch": "////"}
+_NEAR = "...."
+"""Hatching of positions in the near field of a surface."""
+DECADE = 10.0
+"""Ratio of values from which the rate has a logarithmic scale."""
 
 
-class Marks(NamedTuple):
-    """Nodes of one kind in a map."""
+class Display(NamedTuple):
+    """A quantity as it is shown: in a unit for people, on a scale that suits it."""
 
-    label: str
-    marker: str
-    color: str
-    places: np.ndarray  # [node xyz] [m]
+    values: np.ndarray  # in the unit of the label; inf where there is no bound
+    served: np.ndarray  # whether a value can exist
+    label: str  # with unit
+    unit: str
+    factor: float  # of the unit, from SI; nan for decibels
+    logarithmic: bool
+
+    @property
+    def finite(self) -> np.ndarray:
+        """All finite values of the served area."""
+        values = self.values[self.served]
+        return values[np.isfinite(values)]
+
+    def converted(self, value: float) -> float:
+        """A value in the unit of the display.
+
+        Args:
+            value: The value. [SI]
+        """
+        return float(to_db(value)) if self.unit == "dB" else self.factor * value
 
 
-class Cells(NamedTuple):
-    """Values of a map, with their scale."""
-
-    x: np.ndarray  # centres of the columns [m]
-    y: np.ndarray  # centres of the rows [m]
-    value: np.ndarray  # [row column], in the unit of the label
-    served: np.ndarray  # [row column]: whether a value can exist
-    label: str  # of the colour scale, with unit
-    norm: Normalize | None  # of the finite values; None if there are none
-    infinite: str = "no bound exists"
-    unserved: str = "behind the surface"
-
-
-def draw_map(cells: Cells, marks: Sequence[Marks], title: str) -> Figure:
-    """Map in colours, with the nodes in it.
+def display_of(data: xr.Dataset) -> Display:
+    """Units and scale in which the quantity of a map is shown.
 
     Args:
-        cells: Values of the map.
-        marks: Nodes of the scene.
-        title: Title; a semicolon ends a line.
+        data: Result of `heliostat.coverage`.
     """
-    infinite = cells.served & np.isinf(cells.value)
-    extent = (*_edges(cells.x), *_edges(cells.y))
-    with styled():
-        height = 4.6 * (extent[3] - extent[2]) / (extent[1] - extent[0])
-        figure = Figure(figsize=(6.4, min(max(height, 1.8), 6.0) + 1.3))
-        axes = figure.add_subplot()
-        figure.suptitle(title.replace("; ", "\n"), x=0.02, ha="left", fontsize=10)
-        axes.set(xlabel="x [m]", ylabel="y [m]", aspect="equal")
-        axes.set(xlim=extent[:2], ylim=extent[2:])
-        axes.grid(False)
-        place: dict[str, Any] = {"origin": "lower", "extent": extent, "interpolation": "nearest"}
-        if cells.norm is not None:
-            shown = np.where(cells.served & ~infinite, cells.value, np.nan)
-            image = axes.imshow(shown, norm=cells.norm, **place)
-            logarithmic = isinstance(cells.norm, LogNorm)
-            beyond = "max" if logarithmic else "neither"
-            bar = figure.colorbar(image, ax=axes, label=cells.label, extend=beyond)
-            if logarithmic:
-                plain_ticks(bar.ax.yaxis, cells.norm)
-        handles = _mark(axes, marks)
-        if infinite.any():
-            axes.imshow(np.where(infinite, 0.0, np.nan), cmap=ListedColormap([RED]), **place)
-            handles.append(Patch(color=RED, label=cells.infinite))
-        if not cells.served.all():
-            axes.patch.set(**_LOST, linewidth=0)
-            handles.append(Patch(**_LOST, linewidth=0, label=cells.unserved))
+    array = data[data.attrs["quantity"]]
+    value, served, label = array.values, data["served"].values, array.attrs["long_name"]
+    finite = value[served & np.isfinite(value)]
+    unit, factor, logarithmic = array.attrs["units"], 1.0, True
+    if unit == "m":
+        unit, factor = length_unit(finite) if finite.size else ("m", 1.0)
+    elif unit == "rad":
+        unit, factor = "deg", float(to_deg(1.0))
+    elif unit == "bit/s":
+        unit, factor = "Mbit/s", 1e-6
+        positive = finite[finite > 0]
+        logarithmic = bool(positive.size and positive.max() > DECADE * positive.min())
+    elif array.name == "snr":
+        with np.errstate(divide="ignore"):
+            shown = 10 * np.log10(value)
+        return Display(shown, served, f"{label} [dB]", "dB", np.nan, False)
+    return Display(factor * value, served, f"{label} [{unit}]", unit, factor, logarithmic)
+
+
+def coverage(data: xr.Dataset, ax: Axes | None = None, *, below: float | None = None) -> Axes:
+    """Draw a map or listed positions in colours, with the nodes of the scene.
+
+    Positions in the near field of a surface are dotted, as the bounds of the far-field model may be
+    wrong there. A logarithmic scale ends at the 98 % quantile, for angles at most at 1 rad.
+
+    Args:
+        data: Result of `heliostat.coverage`.
+        ax: Axes to draw into; default new ones.
+        below: Threshold whose contour is drawn. [SI unit of the quantity]
+
+    Returns:
+        The axes, with a colour bar and a legend beside them.
+    """
+    if ax is None:
+        with styled():
+            ax = Figure(figsize=(6.4, 6.0)).add_subplot()
+    display, norm = display_of(data), None
+    if display.finite.size:
+        limit = float(to_deg(1.0)) if display.unit == "deg" else np.inf  # no information above
+        norm = map_norm(np.minimum(_drawable(display), limit), logarithmic=display.logarithmic)
+    handles = (_cells if "y" in data.dims else _dots)(data, display, norm, ax)
+    if below is not None and display.finite.size and min(display.values.shape) > 1:
+        level = display.converted(below)
+        shown = np.where(display.served, np.minimum(display.values, 1e300), np.nan)
+        if np.nanmin(shown) < level < np.nanmax(shown):
+            ax.contour(data["x"], data["y"], shown, [level], colors="white", linewidths=1.5)
+            handles.append(Line2D([], [], color="0.6", label=f"{level:.3g} {display.unit}"))
+    handles += _nodes(data, ax)
+    ax.set(xlabel="x [m]", ylabel="y [m]", aspect="equal")
+    ax.grid(visible=False)
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    if handles:
         figure.legend(handles=handles, loc="outside lower center", ncols=3, columnspacing=1.2)
+    return ax
+
+
+def coverage_figure(data: xr.Dataset, *, below: float | None = None) -> Figure:
+    """A map, and beside it the cumulative distribution over the served positions.
+
+    Args:
+        data: Result of `heliostat.coverage`.
+        below: Threshold to mark in both. [SI unit of the quantity]
+    """
+    extent = [np.ptp(data[axis].values) if data[axis].size > 1 else 1.0 for axis in "xy"]
+    with styled():
+        height = min(max(5.2 * extent[1] / max(extent[0], 1e-9), 2.4), 6.0)
+        figure = Figure(figsize=(10.0, height + 1.5))
+        ax, beside = figure.subplots(1, 2, width_ratios=(1.7, 1))
+        figure.suptitle(data.attrs["title"].replace("; ", "\n"), x=0.02, ha="left", fontsize=10)
+        coverage(data, ax, below=below)
+        distribution(data, beside, below=below)
     return figure
+
+
+def distribution(data: xr.Dataset, ax: Axes | None = None, *, below: float | None = None) -> Axes:
+    """Draw the share of the served positions at which the quantity is below each value.
+
+    Args:
+        data: Result of `heliostat.coverage`.
+        ax: Axes to draw into; default new ones.
+        below: Threshold to mark. [SI unit of the quantity]
+    """
+    if ax is None:
+        with styled():
+            ax = Figure().add_subplot()
+    display = display_of(data)
+    count, drawable = int(display.served.sum()), np.sort(_drawable(display))
+    other = "area" if "y" in data.dims else "places"
+    ax.set(xlabel=display.label, ylabel=f"share of the served {other} below the value", ylim=(0, 1))
+    if drawable.size:
+        # Values without a logarithm, such as a rate of zero, are below all others.
+        smaller = int((display.values[display.served] < drawable[0]).sum())
+        share = (smaller + np.arange(1, drawable.size + 1)) / count
+        ax.step(drawable, share, where="post", color=BLUE)
+        if display.logarithmic:
+            ax.set_xscale("log")
+            limits = ax.get_xlim()
+            plain_ticks(ax.xaxis, LogNorm(*limits))
+            ax.set_xlim(limits)
+    if below is not None and count:
+        level, share_below = display.converted(below), share_of(data, below)
+        ax.axvline(level, color=RED, linestyle="--")
+        ax.plot([level], [share_below], "o", color=RED)
+        ax.set_title(f"{100 * share_below:.3g} % below {level:.3g} {display.unit}", fontsize=10)
+    return ax
+
+
+def share_of(data: xr.Dataset, below: float) -> float:
+    """Share of the served positions at which the quantity is below a threshold.
+
+    Args:
+        data: Result of `heliostat.coverage`, with at least one served position.
+        below: The threshold. [SI unit of the quantity]
+    """
+    values = data[data.attrs["quantity"]].values[data["served"].values]
+    return float(np.mean(values < below))
+
+
+def _drawable(display: Display) -> np.ndarray:
+    """Finite values that the scale can show."""
+    finite = display.finite
+    if display.logarithmic and (finite > 0).any():
+        finite = finite[finite > 0]
+    return finite
+
+
+def _cells(data: xr.Dataset, display: Display, norm: Normalize | None, ax: Axes) -> list[Any]:
+    """Draw a map, and return legend entries."""
+    edges = (*_edges(data["x"].values), *_edges(data["y"].values))
+    place: dict[str, Any] = {"origin": "lower", "extent": edges, "interpolation": "nearest"}
+    infinite = display.served & np.isposinf(display.values)
+    ax.set(xlim=edges[:2], ylim=edges[2:])
+    handles: list[Any] = []
+    if norm is not None:
+        shown = np.where(display.served & ~infinite, display.values, np.nan)
+        if display.logarithmic:
+            shown = np.maximum(shown, norm.vmin or 0.0)
+        _bar(ax, ax.imshow(shown, norm=norm, **place), display, norm)
+    if infinite.any():
+        red = ListedColormap([RED])
+        ax.imshow(np.where(infinite, 0.0, np.nan), cmap=red, **place)
+        designed = data.attrs["moved"] == "target" and data.attrs["steering"] == "each point"
+        label = "no bound, or SNR out of reach" if designed else "no bound exists"
+        handles.append(Patch(color=RED, label=label))
+    if not display.served.all():
+        ax.patch.set(**_LOST, linewidth=0)
+        handles.append(Patch(**_LOST, linewidth=0, label=_unserved(data)))
+    near = data["near_field"].values & display.served
+    if near.any() and min(near.shape) > 1:
+        ax.contourf(data["x"], data["y"], near, levels=[0.5, 1.5], colors="none", hatches=[_NEAR])
+        face: dict[str, Any] = {"facecolor": "white", "edgecolor": "black", "hatch": _NEAR}
+        handles.append(Patch(**face, linewidth=0, label="near field of a surface: model invalid"))
+    return handles
+
+
+def _dots(data: xr.Dataset, display: Display, norm: Normalize | None, ax: Axes) -> list[Any]:
+    """Draw listed positions with their names, and return legend entries."""
+    x, y = data["x"].values, data["y"].values
+    known = display.served & np.isfinite(display.values)
+    if norm is not None:
+        dots = ax.scatter(x[known], y[known], c=display.values[known], norm=norm, s=60, zorder=3)
+        _bar(ax, dots, display, norm)
+    handles: list[Any] = []
+    for lost, color, label in (
+        (display.served & ~known, RED, "no bound exists"),
+        (~display.served, "#9A9A9A", _unserved(data)),
+    ):
+        if lost.any():
+            handles += ax.plot(x[lost], y[lost], "X", color=color, label=label)
+    for name, across, up in zip(data["place"].values, x, y, strict=True):
+        ax.annotate(str(name), (across, up), (4, 4), textcoords="offset points", fontsize=8)
+    return handles
+
+
+def _bar(ax: Axes, image: Any, display: Display, norm: Normalize) -> None:
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    beyond = "max" if display.logarithmic else "neither"
+    bar = figure.colorbar(image, ax=ax, label=display.label, extend=beyond)
+    if display.logarithmic:
+        plain_ticks(bar.ax.yaxis, norm)
+
+
+def _unserved(data: xr.Dataset) -> str:
+    """Why no value can exist at some positions."""
+    alone = data.sizes["surface"] == 1
+    fixed_position = data.attrs["quantity"] == "position_bound"
+    if fixed_position and data.attrs["steering"] == "fixed" and not alone:
+        behind = "in front of fewer than two surfaces"
+    else:
+        behind = "behind the surface" if alone else "behind a surface"
+    return f"{behind}, or outside the area" if "polygon" in data.attrs else behind
 
 
 def _edges(centres: np.ndarray) -> tuple[float, float]:
@@ -80,16 +260,33 @@ def _edges(centres: np.ndarray) -> tuple[float, float]:
     return float(centres[0] - half), float(centres[-1] + half)
 
 
-def _mark(axes: Axes, marks: Sequence[Marks]) -> list[Any]:
-    """Mark the nodes in view, and return legend entries for them."""
-    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+def _nodes(data: xr.Dataset, ax: Axes) -> list[Any]:
+    """Mark the nodes in view with the normals of the surfaces, and return legend entries."""
+    moved = data.attrs["moved"]
+    surfaces = np.atleast_2d(data["surfaces"].values)
+    marks = [
+        ("base station", "^", "black", data["base_station"].values[None]),
+        ("surface and its normal", "s", ORANGE, surfaces),
+        (f"{moved} of the scenario", "o", "white", data[moved].values[None]),
+    ]
+    if "y" not in data.dims:
+        ax.margins(0.15)
+        ax.autoscale_view()
+    left, right = ax.get_xlim()
+    bottom, top = ax.get_ylim()
+    inside = "y" in data.dims
     handles: list[Any] = []
     for label, marker, color, places in marks:
         x, y = places[:, 0], places[:, 1]
-        seen = (left <= x) & (x <= right) & (bottom <= y) & (y <= top)
+        seen = (left <= x) & (x <= right) & (bottom <= y) & (y <= top) | (not inside)
         if seen.any():
             edge = "white" if color == "black" else "black"
             look: dict[str, Any] = {"marker": marker, "color": color, "markeredgecolor": edge}
             look |= {"linestyle": "none", "markersize": 8, "label": label, "clip_on": False}
-            handles += axes.plot(x[seen], y[seen], **look)
+            handles += ax.plot(x[seen], y[seen], zorder=4, **look)
+    length = 0.08 * max(right - left, top - bottom)
+    for place, normal in zip(surfaces, np.atleast_2d(data["normals"].values), strict=True):
+        tip = place[:2] + length * normal[:2]
+        arrow = {"arrowstyle": "-|>", "color": ORANGE, "linewidth": 1.5}
+        ax.annotate("", tip, place[:2], arrowprops=arrow, zorder=4)
     return handles

@@ -10,8 +10,6 @@ from matplotlib.figure import Figure
 
 from heliostat.api.localization import TimeAllocation, TradeOff
 from heliostat.geometry.frames import user_axis
-from heliostat.maps.localization import AreaMap, Quantity
-from heliostat.plots.coverage import Cells, Marks, draw_map
 from heliostat.plots.scene import BLOCKED, Sketch, draw_scene, outline, symbol_size
 from heliostat.plots.style import (
     BLUE,
@@ -23,12 +21,11 @@ from heliostat.plots.style import (
     THICK,
     WIDTH,
     length_unit,
-    map_norm,
     plain_ticks,
     styled,
 )
 from heliostat.scene.localization import LocalizationScene
-from heliostat.units import format_quantity, to_deg
+from heliostat.units import format_quantity
 
 COINCIDENT = 0.01
 """Lines closer than this fraction of the axis are drawn as one."""
@@ -83,49 +80,13 @@ def scene_figure(scene: LocalizationScene) -> Figure:
     return draw_scene(sketch(scene))
 
 
-def map_figure(area_map: AreaMap, scene: LocalizationScene, title: str) -> Figure:
-    """Map in colours, with base station, surface and user.
-
-    Bounds have a logarithmic scale, which ends at their 98 % quantile, for angles at most 1 rad.
-
-    Args:
-        area_map: The map.
-        scene: The scene.
-        title: Title; a semicolon ends a line.
-    """
-    finite = area_map.value[area_map.served & np.isfinite(area_map.value)]
-    if area_map.quantity == "reb":
-        finite = np.minimum(finite, 1.0)  # a larger bound on an angle carries no information
-    label, factor, norm = "", 1.0, None
-    if finite.size:
-        label, factor = _scale(area_map.quantity, finite)
-        logarithmic = area_map.quantity != "rate"
-        norm = map_norm(factor * finite, logarithmic=logarithmic)
-    value = factor * area_map.value
-    cells = Cells(area_map.x, area_map.y, value, area_map.served, label, norm)
-    base_station, surface, user = (node[None] for node in _nodes(scene))
-    marks = [
-        Marks("base station", "^", "black", base_station),
-        Marks("surface", "s", ORANGE, surface),
-        Marks("user", "o", "white", user),
-    ]
-    return draw_map(cells, marks, title)
-
-
-def _scale(quantity: Quantity, values: np.ndarray) -> tuple[str, float]:
-    """Axis label of a quantity with its unit, and the factor of the unit from SI."""
-    if quantity == "rate":
-        return "effective rate [Mbit/s]", 1e-6
-    if quantity == "reb":
-        return "heading error bound (REB) [deg]", float(to_deg(1.0))
-    unit, factor = length_unit(values)
-    return f"position error bound (PEB) [{unit}]", factor
-
-
 def _peb_scale(trade_off: TradeOff) -> tuple[str, float]:
     """Axis label of the PEB with its unit, and the factor of the unit from metres."""
     bounded = trade_off.peb[np.isfinite(trade_off.peb)]
-    return _scale("peb", bounded) if bounded.size else ("position error bound (PEB)", 1.0)
+    if not bounded.size:
+        return "position error bound (PEB)", 1.0
+    unit, factor = length_unit(bounded)
+    return f"position error bound (PEB) [{unit}]", factor
 
 
 def _draw_choices(

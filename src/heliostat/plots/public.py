@@ -9,12 +9,13 @@ from heliostat.api.evaluation import DIRECTIONS, surface_beampattern
 from heliostat.api.localization import TimeAllocation, TradeOff, build
 from heliostat.design.result import BeamformingDesign
 from heliostat.plots import localization, sensing
+from heliostat.plots.coverage import coverage, distribution
 from heliostat.plots.scene import draw_above, draw_space
 from heliostat.plots.style import styled
-from heliostat.scenario import AnyScenario, SensingScenario, of_system
+from heliostat.scenario import ScenarioLike, SensingScenario, any_scenario, of_system
 from heliostat.units import to_dbm
 
-__all__ = ["beampattern", "scene", "trade_off"]
+__all__ = ["beampattern", "coverage", "distribution", "scene", "trade_off"]
 
 
 def _axes(ax: Axes | None) -> Axes:
@@ -26,16 +27,17 @@ def _axes(ax: Axes | None) -> Axes:
     return plt.figure().add_subplot()
 
 
-def scene(scenario: AnyScenario, ax: Axes | None = None) -> Axes:
+def scene(scenario: ScenarioLike, ax: Axes | None = None) -> Axes:
     """Draw a scenario from above, or in 3-D on axes with ``projection="3d"``.
 
     Args:
-        scenario: A loaded scenario.
+        scenario: A scenario, its name, path or dict.
         ax: Axes to draw in; default those of a new figure.
 
     Returns:
         The axes.
     """
+    scenario = any_scenario(scenario, "plot.scene")
     if isinstance(scenario, SensingScenario):
         drawn = sensing.sketch(scenario.build())
     else:
@@ -71,7 +73,7 @@ def trade_off(result: TimeAllocation | TradeOff, ax: Axes | None = None) -> Axes
 
 
 def beampattern(
-    scenario: AnyScenario, design: BeamformingDesign, surface: int = 0, ax: Axes | None = None
+    scenario: ScenarioLike, design: BeamformingDesign, surface: int = 0, ax: Axes | None = None
 ) -> Axes:
     """Plot the power that one surface radiates over elevation and azimuth.
 

@@ -9,8 +9,6 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 
 from heliostat.api.sensing import DirectionBounds
-from heliostat.maps.sensing import SensingMap, SensingQuantity
-from heliostat.plots.coverage import Cells, Marks, draw_map
 from heliostat.plots.scene import BLOCKED, Sketch, draw_scene, outline, symbol_size
 from heliostat.plots.style import (
     BLUE,
@@ -22,7 +20,6 @@ from heliostat.plots.style import (
     RED,
     THICK,
     WIDTH,
-    length_unit,
     map_norm,
     plain_ticks,
     styled,
@@ -255,44 +252,3 @@ def convergence_figure(history: np.ndarray, lower_bound: float) -> Figure:
 
 
 # Maps --------------------------------------------------------------------------------------------
-
-
-def map_figure(
-    found: SensingMap,
-    quantity: SensingQuantity,
-    scene: SensingScene,
-    title: str,
-) -> Figure:
-    """Map of a bound in colours, with base station, surfaces and target.
-
-    Args:
-        found: The map.
-        quantity: Which of its bounds.
-        scene: The scene.
-        title: Title; a semicolon ends a line.
-    """
-    value, served = found.value(quantity), found.served(quantity)
-    finite = value[served & np.isfinite(value)]
-    label, factor, norm = "", 1.0, None
-    if finite.size:
-        if quantity == "position":
-            unit, factor = length_unit(finite)
-            label = f"position error bound [{unit}]"
-        else:
-            factor, label = float(to_deg(1.0)), "direction error bound [deg]"
-        most = float(to_deg(1.0)) if quantity == "direction" else np.inf  # no information above
-        norm = map_norm(np.minimum(factor * finite, most), logarithmic=True)
-    alone = len(scene.surfaces) == 1
-    behind = "behind the surface" if alone else "behind a surface"
-    if quantity == "position" and not found.each and not alone:
-        behind = "in front of fewer than two surfaces"
-    infinite = "no bound, or SNR out of reach" if found.each else "no bound exists"
-    shown = Cells(found.x, found.y, factor * value, served, label, norm, infinite, behind)
-    base_station, surfaces, target = _nodes(scene)
-    mine = "target of the scenario" if found.each else "target of the design"
-    marks = [
-        Marks("base station", "^", "black", base_station[None]),
-        Marks("surface" if alone else "surfaces", "s", ORANGE, surfaces),
-        Marks(mine, "o", "white", target[None]),
-    ]
-    return draw_map(shown, marks, title)

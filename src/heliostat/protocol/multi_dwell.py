@@ -103,20 +103,15 @@ def simulate_dwell(scene: SensingScene, transmission: Transmission, key: PRNGKey
     """
     angles, echoes = scene.angles(), []
     for i, (psi, signal) in enumerate(zip(*transmission, strict=True)):
-        link, gain = scene.link(i), scene.target_gain[i]
-
-        def pattern(
-            own: PRNGKeyArray,
-            psi: Array,
-            signal: Array,
-            link: EchoLink = link,
-            direction: Array = angles[i],
-            gain: Array = gain,
-        ) -> Array:
-            return simulate_echo(link, psi, direction, gain, signal, key=own)
-
+        simulate = partial(
+            simulate_echo, scene.link(i), angles=angles[i], target_gain=scene.target_gain[i]
+        )
         keys = jax.random.split(jax.random.fold_in(key, i), psi.shape[0])
-        echoes.append(jax.vmap(pattern)(keys, psi, signal))
+        echoes.append(
+            jax.vmap(lambda key, p, s, f=simulate: f(reflection=p, transmitted=s, key=key))(
+                keys, psi, signal
+            )
+        )
     return Reception(transmission, tuple(echoes))
 
 
@@ -224,11 +219,11 @@ def _intersect(
     scene: SensingScene, angles: Float[Array, "surface 2"], covariance: Float[Array, "surface 2 2"]
 ) -> tuple[PositionEstimate, Scalar, Scalar]:
     """Intersection of the lines of sight, its weighted squared residual, and their largest sine."""
-    found = iterated_least_squares(scene, angles, covariance)
-    residual = wrapped_angle(scene.angles(found.position) - angles)
+    estimate = iterated_least_squares(scene, angles, covariance)
+    residual = wrapped_angle(scene.angles(estimate.position) - angles)
     weight = jax.vmap(jnp.linalg.inv)(covariance)
     squared = jnp.einsum("la,lab,lb->", residual, weight, residual)
-    return found, squared, largest_sine(scene, angles)
+    return estimate, squared, largest_sine(scene, angles)
 
 
 def locate(

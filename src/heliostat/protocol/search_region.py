@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Complex
 
-from heliostat.design.joint_descent import Incumbent, descend_jointly
+from heliostat.design.joint_descent import descend_jointly
 from heliostat.estimation.direction import CosineGrid, cosine_grid
 from heliostat.geometry.frames import Scalar, Vector
 from heliostat.scene.sensing import SensingScene
@@ -144,16 +144,6 @@ class DwellDesign(NamedTuple):
     reflection: Patterns  # one entry a surface [1]
 
 
-def design_of(best: Incumbent | None) -> DwellDesign:
-    """The best design that a descent has found.
-
-    Args:
-        best: The best; without a minimum SNR there always is one.
-    """
-    assert best is not None
-    return DwellDesign(tuple(best.covariance), best.reflection)
-
-
 class Scans:
     """Designs that scan a region, each computed when it is first requested."""
 
@@ -186,5 +176,5 @@ class Scans:
             min_snr=0.0,
             starts=STARTS,
             seed=number,
-        ).best
-        return design_of(best)
+        ).result()
+        return DwellDesign(tuple(best.covariance), best.reflection)

@@ -38,7 +38,7 @@ from heliostat.protocol.multi_dwell import (
     simulate_dwell,
     transmission_of,
 )
-from heliostat.protocol.search_region import DwellDesign, Scans, design_of, region_grids
+from heliostat.protocol.search_region import DwellDesign, Scans, region_grids
 from heliostat.scene.sensing import SensingScene
 
 STARTS = 2
@@ -98,19 +98,19 @@ def design_dwell(scene: SensingScene, patterns: int, min_snr: float, seed: int) 
     Raises:
         ValueError: With no design are both angles identifiable at every surface.
     """
-    best = None
     for share in SNR_SHARES:
-        best = descend_jointly(
+        search = descend_jointly(
             (scene,),
             patterns=patterns,
             mean=False,
             min_snr=share * min_snr,
             starts=STARTS,
             seed=seed,
-        ).best
-        if best is not None or min_snr == 0:
+        )
+        if search.best is not None or min_snr == 0:
             break
-    return design_of(best)
+    best = search.result()
+    return DwellDesign(tuple(best.covariance), best.reflection)
 
 
 def estimated_scene(scene: SensingScene, fix: PositionFix) -> SensingScene:

@@ -39,6 +39,7 @@ from heliostat.geometry.frames import Scalar, Vector, travel, user_axis
 from heliostat.observation.pilots import channel_params, pilot_factors, unknowns_at
 from heliostat.protocol.errors import ErrorLevels, draw_errors, in_disc
 from heliostat.protocol.period import largest_ratio, next_share
+from heliostat.protocol.user_search import TrackState, near_expected, with_sweep
 from heliostat.rates.effective import (
     available_ratio,
     rate_left,
@@ -47,7 +48,6 @@ from heliostat.rates.effective import (
     time_ratio,
 )
 from heliostat.scene.localization import LocalizationScene
-from heliostat.surface.passive import Steered
 
 DEFAULT_WEIGHT = 1e-10
 """Weight of the paper's figures. [(m + rad) s/bit]"""
@@ -88,18 +88,6 @@ class TradeOffObjective(eqx.Module):
         return weight, balance
 
 
-class TrackState(eqx.Module):
-    """State passed from one period to the next."""
-
-    position: Vector  # last known position of the user [m]
-    heading: Scalar  # [rad]
-    active_antennas: Int[Array, ""]
-    lost: Int[Array, ""]  # periods since the user was last found
-    candidate: Vector  # estimate of a lost period whose pilots were detected [m]
-    has_candidate: Bool[Array, ""]  # the next sweep is steered at the candidate
-    searched: Int[Array, ""]  # sweeps of the search since the user was last found
-
-
 class PeriodRecord(eqx.Module):
     """Outcome of one period."""
 
@@ -128,78 +116,6 @@ def initial_state(position: Vector, heading: Scalar, active_antennas: int) -> Tr
     return TrackState(
         position, heading, jnp.asarray(active_antennas), none, position, jnp.asarray(False), none
     )
-
-
-def search_beams(
-    scene: LocalizationScene, state: TrackState, max_range: Scalar
-) -> Float[Array, "config 2"]:
-    """Direction cosines of the beams of the next sweep of a search. [1]
-
-    The beams are one beamwidth apart and cover all directions of a user of this height, in rings of
-    increasing size around the last known position. When all are done the search starts again,
-    shifted by half a beamwidth.
-
-    Args:
-        scene: The scene with a steered surface.
-        state: State after the previous period.
-        max_range: Largest distance of the user from the surface. [m]
-    """
-    array, steered = scene.surface.array, scene.surface.alignment
-    assert isinstance(steered, Steered)
-    count = len(steered.offset)
-    width = 1 / (array.spacing * jnp.array([array.columns, array.rows], dtype=float))
-    here = scene.departure(state.position)
-    across, up = jnp.meshgrid(
-        jnp.arange(-2 * array.columns, 2 * array.columns) + 0.5,
-        jnp.arange(-2 * array.rows, 2 * array.rows) + 0.5,
-    )
-    cell = jnp.stack(
-        [across.ravel(), up.ravel()], axis=1
-    )  # the last known position is a common corner
-    beam = here[None, :] + width[None, :] * cell
-
-    height = scene.user.position[2] - scene.surface.position[2]
-    ahead = jnp.sqrt(jnp.maximum(1 - jnp.sum(beam**2, axis=1), 0.0))
-    rise = beam[:, 0] * array.horizontal[2] + beam[:, 1] * array.vertical[2]
-    rise = (rise + ahead * array.normal[2]) * jnp.sign(height)
-    half = jnp.linalg.norm(width) / 2
-    visible = jnp.linalg.norm(beam, axis=1) < 1 + half
-    visible = visible & (rise > jnp.abs(height) / max_range - half)
-    ring = jnp.ceil(jnp.max(jnp.abs(cell), axis=1))
-    turn = (jnp.arctan2(cell[:, 1], cell[:, 0]) + jnp.pi) / 7  # below one
-    order = jnp.argsort(jnp.where(visible, ring + turn, jnp.inf))
-    number = state.searched * count + jnp.arange(count)
-    round_number, rank = jnp.divmod(number, jnp.maximum(jnp.sum(visible), 1))
-    return beam[order[rank]] + (round_number % 2)[:, None] * width[None, :] / 2
-
-
-def with_sweep(scene: LocalizationScene, state: TrackState, max_range: Scalar) -> LocalizationScene:
-    """The scene with the alignment stage steered at the expected position, or searching.
-
-    Args:
-        scene: The scene with a steered surface.
-        state: State after the previous period.
-        max_range: Largest distance of the user from the surface. [m]
-    """
-    steered = scene.surface.alignment
-    assert isinstance(steered, Steered)
-    expected = scene.departure(jnp.where(state.has_candidate, state.candidate, state.position))
-    beams = search_beams(scene, state, max_range) - expected[None, :]
-    searching = (state.lost > 0) & ~state.has_candidate
-    focused = Steered(expected, jnp.where(searching, beams, steered.offset))
-    return eqx.tree_at(lambda s: s.surface.alignment, scene, focused)
-
-
-def _near_expected(
-    scene: LocalizationScene, state: TrackState, estimate: PoseEstimate
-) -> Bool[Array, ""]:
-    """Whether the user was not lost and the estimate is within a beamwidth of the sweep's beams."""
-    steered, array = scene.surface.alignment, scene.surface.array
-    assert isinstance(steered, Steered)
-    width = 1 / (array.spacing * jnp.array([array.columns, array.rows], dtype=float))
-    aside = jnp.abs(scene.departure(estimate.position) - steered.focus)
-    near = aside <= jnp.max(jnp.abs(steered.offset), axis=0) + width
-    return (state.lost == 0) & jnp.all(near)
 
 
 def data_snr(
@@ -362,7 +278,7 @@ def run_period(
     if assumed is None:
         predicted = data_snr(estimated_scene(known, estimate), antennas, strongest)
         confirmed = (snr < CONFIRMED * predicted) & (snr * CONFIRMED > predicted)
-        clear = estimate.unique | _near_expected(scene, state, estimate)
+        clear = estimate.unique | near_expected(scene, state, estimate)
         found = detected & estimate.fits & clear & confirmed
     ratio = time_ratio(scene, antennas)
     rate = jnp.where(found, rate_left(scene, ratio, snr), 0.0)

@@ -1,1 +1,1 @@
-"""How much data goes through."""
+"""Data rates."""

@@ -1,6 +1,6 @@
-"""Effective achievable data rate (EADR): what is left when pilots and optimisation took their time.
+"""Effective achievable data rate (EADR): the rate over a period with pilots and optimisation.
 
-SNRs are powers, linear. Rates are in bit/s.
+SNRs are linear power ratios, rates are in bit/s.
 """
 
 import jax.numpy as jnp
@@ -12,12 +12,12 @@ from heliostat.surface.passive import surface_response
 
 
 def available_ratio(scene: LocalizationScene) -> Scalar:
-    r"""Share of a period left for pilots and data, :math:`c = 1 - T_o/T_c`. [1]"""
+    r"""Share of a period available for pilots and data, :math:`c = 1 - T_o/T_c`. [1]"""
     return 1 - scene.frame.optimization / scene.frame.period
 
 
 def time_ratio(scene: LocalizationScene, active_antennas: int | Scalar) -> Scalar:
-    r"""Share of a period that the pilots take, :math:`\varpi = N_BN_MT_s/T_c`. [1]"""
+    r"""Share of a period used for pilots, :math:`\varpi = N_BN_MT_s/T_c`. [1]"""
     pilots = active_antennas * jnp.asarray(scene.user.antennas, dtype=float)
     return pilots * scene.frame.pilot / scene.frame.period
 
@@ -25,7 +25,8 @@ def time_ratio(scene: LocalizationScene, active_antennas: int | Scalar) -> Scala
 def single_antenna_snr(scene: LocalizationScene) -> Scalar:
     r"""SNR between one antenna at each end, :math:`P|\tilde h|^2|s|^2/(N_0B)`. [1]
 
-    The surface is as it is set in the data stage: :math:`|s| = \delta N` when focused on the user.
+    The surface has its configuration of the data stage; :math:`|s| = \delta N` if it is focused on
+    the user.
     """
     direction, distance = travel(scene.surface.position, scene.user.position)
     response, _ = surface_response(
@@ -43,8 +44,8 @@ def single_antenna_snr(scene: LocalizationScene) -> Scalar:
 def snr_slope(scene: LocalizationScene) -> Scalar:
     r""":math:`Y` in SNR :math:`= Y\varpi`: more pilots mean more active antennas. [1]
 
-    Paper eq. (46), with :math:`|s|^2` for its :math:`N^2`, so that a surface off its focus and a
-    reflection :math:`\delta < 1` count.
+    Paper eq. (46) with :math:`|s|^2` in place of :math:`N^2`, which also holds for a surface that
+    is not focused on the user and for :math:`\delta < 1`.
     """
     return single_antenna_snr(scene) * scene.frame.period / scene.frame.pilot
 
@@ -61,15 +62,15 @@ def codebook_snr(scene: LocalizationScene, active_antennas: int | Scalar) -> Sca
 
 
 def rate_left(scene: LocalizationScene, ratio: Scalar, snr: Scalar) -> Scalar:
-    r"""Rate in the time that pilots leave, :math:`(c - \varpi)B\log_2(1 + \mathrm{SNR})`. [bit/s]
+    r"""Rate over the time without pilots, :math:`(c - \varpi)B\log_2(1 + \mathrm{SNR})`. [bit/s]
 
     Args:
         scene: Bandwidth and period.
-        ratio: :math:`\varpi`; none is left beyond :math:`c`. [1]
-        snr: While data flow. [1]
+        ratio: :math:`\varpi`; the rate is 0 above :math:`c`. [1]
+        snr: SNR of the data. [1]
     """
     left = jnp.maximum(available_ratio(scene) - ratio, 0.0)
-    # log1p: a weak link's rate must not vanish in 1 + SNR.
+    # log1p is accurate for a small SNR.
     return left * scene.link.bandwidth * jnp.log1p(snr) / jnp.log(2.0)
 
 
@@ -78,7 +79,7 @@ def eadr(scene: LocalizationScene, active_antennas: int | Scalar) -> Scalar:
 
     .. math:: R = \Big(1 - \frac{MT_s + T_o}{T_c}\Big) B\log_2(1 + \mathrm{SNR}),
 
-    zero when the pilots leave no time.
+    zero if the pilots take all of the time.
 
     Args:
         scene: The scene.

@@ -1,127 +1,109 @@
-"""Tables and datasets of maps of both systems."""
+"""Tables and files of maps: quantiles, shares below a threshold, CSV and GeoJSON."""
 
 import json
-from collections.abc import Mapping
+import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
-from heliostat.maps.localization import UNITS, AreaMap
-from heliostat.maps.sensing import SENSING_UNITS, SensingMap, SensingQuantity
-from heliostat.reports.tables import Row, angle_bound, length, provenance, rate
-from heliostat.scenario import AnyScenario, LocalizationScenario, SensingScenario
-from heliostat.scene.sensing import ANGLES
+from heliostat.plots.coverage import share_of
+from heliostat.reports.tables import Row, angle_bound, crb, decibels, length, rate, share
+from heliostat.units import to_db
+
+_SUFFIX = {"m": "_m", "rad": "_rad", "rad²": "_rad2", "bit/s": "_bit_per_s", "1": ""}
 
 
-def attributes(
-    scenario: AnyScenario, title: str, overrides: Mapping[str, str] | None
-) -> dict[str, Any]:
-    """Title and provenance of a dataset, as netCDF can store them.
+def rows(data: xr.Dataset, below: float | None = None) -> list[Row]:
+    """Minimum, median and 90 % quantile over the served positions, and a share of them.
 
     Args:
-        scenario: The evaluated scenario.
-        title: Title of the dataset.
-        overrides: Overrides with which the scenario was loaded.
+        data: Result of `heliostat.coverage`.
+        below: Threshold; its row is the share of the served positions below it. [SI unit]
+
+    Returns:
+        No rows if no position is served.
     """
-    origin = provenance(scenario, overrides)
-    return {"title": title} | origin | {"overrides": json.dumps(origin["overrides"])}
-
-
-def _quantiles(name: str, unit: str, values: np.ndarray) -> list[Row]:
-    """Minimum, median and 90 % quantile; no rows for no values."""
+    array = data[data.attrs["quantity"]]
+    values = array.values[data["served"].values]
     if not values.size:
         return []
-    row = {"m": length, "rad": angle_bound, "bit/s": rate}[unit]
+    unit, name = array.attrs["units"], str(array.name)
+    row = {"m": length, "rad": angle_bound, "rad²": crb, "bit/s": rate}.get(unit, _ratio)
     quantiles = np.quantile(values, [0, 0.5, 0.9], method="inverted_cdf").tolist()
-    labels = ("minimum", "median", "90 % quantile")
-    return [row(name, label, value) for label, value in zip(labels, quantiles, strict=True)]
-
-
-def localization_rows(area_map: AreaMap) -> list[Row]:
-    """Minimum, median and 90 % quantile over the points in front of the surface.
-
-    Args:
-        area_map: The map.
-    """
-    quantity = area_map.quantity
-    return _quantiles(quantity, UNITS[quantity], area_map.value[area_map.served])
-
-
-def sensing_rows(found: SensingMap, quantity: SensingQuantity) -> list[Row]:
-    """Minimum, median and 90 % quantile over the points at which a bound can exist.
-
-    Args:
-        found: The map.
-        quantity: Which of its bounds.
-    """
-    values = found.value(quantity)[found.served(quantity)]
-    return _quantiles(quantity, SENSING_UNITS[quantity], values)
-
-
-def localization_dataset(
-    area_map: AreaMap,
-    scenario: LocalizationScenario,
-    title: str,
-    overrides: Mapping[str, str] | None = None,
-) -> xr.Dataset:
-    """A map with units and provenance.
-
-    Args:
-        area_map: The map.
-        scenario: Its scenario.
-        title: Title of the map.
-        overrides: Overrides with which the scenario was loaded.
-    """
-    front = "points in front of the surface; behind it bounds are inf and rates 0"
-    return xr.Dataset(
-        {
-            area_map.quantity: (("y", "x"), area_map.value, {"units": UNITS[area_map.quantity]}),
-            "served": (("y", "x"), area_map.served, {"units": "1", "long_name": front}),
-        },
-        {
-            "x": ("x", area_map.x, {"units": "m"}),
-            "y": ("y", area_map.y, {"units": "m"}),
-        },
-        attributes(scenario, title, overrides),
+    over = "area" if "y" in data.dims else "places"
+    labels = (
+        "minimum",
+        f"median over the served {over}",
+        f"90 % quantile over the served {over}",
     )
+    found = [row(name, label, value) for label, value in zip(labels, quantiles, strict=True)]
+    if below is not None:
+        text = row("", "", below).text
+        found.append(
+            share("share_below", f"share of the served {over} below {text}", share_of(data, below))
+        )
+    return found
 
 
-def sensing_dataset(
-    found: SensingMap,
-    scenario: SensingScenario,
-    title: str,
-    overrides: Mapping[str, str] | None = None,
-) -> xr.Dataset:
-    """A map of both bounds, with units and provenance.
+def _ratio(name: str, label: str, value: float) -> Row:
+    return decibels(name, label, float(to_db(value)) if value > 0 else -math.inf)
+
+
+def frame(data: xr.Dataset) -> pd.DataFrame:
+    """One row for each position: coordinates, the quantity, and whether it is served.
 
     Args:
-        found: The map.
-        scenario: Its scenario.
-        title: Title of the map.
-        overrides: Overrides with which the scenario was loaded.
+        data: Result of `heliostat.coverage`.
     """
-    largest = "root CRB of elevation and azimuth together, largest over surfaces"
-    front = "points in front of the surface; behind it bounds are inf"
-    return xr.Dataset(
-        {
-            "position_bound": (("y", "x"), found.position_bound, {"units": "m"}),
-            "direction_bound": (
-                ("y", "x"),
-                found.value("direction"),
-                {"units": "rad", "long_name": largest},
-            ),
-            "direction_std": (
-                ("y", "x", "surface", "angle"),
-                found.direction_std,
-                {"units": "rad"},
-            ),
-            "facing": (("y", "x", "surface"), found.facing, {"units": "1", "long_name": front}),
-        },
-        {
-            "x": ("x", found.x, {"units": "m"}),
-            "y": ("y", found.y, {"units": "m"}),
-            "angle": list(ANGLES),
-        },
-        attributes(scenario, title, overrides),
-    )
+    array = data[data.attrs["quantity"]]
+    column = f"{array.name}{_SUFFIX[array.attrs['units']]}"
+    chosen = data[[array.name, "served", "near_field"]].rename({array.name: column})
+    table = chosen.to_dataframe().reset_index()
+    order = ["place"] * ("place" in table) + ["x", "y", "z", column, "served", "near_field"]
+    return table[order].rename(columns={axis: f"{axis}_m" for axis in "xyz"})
+
+
+def write_csv(data: xr.Dataset, file: Path) -> None:
+    """Write the values of a map as a table, one position per row.
+
+    Args:
+        data: Result of `heliostat.coverage`.
+        file: File to write.
+    """
+    frame(data).to_csv(file, index=False, float_format="%.9g")
+
+
+def write_geojson(data: xr.Dataset, file: Path) -> None:
+    """Write the positions as GeoJSON points with their values; numbers that are infinite are null.
+
+    The coordinates are x and y of the scenario in metres.
+
+    Args:
+        data: Result of `heliostat.coverage`.
+        file: File to write.
+    """
+    features = []
+    for record in frame(data).to_dict("records"):
+        x, y, z = (round(float(record.pop(f"{axis}_m")), 4) for axis in "xyz")
+        properties = {key: _plain(value) for key, value in record.items()} | {"height_m": z}
+        point = {"type": "Point", "coordinates": [x, y]}
+        features.append({"type": "Feature", "geometry": point, "properties": properties})
+    document = {
+        "type": "FeatureCollection",
+        "name": data.attrs["title"],
+        "coordinate_system": "local: x and y of the scenario in metres",
+        "features": features,
+    }
+    file.write_text(json.dumps(document, allow_nan=False), encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    """A value for JSON: bool, text, or a finite number of 9 digits; otherwise None."""
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, str):
+        return value
+    return float(f"{value:.9g}") if math.isfinite(value) else None

@@ -7,9 +7,8 @@ import numpy as np
 import scipy.io
 from jaxtyping import Complex
 
-from heliostat.api.evaluation import patterned as patterned  # noqa: PLC0414
 from heliostat.api.localization import build
-from heliostat.design.result import BeamformingDesign
+from heliostat.design.result import BeamformingDesign, patterned
 from heliostat.scenario import LocalizationScenario, SensingScenario
 from heliostat.surface.passive import Steered, steered_phases
 

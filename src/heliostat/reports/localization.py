@@ -7,9 +7,8 @@ import numpy as np
 import xarray as xr
 
 from heliostat.api.evaluation import LocalizationEvaluation
-from heliostat.maps.localization import map_title, steers_by_default
 from heliostat.plots import localization as localization_plots
-from heliostat.reports.coverage import localization_dataset
+from heliostat.plots.coverage import coverage_figure
 from heliostat.reports.export import phase_arrays
 from heliostat.reports.report import Report
 from heliostat.reports.tables import (
@@ -116,7 +115,7 @@ def _numbers(found: LocalizationEvaluation) -> dict[str, Any]:
     }
 
 
-def _dataset(found: LocalizationEvaluation, title: str) -> xr.Dataset:
+def _dataset(found: LocalizationEvaluation) -> xr.Dataset:
     """All results: bounds, best allocation (``best_``), trade-off (``choice_``), map (``map_``)."""
     choices, names = found.trade_off, ["x", "y", "heading"]
     columns = {
@@ -131,9 +130,8 @@ def _dataset(found: LocalizationEvaluation, title: str) -> xr.Dataset:
         for name, (values, unit) in columns.items()
     }
     information = {"long_name": "Fisher information", "units": "products of 1/m, 1/m, 1/rad"}
-    mapped = localization_dataset(found.area_map, found.scenario, title)
     return (
-        mapped.rename({"peb": "map_peb", "served": "map_served"})
+        found.area_map.rename({name: f"map_{name}" for name in ("peb", "served", "near_field")})
         .assign(
             variables_of(bounds_rows(found) + error_rows(found))
             | variables_of(allocation_rows(found), "best_")
@@ -164,10 +162,9 @@ def localization_report(found: LocalizationEvaluation) -> Report:
         if found.balance is None
         else f"balance {found.balance:g}"
     )
-    title = map_title(scenario, "peb", found.active_antennas, steers_by_default(scenario))
     return Report(
         name="results",
-        title=title,
+        title=found.area_map.attrs["title"],
         scenario=scenario,
         overrides=found.overrides,
         lead="Bounds on the user's position and heading, effective data rate, and the best "
@@ -179,7 +176,7 @@ def localization_report(found: LocalizationEvaluation) -> Report:
         ],
         notes=_notes(found),
         numbers=_numbers(found),
-        dataset=_dataset(found, title),
+        dataset=_dataset(found),
         figures={
             "scene": (
                 "The scene from above and in 3-D. Arrays and panel are not drawn to scale.",
@@ -197,7 +194,7 @@ def localization_report(found: LocalizationEvaluation) -> Report:
             "peb-map": (
                 "Position error bound (PEB) of a user with the scenario's heading at a height of "
                 f"{scenario.user.position[2]:g} m.",
-                partial(localization_plots.map_figure, found.area_map, found.scene, title),
+                partial(coverage_figure, found.area_map),
             ),
         },
         arrays=phase_arrays(scenario),

@@ -8,11 +8,11 @@ from heliostat.api.sensing import Method
 from heliostat.reports.localization import localization_report
 from heliostat.reports.report import Report
 from heliostat.reports.sensing import sensing_report
-from heliostat.scenario import AnyScenario, SensingScenario
+from heliostat.scenario import ScenarioLike, SensingScenario, any_scenario
 
 
 def report(
-    scenario: AnyScenario,
+    scenario: ScenarioLike,
     folder: str | Path,
     *,
     active_antennas: int | None = None,
@@ -25,7 +25,7 @@ def report(
     """Evaluate a scenario and write figures, data and an HTML page, as ``heliostat run`` does.
 
     Args:
-        scenario: A loaded scenario.
+        scenario: A scenario, its name, path or dict.
         folder: Output folder; created if it does not exist.
         active_antennas: Localization: antennas for bounds, rate and map; default as many as the
             period has time for.
@@ -42,6 +42,7 @@ def report(
         ScenarioError: No design reaches the SNR that the scenario requires.
         ValueError: An argument is out of range.
     """
+    scenario = any_scenario(scenario, "report")
     if isinstance(scenario, SensingScenario):
         found = sensing_report(evaluate_sensing(scenario, method=method, overrides=overrides))
     else:

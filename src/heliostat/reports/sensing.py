@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from heliostat.api.evaluation import DIRECTIONS, SensingEvaluation, patterned
-from heliostat.api.evaluation import designed as designed  # noqa: PLC0414
+from heliostat.api.evaluation import DIRECTIONS, SensingEvaluation
+from heliostat.design.result import patterned
 from heliostat.plots import sensing as sensing_plots
 from heliostat.reports.export import design_arrays
 from heliostat.reports.report import Report

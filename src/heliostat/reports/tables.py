@@ -1,6 +1,7 @@
 """Table rows, JSON values and provenance shared by all reports."""
 
 import csv
+import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -182,6 +183,20 @@ def provenance(scenario: AnyScenario, overrides: Mapping[str, str] | None = None
         "seed": scenario.link.seed,
         "scenario_text": scenario.dump(),
     }
+
+
+def attributes(
+    scenario: AnyScenario, title: str, overrides: Mapping[str, str] | None
+) -> dict[str, Any]:
+    """Title and provenance of a dataset, as netCDF can store them.
+
+    Args:
+        scenario: The evaluated scenario.
+        title: Title of the dataset.
+        overrides: Overrides with which the scenario was loaded.
+    """
+    origin = provenance(scenario, overrides)
+    return {"title": title} | origin | {"overrides": json.dumps(origin["overrides"])}
 
 
 def without_infinities(value: Any) -> Any:

@@ -14,6 +14,8 @@ from heliostat.scenario.errors import Clash, Problem, ScenarioError
 from heliostat.scenario.loading import (
     SYSTEMS,
     AnyScenario,
+    ScenarioLike,
+    any_scenario,
     load,
     of_system,
     parse,
@@ -33,7 +35,9 @@ __all__ = [
     "Problem",
     "Scenario",
     "ScenarioError",
+    "ScenarioLike",
     "SensingScenario",
+    "any_scenario",
     "load",
     "of_system",
     "parse",

@@ -48,7 +48,7 @@ def largest_correlation(scenario: LocalizationSections) -> float:
     surface = scenario.surface
     focus = np.asarray(surface.focus or scenario.user.position, dtype=float)
     position = np.asarray(surface.position, dtype=float)
-    axes = np.array([surface.horizontal, surface.vertical, surface.facing], dtype=float)
+    axes = surface.axes
     towards = axes @ (focus - position) / np.linalg.norm(focus - position)
     counts = np.array([surface.columns, surface.rows])
     spacing = np.asarray(surface.spacing)

@@ -14,7 +14,7 @@ class Problem:
     """One problem in a scenario."""
 
     where: str
-    """``file:line``, or the override as ``--set surface.rows=0``."""
+    """``file:line``, or the override as ``override surface.rows=0``."""
     field: str
     """Dotted key, e.g. ``surface.rows`` or ``surfaces.1.rows`` with list entries counted from 0;
     empty for the file as a whole."""
@@ -24,7 +24,7 @@ class Problem:
     """What is wrong and what to write instead."""
 
     def __str__(self) -> str:
-        if not self.field or self.where.startswith(f"--set {self.field}="):
+        if not self.field or self.where.startswith(f"override {self.field}="):
             return f"{self.where}: {self.sentence}"
         return f"{self.where}: {self.field}: {self.sentence}"
 

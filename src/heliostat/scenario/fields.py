@@ -19,6 +19,14 @@ from pydantic_core import PydanticKnownError, core_schema
 from heliostat.units import DIMENSIONS, NUMBER, parse_quantity, quote, write_quantity
 
 
+class QuantityError(ValueError):
+    """Raised for an invalid quantity; the message ends with an example of its dimension."""
+
+    def __init__(self, sentence: str, example: str) -> None:
+        super().__init__(sentence)
+        self.example = example
+
+
 def quantity(
     dimension: str, *, zero: bool = False, signed: bool = False, word: str | None = None
 ) -> GetPydanticSchema:
@@ -37,14 +45,17 @@ def quantity(
     def read(value: object) -> float | str:
         if word is not None and value == word:
             return word
-        result = parse_quantity(value, dimension)
-        if signed or (zero and result == 0):
-            return result
-        if result <= 0:
-            bound = "negative" if zero else "not more than zero"
-            raise ValueError(f"{quote(value)} is {bound}; write e.g. {wanted.example}")
-        if not 1e-30 <= result <= 1e18:
-            raise ValueError(f"{quote(value)} is out of range; write e.g. {wanted.example}")
+        try:
+            result = parse_quantity(value, dimension)
+            if signed or (zero and result == 0):
+                return result
+            if result <= 0:
+                bound = "negative" if zero else "not more than zero"
+                raise ValueError(f"{quote(value)} is {bound}; write e.g. {wanted.example}")
+            if not 1e-30 <= result <= 1e18:
+                raise ValueError(f"{quote(value)} is out of range; write e.g. {wanted.example}")
+        except ValueError as error:
+            raise QuantityError(str(error), wanted.example) from None
         return result
 
     def write(value: float | str) -> str:
@@ -72,13 +83,20 @@ def write_vector(entries: Iterable[float]) -> str:
     return "[" + ", ".join(f"{entry + 0.0:.9g}" for entry in entries) + "]"
 
 
+ROUNDING = 1e-3
+"""Largest error of the length of a unit vector, and of the right angle between two, that counts as
+rounding and is removed."""
+
+
 def _unit_vector(vector: tuple[float, float, float]) -> tuple[float, float, float]:
     x, y, z = vector
     length = math.hypot(x, y, z)
     if length == 0:
         raise ValueError(f"{write_vector(vector)} has no direction; write e.g. [1, 0, 0]")
+    if abs(length - 1) < 1e-15:
+        return vector  # a second division could change the last digit
     unit = (x / length, y / length, z / length)
-    if abs(length - 1) > 1e-6:
+    if abs(length - 1) > ROUNDING:
         wrong = f"{write_vector(vector)} is not of unit length"
         raise ValueError(f"{wrong}; write {write_vector(unit)}")
     return unit

@@ -1,22 +1,30 @@
 """Loading of scenarios from files, from text, and from the package."""
 
+import copy
 import difflib
 import os
 import stat
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeAlias, TypeVar
 
 from pydantic.json_schema import models_json_schema
 
+from heliostat.scenario.base import Scenario
 from heliostat.scenario.errors import Problem, Report, ScenarioError, printable
 from heliostat.scenario.localization.checks import LocalizationScenario
 from heliostat.scenario.sensing.checks import SensingScenario
 from heliostat.scenario.validation import examine
 from heliostat.scenario.yaml_reader import Overrides, Reader
+from heliostat.units import quote
 
 AnyScenario: TypeAlias = LocalizationScenario | SensingScenario
 """A scenario of any system."""
+
+ScenarioLike: TypeAlias = AnyScenario | str | os.PathLike[str] | Mapping[str, Any]
+"""A scenario, the name of a packaged one, the path of a file, or a dict of its sections."""
 
 System = TypeVar("System", LocalizationScenario, SensingScenario)
 
@@ -72,25 +80,72 @@ def scenario_schema() -> dict[str, Any]:
     }
 
 
-def load(name_or_path: str | os.PathLike[str], overrides: Overrides | None = None) -> AnyScenario:
+def load(
+    source: ScenarioLike,
+    overrides: Overrides | None = None,
+    *,
+    path_loss: Callable[..., Any] | None = None,
+) -> AnyScenario:
     """Load and check a scenario.
 
     Args:
-        name_or_path: One of `scenario_names`, or the path of a YAML file.
+        source: One of `scenario_names`, the path of a YAML file, a dict of the sections as in such
+            a file, or a scenario.
         overrides: Values by dotted key, e.g. ``{"surface.rows": 16, "base_station.power":
             "30 dBm"}``. Text is read as YAML, so that a value of `--set` has the same meaning as
             in the file; None resets to the default.
+        path_loss: Path-loss law of one's own for localization, instead of ``link.path_loss``: a
+            function of ``bs_to_irs`` [m], ``irs_to_user`` [m], ``wavelength`` [m] and
+            ``element_area`` [m²] (effective area of an element) that returns the amplitude that one
+            element contributes between isotropic antennas. JAX traces and differentiates it, so it
+            uses ``jax.numpy``. Antenna gains and ``link.attenuation`` are factors beside it.
 
     Raises:
         ScenarioError: The file cannot be read or is not a valid scenario; lists all problems.
+        TypeError: The source is something else.
     """
-    given = os.fspath(name_or_path)
+    if path_loss is None:
+        return _load(source, overrides, {})
+    if not callable(path_loss):
+        raise TypeError(
+            f"load: path_loss is {quote(path_loss)}; it may be a function. The names of packaged "
+            "laws are values of the key link.path_loss."
+        )
+    context = {"path_loss": path_loss}
+    if isinstance(source, Scenario):
+        loaded = source._changed(overrides or {}, path_loss)
+    else:
+        loaded = _load(source, overrides, context)
+    if not isinstance(loaded, LocalizationScenario):
+        raise TypeError(
+            f"load: path_loss is for localization scenarios, and {loaded.name} is a "
+            f"{loaded.system} scenario; its law has the keys link.reference_loss and link.exponent."
+        )
+    return loaded
+
+
+def _load(
+    source: ScenarioLike, overrides: Overrides | None, context: Mapping[str, Any]
+) -> AnyScenario:
+    """Load a scenario; the context contains what is not in the file."""
+    if isinstance(source, Scenario):
+        return source.updated(overrides or {})
+    if isinstance(source, Mapping):
+        context = {"folder": Path().absolute(), "name": "scenario", **context}
+        data = copy.deepcopy(dict(source))
+        return examine(data, overrides or {}, Report("scenario"), SYSTEMS, context)
+    if not isinstance(source, str | os.PathLike):
+        raise TypeError(
+            f"load: source is of type {type(source).__name__}; it may be the name of a packaged "
+            "scenario, the path of a file, a dict, or a scenario."
+        )
+    given = os.fspath(source)
     if given in scenario_names():
         file, text, folder = f"{given}.yaml", scenario_text(given), Path(str(_SHIPPED))
     else:
         file, folder = given, Path(given).absolute().parent
         text = file_text(given, "scenario file", _not_shipped(given))
-    return _read(text, overrides, printable(file), folder, Path(file).stem)
+    return _read(text, overrides, printable(file), folder, Path(file).stem, context)
 
 
 def parse(
@@ -115,31 +170,60 @@ def parse(
     return _read(text, overrides, name, folder or Path().absolute(), name)
 
 
-def of_system(scenario: AnyScenario, system: type[System], wanted_by: str) -> System:
-    """Return the scenario unchanged if it describes the required system.
+def any_scenario(scenario: Any, function: str) -> AnyScenario:
+    """Return a scenario, loaded if a name, a path or a dict is given.
 
     Args:
-        scenario: A scenario of any system.
-        system: Scenario class of the required system.
-        wanted_by: Name of the calling function, for the message.
+        scenario: A scenario of any system, or what `load` accepts.
+        function: Name of the calling function, for the message.
 
     Raises:
-        TypeError: The scenario describes another system.
+        TypeError: The argument is something else.
+        ScenarioError: The scenario cannot be loaded.
     """
-    if isinstance(scenario, system):
+    if isinstance(scenario, LocalizationScenario | SensingScenario):
         return scenario
+    if not isinstance(scenario, str | os.PathLike | Mapping):
+        raise TypeError(
+            f"{function}: scenario is of type {type(scenario).__name__}; it may be a scenario, the "
+            "name of a packaged one, the path of a file, or a dict."
+        )
+    return load(scenario)
+
+
+def of_system(scenario: Any, system: type[System], function: str) -> System:
+    """Return a scenario of the required system, loaded if a name, a path or a dict is given.
+
+    Args:
+        scenario: A scenario of any system, or what `load` accepts.
+        system: Scenario class of the required system.
+        function: Name of the calling function, for the message.
+
+    Raises:
+        TypeError: The argument is no scenario, or one of another system.
+        ScenarioError: The scenario cannot be loaded.
+    """
+    loaded = any_scenario(scenario, function)
+    if isinstance(loaded, system):
+        return loaded
     needed = next(name for name, model in SYSTEMS.items() if model is system)
     raise TypeError(
-        f"{scenario.name} is a {scenario.system} scenario; {wanted_by} needs a {needed} scenario."
+        f"{loaded.name} is a {loaded.system} scenario; {function} needs a {needed} scenario."
     )
 
 
 def _read(
-    text: str, overrides: Overrides | None, file: str, folder: Path, name: str
+    text: str,
+    overrides: Overrides | None,
+    file: str,
+    folder: Path,
+    name: str,
+    context: Mapping[str, Any] = MappingProxyType({}),
 ) -> AnyScenario:
     report = Report(file)
     data = Reader(text, report).read()
-    return examine(data, overrides or {}, report, SYSTEMS, {"folder": folder, "name": name})
+    context = {"folder": folder, "name": name, **context}
+    return examine(data, overrides or {}, report, SYSTEMS, context)
 
 
 def file_text(path: str, kind: str, absent: str) -> str:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from heliostat.scenario.errors import Clash, ClashError, KeyPath, Report, dotted, undotted
-from heliostat.scenario.fields import Section
+from heliostat.scenario.fields import QuantityError, Section
 from heliostat.scenario.yaml_reader import Overrides, look_up, override, plain
 from heliostat.units import quote
 
@@ -124,6 +124,13 @@ def _judge(
             else:
                 path, sentence = _translate(system, item, data)
                 errors.setdefault(path, sentence)
+        # A list with invalid entries also counts as too short.
+        owners = {path[:length] for path in errors for length in range(1, len(path))}
+        short = {
+            tuple(i["loc"]) for i in error.errors(include_url=False) if i["type"] == "too_short"
+        }
+        for path in short & owners:
+            errors.pop(path, None)
         return None, errors, clashes
 
 
@@ -139,13 +146,20 @@ def _translate(system: type[Section], item: Any, data: Any) -> tuple[KeyPath, st
         entry.insert(0, str(path[-1] + 1))
         path = path[:-1]
     if kind == "value_error":
-        return path, str(context["error"])
+        return path, _with_own_example(context["error"], example(system, path))
     value = quote(item["input"])
     if entry:
         whole = quote(look_up(data, path))
         value = whole if kind == "missing" else f"in {whole}, entry {'.'.join(entry)}, {value},"
     wrong = _WRONG.get(kind, "is not understood").format(**context)
     return path, f"{value} {wrong}; write e.g. {_flow(example(system, path))}"
+
+
+def _with_own_example(error: ValueError, own: Any) -> str:
+    """Return the sentence of an error with the field's example in place of its dimension's."""
+    if isinstance(error, QuantityError) and isinstance(own, str):
+        return str(error).replace(f"e.g. {error.example}", f"e.g. {own}")
+    return str(error)
 
 
 def _unknown_key(system: type[Section], path: KeyPath) -> str:

@@ -160,7 +160,7 @@ def override(data: dict[str, Any], overrides: Overrides, report: Report) -> None
             inside = look_up(inside, path[-1:])
         step = _step(inside, last)
         path = (*path, step)
-        report.overrides[path] = f"--set {printable(key)}={printable(given)}"
+        report.overrides[path] = f"override {printable(key)}={printable(given)}"
         has_place = isinstance(inside, dict) or (isinstance(inside, list) and step != last)
         if not has_place:
             report.refuse(path, "no such entry; override the key above it")

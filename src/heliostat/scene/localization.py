@@ -4,10 +4,10 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
-from heliostat.channel.path_loss import LAWS
+from heliostat.channel.path_loss import PathLossLaw
 from heliostat.geometry.arrays import LinearArray, PlanarArray
 from heliostat.geometry.frames import Scalar, Vector, travel
-from heliostat.surface.passive import Configurations, Steered
+from heliostat.surface.passive import Configurations, Steered, quantised_configurations
 
 
 class BaseStation(eqx.Module):
@@ -26,6 +26,7 @@ class PassiveSurface(eqx.Module):
     reflection: Scalar  # amplitude of every coefficient, 0 < delta <= 1
     alignment: Configurations  # in the beam-alignment stage; they share each pilot equally
     data: Configurations  # in the data stage: one
+    element_area: Scalar  # effective area of an element, gain x wavelength^2 / 4 pi [m²]
 
 
 class User(eqx.Module):
@@ -43,9 +44,9 @@ class Link(eqx.Module):
     wavelength: Scalar  # [m]
     bandwidth: Scalar  # [Hz]
     noise_density: Scalar  # N0 [W/Hz]
-    attenuation: Scalar  # zeta, an amplitude
+    attenuation: Scalar  # zeta, an amplitude, times the roots of both antennas' gains
     gain: Complex[Array, ""]  # h_1, beyond path loss
-    path_loss: str = eqx.field(static=True)  # a name of `path_loss.LAWS`
+    path_loss: PathLossLaw = eqx.field(static=True)  # amplitude of one element
     gain_known: bool = eqx.field(static=True)  # the receiver knows h_1, phase included
     clock_known: bool = eqx.field(static=True)  # both ends share one clock
 
@@ -89,9 +90,9 @@ class LocalizationScene(eqx.Module):
             irs_to_user: Distance from surface to user. [m]
         """
         _, bs_to_irs = travel(self.base_station.position, self.surface.position)
-        area = jnp.prod(self.surface.array.spacing) * self.link.wavelength**2
-        law = LAWS[self.link.path_loss]
-        return self.link.attenuation * law(bs_to_irs, irs_to_user, self.link.wavelength, area)
+        area = self.surface.element_area
+        amplitude = self.link.path_loss(bs_to_irs, irs_to_user, self.link.wavelength, area)
+        return self.link.attenuation * jnp.asarray(amplitude, dtype=float)
 
     def with_user(self, position: Vector, heading: Scalar) -> "LocalizationScene":
         """The same scene with the user elsewhere; the surface stays as it is set."""
@@ -119,6 +120,18 @@ class LocalizationScene(eqx.Module):
             focused = Steered(scene.departure(position), steered.offset)
             scene = eqx.tree_at(lambda s: getattr(s.surface, stage), scene, focused)  # noqa: B023
         return scene
+
+    def quantised(self, bits: int) -> "LocalizationScene":
+        """The same scene with quantised surface phases, see `quantised_configurations`."""
+        array, arrival = self.surface.array, self.arrival()
+        return eqx.tree_at(
+            lambda s: (s.surface.alignment, s.surface.data),
+            self,
+            tuple(
+                quantised_configurations(array, arrival, each, bits)
+                for each in (self.surface.alignment, self.surface.data)
+            ),
+        )
 
 
 class _TracedPanel(PlanarArray):
@@ -163,7 +176,12 @@ def with_traced_sizes(scene: LocalizationScene) -> LocalizationScene:
     return LocalizationScene(
         BaseStation(base_station.position, traced_array, base_station.power),
         PassiveSurface(
-            surface.position, traced_panel, surface.reflection, surface.alignment, surface.data
+            surface.position,
+            traced_panel,
+            surface.reflection,
+            surface.alignment,
+            surface.data,
+            surface.element_area,
         ),
         traced_user,
         scene.link,

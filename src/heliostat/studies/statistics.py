@@ -51,8 +51,8 @@ def decided(holds: bool, fails: bool) -> bool | None:
 
 def every(answers: Iterable[bool | None]) -> bool | None:
     """Whether a claim holds in every case: False if one fails, else None if one is undecided."""
-    found = list(answers)
-    return decided(all(found), any(answer is not None and not answer for answer in found))
+    known = list(answers)
+    return decided(all(known), any(answer is not None and not answer for answer in known))
 
 
 def log10(samples: xr.DataArray) -> xr.DataArray:

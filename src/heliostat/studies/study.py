@@ -11,6 +11,7 @@ import functools
 import itertools
 import json
 import math
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -25,8 +26,10 @@ from jaxtyping import Array, PRNGKeyArray
 from matplotlib.figure import Figure
 
 from heliostat._version import __version__
+from heliostat.model_warning import ModelWarning
 from heliostat.plots.style import save_figure
 from heliostat.provenance import commit
+from heliostat.studies import TITLES
 from heliostat.studies.engine import Engine, Lost, serial
 
 
@@ -109,6 +112,15 @@ class NoResultError(ValueError):
         self.outputs = dict(outputs or {})
 
 
+def trial_key(key: PRNGKeyArray) -> PRNGKeyArray:
+    """Return the key of the trial itself: ``sample`` of studies that draw in their point function.
+
+    Args:
+        key: Key of the trial.
+    """
+    return key
+
+
 @functools.lru_cache(maxsize=256)
 def _drawn(sample: Callable[[PRNGKeyArray], Any], seed: int, trial: int) -> Any:
     return sample(jax.random.fold_in(jax.random.key(seed), trial))
@@ -119,7 +131,6 @@ class Study:
     """A named computation over a grid whose result is a labelled dataset."""
 
     name: str
-    title: str
     sample: Callable[[PRNGKeyArray], Any]
     """``sample(key)`` draws the random quantities of one trial, the same at every point."""
     point: Callable[..., Mapping[str, Any]]
@@ -141,8 +152,15 @@ class Study:
     axis_labels: Mapping[str, str] = field(default_factory=dict)
     """Names of the axes in figures, where they differ from the keys of ``axes``."""
     provenance: Mapping[str, str] = field(default_factory=dict)
+    title: str = ""
+    """Default the title of this name in `studies.TITLES`."""
     table: Callable[[xr.Dataset], str] | None = None
     """The dataset as a table in Markdown, for the documentation."""
+
+    def __post_init__(self) -> None:
+        system, _, name = self.name.partition("/")
+        if not self.title:
+            object.__setattr__(self, "title", TITLES[system][name])
 
     def run(
         self,
@@ -172,8 +190,8 @@ class Study:
         report = functools.partial(on_progress or (lambda *_: None), self.name)
         report(0, len(blocks))
         compute = functools.partial(self.compute, seed=seed)
-        found = (serial if self.traced else engine)(compute, blocks)
-        for done, (i, outcome) in enumerate(found, start=1):
+        results = (serial if self.traced else engine)(compute, blocks)
+        for done, (i, outcome) in enumerate(results, start=1):
             at = blocks[i]
             if isinstance(outcome, Lost):
                 failures[outcome.reason] += at.size
@@ -231,25 +249,28 @@ class Study:
             block: The block.
             seed: Seed of the random key.
         """
-        if self.traced:
-            return self._all_at_once(block, seed)
         trials = range(block.first, block.first + block.size)
-        each = [self._one(self.grid[block.point], seed, trial) for trial in trials]
+        with warnings.catch_warnings():
+            # The scenario's notes would be repeated for every trial.
+            warnings.simplefilter("ignore", ModelWarning)
+            if self.traced:
+                return self._all_at_once(block, seed)
+            each = [self._one(self.grid[block.point], seed, trial) for trial in trials]
         return Outcome(np.stack([row for row, _ in each]), tuple(remark for _, remark in each))
 
     def _one(self, at: Mapping[str, Any], seed: int, trial: int) -> tuple[np.ndarray, Remark]:
         try:
-            found = dict(self.point(_drawn(self.sample, seed, trial), **at))
-            remark = Remark(False, str(found.get("status", "")))
+            outputs = dict(self.point(_drawn(self.sample, seed, trial), **at))
+            remark = Remark(False, str(outputs.get("status", "")))
         except NoResultError as missing:
-            found, remark = missing.outputs, Remark(True, str(missing))
+            outputs, remark = missing.outputs, Remark(True, str(missing))
         except (ValueError, ArithmeticError, RuntimeError, MemoryError) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
-            found, remark = {}, Remark(True, reason)
+            outputs, remark = {}, Remark(True, reason)
         row = np.concatenate(
             [
                 np.broadcast_to(
-                    np.asarray(found.get(name, np.inf), dtype=float), self.output_shape(name)
+                    np.asarray(outputs.get(name, np.inf), dtype=float), self.output_shape(name)
                 ).ravel()
                 for name in self.outputs
             ]
@@ -266,8 +287,8 @@ class Study:
         last, rows = block.first + block.size - 1, []
         for first in range(block.first, last + 1, BATCH):
             batch = np.minimum(np.arange(first, first + BATCH), last)
-            found = compute(draw(keys, jnp.asarray(batch)), traced)
-            columns = [np.asarray(found[name]).reshape(BATCH, -1) for name in self.outputs]
+            outputs = compute(draw(keys, jnp.asarray(batch)), traced)
+            columns = [np.asarray(outputs[name]).reshape(BATCH, -1) for name in self.outputs]
             rows.append(np.concatenate(columns, axis=1).astype(float))
         values = np.concatenate(rows)[: block.size]
         lost = np.isnan(values).any(axis=1)

@@ -1,1 +1,1 @@
-"""What a surface does to a wave that meets it."""
+"""Response, radiated power and noise of reflecting surfaces."""

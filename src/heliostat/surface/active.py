@@ -1,8 +1,8 @@
-r"""Active surfaces: every element shifts the phase and amplifies, adds noise and spends power.
+r"""Active surfaces: elements shift the phase and amplify, add noise, and have limited power.
 
 A surface with the coefficients :math:`\psi` amplifies twice in a round trip, on the way to the
-target and on the way back. A passive surface is the same with :math:`|\psi_n| = 1`, no noise and
-no limit on its power, so that everything here serves both.
+target and on the way back. A passive surface is the special case :math:`|\psi_n| = 1` without noise
+and without a limit of its power.
 """
 
 import equinox as eqx
@@ -16,22 +16,22 @@ from heliostat.surface.own_noise import radiated_noise
 
 
 class ActiveSurface(eqx.Module):
-    """Where a surface is, what its panel looks like and how far it can amplify."""
+    """Position, panel, and limits of amplification and power of a surface."""
 
     position: Vector  # [m]
     array: PlanarArray
     amplification: Scalar  # largest amplitude of a coefficient, a_max; 1 if passive
-    power: Scalar  # most it may radiate, P_s; inf if passive [W]
-    noise: Scalar  # added by each element each time it amplifies, sigma_r^2; 0 if passive [W]
+    power: Scalar  # limit of the radiated power, P_s; inf if passive [W]
+    noise: Scalar  # of one element and pass, sigma_r^2; 0 if passive [W]
     passive: bool = eqx.field(static=True, default=False)  # |psi| is 1, not at most a_max
 
 
 def passive_surface(position: Vector, array: PlanarArray) -> ActiveSurface:
-    """A surface that only shifts phases: unit modulus, noiseless, of unlimited power.
+    """A passive surface: coefficients of unit modulus, no noise, no power limit.
 
     Args:
-        position: Of element 0. [m]
-        array: Its panel.
+        position: Position of element 0. [m]
+        array: Array of the panel.
     """
     one = jnp.ones(())
     return ActiveSurface(position, array, one, one * jnp.inf, 0 * one, passive=True)
@@ -43,30 +43,30 @@ def random_reflection(
     """Coefficients of full amplitude and random phase, the paper's benchmark. [1]
 
     Args:
-        key: A random key.
-        elements: How many.
-        amplification: Their amplitude, :math:`a_{max}`. [1]
+        key: Random key.
+        elements: Number of elements.
+        amplification: Amplitude of the coefficients, :math:`a_{max}`. [1]
     """
     phase = jax.random.uniform(key, (elements,), minval=-jnp.pi, maxval=jnp.pi)
     return amplification * jnp.exp(1j * phase)
 
 
 class ReflectedPower(eqx.Module):
-    """What a surface radiates in a round trip, term by term in the order of paper eq. (7)."""
+    """Terms of the power that a surface radiates in both passes, in the order of paper eq. (7)."""
 
     echo: Scalar  # the target's echo of the signal, amplified again [W]
     echo_noise: Scalar  # the target's echo of the surface's own noise, amplified again [W]
     signal: Scalar  # the base station's signal, amplified once [W]
-    noise: Scalar  # fresh noise of both passes [W]
+    noise: Scalar  # noise added in both passes [W]
 
     @property
     def total(self) -> Scalar:
-        """All four terms. [W]"""
+        """Sum of all four terms. [W]"""
         return self.echo + self.echo_noise + self.signal + self.noise
 
     @property
     def own_noise(self) -> Scalar:
-        """What it radiates without any signal: no smaller power limit can be met. [W]"""
+        """Power radiated without any signal, the smallest feasible power limit. [W]"""
         return self.echo_noise + self.noise
 
 
@@ -78,7 +78,7 @@ def reflected_power(
     target_gain: Complex[Array, ""],
     noise: Scalar,
 ) -> ReflectedPower:
-    r"""Power a surface radiates in both passes, paper eq. (7).
+    r"""Power that a surface radiates in both passes, paper eq. (7).
 
     With :math:`x = \Psi G s` and :math:`E = \beta aa^T`,
 
@@ -88,12 +88,12 @@ def reflected_power(
     for :math:`|a_n| = 1`, which turns :math:`\|\Psi a\|` into :math:`\|\psi\|` (eqs. (22a)-(22d)).
 
     Args:
-        reflection: :math:`\psi`. [1]
-        bs_to_irs: :math:`G`. [1]
-        covariance: Of the transmitted signal, :math:`R`. [W]
-        steering: Response towards the target, :math:`a`; every entry of modulus 1.
-        target_gain: :math:`\beta`. [1]
-        noise: :math:`\sigma_r^2` of one element. [W]
+        reflection: Coefficients, :math:`\psi`. [1]
+        bs_to_irs: Channel from the base station, :math:`G`. [1]
+        covariance: Covariance of the transmitted signal, :math:`R`. [W]
+        steering: Steering vector towards the target, :math:`a`, with entries of modulus 1. [1]
+        target_gain: Complex gain of the target, :math:`\beta`. [1]
+        noise: Noise power of one element and pass, :math:`\sigma_r^2`. [W]
     """
     weighted = reflection[:, None] * bs_to_irs
     towards_target = steering @ weighted
@@ -115,16 +115,16 @@ def power_weight(
     steering: Complex[Array, "element"],
     target_gain: Complex[Array, ""],
 ) -> Complex[Array, "tx tx"]:
-    r"""The matrix that turns a transmit covariance into radiated signal power.
+    r"""Matrix whose inner product with a transmit covariance is the radiated signal power.
 
     :math:`Q = G^H\Psi^H\Psi G + |\beta|^2\|\psi\|^2v^*v^T` with :math:`v = G^T\Psi a`, so that
-    :math:`\mathrm{tr}(QR)` is the first and third term of paper eq. (7).
+    :math:`\mathrm{tr}(QR)` is the sum of the first and third term of paper eq. (7).
 
     Args:
-        reflection: :math:`\psi`. [1]
-        bs_to_irs: :math:`G`. [1]
-        steering: :math:`a`; every entry of modulus 1.
-        target_gain: :math:`\beta`. [1]
+        reflection: Coefficients, :math:`\psi`. [1]
+        bs_to_irs: Channel from the base station, :math:`G`. [1]
+        steering: Steering vector towards the target, :math:`a`, with entries of modulus 1. [1]
+        target_gain: Complex gain of the target, :math:`\beta`. [1]
     """
     weighted = reflection[:, None] * bs_to_irs
     towards_target = steering @ weighted

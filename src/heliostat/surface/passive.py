@@ -1,11 +1,11 @@
-r"""Passive surfaces: unit-modulus coefficients and the response they give.
+r"""Passive surfaces: configurations of unit-modulus coefficients, and their response.
 
-Between one travel direction in and one out, a surface with coefficients
-:math:`\theta_i = e^{j\vartheta_i}` and reflection amplitude :math:`\delta` answers with
+For one direction of arrival and one of departure, the response of a surface with the coefficients
+:math:`\theta_i = e^{j\vartheta_i}` and the reflection amplitude :math:`\delta` is
 
 .. math:: s = \delta \sum_i \theta_i\, a_i(\psi^{in})\, a_i^*(\psi^{out}),
 
-the paper's (34). The derivatives of :math:`s` to :math:`\psi^{out}` are all that bounds need.
+paper eq. (34). Bounds depend on it and on its derivatives with respect to :math:`\psi^{out}` only.
 """
 
 from typing import TypeAlias
@@ -19,10 +19,10 @@ from heliostat.geometry.arrays import PlanarArray, dirichlet, linear_steering, p
 
 
 class Steered(eqx.Module):
-    """Configurations that send the wave to a focus, each steered off it a little."""
+    """Configurations steered at a focus, each with an offset."""
 
     focus: Float[Array, "2"]  # direction cosines of the focus seen from the surface [1]
-    offset: Float[Array, "config 2"]  # added to the focus, one row a configuration [1]
+    offset: Float[Array, "config 2"]  # added to the focus, one row per configuration [1]
 
 
 class Phased(eqx.Module):
@@ -37,34 +37,77 @@ Configurations: TypeAlias = Steered | Phased
 def focused_phases(
     array: PlanarArray, arrival: Float[Array, "2"], departure: Float[Array, "2"]
 ) -> Float[Array, "element"]:
-    r"""Phases that add up in phase from ``arrival`` to ``departure``. [rad]
+    r"""Phases with which all elements' waves add in phase at ``departure``, not wrapped. [rad]
 
-    :math:`\theta = a(\psi^{out}) \odot a^*(\psi^{in})`, paper eqs. (35) and (41). Their amplitude
-    :math:`\delta` is left out there; here it multiplies the response.
+    :math:`\theta = a(\psi^{out}) \odot a^*(\psi^{in})`, paper eqs. (35) and (41). The amplitude
+    :math:`\delta` is not printed there; here it is a factor of the response.
     """
-    return jnp.angle(planar_steering(array, departure) * jnp.conj(planar_steering(array, arrival)))
+    step = 2 * jnp.pi * array.spacing * (departure - arrival)
+    along_row, along_column = jnp.arange(array.columns), jnp.arange(array.rows)
+    return (step[1] * along_column[:, None] + step[0] * along_row[None, :]).ravel()
 
 
 def random_phases(
     key: PRNGKeyArray, configurations: int, elements: int
 ) -> Float[Array, "config element"]:
-    """Phases drawn uniformly from [-pi, pi), as for the paper's Fig. 7. [rad]"""
+    """Phases from a uniform distribution on [-pi, pi), as for the paper's Fig. 7. [rad]"""
     return jax.random.uniform(key, (configurations, elements), minval=-jnp.pi, maxval=jnp.pi)
 
 
 def quantised(phase: Float[Array, "..."], bits: int) -> Float[Array, "..."]:
-    """Nearest of the :math:`2^b` equally spaced phases 0, 2pi/2^b, ... [rad]"""
+    r"""Phases rounded to multiples of :math:`2\pi/2^b`. [rad]"""
     step = 2 * jnp.pi / 2**bits
     return jnp.round(phase / step) * step
+
+
+SORTED = 1024
+"""Number of elements up to which `best_quantised` searches for the best common phase. What it gains
+decreases with the number of elements: below 0.2 dB in the mean for 1024 elements and one bit."""
+
+
+def best_quantised(phase: Float[Array, "element"], bits: int) -> Float[Array, "element"]:
+    r"""Quantised phases whose response comes closest to that of the given ones. [rad]
+
+    Up to `SORTED` elements the global maximum of :math:`|\sum_i e^{j(q_i - \vartheta_i)}|` over all
+    :math:`q_i` that are multiples of :math:`2\pi/2^b`, for more elements the nearest multiples.
+
+    A phase common to all elements is free, and for each value of it the nearest multiples are best.
+    As it grows by one step, the elements go to their next multiple one after the other, in the
+    order of their rounding errors, so that only as many candidates as there are elements exist.
+    """
+    if phase.size > SORTED:
+        return quantised(phase, bits)
+    step = 2 * jnp.pi / 2**bits
+    error = phase / step - jnp.round(phase / step)  # in [-1/2, 1/2]
+    order = jnp.argsort(-error)  # the largest error is the first to be rounded up
+    response = jnp.exp(-1j * step * error[order])
+    change = response * (jnp.exp(1j * step) - 1)
+    raised = jnp.argmax(jnp.abs(jnp.sum(response) + jnp.cumsum(change) - change))
+    up = jnp.zeros_like(phase).at[order].set(jnp.arange(phase.size) < raised)
+    return (jnp.round(phase / step) + up) * step
 
 
 def steered_phases(
     array: PlanarArray, arrival: Float[Array, "2"], steered: Steered
 ) -> Float[Array, "config element"]:
-    """The phases behind ``steered``, written out element by element. [rad]"""
+    """Phases of each element for steered configurations. [rad]"""
     return jax.vmap(lambda offset: focused_phases(array, arrival, steered.focus + offset))(
         steered.offset
     )
+
+
+def quantised_configurations(
+    array: PlanarArray, arrival: Float[Array, "2"], configurations: Configurations, bits: int
+) -> Phased:
+    """Configurations of a surface with few phases.
+
+    Steered configurations get the quantised phases with the largest response where they are
+    steered to, given phases are rounded.
+    """
+    if isinstance(configurations, Steered):
+        exact = steered_phases(array, arrival, configurations)
+        return Phased(jax.vmap(lambda phase: best_quantised(phase, bits))(exact))
+    return Phased(quantised(configurations.phase, bits))
 
 
 def surface_response(
@@ -74,22 +117,22 @@ def surface_response(
     arrival: Float[Array, "2"],
     departure: Float[Array, "2"],
 ) -> tuple[Complex[Array, "config"], Complex[Array, "config 2"]]:
-    r"""Response of each configuration and its slope to the departure cosines.
+    r"""Response of each configuration, and its derivatives with respect to the departure cosines.
 
-    Steered configurations cost O(1) each: :math:`s = \delta D_C(x_h) D_R(x_v)` with
-    :math:`x = 2\pi d(\hat\psi - \psi)`, a product of two Dirichlet kernels for any focus, right or
-    wrong. Arbitrary phases cost one O(N) sum.
+    A steered configuration costs O(1): its response is a product of two Dirichlet kernels for any
+    focus, :math:`s = \delta D_C(x_h) D_R(x_v)` with :math:`x = 2\pi d(\hat\psi - \psi)`. For
+    arbitrary phases the response is a sum over the elements, O(N).
 
     Args:
-        array: The panel.
-        reflection: :math:`\delta`. [1]
-        configurations: What the surface is set to.
+        array: Array of the panel.
+        reflection: Reflection amplitude, :math:`\delta`. [1]
+        configurations: Configurations of the surface.
         arrival: Direction cosines from the base station. [1]
         departure: Direction cosines to the user, :math:`\psi`. [1]
 
     Returns:
         :math:`s` (paper eq. (61)) and :math:`\partial s/\partial\psi` [1]. The printed (63), (64)
-        are the same slopes taken to the angles instead.
+        are the derivatives with respect to the angles.
     """
     if isinstance(configurations, Steered):
         scale = 2 * jnp.pi * array.spacing

@@ -1,11 +1,13 @@
 """Build the scene of a localization scenario; needs JAX."""
 
+import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
+from heliostat.channel.path_loss import LAWS
 from heliostat.geometry.arrays import LinearArray, PlanarArray
 from heliostat.geometry.frames import travel
 from heliostat.scenario.errors import Problem, ScenarioError
@@ -56,9 +58,11 @@ def localization_scene(
             wavelength=_real(scenario.wavelength),
             bandwidth=_real(scenario.carrier.bandwidth),
             noise_density=_real(link.noise / scenario.carrier.bandwidth),
-            attenuation=_real(link.attenuation),
+            attenuation=_real(
+                link.attenuation * math.sqrt(base_station.antenna_gain * user.antenna_gain)
+            ),
             gain=jnp.exp(1j * gain_phase),
-            path_loss=link.path_loss,
+            path_loss=scenario.path_loss or LAWS[link.path_loss],
             gain_known=scenario.model.gain == "known",
             clock_known=scenario.model.clock == "synchronized",
         ),
@@ -77,9 +81,9 @@ def _real(value: Any) -> jax.Array:
 def _surface(scenario: LocalizationSections, root: int | PRNGKeyArray) -> scene.PassiveSurface:
     surface, position = scenario.surface, _real(scenario.surface.position)
     array = PlanarArray(
-        horizontal=_real(surface.horizontal),
-        vertical=_real(surface.vertical),
-        normal=_real(surface.facing),
+        horizontal=_real(surface.axes[0]),
+        vertical=_real(surface.axes[1]),
+        normal=_real(surface.axes[2]),
         spacing=_real(surface.spacing),
         columns=surface.columns,
         rows=surface.rows,
@@ -109,17 +113,15 @@ def _surface(scenario: LocalizationSections, root: int | PRNGKeyArray) -> scene.
     if surface.bits is not None:
         along, _ = travel(_real(scenario.base_station.position), position)
         arrival, bits = array.direction_cosines(along), surface.bits
-
-        def coarse(fine: passive.Configurations) -> passive.Phased:
-            if isinstance(fine, passive.Steered):
-                fine = passive.Phased(passive.steered_phases(array, arrival, fine))
-            return passive.Phased(passive.quantised(fine.phase, bits))
-
-        alignment, data = coarse(alignment), coarse(data)
+        alignment, data = (
+            passive.quantised_configurations(array, arrival, each, bits)
+            for each in (alignment, data)
+        )
     return scene.PassiveSurface(
         position=position,
         array=array,
         reflection=_real(surface.reflection),
         alignment=alignment,
         data=data,
+        element_area=_real(surface.gain * scenario.wavelength**2 / (4 * math.pi)),
     )

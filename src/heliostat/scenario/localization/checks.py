@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from heliostat.scenario.ambiguity import AMBIGUOUS, largest_correlation
+from heliostat.scenario.base import function_name
 from heliostat.scenario.errors import Clash
 from heliostat.scenario.fields import write_vector
+from heliostat.scenario.grating_lobes import array_warning, panel_warning
+from heliostat.scenario.link_budget import LinkBudget, free_space_gain
 from heliostat.scenario.localization.schema import LocalizationSections
-from heliostat.scenario.panels import clash_of_axes, near_field
+from heliostat.scenario.panels import ANGLES, VECTORS, clash_of_axes, high_element_gain, near_field
 from heliostat.units import SPEED_OF_LIGHT, format_quantity, write_quantity
 
 if TYPE_CHECKING:
@@ -40,7 +43,8 @@ class LocalizationScenario(LocalizationSections):
 
     def clashes(self) -> Iterator[Clash]:
         """Yield violated conditions on geometry, durations and files."""
-        yield from self._clashes_of_places()
+        misplaced = list(self._clashes_of_places())
+        yield from misplaced
         carrier, frame, surface = self.carrier, self.frame, self.surface
         if not carrier.bandwidth < 2 * carrier.frequency:
             yield Clash(
@@ -65,6 +69,12 @@ class LocalizationScenario(LocalizationSections):
                 f"{'; '.join(f'{name}: {value}' for name, value in unlike.items())}; or "
                 "as_printed: false",
             )
+        if self.path_loss is not None and not misplaced:
+            try:
+                self._own_amplitude()
+            except ValueError as error:
+                others = ("carrier", "base_station.position", "surface", "user.position")
+                yield Clash("link.path_loss", others, str(error))
         try:
             surface.listed_phases(self.folder)
         except ValueError as error:
@@ -100,13 +110,13 @@ class LocalizationScenario(LocalizationSections):
                     f"{write_vector(place)} is also the position of the surface; move one of them",
                 )
             elif crooked is None and np.dot(offset, surface.facing) <= 1e-9 * distance:
-                axes = ("surface.horizontal", "surface.vertical", "surface.normal")
+                axes = [f"surface.{key}" for key in (*ANGLES, *VECTORS)]
                 yield Clash(
                     name,
                     ("surface.position", *axes),
                     f"{write_vector(place)} is behind the surface; move it to the side of the "
                     f"normal {write_vector(surface.facing)}, or turn the surface with "
-                    "surface.horizontal",
+                    f"surface.{surface.turned_by}",
                 )
         user = self.user.position
         if math.dist(user, self.base_station.position) < 1e-6:
@@ -121,18 +131,100 @@ class LocalizationScenario(LocalizationSections):
         surface, position = self.surface, self.user.position
         conditions = {
             "base_station.axis": (self.base_station.axis == (1, 0, 0), "[1, 0, 0]"),
-            "surface.horizontal": (surface.horizontal == (0, 1, 0), "[0, 1, 0]"),
-            "surface.vertical": (surface.vertical == (0, 0, 1), "[0, 0, 1]"),
+            "surface.azimuth": (surface.azimuth in (None, 0), "0 deg"),
+            "surface.tilt": (surface.tilt in (None, 0), "0 deg"),
+            "surface.horizontal": (surface.horizontal in (None, (0, 1, 0)), "[0, 1, 0]"),
+            "surface.vertical": (surface.vertical in (None, (0, 0, 1)), "[0, 0, 1]"),
             "surface.normal": (surface.normal in (None, (1, 0, 0)), "[1, 0, 0]"),
             "surface.phases": (surface.phases == "designed", "designed"),
             "surface.bits": (surface.bits is None, "null"),
             "surface.sweep": (self.sweep == ((0, 0),), "[[0, 0]]"),
             "user.position": (position[2] == 0, write_vector([*position[:2], 0])),
-            "link.path_loss": (self.link.path_loss == "sum_distance", "sum_distance"),
+            "link.path_loss": (
+                self.path_loss is None and self.link.path_loss == "sum_distance",
+                "sum_distance",
+            ),
             "model.gain": (self.model.gain == "known", "known"),
             "model.clock": (self.model.clock == "synchronized", "synchronized"),
         }
         return {name: value for name, (fulfilled, value) in conditions.items() if not fulfilled}
+
+    def _own_amplitude(self) -> float:
+        """Amplitude of one element by the law passed to `load`.
+
+        Raises:
+            ValueError: The law is not usable.
+        """
+        # Only scenarios with such a law need JAX for their checks.
+        from heliostat.channel.path_loss import check_law  # noqa: PLC0415
+
+        assert self.path_loss is not None
+        surface, wavelength = self.surface, self.wavelength
+        return check_law(
+            self.path_loss,
+            math.dist(self.base_station.position, surface.position),
+            math.dist(surface.position, self.user.position),
+            wavelength,
+            surface.gain * wavelength**2 / (4 * math.pi),
+        )
+
+    def _link_budget(self) -> LinkBudget:
+        """Gain of the path through all elements in phase, and what they can scatter."""
+        link, surface, wavelength = self.link, self.surface, self.wavelength
+        bs_to_irs = math.dist(self.base_station.position, surface.position)
+        irs_to_user = math.dist(surface.position, self.user.position)
+        area = surface.gain * wavelength**2 / (4 * math.pi)
+        scattered = area / (4 * math.pi * bs_to_irs * irs_to_user)
+        if self.path_loss is not None:
+            element = self._own_amplitude()
+            remedy = f"check {function_name(self.path_loss)} and link.attenuation"
+        elif link.path_loss == "sum_distance":
+            element = math.sqrt(free_space_gain(bs_to_irs + irs_to_user, wavelength))
+            remedy = (
+                "sum_distance reproduces the localization paper, write path_loss: product to plan"
+            )
+        else:
+            element = scattered
+            remedy = (
+                "write a link.attenuation of at most 1; the gains of antennas and elements have "
+            )
+            remedy += "keys of their own, antenna_gain and element_gain"
+        lossless = self.base_station.antenna_gain * self.user.antenna_gain * surface.elements**2
+        return LinkBudget(
+            f"the path through the {surface.elements} elements of the surface",
+            lossless * (link.attenuation * surface.reflection * element) ** 2,
+            lossless * scattered**2,
+            remedy,
+        )
+
+    def _link_budget_warnings(self) -> Iterator[str]:
+        """Yield warnings about gains that the elements do not allow, or that have no effect."""
+        surface = self.surface
+        sum_distance = self.path_loss is None and self.link.path_loss == "sum_distance"
+        if surface.element_gain is not None and sum_distance:
+            yield "Link budget: surface.element_gain has no effect on the law sum_distance."
+        elif high := high_element_gain(surface, "surface"):
+            yield high
+        if over := self._link_budget().warning():
+            yield over
+
+    def _grating_lobe_warnings(self) -> Iterator[str]:
+        """Yield a warning for each array with grating lobes."""
+        base_station, surface, user = self.base_station, self.surface, self.user
+        arriving = np.subtract(surface.position, base_station.position)
+        leaving = np.subtract(surface.focus or user.position, surface.position)
+        end = "the user" if surface.focus is None else "its focus"
+        if lobes := panel_warning(surface, "the surface", leaving, end):
+            yield lobes
+        hop = np.subtract(surface.position, user.position)
+        user_axis = (math.cos(user.heading), -math.sin(user.heading), 0.0)
+        for owner, spacing, axis, towards in (
+            ("the base station's array", base_station.spacing, base_station.axis, arriving),
+            ("the user's array", user.spacing, user_axis, hop),
+        ):
+            cosine = float(np.dot(towards, axis) / np.linalg.norm(towards))
+            if lobes := array_warning(spacing, owner, cosine, "the surface"):
+                yield lobes
 
     def warnings(self) -> list[str]:
         """Warnings about model assumptions that hold only roughly, one sentence each."""
@@ -168,11 +260,8 @@ class LocalizationScenario(LocalizationSections):
                 "End-fire: the wave from the surface arrives almost along the user's array, where "
                 "the pilots depend only weakly on user.heading."
             )
-        if self.link.path_loss == "sum_distance":
-            warnings.append(
-                "Path loss: sum_distance reproduces the localization paper and gives far more "
-                "power than elements scatter; use product for planning."
-            )
+        warnings += self._link_budget_warnings()
+        warnings += self._grating_lobe_warnings()
         if surface.phases != "designed" and surface.focus is not None:
             warnings.append("Surface: surface.focus has no effect on phases that are not designed.")
         if surface.phases.endswith(".npy") and surface.sweep is not None:

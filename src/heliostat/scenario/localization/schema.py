@@ -47,6 +47,9 @@ class BaseStationSpec(Section):
     )
     axis: Direction = setting("Unit vector along the array.", [1, 0, 0], (1.0, 0.0, 0.0))
     spacing: Positive = setting("Distance between neighbouring antennas in wavelengths.", 0.5, 0.5)
+    antenna_gain: Annotated[float, quantity("gain")] = setting(
+        "Gain of each antenna towards the surface.", "5 dBi", "0 dBi"
+    )
 
 
 def _phase_source(text: str) -> str:
@@ -134,6 +137,18 @@ class UserSpec(Section):
     )
     antennas: Count = setting("Number of antennas.", 32)
     spacing: Positive = setting("Distance between neighbouring antennas in wavelengths.", 0.5, 0.5)
+    antenna_gain: Annotated[float, quantity("gain")] = setting(
+        "Gain of each antenna towards the surface.", "2 dBi", "0 dBi"
+    )
+
+
+def _not_a_function(value: object) -> object:
+    if isinstance(value, str) and value.startswith("function "):
+        raise ValueError(
+            f"{quote(value)} was a function in Python; pass it as path_loss of heliostat.load, or "
+            "write product"
+        )
+    return value
 
 
 class LinkSpec(Section):
@@ -146,11 +161,13 @@ class LinkSpec(Section):
     gain_phase: Annotated[
         float | Literal["random"], quantity("angle", signed=True, word="random")
     ] = setting("Phase of the complex gain: an angle, or random.", "random", "random")
-    path_loss: Literal["product", "sum_distance"] = setting(
-        "Path-loss law: product for elements that scatter, for planning; sum_distance for the "
-        "law of the localization paper, to reproduce it.",
-        "product",
-        "product",
+    path_loss: Annotated[Literal["product", "sum_distance"], BeforeValidator(_not_a_function)] = (
+        setting(
+            "Path-loss law: product for elements that scatter, for planning; sum_distance for the "
+            "law of the localization paper, to reproduce it.",
+            "product",
+            "product",
+        )
     )
     seed: Annotated[int, Field(ge=0, lt=2**32), BeforeValidator(not_a_word)] = setting(
         "Seed of random gain phases and surface phases, unless a key is passed.", 0, 0

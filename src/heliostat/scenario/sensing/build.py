@@ -18,9 +18,6 @@ from heliostat.scene.sensing import SensingScene, Target
 from heliostat.surface.active import ActiveSurface, passive_surface
 from heliostat.units import quote
 
-EXPONENT = 2.2
-"""Default path-loss exponent; the paper does not give one."""
-
 
 def sensing_scene(scenario: SensingSections, key: PRNGKeyArray | None) -> SensingScene:
     r"""Build the scene of a scenario, in SI units and double precision.
@@ -68,9 +65,9 @@ def _real(value: Any) -> jax.Array:
 def _surface(surface: ActiveSurfaceSpec) -> ActiveSurface:
     position = _real(surface.position)
     array = PlanarArray(
-        horizontal=_real(surface.horizontal),
-        vertical=_real(surface.vertical),
-        normal=_real(surface.facing),
+        horizontal=_real(surface.axes[0]),
+        vertical=_real(surface.axes[1]),
+        normal=_real(surface.axes[2]),
         spacing=_real(surface.spacing),
         columns=surface.columns,
         rows=surface.rows,
@@ -103,15 +100,15 @@ def _channels(
             problem = Problem(scenario.name, "link.channels", value, str(error))
             raise ScenarioError([problem]) from error
         return found.bs_to_irs, found.target_gain
-    loss = _real(link.reference_loss)
-    exponent = _real(EXPONENT if link.exponent is None else link.exponent)
+    loss, exponent = _real(scenario.reference_loss), _real(scenario.exponent)
     channels = []
-    for i, surface in enumerate(surfaces):
+    for i, (surface, written) in enumerate(zip(surfaces, scenario.surfaces, strict=True)):
         _, distance = travel(base_station.position, surface.position)
         specular = line_of_sight(
             base_station.position, base_station.array, surface.position, surface.array
         )
-        amplitude = exponent_law(distance, loss, exponent)
+        gains = _real(scenario.base_station.antenna_gain * written.gain)
+        amplitude = jnp.sqrt(gains) * exponent_law(distance, loss, exponent)
         key = purpose_key(root, "channel", i)
         channels.append(rician(key, specular, _real(link.rician), amplitude))
     return tuple(channels), None
@@ -123,9 +120,10 @@ def _target_gain(
     surfaces: tuple[ActiveSurface, ...],
     target: Target,
 ) -> Complex[Array, "surface"]:
-    loss, cross_section = _real(scenario.link.reference_loss), _real(scenario.target.cross_section)
+    loss, cross_section = _real(scenario.reference_loss), _real(scenario.target.cross_section)
     distances = [travel(surface.position, target.position)[1] for surface in surfaces]
-    modulus = jnp.stack([radar_equation(d, loss, cross_section) for d in distances])
+    gains = _real([surface.gain for surface in scenario.surfaces])
+    modulus = gains * jnp.stack([radar_equation(d, loss, cross_section) for d in distances])
     key = purpose_key(root, "target gain phase")
     phase = jax.random.uniform(key, modulus.shape, minval=-jnp.pi, maxval=jnp.pi)
     return modulus * jnp.exp(1j * phase)

@@ -20,6 +20,7 @@ from heliostat.scenario.fields import (
     quantity,
     setting,
 )
+from heliostat.scenario.link_budget import free_space_gain
 from heliostat.scenario.panels import PanelSpec
 from heliostat.units import SPEED_OF_LIGHT, quote
 
@@ -51,6 +52,11 @@ class SensingBaseStationSpec(Section):
     )
     noise: Annotated[float, quantity("power")] = setting(
         "Noise power in the bandwidth at each antenna.", "-80 dBm"
+    )
+    antenna_gain: Annotated[float, quantity("gain")] = setting(
+        "Gain of each antenna towards the surfaces, in each direction of travel.",
+        "5 dBi",
+        "0 dBi",
     )
 
 
@@ -103,12 +109,13 @@ class SensingLinkSpec(Section):
         "Rician factor of random channels, the ratio of specular to diffuse power.", "5 dB", None
     )
     exponent: Annotated[Number, Field(ge=0, le=10)] | None = setting(
-        "Path-loss exponent of random channels; default 2.2.", 2.2, None
+        "Path-loss exponent of random channels; default 2, free space.", 2.2, None
     )
-    reference_loss: Annotated[float, quantity("ratio")] = setting(
-        "Path gain at one metre, for random channels and for the path from the target back.",
-        "-30 dB",
-        "-30 dB",
+    reference_loss: Annotated[float, quantity("ratio")] | None = setting(
+        "Path gain at one metre between isotropic antennas, for random channels and for the path "
+        "from the target back; default free space at the carrier, (wavelength / 4 pi)^2.",
+        "-52.4 dB",
+        None,
     )
     seed: Annotated[int, Field(ge=0, lt=2**32), BeforeValidator(not_a_word)] = setting(
         "Seed of the channels and of the target's gain phases, unless a key is passed.", 0, 0
@@ -201,6 +208,17 @@ class SensingSections(Scenario):
     def wavelength(self) -> float:
         """Wavelength of the carrier. [m]"""
         return SPEED_OF_LIGHT / self.carrier.frequency
+
+    @property
+    def reference_loss(self) -> float:
+        """Path gain at one metre between isotropic antennas; default free space. [1]"""
+        written = self.link.reference_loss
+        return free_space_gain(1.0, self.wavelength) if written is None else written
+
+    @property
+    def exponent(self) -> float:
+        """Path-loss exponent of random channels; default 2, free space. [1]"""
+        return 2.0 if self.link.exponent is None else self.link.exponent
 
     @property
     def elements(self) -> tuple[int, ...]:

@@ -1,28 +1,33 @@
-"""What the studies of estimators share: root mean square errors with their confidence, thresholds.
+"""Root mean square errors against their bounds, with confidence intervals and threshold SNRs.
 
-A bound is reached where it lies within the 95 % confidence interval of the mean squared error. The
-threshold is the least SNR from which on the error itself stays within a tenth of the bound: by its
-interval, a single error of a hundred that is far off would count as close.
+An error reaches its bound where the bound lies in the 95 % confidence interval of the root mean
+square error. The threshold SNR is defined by the root mean square error itself, which has to stay
+within 10 % of the bound: a single outlier in a hundred trials widens the interval so much that it
+contains the bound.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from heliostat.studies.figures import COLOURS, MARKS, legend_below
+from heliostat.studies.figures import COLOURS, MARKS, entries, legend_below
 from heliostat.studies.statistics import mean_and_band
+
+GROSS = 5.0
+"""Ratio of an error to its bound above which it counts as a gross error: one that noise around the
+true value cannot cause."""
 
 
 class Attainment(NamedTuple):
-    """Mean squared errors over trials at each point, and what they are held against."""
+    """Root mean square error over the bound at each point, with its 95 % confidence interval."""
 
-    ratio: np.ndarray  # root mean square error over the bound [1]
-    low: np.ndarray  # 95 % confidence interval of that [1]
-    high: np.ndarray
+    ratio: np.ndarray  # [1]
+    low: np.ndarray  # lower end of the interval [1]
+    high: np.ndarray  # upper end [1]
 
 
 def attainment(squared: xr.DataArray, bound: xr.DataArray) -> Attainment:
@@ -30,7 +35,7 @@ def attainment(squared: xr.DataArray, bound: xr.DataArray) -> Attainment:
 
     Args:
         squared: Squared errors, with the dimension ``trial`` last.
-        bound: Of the root mean square error, the same in every trial.
+        bound: Lower bound on the root mean square error, the same in every trial.
     """
     mean, half = (part.values for part in mean_and_band(squared))
     limit = bound.values.min(axis=-1)
@@ -38,42 +43,42 @@ def attainment(squared: xr.DataArray, bound: xr.DataArray) -> Attainment:
     return Attainment(np.sqrt(mean) / limit, low / limit, np.sqrt(mean + half) / limit)
 
 
-def reached(found: Attainment) -> np.ndarray:
-    """Where the bound, but for two percent, lies in the confidence interval.
+def reached(errors: Attainment) -> np.ndarray:
+    """Whether the bound lies in the confidence interval, with a tolerance of 2 %.
 
     Args:
-        found: See `attainment`.
+        errors: See `attainment`.
     """
-    return (found.low <= 1.02) & (found.high >= 0.98)
+    return (errors.low <= 1.02) & (errors.high >= 0.98)
 
 
-def threshold(level: np.ndarray, found: Attainment) -> float:
-    """Least level from which on errors stay within a tenth of the bound; inf if none.
+def threshold(level: np.ndarray, errors: Attainment) -> float:
+    """Smallest level from which on errors stay within 10 % of the bound; inf if there is none.
 
     Args:
-        level: Ascending, e.g. the SNR in decibels.
-        found: At each level.
+        level: Ascending levels, e.g. the SNR in decibels.
+        errors: Errors over the bound at each level.
     """
-    close = found.ratio <= 1.1
+    close = errors.ratio <= 1.1
     from_here = np.flip(np.logical_and.accumulate(np.flip(close)))
     return float(level[np.argmax(from_here)]) if from_here.any() else float(np.inf)
 
 
 def error_curve(
-    axes: Axes, level: np.ndarray, squared: xr.DataArray, *, factor: float, **look: str
+    axes: Axes, level: np.ndarray, squared: xr.DataArray, *, factor: float, **look: Any
 ) -> None:
-    """Root mean square error with its 95 % band, in logarithmic height.
+    """Draw the root mean square error with its 95 % confidence band on a logarithmic scale.
 
     Args:
-        axes: Where.
+        axes: Axes to draw in.
         level: Abscissa.
         squared: Squared errors, with the dimension ``trial`` last.
-        factor: From SI to the axis's unit.
-        look: Of the line.
+        factor: Factor from SI to the unit of the axis.
+        look: Properties of the line.
     """
     mean, half = (part.values for part in mean_and_band(squared))
     low = np.sqrt(np.maximum(mean - half, mean / 100))
-    axes.plot(level, factor * np.sqrt(mean), markersize=5, **look)  # type: ignore[arg-type]
+    axes.plot(level, factor * np.sqrt(mean), markersize=5, **look)
     axes.fill_between(
         level, factor * low, factor * np.sqrt(mean + half), alpha=0.2, linewidth=0,
         color=look.get("color"),
@@ -89,20 +94,18 @@ def methods_against_bound(
     *,
     factor: float,
 ) -> Axes:
-    """Errors of several methods and their common bound in one panel, with the legend.
+    """Draw errors of several methods and their common bound in one panel, with the legend.
 
     Args:
-        figure: Where.
+        figure: Figure to draw in.
         level: Abscissa.
         dataset: Squared errors by method, and ``bound``.
         methods: Labels by the names of the variables.
-        factor: From SI to the axis's unit.
+        factor: Factor from SI to the unit of the axis.
     """
-    axes, entries = figure.add_subplot(), []
-    for (name, label), colour, mark in zip(methods.items(), COLOURS, MARKS, strict=False):
-        look = {"color": colour, "marker": mark}
+    axes, looks = figure.add_subplot(), entries(methods.values(), color=COLOURS, marker=MARKS)
+    for name, (_, look) in zip(methods, looks, strict=True):
         error_curve(axes, level, dataset[name], factor=factor, **look)
-        entries.append((label, look))
     axes.plot(level, factor * dataset.bound.values.min(axis=-1), color="black", linestyle="--")
-    legend_below(figure, *entries, ("bound", {"color": "black", "linestyle": "--"}), columns=3)
+    legend_below(figure, *looks, ("bound", {"linestyle": "--"}), columns=3)
     return axes

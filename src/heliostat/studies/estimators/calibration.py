@@ -17,8 +17,7 @@ from jaxtyping import Array, PRNGKeyArray
 from matplotlib.figure import Figure
 
 from heliostat.plots.style import styled
-from heliostat.studies import TITLES
-from heliostat.studies.estimators.attainment import Attainment, attainment, threshold
+from heliostat.studies.estimators.attainment import GROSS, Attainment, attainment, threshold
 from heliostat.studies.estimators.calibration_trials import (
     REGION,
     Outputs,
@@ -29,7 +28,7 @@ from heliostat.studies.estimators.calibration_trials import (
 from heliostat.studies.figures import COLOURS, MARKS, legend_below
 from heliostat.studies.intervals import proportion, upper_limit
 from heliostat.studies.statistics import decided
-from heliostat.studies.study import Quantity, Study, Verdict
+from heliostat.studies.study import Quantity, Study, Verdict, trial_key
 
 SNRS = [10.0, 15.0, 20.0, 23.0, 30.0, 40.0]
 """Energy of the noiseless samples over the noise density, for sensing at each surface; 20 dB and
@@ -38,8 +37,6 @@ SECOND = 0.1
 """Amplitude of the second path or echo relative to the first, in the cases that have one. [1]"""
 SYMMETRIC_SWEEP = ((0.9, 0.0), (-0.9, 0.0), (0.0, 0.9), (0.0, -0.9))
 """Sweep with equal steps along columns and rows, which leaves some positions ambiguous."""
-GROSS = 5.0
-"""Ratio of an error to its bound above which it counts as a gross error."""
 FEWEST = 20
 """Smallest number of usable results for which a row reports errors and coverage."""
 COVERAGE = (0.91, 0.98)
@@ -146,15 +143,6 @@ CASES = [
 VALID = [i for i, case in enumerate(CASES) if not case.violated]
 
 
-def sample(key: PRNGKeyArray) -> PRNGKeyArray:
-    """The key of the trial: the same noise, up to its level, at every SNR.
-
-    Args:
-        key: Random key of the trial.
-    """
-    return key
-
-
 def point(key: PRNGKeyArray, *, case: int, snr_db: Array) -> Outputs:
     """One estimate of one case."""
     chosen = CASES[case]
@@ -203,16 +191,16 @@ def summaries(dataset: xr.Dataset, case: int) -> list[Summary]:
     return [summary(dataset.sel(case=case, snr_db=snr)) for snr in dataset.snr_db.values]
 
 
-def _row(label: str, snr: float, found: Summary) -> str:
-    cells = [label, f"{snr:g}", f"{found.used / found.trials:.0%}"]
-    if found.used < FEWEST:
+def _row(label: str, snr: float, at: Summary) -> str:
+    cells = [label, f"{snr:g}", f"{at.used / at.trials:.0%}"]
+    if at.used < FEWEST:
         cells += ["", "", ""]
     else:
-        inside, ratio = proportion(found.inside, found.used), found.ratio
+        inside, ratio = proportion(at.inside, at.used), at.ratio
         cells += [
             f"{float(ratio.ratio):.2f} ({float(ratio.low):.2f} to {float(ratio.high):.2f})",
             f"{inside.value:.1%} ({inside.low:.1%} to {inside.high:.1%})",
-            f"{found.gross} of {found.used} (below {upper_limit(found.gross, found.used):.1%})",
+            f"{at.gross} of {at.used} (below {upper_limit(at.gross, at.used):.1%})",
         ]
     return "| " + " | ".join(cells) + " |"
 
@@ -230,17 +218,17 @@ def table(dataset: xr.Dataset) -> str:
         "|---|---|---|---|---|---|",
     ]
     rows = [
-        _row(case.label, float(snr), found)
+        _row(case.label, float(snr), at)
         for number, case in enumerate(CASES)
-        for snr, found in zip(dataset.snr_db.values, summaries(dataset, number), strict=True)
+        for snr, at in zip(dataset.snr_db.values, summaries(dataset, number), strict=True)
     ]
     return "\n".join(meanings + head + rows) + "\n"
 
 
 def _reached_from(dataset: xr.Dataset, case: int) -> float:
     """Least SNR from which usable results stay within 10 % of the bound, ``inf`` if none. [dB]"""
-    found = summaries(dataset, case)
-    ratios = [s.ratio.ratio if s.used >= FEWEST else np.inf for s in found]
+    by_snr = summaries(dataset, case)
+    ratios = [s.ratio.ratio if s.used >= FEWEST else np.inf for s in by_snr]
     nothing = np.zeros(len(ratios))
     return threshold(dataset.snr_db.values, Attainment(np.asarray(ratios), nothing, nothing))
 
@@ -248,7 +236,7 @@ def _reached_from(dataset: xr.Dataset, case: int) -> float:
 class _Point(NamedTuple):
     case: int
     snr: float  # [dB]
-    found: Summary
+    summary: Summary
 
     def __str__(self) -> str:
         return f"{CASES[self.case].label}, {self.snr:g} dB"
@@ -280,18 +268,18 @@ def _coverage_verdict(points: list[_Point]) -> Verdict:
         return Verdict("Calibration", claim, None, "no case comes within 10 % of its bound")
     # Bonferroni: all intervals hold simultaneously with 95 %.
     confidence = 1 - 0.05 / len(points)
-    found = [proportion(at.found.inside, at.found.used, confidence) for at in points]
-    order = np.argsort([p.value for p in found])
+    shares = [proportion(at.summary.inside, at.summary.used, confidence) for at in points]
+    order = np.argsort([p.value for p in shares])
     lowest, highest = (
         f"{p.value:.1%} ({p.low:.1%} to {p.high:.1%}; {points[i]})"
-        for i, p in ((i, found[i]) for i in (order[0], order[-1]))
+        for i, p in ((i, shares[i]) for i in (order[0], order[-1]))
     )
     return Verdict(
         "Calibration",
         claim,
         decided(
-            all(p.low > least and p.high < most for p in found),
-            any(p.high < least or p.low > most for p in found),
+            all(p.low > least and p.high < most for p in shares),
+            any(p.high < least or p.low > most for p in shares),
         ),
         f"between {lowest} and {highest} at {len(points)} points",
     )
@@ -305,9 +293,9 @@ def _gross_verdict(points: list[_Point]) -> Verdict:
     )
     if not points:
         return Verdict("Calibration", claim, None, f"fewer than {FEWEST} usable results each")
-    limits = [upper_limit(at.found.gross, at.found.used) for at in points]
+    limits = [upper_limit(at.summary.gross, at.summary.used) for at in points]
     worst = int(np.argmax(limits))
-    lows = [proportion(at.found.gross, at.found.used).low for at in points]
+    lows = [proportion(at.summary.gross, at.summary.used).low for at in points]
     return Verdict(
         "Calibration",
         claim,
@@ -318,15 +306,15 @@ def _gross_verdict(points: list[_Point]) -> Verdict:
 
 def _violation_verdict(at: _Point) -> Verdict:
     """Whether the flags reject results that a violated model makes wrong."""
-    found = at.found
-    wrong = proportion(found.used - found.inside, found.trials)
+    counts = at.summary
+    wrong = proportion(counts.used - counts.inside, counts.trials)
     return Verdict(
         "Calibration",
         f"{at}: at most {WRONG_LIMIT:.0%} of all results are usable although their 95 % region "
         "does not contain the true value",
         decided(wrong.high < WRONG_LIMIT, wrong.low > WRONG_LIMIT),
-        f"{wrong.value:.1%} ({wrong.low:.1%} to {wrong.high:.1%}); {found.used} of {found.trials} "
-        f"results are usable, {found.gross} of these are gross errors",
+        f"{wrong.value:.1%} ({wrong.low:.1%} to {wrong.high:.1%}); {counts.used} of "
+        f"{counts.trials} results are usable, {counts.gross} of these are gross errors",
     )
 
 
@@ -340,10 +328,10 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
     """
     knees = {case: _reached_from(dataset, case) for case in VALID}
     points = [
-        _Point(case, float(snr), found)
+        _Point(case, float(snr), at_point)
         for case in VALID
-        for snr, found in zip(dataset.snr_db.values, summaries(dataset, case), strict=True)
-        if found.used >= FEWEST
+        for snr, at_point in zip(dataset.snr_db.values, summaries(dataset, case), strict=True)
+        if at_point.used >= FEWEST
     ]
     violated = [
         _Point(case, VIOLATION_SNR, summary(dataset.sel(case=case, snr_db=VIOLATION_SNR)))
@@ -370,14 +358,14 @@ def draw(dataset: xr.Dataset) -> Figure:
                 "linestyle": "--" if case.violated else "-",
             }
             entries.append((case.label, look))
-            found = summaries(dataset, number)
+            by_snr = summaries(dataset, number)
             panels[2].plot(
                 dataset.snr_db.values,
-                [100 * s.used / s.trials for s in found],
+                [100 * s.used / s.trials for s in by_snr],
                 markersize=5,
                 **look,
             )
-            kept = [(x, s) for x, s in zip(dataset.snr_db.values, found, strict=True)
+            kept = [(x, s) for x, s in zip(dataset.snr_db.values, by_snr, strict=True)
                     if s.used >= FEWEST]  # fmt: skip
             if not kept:
                 continue
@@ -401,8 +389,7 @@ def draw(dataset: xr.Dataset) -> Figure:
 
 STUDY = Study(
     name="estimators/calibration",
-    title=TITLES["estimators"]["calibration"],
-    sample=sample,
+    sample=trial_key,
     point=point,
     axes={"case": list(range(len(CASES))), "snr_db": SNRS},
     static=("case",),

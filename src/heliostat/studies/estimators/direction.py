@@ -1,6 +1,5 @@
-"""A target's direction from its echoes: maximum likelihood and MUSIC against the bound."""
+"""Errors of a target's direction by maximum likelihood and by MUSIC, against the bound."""
 
-import functools
 from collections.abc import Mapping
 
 import equinox as eqx
@@ -12,86 +11,46 @@ from jaxtyping import Array, PRNGKeyArray
 from matplotlib.figure import Figure
 
 from heliostat.bounds.direction import direction_bound, direction_information
-from heliostat.design.baselines import isotropic_covariance
-from heliostat.design.cooperative import random_phases
-from heliostat.estimation.direction import (
-    CosineGrid,
-    cosine_grid,
-    likeliest_direction,
-    music_direction,
-)
-from heliostat.observation.echoes import simulate_echo, transmitted_signal
+from heliostat.estimation.direction import likeliest_direction, music_direction
+from heliostat.observation.echoes import simulate_echo
 from heliostat.plots.style import styled
-from heliostat.scenario import SensingScenario, load, of_system
-from heliostat.scene.sensing import EchoLink
-from heliostat.studies import TITLES
 from heliostat.studies.estimators.attainment import (
     attainment,
     methods_against_bound,
     reached,
     threshold,
 )
-from heliostat.studies.study import Quantity, Study, Verdict
+from heliostat.studies.estimators.setup import SNAPSHOTS, SensingSetup, sensing_setup
+from heliostat.studies.study import Quantity, Study, Verdict, trial_key
 
 SNRS = np.arange(0.0, 46.0, 5.0)
-"""Of the matched filter's output. [dB]"""
-SNAPSHOTS = 50
+"""SNR of the matched filter's output. [dB]"""
 METHODS = {"likeliest": "maximum likelihood", "music": "MUSIC"}
 
 
-class _Setup(eqx.Module):
-    link: EchoLink
-    grid: CosineGrid
-    reflection: Array
-    covariance: Array
-    signal: Array
-    angles: Array
-    gain: Array  # at an SNR of one
-
-
-@functools.cache
-def _setup() -> _Setup:
-    """The paper's first surface, random phases, isotropic transmission."""
-    loaded = load("sensing-two-surfaces")
-    scene = of_system(loaded, SensingScenario, "this study").build()
-    link, angles = scene.link(0), scene.angles()[0]
-    psi = random_phases(scene, 0)[0]
-    covariance = isotropic_covariance(scene)[0]
-    told = direction_information(link, psi, covariance[None], angles, scene.target_gain[0])
-    gain = scene.target_gain[0] / jnp.sqrt(told.snr)
-    signal = transmitted_signal(covariance, SNAPSHOTS)[None]
-    return _Setup(link, cosine_grid(link.array), psi, covariance, signal, angles, gain)
-
-
 @eqx.filter_jit
-def _estimated(at: _Setup, gain: Array, key: PRNGKeyArray) -> tuple[Array, Array, Array]:
-    echo = simulate_echo(at.link, at.reflection[0], at.angles, gain, at.signal[0], key=key)[None]
-    likeliest = likeliest_direction(at.link, at.reflection, at.signal, echo, at.grid).angles
-    music = music_direction(at.link, at.reflection, echo, at.grid)
-    told = direction_information(at.link, at.reflection, at.covariance[None], at.angles, gain)
-    std = direction_bound(told).direction_std
-    squares = [jnp.sum((found - at.angles) ** 2) for found in (likeliest, music)]
+def _estimated(at: SensingSetup, gain: Array, key: PRNGKeyArray) -> tuple[Array, Array, Array]:
+    """Squared errors of both methods at the first surface, and the root of the sum of bounds."""
+    link, psi, signal, grid = at.scene.link(0), at.reflection[0], at.signal[0], at.grid[0]
+    angles = at.scene.angles()[0]
+    echo = simulate_echo(link, psi[0], angles, gain, signal[0], key=key)[None]
+    likeliest = likeliest_direction(link, psi, signal, echo, grid).angles
+    music = music_direction(link, psi, echo, grid)
+    information = direction_information(link, psi, at.covariance[0], angles, gain)
+    std = direction_bound(information).direction_std
+    squares = [jnp.sum((estimate - angles) ** 2) for estimate in (likeliest, music)]
     return squares[0], squares[1], jnp.sqrt(jnp.sum(std**2))
-
-
-def sample(key: PRNGKeyArray) -> PRNGKeyArray:
-    """The trial's own key: the same noise at every SNR.
-
-    Args:
-        key: The trial's own.
-    """
-    return key
 
 
 def point(key: PRNGKeyArray, *, snr_db: float) -> Mapping[str, float]:
     """One estimate by each method."""
-    at = _setup()
-    found = _estimated(at, at.gain * 10 ** (snr_db / 20), key)
-    return dict(zip(("likeliest", "music", "bound"), map(float, found), strict=True))
+    at = sensing_setup(1, False)
+    outputs = _estimated(at, at.scene.target_gain[0] * 10 ** (snr_db / 20), key)
+    return dict(zip(("likeliest", "music", "bound"), map(float, outputs), strict=True))
 
 
 def verdicts(dataset: xr.Dataset) -> list[Verdict]:
-    """What heliostat says about its estimators, against the data."""
+    """Verdicts on attainment of the bound by both methods."""
     level = dataset.snr_db.values
     likeliest = attainment(dataset.likeliest, dataset.bound)
     music = attainment(dataset.music, dataset.bound)
@@ -103,17 +62,18 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
             "at high SNR maximum likelihood reaches the bound",
             bool(reached(likeliest)[high].all()),
             f"error over bound {likeliest.ratio[high].mean():.3f} at the three highest SNRs; "
-            f"within a tenth of it from {threshold(level, likeliest):g} dB",
+            f"within 10 % of it from {threshold(level, likeliest):g} dB",
         ),
         Verdict(
             "Direction",
-            "MUSIC, which does not know what was sent, does not",
+            "MUSIC, which does not use the transmitted signal, does not",
             bool((music.low[high] > 1.0).all()),
-            f"{loss:.1f} dB above the bound at high SNR, however high",
+            f"{loss:.1f} dB above the bound at the three highest SNRs",
         ),
         Verdict(
             "Direction",
-            "at 10 dB it misses the bound, at 20 dB it does not: designs need a least SNR",
+            "at 10 dB maximum likelihood does not reach the bound, at 20 dB it does: designs need "
+            "a minimum SNR",
             bool(likeliest.ratio[level == 10][0] > 1.5 and likeliest.ratio[level == 20][0] < 1.1),
             f"{likeliest.ratio[level == 10][0]:.1f} times the bound at 10 dB, "
             f"{likeliest.ratio[level == 20][0]:.2f} at 20 dB",
@@ -122,7 +82,7 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
 
 
 def draw(dataset: xr.Dataset) -> Figure:
-    """Errors over the SNR."""
+    """Errors against the SNR."""
     level = dataset.snr_db.values
     with styled():
         figure = plt.figure(figsize=(7.5, 5.4))
@@ -134,8 +94,7 @@ def draw(dataset: xr.Dataset) -> Figure:
 
 STUDY = Study(
     name="estimators/direction",
-    title=TITLES["estimators"]["direction"],
-    sample=sample,
+    sample=trial_key,
     point=point,
     axes={"snr_db": SNRS.tolist()},
     traced=False,

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Mapping
+from itertools import repeat
 from typing import NamedTuple
 
 import jax
@@ -22,8 +23,8 @@ from heliostat.protocol.target_search import find
 from heliostat.scenario import SensingScenario, load, of_system
 from heliostat.scenario.random_keys import purpose_key
 from heliostat.scenario.sensing.build import moved_target
-from heliostat.studies import TITLES
-from heliostat.studies.figures import COLOURS, LINES, legend_below, median_curve
+from heliostat.studies.estimators.attainment import GROSS
+from heliostat.studies.figures import COLOURS, LINES, entries, legend_below, median_curve
 from heliostat.studies.study import Quantity, Study, Verdict
 from heliostat.surface.active import reflected_power
 
@@ -33,8 +34,6 @@ LEVELS = [0.0, -10.0, -20.0]
 DESIGNED, RANDOM = "designed", "random"
 SCANS = [DESIGNED, RANDOM]
 REGION = Region(jnp.array([0.0, 8.0, -2.0]), jnp.array([14.0, 22.0, 4.0]))
-GROSS = 5.0
-"""Ratio of an error to its bound above which it counts as gross, i.e. not caused by noise alone."""
 
 
 class RandomScans(Scans):
@@ -159,19 +158,20 @@ def excess(dataset: xr.Dataset) -> xr.DataArray:
 
 def verdicts(dataset: xr.Dataset) -> list[Verdict]:
     """Number of dwells, excess over the known-target bound, and gross errors."""
-    designed, blind = (dataset.sel(scan=s) for s in SCANS)
+    designed, random = (dataset.sel(scan=s) for s in SCANS)
     levels = dataset.cross_section_db.values
     count, trials = needed(dataset), dataset.sizes["trial"]
 
-    def each(values: xr.DataArray, text: str) -> str:
+    def by_level(values: xr.DataArray, text: str) -> str:
         return ", ".join(
             f"{level:g} dBsm: " + text.format(float(v))
             for level, v in zip(levels, values.values, strict=True)
         )
 
-    own, other = count.sel(scan=DESIGNED), count.sel(scan=RANDOM)
-    strong = own.sel(cross_section_db=LEVELS[0])
-    fewer = (own <= other).all() & (own.mean("trial") < other.mean("trial")).any()
+    with_design, without = count.sel(scan=DESIGNED), count.sel(scan=RANDOM)
+    strong = with_design.sel(cross_section_db=LEVELS[0])
+    fewer = (with_design <= without).all()
+    fewer &= (with_design.mean("trial") < without.mean("trial")).any()
     last = excess(designed).isel(dwell=DWELLS - 1)
     typical = excess(designed).sel(cross_section_db=LEVELS[0]).median("trial")
     right = dataset.confirmed > 0
@@ -187,9 +187,9 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
             "designed for its position",
             bool((strong <= 3).all()),
             f"found within {DWELLS} dwells in, of {trials} trials, "
-            + each((own < np.inf).sum("trial"), "{:.0f}")
+            + by_level((with_design < np.inf).sum("trial"), "{:.0f}")
             + "; median number of dwells (inf: not within the limit), "
-            + each(own.median("trial"), "{:g}"),
+            + by_level(with_design.median("trial"), "{:g}"),
         ),
         Verdict(
             "Excess over the known-target bound",
@@ -200,7 +200,7 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
                 f"{float(typical.sel(dwell=n)):.1f} dB after {n}" for n in (1, 2, 3, DWELLS)
             )
             + f"; after {DWELLS}, "
-            + each(last.median("trial"), "{:.1f} dB"),
+            + by_level(last.median("trial"), "{:.1f} dB"),
         ),
         Verdict(
             "Scan",
@@ -208,11 +208,11 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
             "signals and random phases",
             bool(fewer),
             f"random: found in, of {trials}, "
-            + each((other < np.inf).sum("trial"), "{:.0f}")
+            + by_level((without < np.inf).sum("trial"), "{:.0f}")
             + "; median excess after the first dwell, "
-            + each(excess(blind).isel(dwell=0).median("trial"), "{:.1f} dB")
+            + by_level(excess(random).isel(dwell=0).median("trial"), "{:.1f} dB")
             + " against "
-            + each(excess(designed).isel(dwell=0).median("trial"), "{:.1f} dB"),
+            + by_level(excess(designed).isel(dwell=0).median("trial"), "{:.1f} dB"),
         ),
         Verdict(
             "Confirmation",
@@ -254,14 +254,8 @@ def draw(dataset: xr.Dataset) -> Figure:
             axes.set_xticks(number)
         legend_below(
             figure,
-            *(
-                (f"{level:g} dBsm", {"color": colour, "linewidth": 4})
-                for level, colour in zip(levels, COLOURS, strict=False)
-            ),
-            *(
-                (f"scans {scan}", {"color": "black", "linestyle": line})
-                for scan, line in zip(SCANS, LINES, strict=False)
-            ),
+            *entries((f"{level:g} dBsm" for level in levels), color=COLOURS, linewidth=repeat(4)),
+            *entries((f"scans {scan}" for scan in SCANS), linestyle=LINES),
             columns=5,
         )
     return figure
@@ -269,7 +263,6 @@ def draw(dataset: xr.Dataset) -> Figure:
 
 STUDY = Study(
     name="estimators/dwells",
-    title=TITLES["estimators"]["dwells"],
     sample=sample,
     point=point,
     axes={"cross_section_db": LEVELS, "scan": SCANS},

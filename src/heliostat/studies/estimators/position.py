@@ -1,4 +1,4 @@
-"""A target's position from directions with errors: both methods against the bound."""
+"""Errors of a target's position from directions with errors: both methods against the bound."""
 
 import functools
 from collections.abc import Mapping
@@ -16,7 +16,6 @@ from heliostat.plots.style import styled
 from heliostat.scenario import SensingScenario, load, of_system
 from heliostat.scenario.random_keys import purpose_key
 from heliostat.scene.sensing import SensingScene
-from heliostat.studies import TITLES
 from heliostat.studies.estimators.attainment import attainment, methods_against_bound
 from heliostat.studies.figures import log_axis
 from heliostat.studies.study import Quantity, Study, Verdict
@@ -29,7 +28,8 @@ METHODS = {"stansfield": "Stansfield", "least_squares": "iterated least squares"
 @functools.cache
 def _scene() -> SensingScene:
     scenario = of_system(load("sensing-two-surfaces"), SensingScenario, "this study")
-    with jax.ensure_compile_time_eval():  # kept beyond the trace that happens to ask first
+    # The cached arrays outlive the trace that needs them first.
+    with jax.ensure_compile_time_eval():
         return scenario.build()
 
 
@@ -37,7 +37,7 @@ def sample(key: PRNGKeyArray) -> Array:
     """Errors of unit variance of both angles at both surfaces.
 
     Args:
-        key: The trial's own.
+        key: Random key of the trial.
     """
     return jax.random.normal(purpose_key(key, "errors"), (2, 2))
 
@@ -49,23 +49,23 @@ def point(errors: Array, *, error_deg: Array) -> Mapping[str, Array]:
     covariance = jnp.broadcast_to(std**2 * jnp.eye(2), (2, 2, 2))
     angles = scene.angles() + std * errors
     truth = scene.target.position
-    found = {}
+    outputs = {}
     for name, method in (("stansfield", stansfield), ("least_squares", iterated_least_squares)):
-        off = method(scene, angles, covariance).position - truth
-        found[name], found[f"{name}_offset"] = jnp.sum(off**2), off
+        error = method(scene, angles, covariance).position - truth
+        outputs[name], outputs[f"{name}_offset"] = jnp.sum(error**2), error
     bound = iterated_least_squares(scene, scene.angles(), covariance).covariance
-    return found | {"bound": jnp.sqrt(jnp.trace(bound))}
+    return outputs | {"bound": jnp.sqrt(jnp.trace(bound))}
 
 
 def verdicts(dataset: xr.Dataset) -> list[Verdict]:
-    """What the facts say about both methods, against the data."""
+    """Verdicts on attainment of the bound by both methods."""
     level = dataset.error_deg.values
     ratio = {name: attainment(dataset[name], dataset.bound) for name in METHODS}
     small, large = level <= 3, level == 10
     close = all(bool((r.low[small] <= 1.02).all()) for r in ratio.values())
     far = any(bool((r.low[large] > 1.02).all()) for r in ratio.values())
 
-    def told(where: np.ndarray) -> str:
+    def ratios(where: np.ndarray) -> str:
         return ", ".join(
             f"{label} {ratio[name].ratio[where].max():.3f}" for name, label in METHODS.items()
         )
@@ -79,20 +79,20 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
             "Position",
             "up to 3 degrees both methods come within 2 % of the bound",
             close,
-            f"error over bound at most {told(small)}",
+            f"error over bound at most {ratios(small)}",
         ),
         Verdict(
             "Position",
             "at 10 degrees they do not",
             far,
-            f"error over bound {told(large)}; bias "
+            f"error over bound {ratios(large)}; bias "
             + ", ".join(f"{label} {b[large][0]:.2f} m" for label, b in bias.items()),
         ),
     ]
 
 
 def draw(dataset: xr.Dataset) -> Figure:
-    """Errors over the directions' errors."""
+    """Errors of the position against the errors of the directions."""
     level = dataset.error_deg.values
     with styled():
         figure = plt.figure(figsize=(7.5, 5.4))
@@ -104,7 +104,6 @@ def draw(dataset: xr.Dataset) -> Figure:
 
 STUDY = Study(
     name="estimators/position",
-    title=TITLES["estimators"]["position"],
     sample=sample,
     point=point,
     axes={"error_deg": ERRORS},
@@ -113,7 +112,7 @@ STUDY = Study(
         "least_squares": Quantity("m2", (), "squared error, iterated least squares"),
         "stansfield_offset": Quantity("m", ("xyz",), "error, Stansfield"),
         "least_squares_offset": Quantity("m", ("xyz",), "error, iterated least squares"),
-        "bound": Quantity("m", (), "bound of the root mean square error"),
+        "bound": Quantity("m", (), "lower bound on the root mean square error"),
     },
     inner={"xyz": np.arange(3)},
     axis_units={"error_deg": "deg"},

@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 from heliostat.api.tracking import run_protocol
 from heliostat.plots.style import styled
 from heliostat.scenario import load
-from heliostat.studies import TITLES
+from heliostat.studies.claims import judge
 from heliostat.studies.estimators.pose import SWEEP
-from heliostat.studies.figures import COLOURS, LINES, legend_below
-from heliostat.studies.localization.setup import SIDES
-from heliostat.studies.statistics import decided, paired_change
-from heliostat.studies.study import Quantity, Study, Verdict
+from heliostat.studies.figures import COLOURS, LINES, entries, legend_below
+from heliostat.studies.localization.setup import SIDES, SIZES
+from heliostat.studies.statistics import Estimate, paired_change
+from heliostat.studies.study import Quantity, Study, Verdict, trial_key
 
 PERIODS = 20
 MOBILITIES = [0.0, 3.0, 7.0]
@@ -24,15 +24,6 @@ MOBILITIES = [0.0, 3.0, 7.0]
 ESTIMATES = ["real", "invented"]
 INVENTED = {"errors.position": "7 m", "errors.heading": "30 deg"}
 """The largest errors of the localization paper's Figs. 4 to 9."""
-
-
-def sample(key: PRNGKeyArray) -> PRNGKeyArray:
-    """Key of the trial: the same motion for both kinds of estimate.
-
-    Args:
-        key: Key of the trial.
-    """
-    return key
 
 
 def point(
@@ -43,10 +34,10 @@ def point(
         "surface.rows": side,
         "surface.columns": side,
         "model.gain": "unknown",
-        "surface.sweep": SWEEP,
+        "surface.sweep": [list(offset) for offset in SWEEP],
         **INVENTED,
     }
-    found = run_protocol(
+    track = run_protocol(
         load("localization-table-1", changes),
         PERIODS,
         mobility=mobility,
@@ -54,10 +45,10 @@ def point(
         key=key,
     )
     return {
-        "error": found.position_error.values,
-        "peb": found.peb.values,
-        "rate": found.eadr.values,
-        "lost": (~found.detected.values).astype(float),
+        "error": track.position_error.values,
+        "peb": track.peb.values,
+        "rate": track.eadr.values,
+        "lost": (~track.detected.values).astype(float),
     }
 
 
@@ -67,37 +58,33 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
     sides = dataset.side.values.tolist()
     still, far = MOBILITIES[0], MOBILITIES[-1]
 
-    def change(of: xr.Dataset, base: xr.Dataset, side: int) -> tuple[float, float]:
-        """Relative change of the rate, mean over periods, in percent."""
-        rate = [d.rate.sel(side=side).mean("period") for d in (of, base)]
-        level = float(rate[1].mean())
-        found = paired_change(rate[0], rate[1])
-        return 100 * found.mean / level, 100 * found.half / level
+    def change(of: xr.Dataset, base: xr.Dataset) -> dict[str, Estimate]:
+        """Relative change of the rate, mean over periods, in percent, at each size."""
+        rates = {n: [d.rate.sel(side=n).mean("period") for d in (of, base)] for n in sides}
+        return {
+            f"N = {n**2}": paired_change(*rate).scaled(100 / float(rate[1].mean()))
+            for n, rate in rates.items()
+        }
 
-    moving = [change(real.sel(mobility=far), real.sel(mobility=still), n) for n in sides]
-    perturbed = [change(invented.sel(mobility=still), real.sel(mobility=still), n) for n in sides]
     ratio = (real.error / real.peb).where(real.lost == 0)
     typical = float(ratio.median())
     lost = float(real.lost.mean())
-
-    def listed(changes: list[tuple[float, float]]) -> str:
-        each = zip(sides, changes, strict=True)
-        return ", ".join(f"N = {n * n}: {m:+.1f} ± {h:.1f} %" for n, (m, h) in each)
-
     return [
-        Verdict(
+        judge(
             "Protocol",
             "mobility of 7 m changes the rate by less than 5 %, with real estimates",
-            decided(all(abs(m) + h < 5 for m, h in moving), any(abs(m) - h > 5 for m, h in moving)),
-            listed(moving),
+            change(real.sel(mobility=far), real.sel(mobility=still)),
+            within=5.0,
+            quantity="relative change of the mean rate",
+            unit=" %",
         ),
-        Verdict(
+        judge(
             "Protocol",
             "errors of 7 m and 30 degrees change the rate by less than 5 %",
-            decided(
-                all(abs(m) + h < 5 for m, h in perturbed), any(abs(m) - h > 5 for m, h in perturbed)
-            ),
-            f"random errors against real estimates: {listed(perturbed)}",
+            change(invented.sel(mobility=still), real.sel(mobility=still)),
+            within=5.0,
+            quantity="relative change of the mean rate, random errors against real estimates",
+            unit=" %",
         ),
         Verdict(
             "Protocol",
@@ -130,15 +117,9 @@ def draw(dataset: xr.Dataset) -> Figure:
             axes.set_xticks(period[::5])
         legend_below(
             figure,
-            *(
-                (f"N = {side**2}", {"color": colour, "linewidth": 4})
-                for side, colour in zip(dataset.side.values, COLOURS, strict=False)
-            ),
-            *(
-                (f"mobility {mobility:g} m", {"color": "black", "linestyle": line})
-                for mobility, line in zip(MOBILITIES, LINES, strict=False)
-            ),
-            ("random errors, 7 m and 30°", {"color": "black", "marker": "x"}),
+            *SIZES,
+            *entries((f"mobility {mobility:g} m" for mobility in MOBILITIES), linestyle=LINES),
+            ("random errors, 7 m and 30°", {"marker": "x"}),
             columns=4,
         )
     return figure
@@ -146,8 +127,7 @@ def draw(dataset: xr.Dataset) -> Figure:
 
 STUDY = Study(
     name="estimators/protocol",
-    title=TITLES["estimators"]["protocol"],
-    sample=sample,
+    sample=trial_key,
     point=point,
     axes={"side": SIDES, "mobility": MOBILITIES, "estimates": ESTIMATES},
     traced=False,

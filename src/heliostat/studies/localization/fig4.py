@@ -13,7 +13,6 @@ from heliostat.bounds.pose import error_bounds, pose_information_by_definition
 from heliostat.plots.style import styled
 from heliostat.protocol.errors import Errors
 from heliostat.protocol.period import as_steered
-from heliostat.studies import TITLES
 from heliostat.studies.claims import judge
 from heliostat.studies.figures import COLOURS, curve, interval_entry, legend_below
 from heliostat.studies.localization import setup
@@ -135,7 +134,6 @@ def draw(dataset: xr.Dataset) -> Figure:
 
 STUDY = Study(
     name="localization/fig4",
-    title=TITLES["localization"]["fig4"],
     sample=setup.unit_errors,
     point=point,
     axes={"side": setup.SIDES, "condition": range(len(setup.CONDITIONS))},

@@ -15,7 +15,6 @@ from heliostat.plots.style import styled
 from heliostat.protocol.errors import Errors
 from heliostat.protocol.period import as_steered
 from heliostat.rates.effective import eadr, eadr_closed_form, time_ratio
-from heliostat.studies import TITLES
 from heliostat.studies.claims import judge
 from heliostat.studies.figures import COLOURS, MARKS, curve, entries, interval_entry, legend_below
 from heliostat.studies.localization import setup
@@ -130,7 +129,6 @@ def draw(dataset: xr.Dataset) -> Figure:
 
 STUDY = Study(
     name="localization/fig5",
-    title=TITLES["localization"]["fig5"],
     sample=setup.unit_errors,
     point=point,
     axes={"side": setup.SIDES, "condition": range(len(CONDITIONS))},

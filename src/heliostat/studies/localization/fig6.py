@@ -12,7 +12,6 @@ from heliostat.design.time_allocation import dominated
 from heliostat.plots.style import styled
 from heliostat.protocol.errors import Errors
 from heliostat.protocol.period import as_steered
-from heliostat.studies import TITLES
 from heliostat.studies.figures import COLOURS, curve, interval_entry, legend_below
 from heliostat.studies.localization import setup
 from heliostat.studies.statistics import log10, mean_and_band
@@ -96,7 +95,6 @@ def draw(dataset: xr.Dataset) -> Figure:
 
 STUDY = Study(
     name="localization/fig6",
-    title=TITLES["localization"]["fig6"],
     sample=setup.unit_errors,
     point=point,
     axes={"side": setup.SIDES, "condition": range(len(setup.CONDITIONS))},

@@ -12,13 +12,12 @@ from jaxtyping import Array, PRNGKeyArray
 from matplotlib.figure import Figure
 
 from heliostat.plots.style import styled
-from heliostat.studies import TITLES
 from heliostat.studies.claims import judge
 from heliostat.studies.figures import COLOURS, LINES, curve, entries, interval_entry, legend_below
 from heliostat.studies.localization import setup
 from heliostat.studies.localization.setup import SHARE
 from heliostat.studies.statistics import log10, mean_and_band, paired_change
-from heliostat.studies.study import Study, Verdict
+from heliostat.studies.study import Study, Verdict, trial_key
 from heliostat.surface.passive import Phased, random_phases
 
 SIDE = 8
@@ -105,8 +104,7 @@ def draw(dataset: xr.Dataset) -> Figure:
 
 STUDY = Study(
     name="localization/fig7",
-    title=TITLES["localization"]["fig7"],
-    sample=lambda key: key,
+    sample=trial_key,
     point=point,
     axes={"phases": [DESIGNED, RANDOM]},
     static=("phases",),

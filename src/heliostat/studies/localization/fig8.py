@@ -15,7 +15,6 @@ from heliostat.design.time_allocation import TimeShare
 from heliostat.plots.style import styled
 from heliostat.protocol.errors import Errors
 from heliostat.protocol.period import as_estimated, as_steered, next_share
-from heliostat.studies import TITLES
 from heliostat.studies.claims import judge
 from heliostat.studies.figures import COLOURS, LINES, curve, entries, interval_entry, legend_below
 from heliostat.studies.localization import setup
@@ -64,8 +63,8 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
 
     def change(condition: int) -> Estimate:
         log_ratio = np.log(dataset.ratio)
-        found = paired_change(log_ratio.sel(condition=condition), log_ratio.sel(condition=0))
-        return found.scaled(100)
+        difference = paired_change(log_ratio.sel(condition=condition), log_ratio.sel(condition=0))
+        return difference.scaled(100)
 
     return [
         Verdict(
@@ -136,7 +135,6 @@ def draw(dataset: xr.Dataset) -> Figure:
 
 STUDY = Study(
     name="localization/fig8",
-    title=TITLES["localization"]["fig8"],
     sample=setup.unit_errors,
     point=point,
     axes={"case": range(len(CASES)), "condition": range(len(CONDITIONS))},

@@ -16,7 +16,6 @@ from heliostat.plots.style import styled
 from heliostat.protocol.errors import Errors
 from heliostat.protocol.period import as_estimated, as_steered, error_scale, next_share
 from heliostat.rates.effective import available_ratio, eadr_closed_form, snr_slope
-from heliostat.studies import TITLES
 from heliostat.studies.figures import COLOURS, MARKS, entries, interval_entry, legend_below
 from heliostat.studies.localization import setup
 from heliostat.studies.statistics import every, log10, mean_and_band, paired_change
@@ -140,7 +139,6 @@ def draw(dataset: xr.Dataset) -> Figure:
 
 STUDY = Study(
     name="localization/fig9",
-    title=TITLES["localization"]["fig9"],
     sample=setup.unit_errors,
     point=point,
     axes={"side": setup.SIDES, "condition": range(len(CONDITIONS))},

@@ -1,7 +1,7 @@
 """Fig. 2: worst CRB against the power of the base station, for every design.
 
-The paper's caption gives P_s = 0.1 W and 16 antennas; its curves have more than one a_max, of
-which only the 8 of the other figures is printed. The second is 16 here.
+The caption gives P_s = 0.1 W and 16 antennas. The paper has curves for more than one a_max, but
+prints only a value of 8, for other figures; the second value is 16 here.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 
 from heliostat.design.cooperative_bound import least_crb, panels_of, surface_majorants
 from heliostat.plots.style import styled
-from heliostat.studies import TITLES
 from heliostat.studies.figures import COLOURS, MARKS, legend_below, log_axis, median_curve
 from heliostat.studies.sensing import setup
 from heliostat.studies.sensing.setup import (
@@ -24,11 +23,12 @@ from heliostat.studies.sensing.setup import (
     Advantage,
     advantage,
 )
+from heliostat.studies.statistics import every
 from heliostat.studies.study import Quantity, Study, Verdict
 
 POWERS = np.array([2.5, 5.0, 10.0, 20.0, 40.0, 80.0])
 MORE = 16.0
-"""The second a_max."""
+"""The second value of a_max."""
 LOUDER, BOUND = "proposed, higher gain", "lower bound"
 LABELS = {
     LOUDER: f"proposed, $a_{{max}}$ = {MORE:g}",
@@ -42,20 +42,20 @@ LOOKS = {
     BOUND: {"color": COLOURS[6], "linestyle": ":"},
 }
 WIDE = 10.0
-"""What counts as a significant margin. [dB]"""
+"""Smallest margin that counts as significant. [dB]"""
 
 
 def point(sample: setup.Draw, *, curve: str) -> Mapping[str, np.ndarray]:
-    """One curve for one draw."""
+    """Worst CRB of one curve for one draw, at all powers of the base station."""
     gain = MORE if curve == LOUDER else setup.AMPLIFICATION
     scenes = [setup.at_levels(sample.scene, power=p, amplification=gain) for p in POWERS]
     if curve == BOUND:
-        # What bounds the information that a watt brings does not depend on the watts.
+        # The majorants of the information per watt do not depend on the power.
         majorants = [surface_majorants(panel) for panel in panels_of(scenes[0])]
         return {"crb": np.array([least_crb(majorants, len(majorants) * p) for p in POWERS])}
     design = setup.DESIGNS.get(curve, setup.proposed)
     crbs = [design(scene, sample.seed) for scene in scenes]
-    # Isotropic power cannot be turned down: more of it is not always better.
+    # Isotropic transmission uses all of the power, and more power is not always better.
     return {"crb": np.array(crbs) if curve == REFLECT else setup.best_so_far(crbs)}
 
 
@@ -69,41 +69,40 @@ def _range(advantages: list[Advantage]) -> str:
 
 
 def verdicts(dataset: xr.Dataset) -> list[Verdict]:
-    """What the paper says about Fig. 2, against the data."""
+    """Verdicts on the paper's claims about Fig. 2."""
     crb = {curve: dataset.crb.sel(curve=curve) for curve in LABELS}
     rivals = (TRANSMIT, REFLECT, PASSIVE)
     over = {rival: advantage(crb[PROPOSED], crb[rival]) for rival in rivals}
-    every = all(bool((crb[PROPOSED] < crb[rival]).all()) for rival in rivals)
+    everywhere = all(bool((crb[PROPOSED] < crb[rival]).all()) for rival in rivals)
     active = _by_power(crb[PROPOSED], crb[PASSIVE])
     least = min(active, key=lambda a: a.mean - a.half)
     transmit = advantage(crb[TRANSMIT], crb[REFLECT])
     louder = _by_power(crb[LOUDER], crb[PROPOSED])
     softest = min(louder, key=lambda a: a.mean - a.half)
-    off = setup.decibel(crb[PROPOSED]) - setup.decibel(crb[BOUND])
-    printed = float(off.sel(power=setup.POWER).median())
-    holds = [a.exceeds(0.0) for a in over.values()]
+    excess = setup.decibel(crb[PROPOSED]) - setup.decibel(crb[BOUND])
+    typical = float(excess.sel(power=setup.POWER).median())
     return [
         Verdict(
             "Fig. 2",
             "the proposed design outperforms every benchmark",
-            None if None in holds else all(holds),
+            every(a.exceeds(0.0) for a in over.values()),
             "; ".join(f"{rival}: {a}" for rival, a in over.items())
-            + ("; at every power of every draw" if every else "")
-            + f". No design can be better by more than {printed:.1f} dB at {setup.POWER:g} W "
-            f"(median; {float(off.min()):.1f} to {float(off.max()):.1f} dB over all): certified",
+            + ("; at every power of every draw" if everywhere else "")
+            + f". Excess over the lower bound on any design: {typical:.1f} dB at {setup.POWER:g} W "
+            f"(median), {float(excess.min()):.1f} to {float(excess.max()):.1f} dB over all powers",
         ),
         Verdict(
             "Fig. 2",
             f"active surfaces outperform passive ones by a significant margin ({WIDE:g} dB)",
             least.exceeds(WIDE),
-            _range(active) + f"; at the least {least}",
+            _range(active) + f"; smallest: {least}",
         ),
         Verdict(
             "Fig. 2",
             "transmit beamforming alone is better than reflective beamforming alone",
             transmit.exceeds(0.0),
-            f"{transmit}, mean over P_t. It depends on the channel and on the random phases, and "
-            "on the solver: here both halves are solved well",
+            f"{transmit}, mean over P_t. It depends on the channels, on the random phases, and on "
+            "the accuracy of the solvers",
         ),
         Verdict(
             "Fig. 2",
@@ -121,13 +120,13 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
             ).exceeds(0.0),
             f"twice the gain brings {louder[0].mean:.1f} ± {louder[0].half:.1f} dB at "
             f"{POWERS[0]:g} W and {louder[-1].mean:.1f} ± {louder[-1].half:.1f} dB at "
-            f"{POWERS[-1]:g} W, where P_s takes over",
+            f"{POWERS[-1]:g} W, where P_s limits",
         ),
     ]
 
 
 def draw(dataset: xr.Dataset) -> Figure:
-    """Level over power."""
+    """CRB against the power of the base station."""
     with styled():
         figure, axes = plt.subplots(figsize=(7.5, 6.2))
         for curve, look in LOOKS.items():
@@ -142,7 +141,6 @@ def draw(dataset: xr.Dataset) -> Figure:
 
 STUDY = Study(
     name="sensing/fig2",
-    title=TITLES["sensing"]["fig2"],
     sample=setup.draw,
     point=point,
     axes={"curve": list(LABELS)},

@@ -13,11 +13,10 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from heliostat.plots.style import styled
-from heliostat.studies import TITLES
-from heliostat.studies.claims import judge, listed
+from heliostat.studies.claims import listed
 from heliostat.studies.figures import COLOURS, MARKS, entries, legend_below, log_axis, median_curve
 from heliostat.studies.sensing import setup
-from heliostat.studies.sensing.setup import advantage
+from heliostat.studies.sensing.setup import advantage, judge_decibels
 from heliostat.studies.statistics import Estimate, every
 from heliostat.studies.study import Quantity, Study, Verdict
 
@@ -79,36 +78,33 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
         limited.sel(power=last) * floor.sel(power=first),
     )
     return [
-        judge(
+        judge_decibels(
             "Fig. 3",
             "at low P_s the Cramér-Rao bounds (CRB) under different P_t are almost the same "
             f"(within {ALIKE:g} dB)",
             {at_least: apart[at_least]},
             within=ALIKE,
             quantity=f"fall of the CRB from P_t = {first:g} to {last:g} W",
-            unit=" dB",
             note="; " + listed(others, 1, " dB"),
         ),
-        judge(
+        judge_decibels(
             "Fig. 3",
             "at low P_s the CRBs decrease as P_s increases",
             fall(least, low),
             low=0.0,
             quantity=f"fall from P_s = {least:g} to {low:g} W",
-            unit=" dB",
         ),
-        judge(
+        judge_decibels(
             "Fig. 3",
             f"at high P_s the CRBs are constant (within {ALIKE:g} dB)",
             fall(SURFACE_POWERS[-2], high),
             within=ALIKE,
             quantity=f"fall from P_s = {SURFACE_POWERS[-2]:g} to {high:g} W",
-            unit=" dB",
             note=f"; the median is within {KNEE:g} dB of its floor from P_s = "
             + ", ".join(f"{k:.2g} W (P_t = {p:g} W)" for p, k in zip(POWERS, knees, strict=True))
             + " upwards",
         ),
-        judge(
+        judge_decibels(
             "Fig. 3",
             "at high P_s the power of the base station limits (CRB proportional to 1/P_t, within "
             f"{ALIKE:g} dB)",
@@ -116,7 +112,6 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
             within=ALIKE,
             quantity=f"difference to the {expected:.1f} dB of proportionality from P_t = "
             f"{first:g} to {last:g} W",
-            unit=" dB",
         ),
         Verdict(
             "Conclusion",
@@ -159,7 +154,6 @@ def draw(dataset: xr.Dataset) -> Figure:
 
 STUDY = Study(
     name="sensing/fig3",
-    title=TITLES["sensing"]["fig3"],
     sample=setup.draw,
     point=point,
     axes={"power": POWERS},

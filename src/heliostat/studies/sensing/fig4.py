@@ -19,11 +19,17 @@ from matplotlib.figure import Figure
 from heliostat.design.reflect import design_reflection
 from heliostat.plots.style import styled
 from heliostat.scene.sensing import SensingScene
-from heliostat.studies import TITLES
-from heliostat.studies.claims import judge, listed
+from heliostat.studies.claims import listed
 from heliostat.studies.figures import legend_below, log_axis, median_curve
 from heliostat.studies.sensing import setup
-from heliostat.studies.sensing.setup import PASSIVE, PROPOSED, REFLECT, TRANSMIT, advantage
+from heliostat.studies.sensing.setup import (
+    PASSIVE,
+    PROPOSED,
+    REFLECT,
+    TRANSMIT,
+    advantage,
+    judge_decibels,
+)
 from heliostat.studies.study import Quantity, Study, Verdict
 
 ANTENNAS = np.array([4, 8, 12, 16, 24, 32])
@@ -84,13 +90,12 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
     }
     mean_over_sizes = {"mean over M": advantage(transmit, reflect)}
     return [
-        judge(
+        judge_decibels(
             "Fig. 4",
             "the Cramér-Rao bound (CRB) decreases as the number of antennas M increases",
             {f"from M = {first} to {last}": fall[first, last]},
             low=0.0,
             quantity="fall of the CRB",
-            unit=" dB",
         ),
         Verdict(
             "Fig. 4",
@@ -99,31 +104,28 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
             share > 0.5 if np.isfinite(share) else None,
             f"{100 * share:.0f} % of the fall of the median",
         ),
-        judge(
+        judge_decibels(
             "Fig. 4",
             "the CRB saturates as M increases, in dB (falls less than 1 dB with the last doubling)",
             {f"from M = {last // 2} to {last}": fall[last // 2, last]},
             high=1.0,
             quantity="fall of the CRB",
-            unit=" dB",
             note=f"; from M = {first} to {2 * first}: {fall[first, 2 * first].text(1, ' dB')}",
         ),
-        judge(
+        judge_decibels(
             "Fig. 4",
             "the proposed design outperforms every benchmark",
             rivals,
             low=0.0,
             quantity=f"CRB of the benchmark over the proposed at M = {middle}",
-            unit=" dB",
             note=setup.with_wins(rivals),
         ),
-        judge(
+        judge_decibels(
             "Conclusion",
             "transmit beamforming is more critical than reflective beamforming",
             mean_over_sizes,
             low=0.0,
             quantity="CRB of reflective over transmit beamforming only",
-            unit=" dB",
             note=setup.with_wins(mean_over_sizes) + "; " + listed(by_size, 1, " dB"),
         ),
     ]
@@ -153,7 +155,6 @@ def draw(dataset: xr.Dataset) -> Figure:
 
 STUDY = Study(
     name="sensing/fig4",
-    title=TITLES["sensing"]["fig4"],
     sample=draw_channels,
     point=point,
     axes={"curve": list(setup.DESIGNS)},

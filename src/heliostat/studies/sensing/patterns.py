@@ -1,8 +1,8 @@
 """Beyond the paper: worst CRB for several reflection patterns in each dwell and K-factors.
 
-With a channel of rank one, a single pattern identifies only one combination of the two angles,
-whatever the transmitted signal; a strong line of sight comes close to that case. A second pattern
-identifies both angles.
+With a channel of rank one and a single pattern, the echo depends on the angles only through a
+complex factor, which cannot be distinguished from the unknown gain: no angle is identifiable. A
+strong line of sight comes close to that case. With a second pattern both angles are identifiable.
 """
 
 from collections.abc import Mapping
@@ -14,13 +14,12 @@ from jaxtyping import PRNGKeyArray
 from matplotlib.figure import Figure
 
 from heliostat.plots.style import styled
-from heliostat.studies import TITLES
-from heliostat.studies.claims import judge, listed
+from heliostat.studies.claims import listed
 from heliostat.studies.figures import COLOURS, MARKS, entries, legend_below, median_curve
 from heliostat.studies.sensing import setup
-from heliostat.studies.sensing.setup import advantage
+from heliostat.studies.sensing.setup import advantage, judge_decibels
 from heliostat.studies.statistics import Estimate
-from heliostat.studies.study import Quantity, Study, Verdict
+from heliostat.studies.study import Quantity, Study, Verdict, trial_key
 
 PATTERNS = [1, 2, 3]
 LINE_OF_SIGHT = 160.0
@@ -61,21 +60,19 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
     bounded = {p: int((clear.sel(patterns=p) < USELESS).sum()) for p in PATTERNS}
     draws = dataset.sizes["trial"]
     return [
-        judge(
+        judge_decibels(
             "Patterns",
             "two patterns in each dwell give a lower Cramér-Rao bound (CRB) than one",
             fall(2, 1),
             low=0.0,
             quantity="fall of the CRB",
-            unit=" dB",
         ),
-        judge(
+        judge_decibels(
             "Patterns",
             "the stronger the line of sight, the larger the gain of the second pattern",
             {f"from K = {faded[0]:g} to {faded[-1]:g} dB": grows},
             low=0.0,
             quantity="increase of the gain",
-            unit=" dB",
             note="; gain of a third pattern, " + listed(fall(3, 2), 1, " dB"),
         ),
         Verdict(
@@ -122,8 +119,7 @@ def draw(dataset: xr.Dataset) -> Figure:
 
 STUDY = Study(
     name="sensing/patterns",
-    title=TITLES["sensing"]["patterns"],
-    sample=setup.own_key,
+    sample=trial_key,
     point=point,
     axes={"patterns": PATTERNS, "rician_db": FACTORS.tolist()},
     traced=False,

@@ -21,8 +21,6 @@ from matplotlib.figure import Figure
 from heliostat.design.cooperative import design_alternately
 from heliostat.design.joint_descent import descend_jointly
 from heliostat.plots.style import styled
-from heliostat.studies import TITLES
-from heliostat.studies.claims import judge
 from heliostat.studies.figures import (
     COLOURS,
     LINES,
@@ -33,8 +31,8 @@ from heliostat.studies.figures import (
     median_curve,
 )
 from heliostat.studies.sensing import setup
-from heliostat.studies.sensing.setup import advantage
-from heliostat.studies.study import Quantity, Study, Verdict
+from heliostat.studies.sensing.setup import advantage, judge_decibels
+from heliostat.studies.study import Quantity, Study, Verdict, trial_key
 
 SIDES = [4, 6, 8, 16]
 """Elements along each side of each surface; N = 16, 36, 64, 256."""
@@ -52,9 +50,8 @@ def point(key: PRNGKeyArray, *, algorithm: str, side: int) -> Mapping[str, np.nd
         if side > LARGEST_SDR:
             raise ValueError(f"the alternation is run up to N = {LARGEST_SDR**2} only")
         begun = time.process_time()
-        with (
-            warnings.catch_warnings()
-        ):  # about inexact solutions; the CRB is computed from the design itself
+        # Solvers warn of inexact solutions; the CRB is computed from the design itself.
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             design = design_alternately(drawn.scene, method="sdr", min_snr=0.0, seed=drawn.seed)
         spent = time.process_time() - begun
@@ -62,11 +59,11 @@ def point(key: PRNGKeyArray, *, algorithm: str, side: int) -> Mapping[str, np.nd
     else:
         for _ in range(2):  # the first run may include compilation
             begun = time.process_time()
-            course = descend_jointly(
+            search = descend_jointly(
                 (drawn.scene,), patterns=1, mean=False, min_snr=0.0, starts=8, seed=drawn.seed
             )
             spent = time.process_time() - begun
-        history = np.asarray(course.history)
+        history = np.asarray(search.history)
     rest = (0, len(ITERATIONS) - len(history))
     return {
         "crb": history[-1],
@@ -84,13 +81,12 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
     slowest = float(direct.time.sel(side=SIDES[-1]).median("trial"))
     rises = max(float(dataset.history.sel(side=s).diff("iteration").max()) for s in small)
     return [
-        judge(
+        judge_decibels(
             "Scaling",
             "the direct design has a lower Cramér-Rao bound (CRB) than the paper's alternation",
             better,
             low=0.0,
             quantity="CRB of the alternation over the direct design",
-            unit=" dB",
             note=setup.with_wins(better),
         ),
         Verdict(
@@ -143,8 +139,7 @@ def draw(dataset: xr.Dataset) -> Figure:
 
 STUDY = Study(
     name="sensing/scaling",
-    title=TITLES["sensing"]["scaling"],
-    sample=setup.own_key,
+    sample=trial_key,
     point=point,
     axes={"algorithm": list(LABELS), "side": SIDES},
     traced=False,

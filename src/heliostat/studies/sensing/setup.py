@@ -18,15 +18,12 @@ import numpy as np
 import xarray as xr
 from jaxtyping import PRNGKeyArray
 
-from heliostat.design.baselines import (
-    reflective_only,
-    transmit_only,
-    with_passive_surfaces,
-)
+from heliostat.design.baselines import reflective_only, transmit_only, with_passive_surfaces
 from heliostat.design.joint_descent import descend_jointly
 from heliostat.scenario import SensingScenario, load, scenario_text
 from heliostat.scenario.random_keys import purpose_key
 from heliostat.scene.sensing import SensingScene
+from heliostat.studies.claims import judge
 from heliostat.studies.figures import COLOURS, MARKS, entries
 from heliostat.studies.statistics import Estimate, log10, paired_change
 
@@ -66,11 +63,6 @@ def scenario(antennas: int = 16, side: int = 4, rician_db: float = 5.0) -> Sensi
     loaded = load(SCENARIO, wanted | sizes)
     assert isinstance(loaded, SensingScenario)
     return loaded
-
-
-def own_key(key: PRNGKeyArray) -> PRNGKeyArray:
-    """The key of the trial itself, for points whose channels depend on the axes."""
-    return key
 
 
 def draw(key: PRNGKeyArray, *, antennas: int = 16, side: int = 4, rician_db: float = 5.0) -> Draw:
@@ -117,15 +109,10 @@ def proposed(scene: SensingScene, seed: int, patterns: int = 1) -> float:
     Raises:
         ValueError: No design was found.
     """
-    try:
-        course = descend_jointly(
-            (scene,), patterns=patterns, mean=False, min_snr=0.0, starts=STARTS, seed=seed
-        )
-    except ValueError as error:  # from a solver, if no direction can be identified
-        raise ValueError(f"no joint design: {error}") from error
-    if course.best is None:
-        raise ValueError("no joint design identifies both angles")
-    return course.best.worst
+    search = descend_jointly(
+        (scene,), patterns=patterns, mean=False, min_snr=0.0, starts=STARTS, seed=seed
+    )
+    return search.result().worst
 
 
 def passive(scene: SensingScene, seed: int) -> float:
@@ -207,6 +194,10 @@ def advantage(better: xr.DataArray, other: xr.DataArray) -> Advantage:
     gain = gain.mean([d for d in gain.dims if d != "trial"])
     change = paired_change(decibel(other), decibel(better))
     return Advantage(change.mean, change.half, int((gain > 0).sum()), gain.sizes["trial"])
+
+
+judge_decibels = functools.partial(judge, unit=" dB")
+"""Verdict on advantages, which are in dB."""
 
 
 def with_wins(advantages: Mapping[str, Advantage]) -> str:

@@ -1,0 +1,117 @@
+"""Arguments and results that all public functions have in common."""
+
+import dataclasses
+import functools
+import inspect
+import warnings
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from heliostat.model_warning import ModelWarning
+from heliostat.scenario import (
+    AnyScenario,
+    LocalizationScenario,
+    ScenarioLike,
+    SensingScenario,
+    any_scenario,
+    of_system,
+)
+
+System = TypeVar("System", LocalizationScenario, SensingScenario, AnyScenario)
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+def public(
+    *systems: type[AnyScenario],
+) -> Callable[
+    [Callable[Concatenate[System, Parameters], Result]],
+    Callable[Concatenate[ScenarioLike, Parameters], Result],
+]:
+    """Decorate a function of a scenario to make it public.
+
+    The scenario may be a loaded scenario, the name of a packaged one, the path of a file, or a dict
+    of its sections. ``key`` may be an integer seed. Every note on the scenario is issued as a
+    `ModelWarning` and listed in ``notes`` of the result. Arrays of the result are NumPy arrays.
+
+    Args:
+        systems: Class of the scenarios that the function accepts, or both.
+    """
+
+    def decorate(
+        function: Callable[Concatenate[System, Parameters], Result],
+    ) -> Callable[Concatenate[ScenarioLike, Parameters], Result]:
+        name = function.__name__
+
+        @functools.wraps(function)
+        def wrapper(scenario: Any, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+            loaded: Any = any_scenario(scenario, name)
+            if len(systems) == 1:
+                loaded = of_system(loaded, systems[0], name)  # type: ignore[type-var]
+            if kwargs.get("key") is not None:
+                kwargs["key"] = checked_key(kwargs["key"], name)
+            for note in loaded.notes:
+                warnings.warn(note, ModelWarning, stacklevel=2)
+            return _with_notes(function(loaded, *args, **kwargs), loaded.notes)
+
+        signature = inspect.signature(function)
+        first, *others = signature.parameters.values()
+        first = first.replace(annotation="scenario, name, path or dict")
+        wrapper.__signature__ = signature.replace(parameters=[first, *others])  # type: ignore[attr-defined]
+        return wrapper  # type: ignore[return-value]
+
+    return decorate
+
+
+def checked_key(key: Any, function: str) -> PRNGKeyArray:
+    """Return a random key; an integer is a seed.
+
+    Args:
+        key: Argument of a public function.
+        function: Name of the function, for the message.
+
+    Raises:
+        TypeError: It is neither.
+    """
+    if isinstance(key, int | np.integer) and not isinstance(key, bool):
+        return jax.random.key(int(key))
+    if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        return key
+    raise TypeError(
+        f"{function}: key is {described(key)}; it may be an integer seed or jax.random.key(seed)."
+    )
+
+
+def is_whole(value: Any) -> bool:
+    """Whether an argument is a whole number; True and False are none."""
+    number = isinstance(value, int | np.integer | float) and not isinstance(value, bool)
+    return number and bool(value % 1 == 0)
+
+
+def described(value: Any) -> str:
+    """Short description of an argument for messages: its value, or its type and shape."""
+    shape = getattr(value, "shape", None)
+    if shape is not None:
+        return f"an array of shape {tuple(shape)}"
+    text = repr(value)
+    kind = type(value).__name__
+    return f"{text} ({kind})" if len(text) <= 40 else f"a {kind}"
+
+
+def _with_notes(result: Any, notes: tuple[str, ...]) -> Any:
+    """The result with the notes of its scenario, and with NumPy arrays in place of JAX arrays."""
+    if isinstance(result, eqx.Module):
+        result = jax.tree.map(np.asarray, result)
+    if dataclasses.is_dataclass(result) and any(
+        field.name == "notes" for field in dataclasses.fields(result)
+    ):
+        return dataclasses.replace(result, notes=notes)  # type: ignore[type-var]
+    if hasattr(result, "attrs"):
+        result.attrs["notes"] = "\n".join(notes)
+    return result

@@ -1,0 +1,411 @@
+"""Public function for maps: a bound, the rate or the SNR at many positions, for both systems."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike
+
+from heliostat._version import __version__
+from heliostat.api.arguments import described, public
+from heliostat.api.localization import build, chosen_antennas
+from heliostat.api.sensing import designed
+from heliostat.design.result import BeamformingDesign, patterned
+from heliostat.maps import localization as localization_maps
+from heliostat.maps import sensing as sensing_maps
+from heliostat.maps.area import Area, area_around, grid_points
+from heliostat.provenance import commit
+from heliostat.scenario import AnyScenario, LocalizationScenario, SensingScenario
+from heliostat.scene.sensing import ANGLES
+
+SteeringChoice: TypeAlias = Literal["each point", "fixed"]
+OnProgress: TypeAlias = Callable[[int, int], None]
+
+
+class MapQuantity(NamedTuple):
+    """A quantity that can be mapped."""
+
+    system: str
+    variable: str
+    """Name in the dataset."""
+    unit: str
+    label: str
+
+
+QUANTITIES: dict[str, MapQuantity] = {
+    "peb": MapQuantity("localization", "peb", "m", "position error bound (PEB)"),
+    "reb": MapQuantity("localization", "reb", "rad", "heading error bound (REB)"),
+    "rate": MapQuantity("localization", "rate", "bit/s", "effective rate"),
+    "snr": MapQuantity("localization", "snr", "1", "signal-to-noise ratio (SNR) of the data"),
+    "position": MapQuantity("sensing", "position_bound", "m", "position error bound"),
+    "direction": MapQuantity(
+        "sensing", "direction_bound", "rad", "direction error bound of the worst surface"
+    ),
+    "crb": MapQuantity(
+        "sensing", "crb", "rad²", "Cramér-Rao bound (CRB) of the direction, worst surface"
+    ),
+}
+"""Quantities by the name that `coverage` accepts; the first of a system is its default."""
+
+DEFAULT_POINTS = {"localization": 40_000, "quantised": 10_000, "sensing": 10_000, "design": 60}
+"""Approximate default numbers of points: a bound of the closed form takes a microsecond, one of
+quantised phases or a fixed design half a millisecond, a design a second or two."""
+
+
+@public(LocalizationScenario, SensingScenario)
+def coverage(
+    scenario: AnyScenario,
+    quantity: str | None = None,
+    *,
+    area: ArrayLike | None = None,
+    points: int | None = None,
+    positions: ArrayLike | None = None,
+    headings: ArrayLike | None = None,
+    names: Sequence[str] | None = None,
+    active_antennas: int | None = None,
+    steering: SteeringChoice | None = None,
+    design: BeamformingDesign | None = None,
+    on_progress: OnProgress | None = None,
+) -> xr.Dataset:
+    """Compute a bound, the rate or the SNR over an area or at listed positions.
+
+    All positions of an area have the height of the scenario's user or target.
+
+    Args:
+        scenario: A scenario of either system; its user or target is moved.
+        quantity: "peb" [m], "reb" [rad], "rate" [bit/s] or "snr" [1] for localization, default
+            "peb"; "position" [m], "direction" [rad] or "crb" [rad²] for sensing, default
+            "position".
+        area: Rectangle (x0, x1, y0, y1), or corners of a polygon, [corner, 2]; default a rectangle
+            around the scene. [m]
+        points: Approximate number of points in the rectangle, or in that around the polygon;
+            default 40,000 for localization, 10,000 for quantised phases at each point and for one
+            sensing design, 60 for a design at each point.
+        positions: Positions in place of an area, [place, 2 or 3]; the default height is that of the
+            user or the target. [m]
+        headings: Heading of the user at each position; default that of the scenario. [rad]
+        names: Names of the positions; default their numbers.
+        active_antennas: Number of active antennas for localization; default as many as fit into the
+            period.
+        steering: "each point" to steer the surface to each position (with ``surface.bits`` to the
+            best quantised phases, for sensing with a design for each position), "fixed" for the
+            configuration that the scenario describes. Default "each point" for localization unless
+            the scenario has a ``surface.focus`` or phases that are not designed, otherwise
+            "fixed".
+        design: Design for a sensing scenario with steering "fixed"; default that of
+            `design_beamforming` for the scenario's target.
+        on_progress: Called with the number of finished positions and of all positions.
+
+    Returns:
+        The quantity over y and x, or over place, with its unit; for sensing all three. ``served``
+        tells where a bound can exist: in front of the surface, for positions of a target in front
+        of two surfaces, and within a polygon. ``near_field`` tells where a position is within the
+        Fraunhofer distance of a surface, so that the bound of the far-field model may be wrong.
+        Positions of the base station, the surfaces and of the user or target, and the normals of
+        the surfaces are included. [m]
+
+    Raises:
+        TypeError: The argument is no scenario.
+        ValueError: An argument is out of range or belongs to the other system.
+    """
+    chosen = _quantity(scenario, quantity)
+    each = _steers_each(scenario, steering)
+    advance: OnProgress = on_progress or (lambda done, total: None)
+    places, axes = _places(scenario, area, points, positions, names, each)
+    dims = ("place",) if positions is not None else ("y", "x")
+    shape = tuple(len(axes[dim][1]) for dim in dims)
+    if isinstance(scenario, LocalizationScenario):
+        if design is not None:
+            raise ValueError(f"design is for sensing scenarios; {scenario.name} is another.")
+        variables, served, conditions = _localization(
+            scenario, chosen, places, headings, active_antennas, each, advance
+        )
+    else:
+        if active_antennas is not None or headings is not None:
+            raise ValueError(
+                "active_antennas and headings are for localization scenarios; leave them out."
+            )
+        variables, served, conditions = _sensing(scenario, chosen, places, each, design, advance)
+    polygon = {}
+    if area is not None and np.ndim(area) == 2:
+        served &= _inside(np.asarray(area, dtype=float), places)
+        polygon = {"polygon": np.ravel(np.asarray(area, dtype=float))}
+    variables |= {
+        "served": _variable((served,), "1", "whether a bound can exist"),
+        "near_field": _variable(
+            (_near_field(scenario, places),), "1", "within the Fraunhofer distance of a surface"
+        ),
+    }
+    unfolded = {
+        name: ((*dims, *inner), values.reshape(*shape, *values.shape[1:]), attributes)
+        for name, ((values, *inner), attributes) in variables.items()
+    }
+    nodes, user = _nodes(scenario)
+    data = xr.Dataset(
+        unfolded | nodes,
+        axes | ({"angle": list(ANGLES)} if scenario.system == "sensing" else {}),
+    )
+    data.attrs = {
+        "title": f"{scenario.name}: {chosen.label}; {conditions}",
+        "quantity": chosen.variable,
+        "steering": "each point" if each else "fixed",
+        "moved": user,
+        "heliostat_version": __version__,
+        "commit": commit(),
+        "scenario": scenario.name,
+        "seed": scenario.link.seed,
+        "scenario_text": scenario.dump(),
+        **polygon,
+    }
+    return data
+
+
+def steers_each_by_default(scenario: AnyScenario) -> bool:
+    """Whether the surface is steered to each position by default, see `coverage`.
+
+    Args:
+        scenario: A scenario.
+    """
+    return (
+        isinstance(scenario, LocalizationScenario)
+        and scenario.surface.phases == "designed"
+        and scenario.surface.focus is None
+    )
+
+
+# Arguments ---------------------------------------------------------------------------------------
+
+
+def _quantity(scenario: AnyScenario, name: str | None) -> MapQuantity:
+    own = {key: q for key, q in QUANTITIES.items() if q.system == scenario.system}
+    if name is None:
+        return next(iter(own.values()))
+    if name not in own:
+        raise ValueError(
+            f"quantity is {described(name)}; {scenario.name} is a {scenario.system} scenario, for "
+            f"which it may be {', '.join(own)}."
+        )
+    return own[name]
+
+
+def _steers_each(scenario: AnyScenario, steering: str | None) -> bool:
+    if steering is None:
+        return steers_each_by_default(scenario)
+    if steering not in get_args(SteeringChoice):
+        raise ValueError(f"steering is {described(steering)}; it may be 'each point' or 'fixed'.")
+    if (
+        steering == "each point"
+        and isinstance(scenario, LocalizationScenario)
+        and scenario.surface.phases != "designed"
+    ):
+        raise ValueError(
+            "steering is 'each point', but surface.phases of this scenario are not designed; "
+            "give 'fixed'."
+        )
+    return steering == "each point"
+
+
+def _places(
+    scenario: AnyScenario,
+    area: ArrayLike | None,
+    points: int | None,
+    positions: ArrayLike | None,
+    names: Sequence[str] | None,
+    each: bool,
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """All positions, row by row of an area, and the coordinates of the dataset."""
+    moved = scenario.user if isinstance(scenario, LocalizationScenario) else scenario.target
+    height = float(moved.position[2])
+    if positions is not None:
+        if area is not None or points is not None:
+            raise ValueError("positions take the place of area and points; leave those out.")
+        places = np.asarray(positions, dtype=float)
+        if places.ndim != 2 or places.shape[1] not in (2, 3) or not len(places):
+            raise ValueError(
+                f"positions has the shape {places.shape}; it needs (place, 2) or (place, 3), x, y "
+                "and z in metres."
+            )
+        if places.shape[1] == 2:
+            places = np.column_stack([places, np.full(len(places), height)])
+        if not np.isfinite(places).all():
+            raise ValueError("positions holds numbers that are not finite.")
+        labels = [str(i) for i in range(len(places))] if names is None else list(names)
+        if len(labels) != len(places):
+            raise ValueError(f"names has {len(labels)} entries for {len(places)} positions.")
+        names_axis: dict[str, Any] = {"place": ("place", labels)}
+        return places, names_axis | {
+            axis: ("place", places[:, i], {"units": "m"}) for i, axis in enumerate("xyz")
+        }
+    if names is not None:
+        raise ValueError("names are for positions; leave them out.")
+    if points is None:
+        kind: str = scenario.system
+        if each and isinstance(scenario, SensingScenario):
+            kind = "design"
+        elif each and isinstance(scenario, LocalizationScenario) and scenario.surface.bits:
+            kind = "quantised"
+        points = DEFAULT_POINTS[kind]
+    if points < 1:
+        raise ValueError(f"points is {points}; it must be 1 or more.")
+    x, y = _rectangle(scenario, area).cells(int(points))
+    axes = {"x": ("x", x, {"units": "m"}), "y": ("y", y, {"units": "m"})}
+    return grid_points(x, y, height), axes | {"z": ((), height, {"units": "m"})}
+
+
+def _rectangle(scenario: AnyScenario, area: ArrayLike | None) -> Area:
+    if area is None:
+        nodes, _ = _nodes(scenario)
+        return area_around(np.vstack([nodes[name][1] for name in nodes if name != "normals"]))
+    corners = np.asarray(area, dtype=float)
+    polygon = corners.ndim == 2 and corners.shape[1] == 2 and len(corners) >= 3
+    if not (polygon or corners.shape == (4,)):
+        raise ValueError(
+            f"area has the shape {corners.shape}; it needs 4 numbers, x0, x1, y0, y1 in metres, or "
+            "(corner, 2) with 3 corners or more."
+        )
+    if polygon:
+        low, high = corners.min(axis=0), corners.max(axis=0)
+        corners = np.array([low[0], high[0], low[1], high[1]])
+    x0, x1, y0, y1 = (float(end) for end in corners)
+    if not (np.isfinite(corners).all() and x0 < x1 and y0 < y1):
+        raise ValueError(f"area from {x0:g} to {x1:g} and {y0:g} to {y1:g} has no extent.")
+    return Area(x0, x1, y0, y1)
+
+
+def _inside(corners: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Whether each position lies within a polygon."""
+    from matplotlib.path import Path  # noqa: PLC0415
+
+    return Path(corners).contains_points(places[:, :2])
+
+
+# Values ------------------------------------------------------------------------------------------
+
+_Variables: TypeAlias = dict[str, tuple[tuple[Any, ...], dict[str, str]]]
+
+
+def _variable(values: tuple[Any, ...], unit: str, label: str) -> Any:
+    return values, {"units": unit, "long_name": label}
+
+
+def _localization(
+    scenario: LocalizationScenario,
+    quantity: MapQuantity,
+    places: np.ndarray,
+    headings: ArrayLike | None,
+    active_antennas: int | None,
+    each: bool,
+    on_progress: OnProgress,
+) -> tuple[_Variables, np.ndarray, str]:
+    """Values of a user's positions, where a bound can exist, and the conditions in words."""
+    turned = None
+    if headings is not None:
+        turned = np.asarray(headings, dtype=float)
+        if turned.shape != (len(places),) or not np.isfinite(turned).all():
+            raise ValueError(f"headings needs {len(places)} finite numbers, one per position.")
+    active = int(chosen_antennas(scenario, active_antennas))
+    bits = scenario.surface.bits
+    scene = build(scenario.updated({"surface.bits": None}) if each and bits else scenario)
+    values = localization_maps.quantity_at(
+        scene,
+        places,
+        quantity.variable,  # type: ignore[arg-type]
+        active,
+        localization_maps.Steering(each, bits if each else None),
+        headings=turned,
+        as_printed=scenario.model.as_printed,
+        on_progress=on_progress,
+    )
+    variables = {quantity.variable: _variable((values,), quantity.unit, quantity.label)}
+    surface = "surface steered at each point" if each else "fixed surface configuration"
+    resolution = "" if bits is None else f", phases of {bits} bit{'s' * (bits > 1)}"
+    conditions = f"active antennas: {active}, {surface}{resolution}"
+    return variables, localization_maps.in_front(scene, places), conditions
+
+
+def _sensing(
+    scenario: SensingScenario,
+    quantity: MapQuantity,
+    places: np.ndarray,
+    each: bool,
+    design: BeamformingDesign | None,
+    on_progress: OnProgress,
+) -> tuple[_Variables, np.ndarray, str]:
+    """Bounds for a target's positions, where one can exist, and the conditions in words."""
+    scene = scenario.build()
+    if each:
+        if design is not None:
+            raise ValueError("design is for steering 'fixed'; leave one of them out.")
+        found = sensing_maps.bounds_of_designs(
+            scene,
+            places,
+            patterns=scenario.dwell.patterns,
+            min_snr=scenario.dwell.least_snr,
+            on_progress=on_progress,
+        )
+        conditions = f"a design for each point, the best of {sensing_maps.STARTS} starts"
+    else:
+        covariance, reflection = (
+            tuple(map(jnp.asarray, entries))
+            for entries in patterned(designed(scenario) if design is None else design)
+        )
+        found = sensing_maps.bounds_at(
+            scene, covariance, reflection, places, on_progress=on_progress
+        )
+        conditions = "one design for the scenario's target" if design is None else "a given design"
+    values: dict[str, tuple[Any, ...]] = {
+        "position": (found.position_bound,),
+        "direction": (np.sqrt(found.crb),),
+        "crb": (found.crb,),
+    }
+    variables = {
+        QUANTITIES[name].variable: _variable(entry, QUANTITIES[name].unit, QUANTITIES[name].label)
+        for name, entry in values.items()
+    }
+    facing = sensing_maps.facing(scene, places)
+    variables |= {
+        "direction_std": _variable(
+            (found.direction_std, "surface", "angle"), "rad", "bound on elevation and azimuth"
+        ),
+        "facing": _variable((facing, "surface"), "1", "whether a surface faces the point"),
+    }
+    every = each or quantity.variable != "position_bound"
+    served = facing.sum(axis=1) >= (facing.shape[1] if every else 2)
+    return variables, served, conditions
+
+
+def _near_field(scenario: AnyScenario, places: np.ndarray) -> np.ndarray:
+    """Whether each position is within the Fraunhofer distance of a surface, 2 D²/wavelength."""
+    near = np.zeros(len(places), dtype=bool)
+    for surface in _surfaces(scenario):
+        limit = 2 * surface.diagonal(scenario.wavelength) ** 2 / scenario.wavelength
+        near |= np.linalg.norm(places - np.asarray(surface.position), axis=1) < limit
+    return near
+
+
+def _surfaces(scenario: AnyScenario) -> Sequence[Any]:
+    if isinstance(scenario, LocalizationScenario):
+        return [scenario.surface]
+    return scenario.surfaces
+
+
+def _nodes(scenario: AnyScenario) -> tuple[dict[str, Any], str]:
+    """Positions of the nodes and normals of the surfaces, and the name of what is moved."""
+    surfaces = _surfaces(scenario)
+    local = isinstance(scenario, LocalizationScenario)
+    name = "user" if local else "target"
+    moved = scenario.user if isinstance(scenario, LocalizationScenario) else scenario.target
+    metres = {"units": "m"}
+    nodes = {
+        "base_station": ("xyz", np.asarray(scenario.base_station.position, dtype=float), metres),
+        "surfaces": (("surface", "xyz"), np.array([s.position for s in surfaces], float), metres),
+        "normals": (
+            ("surface", "xyz"),
+            np.array([s.facing for s in surfaces], float),
+            {"units": "1"},
+        ),
+        name: ("xyz", np.asarray(moved.position, dtype=float), metres),
+    }
+    return nodes, name

@@ -1,0 +1,121 @@
+"""Truths: CRBs inversely proportional to power, objectives of the starts, random designs."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from heliostat.design.feasibility import dwell_design
+from heliostat.design.joint import (
+    final_setting,
+    joint_layout,
+    joint_objective,
+    joint_task,
+    random_unknowns,
+)
+from heliostat.design.joint_descent import (
+    COARSE,
+    DesignSearch,
+    Incumbent,
+    SurfaceState,
+    descend_jointly,
+    explore,
+    shared_power,
+    transmit_half,
+)
+from heliostat.design.transmit import largest_snr
+from tests.support.sensing_scenes import random_covariance, random_reflections, sensing_scene
+
+SMALL = {"rows": (2, 2), "columns": (3, 3), "antennas": 4}
+
+
+def states_of(scene, power, seed=0):
+    states = []
+    for i in range(scene.n_surfaces):
+        task = joint_task((scene,), i, jnp.zeros(()))
+        layout = joint_layout(task, 1, mean=False)
+        flat = random_unknowns(layout, np.random.default_rng([seed, i]))
+        states.append(SurfaceState(task, layout, flat, power))
+    return states
+
+
+def log_crb(state):
+    _, crbs, _ = final_setting(
+        state.task, jnp.asarray(state.flat), jnp.asarray(state.power), state.layout
+    )
+    return float(crbs[0])
+
+
+def test_one_step_equalises_crbs_that_are_inversely_proportional_to_power():
+    # Without a limit of the surfaces' power a CRB is proportional to 1/power. The second surface is
+    # farther away, but by less than the factor of 4 that bounds a step.
+    scene = sensing_scene(**SMALL, surface_power=np.inf, amplification=1.0)
+    states = states_of(scene, 20.0)
+    before = np.exp([log_crb(state) for state in states])
+    total = 40.0
+    after = shared_power(states, total, COARSE)
+    share = before / before.sum()
+    if np.all(np.abs(np.log(2 * share)) < np.log(4)):
+        np.testing.assert_allclose([s.power for s in after], total * share, rtol=1e-9)
+    np.testing.assert_allclose(sum(s.power for s in after), total, rtol=1e-12)
+    for _ in range(5):
+        after = shared_power(after, total, COARSE)
+    np.testing.assert_allclose([s.power for s in after], total * share, rtol=1e-9)
+    crbs = np.exp([log_crb(state) for state in after])
+    np.testing.assert_allclose(crbs, before.sum() / 2, rtol=1e-9)
+
+
+def test_exploring_is_at_least_as_good_as_every_start():
+    scene = sensing_scene(**SMALL)
+    state = states_of(scene, 20.0)[0]
+    best = explore(state, 3, np.random.default_rng(4))
+
+    def objective(flat):
+        power, sharpness = jnp.asarray(20.0), jnp.asarray(COARSE)
+        return float(joint_objective(state.task, jnp.asarray(flat), power, sharpness, state.layout))
+
+    rng = np.random.default_rng(4)
+    begun = [objective(random_unknowns(state.layout, rng)) for _ in range(3)]
+    assert objective(best.flat) < min(begun) - 0.1
+
+
+def test_search_keeps_the_best_and_its_history():
+    search = DesignSearch((sensing_scene(**SMALL),), 0.0)
+    assert search.improvement() == 1.0
+    for worst in (3.0, 5.0, 2.4):
+        search.offer(Incumbent(jnp.zeros(()), (), worst))
+    assert search.history == [3.0, 3.0, 2.4]
+    assert search.result().worst == 2.4
+    np.testing.assert_allclose(search.improvement(), 0.2)
+
+
+def test_search_without_a_design_names_the_snr():
+    with pytest.raises(ValueError, match="SNR of 37 dB"):
+        DesignSearch((sensing_scene(**SMALL),), 10**3.7).result()
+
+
+def test_no_covariances_are_returned_for_an_snr_out_of_reach():
+    scene = sensing_scene(**SMALL)
+    reflection = random_reflections(scene)
+    largest = largest_snr(scene, tuple(psi[0] for psi in reflection))
+    assert transmit_half(scene, reflection, jnp.asarray(1.01 * largest)) is None
+    least = 0.99 * largest
+    optimum = transmit_half(scene, reflection, jnp.asarray(least))
+    design = dwell_design(
+        scene, optimum.covariance, optimum.reflection, min_snr=least, lower_bound=0.0
+    )
+    np.testing.assert_allclose(design.worst_crb, optimum.worst, rtol=1e-9)
+
+
+def test_no_random_design_is_better():
+    scene = sensing_scene(**SMALL, surface_power=np.inf)
+    best = descend_jointly((scene,), patterns=1, mean=False, min_snr=0.0, starts=2, seed=0).result()
+    design = dwell_design(scene, best.covariance, best.reflection, min_snr=0.0)
+    np.testing.assert_allclose(design.worst_crb, best.worst, rtol=1e-9)
+    rng = np.random.default_rng(7)
+    for seed in range(20):
+        share = rng.dirichlet((1, 1)) * 2 * float(scene.base_station.power)
+        covariance = jnp.stack([random_covariance(rng, 4, 1 + seed % 3, p)[None] for p in share])
+        rival = dwell_design(
+            scene, covariance, random_reflections(scene, seed), min_snr=0.0, lower_bound=0.0
+        )
+        assert best.worst < rival.worst_crb
