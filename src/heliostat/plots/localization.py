@@ -4,12 +4,14 @@ import textwrap
 from typing import Any
 
 import numpy as np
+import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from heliostat.api.localization import TimeAllocation, TradeOff
 from heliostat.geometry.frames import user_axis
+from heliostat.plots.coverage import coverage
 from heliostat.plots.scene import BLOCKED, Sketch, draw_scene, outline, symbol_size
 from heliostat.plots.style import (
     BLUE,
@@ -78,6 +80,19 @@ def scene_figure(scene: LocalizationScene) -> Figure:
         scene: The scene.
     """
     return draw_scene(sketch(scene))
+
+
+def map_figure(data: xr.Dataset) -> Figure:
+    """Map in the width of the other figures of a report.
+
+    Args:
+        data: Result of `heliostat.coverage`.
+    """
+    with styled():
+        figure = Figure(figsize=(WIDTH, 6.0))
+        figure.suptitle(data.attrs["title"].replace("; ", "\n"), x=0.02, ha="left", fontsize=10)
+        coverage(data, figure.add_subplot())
+    return figure
 
 
 def _peb_scale(trade_off: TradeOff) -> tuple[str, float]:

@@ -8,7 +8,6 @@ import xarray as xr
 
 from heliostat.api.evaluation import LocalizationEvaluation
 from heliostat.plots import localization as localization_plots
-from heliostat.plots.coverage import coverage_figure
 from heliostat.reports.export import phase_arrays
 from heliostat.reports.report import Report
 from heliostat.reports.tables import (
@@ -194,7 +193,7 @@ def localization_report(found: LocalizationEvaluation) -> Report:
             "peb-map": (
                 "Position error bound (PEB) of a user with the scenario's heading at a height of "
                 f"{scenario.user.position[2]:g} m.",
-                partial(coverage_figure, found.area_map),
+                partial(localization_plots.map_figure, found.area_map),
             ),
         },
         arrays=phase_arrays(scenario),
