@@ -45,17 +45,18 @@ def test_beampatterns_are_in_dbm_with_the_target_marked():
     assert two.images[0].get_clim() == one.images[0].get_clim() == (-10.0, 30.0)
     np.testing.assert_allclose(one.lines[0].get_xydata(), [[45, 90]])
     assert one.images[0].get_extent() == [-22.5, 202.5, 225.0, -45.0]
-    assert bar.get_ylabel() == "EIRP [dBm]"
+    assert bar.get_ylabel().endswith("(EIRP) [dBm]")
     assert "first 2 of 12" in figure._supxlabel.get_text()
 
 
 def test_bounds_by_surface_are_in_degrees_beside_the_lower_bound():
     (axes,) = sensing_plots.bounds_figure(bounds(), 1e-6).axes
     shown = lines(axes)
+    root = shown["root of the Cramér-Rao bound (CRB)"]
     np.testing.assert_allclose(shown["elevation"].get_ydata(), np.degrees([1e-3, 2e-3]))
     np.testing.assert_allclose(shown["azimuth"].get_ydata(), np.degrees([3e-3, 1e-3]))
-    np.testing.assert_allclose(shown["root CRB"].get_ydata(), np.degrees(np.sqrt([10e-6, 5e-6])))
-    below = shown["lower bound on the worst root CRB of any design"]
+    np.testing.assert_allclose(root.get_ydata(), np.degrees(np.sqrt([10e-6, 5e-6])))
+    below = shown["lower bound on the largest root CRB of any design"]
     np.testing.assert_allclose(below.get_ydata(), np.degrees(1e-3))
     assert axes.get_ylim()[0] == 0
 

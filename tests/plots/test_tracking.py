@@ -86,7 +86,7 @@ def test_an_arrow_points_to_a_node_far_from_the_path(step):
     figure = path_figure(track_of(step=step), (10.0, -4997.0), (500.0, 8.0), "far")
     (axes,) = figure.axes
     assert not {"base station", "surface"} & set(labels(figure))
-    below, right = axes.texts
+    below, right = (text for text in axes.texts if text.get_text())
     assert below.get_text().startswith("base station, 5 km")
     assert below.xy[1] < 0.1
     assert right.get_text().startswith("surface, 4")

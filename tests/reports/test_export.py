@@ -124,7 +124,11 @@ def test_a_design_without_its_scenario_lacks_only_the_panels(tmp_path):
 
 
 def test_what_cannot_be_exported_is_refused(tmp_path):
-    with pytest.raises(TypeError):
-        hs.export("a.npz", tmp_path / "b.npz")
+    other = yard(surfaces__1__columns=5)
+    with pytest.raises(TypeError, match="export"):
+        hs.export(yard(), tmp_path / "b.npz")
+    with pytest.raises(ValueError, match=r"reflection\[1\] has the shape .* needs \(10,\)"):
+        hs.export(cheap_design(yard()), tmp_path / "b.npz", other)
+    assert not list(tmp_path.iterdir())
     with pytest.raises(ValueError, match=r"a\.csv must end in \.npz or \.mat"):
         hs.export(hall(), tmp_path / "a.csv")

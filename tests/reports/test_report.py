@@ -4,11 +4,14 @@ import csv
 import json
 
 import numpy as np
+import pytest
 import scipy.io
 import xarray as xr
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import heliostat as hs
 from heliostat.api import sensing as sensing_api
+from heliostat.plots.style import styled
 from heliostat.reports.tables import write_columns
 from tests.support.hall import hall
 from tests.support.sensing_designs import cheap_design, yard
@@ -36,3 +39,24 @@ def test_a_column_of_lists_becomes_one_column_for_each_entry(tmp_path):
         first, second = csv.DictReader(opened)
     assert first == {"n": "1", "snr_0": "1.5", "snr_1": "2.0", "found": "1"}
     assert second == {"n": "2", "snr_0": "inf", "snr_1": "4.0", "found": "0"}
+
+
+@pytest.mark.parametrize("system", ["localization", "sensing"])
+def test_legends_and_labels_lie_within_every_picture(tmp_path, monkeypatch, system):
+    monkeypatch.setattr(sensing_api, "design_beamforming", cheap_design)
+    scenario = hall() if system == "localization" else yard()
+    for name, (_, draw) in hs.report(scenario, tmp_path).figures.items():
+        with styled():
+            figure = draw()
+            canvas = FigureCanvasAgg(figure)
+            canvas.draw()
+            parts = [*figure.legends, *figure.texts]
+            for axes in figure.axes:
+                parts += [axes.title, axes._left_title]
+                parts += [] if axes.name == "3d" else [axes.xaxis.label, axes.yaxis.label]
+            for part in parts:
+                box = part.get_window_extent(canvas.get_renderer())
+                whole = figure.bbox
+                inside = box.x0 >= -1 and box.y0 >= -1
+                inside &= box.x1 <= whole.x1 + 1 and box.y1 <= whole.y1 + 1
+                assert inside or not box.width, (name, part)

@@ -110,7 +110,7 @@ def test_a_lost_angle_is_named_and_all_else_stands(hopeless):
     assert told["surfaces"][0]["elevation_std_rad"] is None
     assert told["surfaces"][1]["elevation_std_rad"] > 0
     assert told["worst_crb_rad2"] is None
-    assert "Surface 0 cannot tell elevation." in told["reason"]
+    assert "Not identifiable at surface 0: elevation." in told["reason"]
     assert told["reason"] == sensing_report(hopeless).notes[0]
 
 

@@ -21,6 +21,8 @@ from heliostat.cli.options import (
     refuse_of_other_system,
 )
 
+PERIODS = 50
+"""Default number of periods without a recorded track."""
 MAX_DWELLS = 12
 """Default maximum number of dwells."""
 
@@ -42,7 +44,7 @@ def track(
         typer.Option(
             min=1,
             max=100_000,
-            help="Number of periods; default 50, or the length of the track.",
+            help=f"Number of periods; default {PERIODS}, or the length of the track.",
             rich_help_panel=LOCALIZATION,
         ),
     ] = None,
@@ -124,21 +126,27 @@ def track(
             raise UserError("--track and --mobility: both are given; leave one out.")
         radius = None if mobility is None else length_of("--mobility", mobility)
         with staged(folder) as stage, waiting("Tracking the user"):
-            from heliostat.api.tracking import TrackError
+            from heliostat.api.tracking import TrackError, read_track, run_protocol
             from heliostat.protocol.tracking import TradeOffObjective
-            from heliostat.reports import tracking
+            from heliostat.reports.tracking import Track, tracking_report
 
             try:
-                tracked = tracking.run_track(
+                recorded = None if walk is None else read_track(walk)
+                run = run_protocol(
                     loaded,
-                    tracking.Walk(periods, walk, radius),
-                    TradeOffObjective(weight, balance),
+                    periods or (PERIODS if recorded is None else len(recorded)),
+                    mobility=radius,
+                    track=recorded,
+                    weight=weight,
+                    balance=balance,
                     invented_errors=invented_errors,
-                    overrides=overrides,
                 )
             except TrackError as error:
                 raise UserError(str(error)) from None
-            report = tracking.tracking_report(tracked)
+            motion = walk or (loaded.errors.mobility if radius is None else radius)
+            objective = TradeOffObjective(weight, balance)
+            tracked = Track(loaded, run, objective, motion, invented_errors, overrides)
+            report = tracking_report(tracked)
             report.write(stage, pdf=pdf)
         present(report, folder, as_json)
         return
@@ -154,15 +162,14 @@ def track(
     goal = None if accuracy is None else length_of("--accuracy", accuracy)
     box = box_of(region)
     with staged(folder) as stage, waiting("Searching for the target"):
-        from heliostat.api.target_search import SearchError
-        from heliostat.reports import target_search
+        from heliostat.api.target_search import SearchError, find_target
+        from heliostat.reports.target_search import Search, target_search_report
 
+        most = dwells or MAX_DWELLS
         try:
-            found = target_search.search(
-                loaded, dwells or MAX_DWELLS, accuracy=goal, region=box, overrides=overrides
-            )
+            found = find_target(loaded, most, accuracy=goal, region=box)
         except SearchError as error:
             raise UserError(str(error)) from None
-        report = target_search.target_search_report(found)
+        report = target_search_report(Search(loaded, overrides, most, found))
         report.write(stage, pdf=pdf)
     present(report, folder, as_json)

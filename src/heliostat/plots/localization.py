@@ -4,12 +4,14 @@ import textwrap
 from typing import Any
 
 import numpy as np
+import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from heliostat.api.localization import TimeAllocation, TradeOff
 from heliostat.geometry.frames import user_axis
+from heliostat.plots.coverage import coverage
 from heliostat.plots.scene import BLOCKED, Sketch, draw_scene, outline, symbol_size
 from heliostat.plots.style import (
     BLUE,
@@ -19,6 +21,7 @@ from heliostat.plots.style import (
     POINT,
     RED,
     THICK,
+    WIDTH,
     length_unit,
     plain_ticks,
     styled,
@@ -77,6 +80,19 @@ def scene_figure(scene: LocalizationScene) -> Figure:
         scene: The scene.
     """
     return draw_scene(sketch(scene))
+
+
+def map_figure(data: xr.Dataset) -> Figure:
+    """Map in the width of the other figures of a report.
+
+    Args:
+        data: Result of `heliostat.coverage`.
+    """
+    with styled():
+        figure = Figure(figsize=(WIDTH, 6.0))
+        figure.suptitle(data.attrs["title"].replace("; ", "\n"), x=0.02, ha="left", fontsize=10)
+        coverage(data, figure.add_subplot())
+    return figure
 
 
 def _peb_scale(trade_off: TradeOff) -> tuple[str, float]:
@@ -150,11 +166,10 @@ def trade_off_figure(
     label, factor = _peb_scale(trade_off)
     share = trade_off.ratio
     with styled():
-        figure = Figure(figsize=(9.0, 4.4))
-        grid = figure.add_gridspec(2, 2, width_ratios=(1.2, 1))
-        draw_trade_off(figure.add_subplot(grid[:, 0]), trade_off, allocation, reason)
-        upper = figure.add_subplot(grid[0, 1])
-        lower = figure.add_subplot(grid[1, 1], sharex=upper)
+        figure = Figure(figsize=(WIDTH, 7.4))
+        plane, upper, lower = figure.subplots(3, 1, height_ratios=(2, 1, 1))
+        draw_trade_off(plane, trade_off, allocation, reason)
+        lower.sharex(upper)
         _draw_choices(upper, share, trade_off.eadr / 1e6, trade_off, allocation)
         _draw_choices(lower, share, factor * trade_off.peb, trade_off, allocation)
         if allocation is not None:
@@ -177,7 +192,7 @@ def trade_off_figure(
             ylabel=label.replace("position error bound (PEB)", "PEB"),
         )
         handles, labels = upper.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3)
+        figure.legend(handles, labels, loc="outside lower center", ncols=2)
     return figure
 
 

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 
 from heliostat.api.evaluation import DIRECTIONS, surface_beampattern
 from heliostat.api.localization import TimeAllocation, TradeOff, build
+from heliostat.api.sensing import checked_reflections
 from heliostat.design.result import BeamformingDesign
 from heliostat.plots import localization, sensing
 from heliostat.plots.coverage import coverage, distribution
@@ -81,7 +82,7 @@ def beampattern(
     patterns of the design; a circle marks the target.
 
     Args:
-        scenario: A loaded sensing scenario.
+        scenario: A sensing scenario, its name, path or dict.
         design: A design for it.
         surface: Index of the surface.
         ax: Axes to draw in; default those of a new figure.
@@ -91,7 +92,7 @@ def beampattern(
 
     Raises:
         TypeError: The scenario is not one of sensing.
-        ValueError: There is no such surface.
+        ValueError: There is no such surface, or the design is for other surfaces.
     """
     scenario = of_system(scenario, SensingScenario, "plot.beampattern")
     seen = scenario.build()
@@ -99,6 +100,7 @@ def beampattern(
         raise ValueError(
             f"surface is {surface}; {scenario.name} has surfaces 0 to {seen.n_surfaces - 1}."
         )
+    checked_reflections(scenario, design.reflection)
     pattern = surface_beampattern(seen, design, surface)
     target: Any = np.asarray(seen.angles())[surface]
     with styled():

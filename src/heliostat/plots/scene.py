@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d import Axes3D  # type: ignore[import-untyped]
 
 from heliostat.geometry.arrays import PlanarArray
-from heliostat.plots.style import GREY, styled
+from heliostat.plots.style import GREY, WIDTH, styled
 
 BLOCKED: dict[str, Any] = {
     "color": GREY,
@@ -109,10 +109,10 @@ def draw_scene(sketch: Sketch) -> Figure:
     """
     with styled():
         room = ConstrainedLayoutEngine(rect=(0, 0, 0.96, 1))  # which ignores the label of z
-        figure = Figure(figsize=(9.0, 4.8), layout=room)
+        figure = Figure(figsize=(WIDTH, 4.2), layout=room)
         above = figure.add_subplot(1, 2, 1)
         draw_above(above, sketch)
         draw_space(figure.add_subplot(1, 2, 2, projection="3d"), sketch)
         handles, labels = above.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3)
+        figure.legend(handles, labels, loc="outside lower center", ncols=2)
     return figure

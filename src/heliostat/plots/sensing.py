@@ -19,6 +19,7 @@ from heliostat.plots.style import (
     POINT,
     RED,
     THICK,
+    WIDTH,
     map_norm,
     plain_ticks,
     styled,
@@ -26,7 +27,7 @@ from heliostat.plots.style import (
 from heliostat.scene.sensing import SensingScene
 from heliostat.units import to_db, to_dbm, to_deg
 
-EIRP = "EIRP [dBm]"
+EIRP = "equivalent isotropically\nradiated power (EIRP) [dBm]"
 DYNAMIC_DB = 40.0
 """Range of the colour scale of beampatterns. [dB]"""
 
@@ -135,11 +136,11 @@ def beampattern_figure(
         of: Number of all surfaces.
     """
     count = len(patterns)
-    columns = min(count, 3)
+    columns = min(count, 2)
     rows = -(-count // columns)
     high = float(to_dbm(patterns.max()))
     with styled():
-        figure = Figure(figsize=(2.6 + 2.9 * columns, 0.9 + 2.9 * rows))
+        figure = Figure(figsize=(WIDTH, 0.8 + (4.6 if columns == 1 else 2.6) * rows))
         every = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
         for i, axes in enumerate(every.flat):
             if i >= count:
@@ -178,10 +179,10 @@ def bounds_figure(bounds: DirectionBounds, lower_bound: float) -> Figure:
     kinds = (
         ("elevation", "^", BLUE, bounds.direction_std[:, 0], -0.12),
         ("azimuth", "v", ORANGE, bounds.direction_std[:, 1], 0.12),
-        ("root CRB", "D", "black", both, 0.0),
+        ("root of the Cramér-Rao bound (CRB)", "D", "black", both, 0.0),
     )
     with styled():
-        figure = Figure(figsize=(9.0, 3.6))
+        figure = Figure(figsize=(WIDTH, 3.6))
         axes = figure.add_subplot()
         lost = np.zeros(len(surfaces), dtype=bool)
         values = [lower_bound**0.5] if np.isfinite(lower_bound) and lower_bound > 0 else []
@@ -197,7 +198,7 @@ def bounds_figure(bounds: DirectionBounds, lower_bound: float) -> Figure:
                 color=GREY,
                 linestyle="--",
                 linewidth=1.2,
-                label="lower bound on the worst root CRB of any design",
+                label="lower bound on the largest root CRB of any design",
             )
         for i in surfaces[lost]:
             text = f"no bound:\n{', '.join(bounds.lost[i])}"
@@ -218,7 +219,7 @@ def bounds_figure(bounds: DirectionBounds, lower_bound: float) -> Figure:
                 axes.set_ylim(0, high * room)
         else:
             axes.set_yticks([])
-        figure.legend(loc="outside lower center", ncols=4)
+        figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
@@ -231,7 +232,7 @@ def convergence_figure(history: np.ndarray, lower_bound: float) -> Figure:
     """
     steps = np.arange(1, len(history) + 1)
     with styled():
-        figure = Figure(figsize=(9.0, 3.4))
+        figure = Figure(figsize=(WIDTH, 3.4))
         axes = figure.add_subplot()
         finite = np.isfinite(history)
         level = np.where(finite, np.asarray(to_db(history)), np.nan)
@@ -242,7 +243,7 @@ def convergence_figure(history: np.ndarray, lower_bound: float) -> Figure:
         if not finite.any():
             axes.set_yticks([])
             axes.text(0.5, 0.5, "No CRB exists.", transform=axes.transAxes, ha="center")
-        axes.set(xlabel="step", ylabel="worst CRB [dB rad²]")
+        axes.set(xlabel="step", ylabel="worst Cramér-Rao bound (CRB) [dB rad²]")
         axes.set_xlim(0.5, len(history) + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True, min_n_ticks=1))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda tick, _: f"{tick:.4g}"))

@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#777777"
+WIDTH = 6.4
+"""Width of every figure of a report, so that their text has one size on the page. [inches]"""
 THICK: dict[str, Any] = {"linewidth": 3.5, "solid_capstyle": "butt"}
 POINT: dict[str, Any] = {"linestyle": "none", "markeredgecolor": "white", "markersize": 8}
 BS_POINT: dict[str, Any] = {"marker": "^", "color": "black", "label": "base station and its array"}

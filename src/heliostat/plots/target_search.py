@@ -19,6 +19,7 @@ from heliostat.plots.style import (
     POINT,
     RED,
     SPREAD_95,
+    WIDTH,
     half_axes,
     length_unit,
     plain_ticks,
@@ -42,7 +43,7 @@ def search_figure(
     there = np.isfinite(dwells.position_std.values)
     place = np.stack([dwells.x_estimate.values, dwells.y_estimate.values], axis=1)
     with styled():
-        figure = Figure(figsize=(9.0, 4.9))
+        figure = Figure(figsize=(WIDTH, 4.4))
         figure.suptitle(title, x=0.02, ha="left", fontsize=10)
         whole, near = figure.subplots(1, 2)
         box: dict[str, Any] = {"facecolor": (*to_rgb(GREY), 0.12), "edgecolor": GREY}
@@ -60,7 +61,7 @@ def search_figure(
         if there.any():
             handles.append(Patch(facecolor=(*to_rgb(BLUE), 0.15), edgecolor=BLUE))
             labels.append("estimated 95 % ellipse")
-        figure.legend(handles, labels, loc="outside lower center", ncols=6)
+        figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return figure
 
 
@@ -123,7 +124,7 @@ def dwells_figure(dwells: xr.Dataset, title: str) -> Figure:
         },
     }
     with styled():
-        figure = Figure(figsize=(7.0, 5.6))
+        figure = Figure(figsize=(WIDTH, 5.6))
         figure.suptitle(title, x=0.02, ha="left", fontsize=10)
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2.4, 1))
         names = [*curves, "position_error"]
@@ -161,7 +162,7 @@ def dwells_figure(dwells: xr.Dataset, title: str) -> Figure:
             if bars.any():
                 lower.bar(number[bars], excess[bars], 0.6, color=colour, label=label)
         lower.axhline(0, color="black", linewidth=0.8)
-        lower.set(xlabel="dwell", ylabel="excess over known target [dB]")
+        lower.set(xlabel="dwell", ylabel="excess over\nknown target [dB]")
         lower.xaxis.set_major_locator(MaxNLocator(10, integer=True, steps=[1, 2, 5, 10]))
         lower.set_xlim(0.4, number[-1] + 0.6)
         figure.align_ylabels([upper, lower])

@@ -20,6 +20,7 @@ from heliostat.plots.style import (
     ORANGE,
     POINT,
     RED,
+    WIDTH,
     half_axes,
     length_unit,
     plain_ticks,
@@ -85,7 +86,7 @@ def path_figure(
         return scale * (points - origin)
 
     with styled():
-        figure = Figure(figsize=(6.4, 5.6))
+        figure = Figure(figsize=(WIDTH, 5.6))
         axes = figure.add_subplot()
         figure.suptitle(title.replace("; ", "\n"), x=0.02, ha="left", fontsize=10)
         axes.plot(*drawn(place).T, color=GREY, marker=".", linewidth=0.8, label="path")
@@ -161,19 +162,24 @@ def _point_to(axes: Axes, offset: np.ndarray, look: dict[str, Any]) -> None:
         look: Colour and label of the node.
     """
     distance = float(np.linalg.norm(offset))
+    direction = offset / distance
     end = 0.5 + 0.49 * offset / np.abs(offset).max()
+    fraction: Any = "axes fraction"
+    shared: dict[str, Any] = {"textcoords": "offset points", "color": look["color"]}
+    arrow = {"arrowstyle": "->", "color": look["color"]}
+    axes.annotate(
+        "", end, (-25 * direction[0], -25 * direction[1]), fraction, arrowprops=arrow, **shared
+    )
     axes.annotate(
         f"{look['label']}, {format_quantity(distance, 'length')}",
         end,
-        end - 0.07 * offset / distance,
-        "axes fraction",
-        "axes fraction",
+        (-28 * direction[0], -28 * direction[1]),
+        fraction,
         ha="left" if offset[0] < 0 else "right",
         # Two nodes in the same direction have one label above the other.
         va="bottom" if look["marker"] == "s" else "top",
-        color=look["color"],
         fontsize=8,
-        arrowprops={"arrowstyle": "->", "color": look["color"]},
+        **shared,
     )
 
 
@@ -187,7 +193,7 @@ def periods_figure(track: xr.Dataset, title: str) -> Figure:
     period = track.period.values + 1
     lost = ~track.detected.values.astype(bool)
     with styled():
-        figure = Figure(figsize=(7.0, 7.2))
+        figure = Figure(figsize=(WIDTH, 7.2))
         figure.suptitle(title.replace("; ", "\n"), x=0.02, ha="left", fontsize=10)
         rows = figure.subplots(4, 1, sharex=True, height_ratios=(3, 3, 2, 1.4))
         positive = np.concatenate([track.position_error.values[~lost], track.peb.values])

@@ -8,8 +8,9 @@ import scipy.io
 from jaxtyping import Complex
 
 from heliostat.api.localization import build
+from heliostat.api.sensing import checked_reflections
 from heliostat.design.result import BeamformingDesign, patterned
-from heliostat.scenario import LocalizationScenario, SensingScenario
+from heliostat.scenario import LocalizationScenario, ScenarioLike, SensingScenario, of_system
 from heliostat.surface.passive import Steered, steered_phases
 
 NAMES: dict[str, str] = {
@@ -163,29 +164,29 @@ def write_arrays(arrays: Mapping[str, np.ndarray], file: Path) -> None:
 
 
 def export(
-    design: BeamformingDesign | LocalizationScenario,
+    design: BeamformingDesign | ScenarioLike,
     file: str | Path,
-    scenario: SensingScenario | None = None,
+    scenario: ScenarioLike | None = None,
 ) -> None:
     """Write a design for NumPy or MATLAB; the entry ``names`` explains each entry.
 
     Args:
-        design: A beamforming design, or a localization scenario, whose surface phases are written.
+        design: A beamforming design, or a localization scenario, its name, path or dict, whose
+            surface phases are written.
         file: Output file in an existing folder; its suffix, .npz or .mat, sets the format.
         scenario: Scenario of the beamforming design; without one ``rows``, ``columns`` and
             ``scenario_text`` are missing.
 
     Raises:
         TypeError: ``design`` is neither.
-        ValueError: The suffix is neither.
+        ValueError: The suffix is neither, or the scenario has other surfaces than the design.
     """
-    if isinstance(design, LocalizationScenario):
-        arrays = phase_arrays(design)
-    elif isinstance(design, BeamformingDesign):
-        arrays = design_arrays(design, scenario)
+    if not isinstance(design, BeamformingDesign):
+        arrays = phase_arrays(of_system(design, LocalizationScenario, "export"))
+    elif scenario is None:
+        arrays = design_arrays(design)
     else:
-        raise TypeError(
-            f"design is a {type(design).__name__}; export takes the result of design_beamforming, "
-            "design_transmit or design_reflection, or a localization scenario."
-        )
+        own = of_system(scenario, SensingScenario, "export")
+        checked_reflections(own, design.reflection)
+        arrays = design_arrays(design, own)
     write_arrays(arrays, Path(file))

@@ -8,7 +8,6 @@ import xarray as xr
 
 from heliostat.api.evaluation import LocalizationEvaluation
 from heliostat.plots import localization as localization_plots
-from heliostat.plots.coverage import coverage_figure
 from heliostat.reports.export import phase_arrays
 from heliostat.reports.report import Report
 from heliostat.reports.tables import (
@@ -51,10 +50,10 @@ def allocation_rows(found: LocalizationEvaluation) -> list[Row]:
     antennas = f"{best.active_antennas} of {count}"
     return [
         Row("active_antennas", "1", "Active antennas", antennas, best.active_antennas),
-        length("peb", "PEB at this allocation", float(choices.peb[at])),
-        angle_bound("reb", "REB at this allocation", float(choices.reb[at])),
-        rate("eadr", "EADR at this allocation", float(choices.eadr[at])),
-        share("time_ratio", "Pilot share at this allocation", float(choices.ratio[at])),
+        length("peb", "Position error bound (PEB)", float(choices.peb[at])),
+        angle_bound("reb", "Heading error bound (REB)", float(choices.reb[at])),
+        rate("eadr", "Effective achievable data rate (EADR)", float(choices.eadr[at])),
+        share("time_ratio", "Pilot share of the period", float(choices.ratio[at])),
         share("ratio", "Optimal pilot share, continuous", best.ratio),
         share("peak_rate_ratio", "Pilot share of largest rate", best.peak_rate_ratio),
         small("kkt_residual", "Karush-Kuhn-Tucker (KKT) residual", best.kkt_residual),
@@ -69,10 +68,10 @@ def error_rows(found: LocalizationEvaluation) -> list[Row]:
         return []
     return [
         Row("errors_trials", "1", "Trials", str(effect.trials), effect.trials),
-        length("errors_peb_median", "PEB, median", effect.peb_median),
+        length("errors_peb_median", "Position error bound (PEB), median", effect.peb_median),
         length("errors_peb_90", "PEB, 90 % quantile", effect.peb_90),
-        angle_bound("errors_reb_median", "REB, median", effect.reb_median),
-        rate("errors_eadr_mean", "EADR, mean", effect.eadr_mean),
+        angle_bound("errors_reb_median", "Heading error bound (REB), median", effect.reb_median),
+        rate("errors_eadr_mean", "Effective achievable data rate (EADR), mean", effect.eadr_mean),
         rate("errors_eadr_10", "EADR, 10 % quantile", effect.eadr_10),
     ]
 
@@ -194,7 +193,7 @@ def localization_report(found: LocalizationEvaluation) -> Report:
             "peb-map": (
                 "Position error bound (PEB) of a user with the scenario's heading at a height of "
                 f"{scenario.user.position[2]:g} m.",
-                partial(coverage_figure, found.area_map),
+                partial(localization_plots.map_figure, found.area_map),
             ),
         },
         arrays=phase_arrays(scenario),

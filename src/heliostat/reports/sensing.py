@@ -196,7 +196,12 @@ def sensing_report(found: SensingEvaluation) -> Report:
         "covariances and surface coefficients designed for this target.",
         tables=[
             listed("Design", design_rows(found), f"method {found.method}"),
-            _by_surface(found, "Bounds by surface", bound_rows, "standard deviations and SNR"),
+            _by_surface(
+                found,
+                "Bounds by surface",
+                bound_rows,
+                "standard deviations, root of the Cramér-Rao bound (CRB), SNR",
+            ),
             _by_surface(found, "Powers by surface", power_rows, f"in dBm{strongest}"),
             _by_surface(found, "Constraint slack by surface", slack_rows),
         ],

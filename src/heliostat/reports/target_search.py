@@ -1,13 +1,13 @@
 """Report of `heliostat track` on a sensing scenario."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import xarray as xr
 
-from heliostat.api.target_search import AXES, find_target, snapshots_of
+from heliostat.api.target_search import AXES, snapshots_of
 from heliostat.plots import target_search as target_search_plots
 from heliostat.reports.report import Report
 from heliostat.reports.tables import (
@@ -43,30 +43,6 @@ class Search:
             f"{axis} {a:.4g} to {b:.4g} m" for axis, a, b in zip(AXES, low, high, strict=True)
         )
         return f"{self.scenario.name}: target search in {sides}"
-
-
-def search(
-    scenario: SensingScenario,
-    dwells: int,
-    *,
-    accuracy: float | None = None,
-    region: Sequence[Sequence[float]] | None = None,
-    overrides: Mapping[str, str] | None = None,
-) -> Search:
-    """Search for the target of a scenario.
-
-    Args:
-        scenario: A loaded scenario.
-        dwells: Maximum number of dwells.
-        accuracy: See `heliostat.find_target`. [m]
-        region: See `heliostat.find_target`. [m]
-        overrides: Overrides that the scenario was loaded with.
-
-    Raises:
-        SearchError: As `heliostat.find_target`.
-    """
-    found = find_target(scenario, dwells, accuracy=accuracy, region=region)
-    return Search(scenario, dict(overrides or {}), dwells, found)
 
 
 def _estimated(name: str, label: str, value: float) -> Row:

@@ -10,7 +10,6 @@ import numpy as np
 import xarray as xr
 
 from heliostat.api.localization import pose_bounds
-from heliostat.api.tracking import read_track, run_protocol
 from heliostat.plots import tracking as tracking_plots
 from heliostat.protocol.tracking import TradeOffObjective
 from heliostat.reports.report import Report
@@ -31,44 +30,28 @@ GROSS_ERROR = 5.0
 
 
 @dataclass(frozen=True)
-class Walk:
-    """Motion of the user: a recorded track, or random steps."""
-
-    periods: int | None = None
-    """Number of periods; None for 50, or for the length of the track."""
-    file: Path | None = None
-    """Recorded track, see `heliostat.api.tracking.read_track`; None for random steps."""
-    mobility: float | None = None
-    """Largest random step; None for the scenario's. [m]"""
-
-
-@dataclass(frozen=True)
 class Track:
     """A scenario with the results of tracking its user."""
 
     scenario: LocalizationScenario
-    overrides: Mapping[str, str]
-    walk: Walk
-    objective: TradeOffObjective
-    invented_errors: bool
     periods: xr.Dataset
     """See `heliostat.run_protocol`."""
-
-    @property
-    def mobility(self) -> float:
-        """Largest random step. [m]"""
-        radius = self.walk.mobility
-        return self.scenario.errors.mobility if radius is None else radius
+    objective: TradeOffObjective
+    """Objective of the time allocation."""
+    motion: float | Path
+    """Largest random step [m], or file of the recorded track."""
+    invented_errors: bool
+    """See `heliostat.run_protocol`."""
+    overrides: Mapping[str, str]
+    """Overrides with which the scenario was loaded."""
 
     @property
     def title(self) -> str:
         """Scenario, motion, source of the estimates, and objective."""
-        file = self.walk.file
-        walk = (
-            f"track {file.name}"
-            if file
-            else f"steps of up to {format_quantity(self.mobility, 'length')}"
-        )
+        if isinstance(self.motion, Path):
+            walk = f"track {self.motion.name}"
+        else:
+            walk = f"steps of up to {format_quantity(self.motion, 'length')}"
         source = "random errors" if self.invented_errors else "estimated from pilots"
         weight, balance = self.objective.numbers()
         objective = (
@@ -76,41 +59,6 @@ class Track:
         )
         count = self.periods.sizes["period"]
         return f"{self.scenario.name}: {count} periods, {walk}; {source}, {objective}"
-
-
-def run_track(
-    scenario: LocalizationScenario,
-    walk: Walk,
-    objective: TradeOffObjective,
-    *,
-    invented_errors: bool = False,
-    overrides: Mapping[str, str] | None = None,
-) -> Track:
-    """Track the user of a scenario.
-
-    Args:
-        scenario: A loaded scenario.
-        walk: Motion of the user.
-        objective: Objective of the time allocation.
-        invented_errors: See `heliostat.run_protocol`.
-        overrides: Overrides that the scenario was loaded with.
-
-    Raises:
-        TrackError: As `heliostat.run_protocol` and `heliostat.api.tracking.read_track`.
-    """
-    track = None if walk.file is None else read_track(walk.file)
-    default = 50 if track is None else len(track)
-    weight, balance = objective.numbers()
-    periods = run_protocol(
-        scenario,
-        walk.periods or default,
-        mobility=walk.mobility,
-        track=track,
-        weight=weight,
-        balance=balance,
-        invented_errors=invented_errors,
-    )
-    return Track(scenario, dict(overrides or {}), walk, objective, invented_errors, periods)
 
 
 def rows(track: Track) -> list[Row]:
@@ -142,7 +90,7 @@ def rows(track: Track) -> list[Row]:
     spread = f"{least}" if least == most else f"{least} to {most}"
     return [
         *found_rows,
-        rate("eadr_mean", "Effective rate (EADR), mean", float(run.eadr.mean())),
+        rate("eadr_mean", "Effective achievable data rate (EADR), mean", float(run.eadr.mean())),
         Row("active_antennas_mean", "1", "Active antennas", spread, float(antennas.mean())),
     ]
 
@@ -186,7 +134,7 @@ def _notes(track: Track) -> list[str]:
         notes.append(
             "Errors: those of the scenario are zero, so every estimate equals the true pose."
         )
-    if track.walk.file is None and track.mobility == 0:
+    if track.motion == 0:
         notes.append("Mobility: zero, the user does not move; give --mobility or --track.")
     if scenario.model.as_printed:
         notes.append("Bounds: model.as_printed has no effect here; the corrected bounds are shown.")
@@ -201,7 +149,6 @@ def tracking_report(track: Track) -> Report:
     """
     run, scenario, columns = track.periods, track.scenario, columns_of(track.periods, "period")
     weight, balance = track.objective.numbers()
-    file = track.walk.file
     # The first columns are a track that `read_track` reads.
     walk = {"period": range(run.sizes["period"]), "x": columns["x_m"], "y": columns["y_m"]}
     walk["heading_deg"] = to_deg(run.heading.values).tolist()
@@ -217,8 +164,8 @@ def tracking_report(track: Track) -> Report:
             "weight": weight,
             "balance": balance,
             "invented_errors": track.invented_errors,
-            "mobility_m": track.mobility if file is None else None,
-            "track": None if file is None else str(file),
+            "mobility_m": None if isinstance(track.motion, Path) else track.motion,
+            "track": str(track.motion) if isinstance(track.motion, Path) else None,
             "each_period": columns,
         },
         dataset=run,

@@ -97,7 +97,8 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
         _slight(dataset, 4, "mobility up to 7 m"),
         Verdict(
             "Fig. 4",
-            "the closed forms (37), (38) equal the sums (32), (33) under perfect estimates",
+            "the closed forms, paper eqs. (37), (38), equal the sums, paper eqs. (32), (33), under "
+            "perfect estimates",
             difference < 1e-8,
             f"largest relative difference: {difference:.1e}, also for surfaces that are not "
             "steered at the user; the closed forms are exact, not approximate",

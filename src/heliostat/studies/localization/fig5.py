@@ -78,7 +78,7 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
             bool(np.all(rate[:, 0] < rate.max(axis=1))) and end < 1e-6,
             f"maximum at {peak} of 32 active antennas for N = "
             f"{', '.join(str(s**2) for s in setup.SIDES)} with codebook beams, at {closed_peak} in "
-            f"closed form; at 32 the rate is {end:.0e} of the maximum",
+            f"closed form; at 32 the rate is {end:.1g} of the maximum",
         ),
         judge(
             "Fig. 5",
@@ -95,7 +95,8 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
         ),
         Verdict(
             "Fig. 5",
-            "the exact rate (39) is below the closed form (42) at several points",
+            "the exact rate, paper eq. (39), is below the closed form, paper eq. (42), at several "
+            "points",
             bool(np.any(below)),
             f"below at {int(np.sum(below))} of {int(np.sum(positive))} points with a positive "
             f"rate, by {100 * shortfall.min():.1f} to {100 * shortfall.max():.1f} %, because the "
