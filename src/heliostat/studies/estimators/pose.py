@@ -94,7 +94,7 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
         ),
         Verdict(
             "Pose",
-            "pilots below the noise are not detected",
+            "at the lowest SNR the pilots are detected in less than 5 % of the trials",
             bool(max(low) < 0.05),
             f"detected at {dataset.snr_db.values[0]:g} dB: "
             + ", ".join(f"{m} {v:.0%}" for m, v in zip(MODELS, low, strict=True)),
