@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import heliostat as hs
+from heliostat.design.result import patterned
 from heliostat.protocol import target_search
 from heliostat.protocol.search_region import DwellDesign, Scans
-from heliostat.reports.export import patterned
 from heliostat.scenario import parse
 from heliostat.scenario.random_keys import purpose_key
 from tests.support.sensing_designs import cheap_design, yard

@@ -49,7 +49,11 @@ if TYPE_CHECKING:
     )
     from heliostat.api.target_search import find_target
     from heliostat.api.tracking import run_protocol
+    from heliostat.batch.python import sweep
     from heliostat.model_warning import ModelWarning
+    from heliostat.plots import public as plot
+    from heliostat.reports.export import export
+    from heliostat.reports.run import report
     from heliostat.scenario import ScenarioError, load
 
 _HOME = {
@@ -74,6 +78,9 @@ _HOME = {
     "triangulate": "api.estimation",
     "run_protocol": "api.tracking",
     "find_target": "api.target_search",
+    "sweep": "batch.python",
+    "report": "reports.run",
+    "export": "reports.export",
 }
 
 __all__ = [
@@ -90,18 +97,24 @@ __all__ = [
     "effective_rate",
     "estimate_direction",
     "estimate_pose",
+    "export",
     "find_target",
     "load",
+    "plot",
     "pose_bounds",
+    "report",
     "run_protocol",
     "simulate_echoes",
     "simulate_pilots",
+    "sweep",
     "triangulate",
     "under_errors",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "plot":
+        return import_module("heliostat.plots.public")
     if name in _HOME:
         return getattr(import_module(f"heliostat.{_HOME[name]}"), name)
     raise AttributeError(f"module 'heliostat' has no attribute {name!r}")

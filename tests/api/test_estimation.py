@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import heliostat as hs
-from heliostat.reports.export import patterned
+from heliostat.design.result import patterned
 from tests.support.sensing_designs import YARD, cheap_design
 
 ROOM = """\

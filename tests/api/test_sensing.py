@@ -217,6 +217,16 @@ def test_least_snr_that_binds_while_surfaces_have_power_left_is_kept():
     assert np.all(np.asarray(design.slack.surface) > 0.5)
 
 
+def test_power_beyond_the_budget_is_a_note():
+    _, covariance, psi = setting(SMALL)
+    power = np.trace(np.asarray(covariance), axis1=2, axis2=3).real.mean()
+    within = hs.direction_bounds(SMALL, covariance * (0.99 * 20 / power), psi)
+    beyond = hs.direction_bounds(SMALL, covariance * (2 * 20 / power), psi)
+    (note,) = set(beyond.notes) - set(within.notes)
+    assert "sends 40 W in the mean over the dwell, base_station.power is 20 W" in note
+    np.testing.assert_allclose(beyond.crb, within.crb * 0.99 / 2, rtol=1e-9)
+
+
 def test_results_show_themselves_in_a_notebook():
     _, covariance, reflection = setting(SMALL)
     html = hs.direction_bounds(SMALL, covariance, reflection)._repr_html_()

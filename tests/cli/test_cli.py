@@ -15,13 +15,13 @@ import xarray as xr
 import heliostat as hs
 from heliostat import studies
 from heliostat.__main__ import answer
-from heliostat.api import coverage as coverage_api
+from heliostat.api import sensing as sensing_api
 from heliostat.api import target_search as target_search_api
+from heliostat.design.result import patterned
 from heliostat.maps import sensing as sensing_maps
 from heliostat.plots import style
-from heliostat.reports import localization as localization_report
-from heliostat.reports import sensing as sensing_report
-from heliostat.reports.export import NAMES, patterned
+from heliostat.reports.export import NAMES
+from heliostat.reports.report import Report
 from heliostat.scenario import load, scenario_names, scenario_schema, template_text
 from tests.support.cheap_search import cheap_search
 from tests.support.hall import HALL
@@ -29,8 +29,7 @@ from tests.support.sensing_designs import YARD, cheap_design
 
 WRITTEN = {
     *(f"{name}.png" for name in ("scene", "peb-map", "trade-off")),
-    "results.nc",
-    "report.html",
+    *("results.nc", "design.npz", "design.mat", "report.html"),
 }
 
 
@@ -130,7 +129,7 @@ def test_what_fails_on_the_way_leaves_nothing(hall, monkeypatch, folder):
     def fail(*_):
         raise RuntimeError("halfway")
 
-    monkeypatch.setattr(localization_report, "page", fail)
+    monkeypatch.setattr(Report, "html", fail)
     before = everything(hall)
     with pytest.raises(RuntimeError, match="halfway"):
         answer(["run", "hall.yaml", "--out", folder])
@@ -193,6 +192,19 @@ def test_map_of_listed_places_with_a_threshold(hall, capsys):
     with xr.open_dataset(hall / "seats.nc", engine="h5netcdf") as stored:
         np.testing.assert_allclose(stored.peb, expected.peb, rtol=1e-12)
     assert json.loads((hall / "seats.geojson").read_text())["features"][1]["properties"]["served"]
+
+
+def test_compare_evaluates_variants_of_a_scenario(hall, capsys):
+    sets = ["--set", "surface.bits=1", "--set", "surface.bits=2; surface.rows=4"]
+    assert answer(["compare", "hall.yaml", *sets, "--points", "4", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    variants = told["scenarios"]
+    assert list(variants) == ["surface.bits=1", "surface.bits=2; surface.rows=4"]
+    second = hs.load("hall.yaml", {"surface.bits": 2, "surface.rows": 4})
+    assert variants["surface.bits=2; surface.rows=4"]["peb_m"] == hs.pose_bounds(second).peb
+    pictures = {"distribution.png", "difference.png", "trade-off.png"}
+    written = {path.name for path in (hall / "results" / "compare").iterdir()}
+    assert written == {"compare.nc", "report.html", *pictures}
 
 
 # track
@@ -293,8 +305,7 @@ SENSED = {
 @pytest.fixture
 def sensed(hall, monkeypatch):
     """The working folder, and designs that cost nothing."""
-    monkeypatch.setattr(sensing_report, "design_beamforming", cheap_design)
-    monkeypatch.setattr(coverage_api, "design_beamforming", cheap_design)
+    monkeypatch.setattr(sensing_api, "design_beamforming", cheap_design)
     return hall
 
 
@@ -438,6 +449,9 @@ def test_a_bad_scenario_is_refused_in_one_sentence(hall, capsys, command, old, n
             ["map", "hall.yaml", "--points-file", "bad.csv", "--out", "bad.png"],
             ["--out bad.png", "would replace bad.csv"],
         ),
+        (["compare", "hall.yaml"], ["two scenarios or more", "--set"]),
+        (["compare", "hall.yaml", "yard.yaml"], ["hall is localization", "yard is sensing"]),
+        (["compare", "hall.yaml", "hall.yaml"], ["given twice"]),
         (["map", "hall.yaml", "--points-file", "no.csv"], ["no.csv", "cannot be read"]),
         (["map", "hall.yaml", "--points-file", "file.txt"], ["file.txt", "name,x,y"]),
         (["map", "hall.yaml", "--points-file", "bad.csv"], ["bad.csv, line 3", "y is 'z'", "12.5"]),

@@ -10,6 +10,8 @@ from matplotlib.patches import Ellipse
 from heliostat.plots.style import save_figure
 from heliostat.plots.tracking import enlargement, path_figure, periods_figure
 
+BASE_STATION = (15.0, 6.0)
+
 
 def track_of(count=6, *, spread=1e-4, lost=(), step=5.0, error=1.0):
     """A straight walk whose errors are ``error`` standard deviations along x."""
@@ -55,7 +57,7 @@ def test_errors_are_enlarged_by_a_round_factor_and_never_shrunk(ellipse, extent,
 
 def test_path_shows_errors_and_ellipses_enlarged_alike():
     track = track_of()
-    figure = path_figure(track, (12.0, 8.0), "one; two")
+    figure = path_figure(track, BASE_STATION, (12.0, 8.0), "one; two")
     (axes,) = figure.axes
     walk = np.stack([track.x.values, track.y.values], axis=1)
     np.testing.assert_allclose(drawn(axes, "path"), walk)
@@ -76,12 +78,24 @@ def test_path_shows_errors_and_ellipses_enlarged_alike():
     assert "bound, 95 % ellipse, enlarged 2,000 times" in texts
     assert "surface" in texts
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("x [m]", "y [m]")
-    assert "surface" not in labels(path_figure(track, (500.0, 8.0), "far"))
+    np.testing.assert_array_equal(drawn(axes, "base station"), [BASE_STATION])
+
+
+@pytest.mark.parametrize("step", [5.0, 0.01])
+def test_an_arrow_points_to_a_node_far_from_the_path(step):
+    figure = path_figure(track_of(step=step), (10.0, -4997.0), (500.0, 8.0), "far")
+    (axes,) = figure.axes
+    assert not {"base station", "surface"} & set(labels(figure))
+    below, right = axes.texts
+    assert below.get_text().startswith("base station, 5 km")
+    assert below.xy[1] < 0.1
+    assert right.get_text().startswith("surface, 4")
+    assert right.xy[0] > 0.9
 
 
 def test_lost_periods_are_marked_and_their_estimates_not_shown():
     track = track_of(lost=(1, 2, 4))
-    axes = path_figure(track, (12.0, 8.0), "t").axes[0]
+    axes = path_figure(track, BASE_STATION, (12.0, 8.0), "t").axes[0]
     np.testing.assert_allclose(drawn(axes, "lost")[:, 0], track.x.values[[1, 2, 4]])
     assert len(drawn(axes, "estimate")) == 3
     figure = periods_figure(track, "t")
@@ -131,7 +145,7 @@ def test_periods_show_errors_and_bounds_in_fitting_units():
 )
 def test_odd_tracks_are_drawn_too(tmp_path, track):
     for name, figure in (
-        ("path", path_figure(track, (12.0, 8.0), "t")),
+        ("path", path_figure(track, BASE_STATION, (12.0, 8.0), "t")),
         ("periods", periods_figure(track, "t")),
     ):
         assert isinstance(figure, Figure)

@@ -56,3 +56,13 @@ def test_geojson_has_a_point_for_each_position(tmp_path):
     assert dock["properties"]["peb_m"] == pytest.approx(float(data.peb[0]), rel=1e-8)
     assert out["properties"]["peb_m"] is None
     assert out["properties"]["served"] is False
+
+
+def test_geojson_has_longitudes_where_the_scenario_has_a_site(tmp_path):
+    scenario = hs.load("factory-hall", {"site.origin": [13.4, 52.5]})
+    coverage.write_geojson(hs.coverage(scenario, positions=[[5, 8]]), tmp_path / "map.geojson")
+    document = json.loads((tmp_path / "map.geojson").read_text())
+    expected = scenario.site.longitude_latitude(np.array([5.0]), np.array([8.0]))
+    found = document["features"][0]["geometry"]["coordinates"]
+    np.testing.assert_allclose(found, np.ravel(expected), atol=1e-8)
+    assert "longitude and latitude" in document["coordinate_system"]

@@ -7,11 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 import yaml
 
 import heliostat as hs
+from heliostat.api.evaluation import evaluate_localization
 from heliostat.provenance import citation
-from heliostat.reports import localization as localization_report
+from heliostat.reports.localization import (
+    allocation_rows,
+    bounds_rows,
+    localization_report,
+)
 from heliostat.scenario import parse
 from tests.support.hall import hall
 
@@ -20,15 +26,13 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def deployment():
-    return localization_report.evaluate(
-        hall(), active_antennas=3, balance=0.4, overrides={"a.b": "<i>"}
-    )
+    return evaluate_localization(hall(), active_antennas=3, balance=0.4, overrides={"a.b": "<i>"})
 
 
 @pytest.fixture(scope="module")
 def hopeless():
     """One surface configuration and a gain that nobody knows: no bound exists."""
-    return localization_report.evaluate(hall(surface__sweep=[[0, 0]]))
+    return evaluate_localization(hall(surface__sweep=[[0, 0]]))
 
 
 class Page(HTMLParser):
@@ -49,10 +53,9 @@ class Page(HTMLParser):
         self.text += data
 
 
-def page(deployment, tmp_path):
-    picture = tmp_path / "a.png"
-    picture.write_bytes(b"not quite a picture")
-    text = localization_report.page(deployment).html({"Caption & one": picture, "two": picture})
+def page(deployment):
+    picture = b"not quite a picture"
+    text = localization_report(deployment).html({"Caption & one": picture, "two": picture})
     return Page(text), text
 
 
@@ -77,38 +80,35 @@ def test_without_a_bound_all_else_is_still_found(hopeless):
     assert np.isinf(hopeless.area_map.peb).all()
 
 
-def test_the_default_weight_is_the_apis():
-    assert (
-        hs.allocate_time(hall()).objective
-        == hs.allocate_time(hall(), localization_report.WEIGHT).objective
-    )
+def test_the_default_weight_is_the_apis(hopeless):
+    assert hs.allocate_time(hall()).objective == hs.allocate_time(hall(), hopeless.weight).objective
 
 
 # tables, JSON, page and dataset
 
 
 def test_json_has_no_infinities_and_says_why(hopeless):
-    told = json.loads(json.dumps(localization_report.document(hopeless), allow_nan=False))
+    told = json.loads(json.dumps(localization_report(hopeless).document(), allow_nan=False))
     assert told["peb_m"] is None
     assert told["reason"] == hopeless.bounds.reason
     assert told["allocation"] is None
     assert told["allocation_reason"] == hopeless.no_allocation
 
 
-def test_every_number_of_the_page_has_an_identifier_of_its_own(tmp_path):
-    erring = localization_report.evaluate(hall(errors__position="10 cm"))
-    rows = [line for table in localization_report.tables(erring) for line in table.lines]
-    shown, _ = page(erring, tmp_path)
+def test_every_number_of_the_page_has_an_identifier_of_its_own():
+    erring = evaluate_localization(hall(errors__position="10 cm"))
+    rows = [line for table in localization_report(erring).tables for line in table.lines]
+    shown, _ = page(erring)
     assert len(shown.numbers) == len(rows)
     assert shown.numbers["errors_trials"] == erring.under_errors.trials
     assert shown.numbers["errors_peb_median_m"] == erring.under_errors.peb_median
 
 
-def test_every_number_of_the_page_is_the_apis(deployment, tmp_path):
+def test_every_number_of_the_page_is_the_apis(deployment):
     bounds, rate = hs.pose_bounds(hall(), 3), hs.effective_rate(hall(), 3)
     best = hs.allocate_time(hall(), balance=0.4)
     choices, at = best.trade_off, best.active_antennas - 1
-    shown, _ = page(deployment, tmp_path)
+    shown, _ = page(deployment)
     expected = {
         "active_antennas": 3,
         "peb_m": bounds.peb,
@@ -132,16 +132,14 @@ def test_every_number_of_the_page_is_the_apis(deployment, tmp_path):
 
 
 def test_the_texts_of_rows_say_what_their_values_are(deployment):
-    for row in localization_report.bounds_rows(deployment) + localization_report.allocation_rows(
-        deployment
-    ):
+    for row in bounds_rows(deployment) + allocation_rows(deployment):
         number, unit = re.match(r"(\S+) ?(\S*)", row.text).groups()
         scale = {"µm": 1e-6, "mm": 1e-3, "cm": 1e-2, "Mbit/s": 1e6, "deg": np.pi / 180}
         assert float(number) * scale.get(unit, 1) == pytest.approx(row.value, rel=1e-2), row
 
 
-def test_the_page_fetches_nothing_and_escapes_what_it_shows(deployment, tmp_path):
-    shown, text = page(deployment, tmp_path)
+def test_the_page_fetches_nothing_and_escapes_what_it_shows(deployment):
+    shown, text = page(deployment)
     assert len(shown.fetched) == 2
     assert all(source.startswith("data:image/png;base64,") for source in shown.fetched)
     assert "@import" not in text
@@ -153,8 +151,8 @@ def test_the_page_fetches_nothing_and_escapes_what_it_shows(deployment, tmp_path
     assert citation() in shown.text
 
 
-def test_the_page_tells_why_there_is_no_bound(hopeless, tmp_path):
-    shown, _ = page(hopeless, tmp_path)
+def test_the_page_tells_why_there_is_no_bound(hopeless):
+    shown, _ = page(hopeless)
     assert hopeless.no_allocation in shown.text
     assert "no bound exists" in shown.text
     assert not any(name.startswith("best_") for name in shown.numbers)
@@ -162,21 +160,22 @@ def test_the_page_tells_why_there_is_no_bound(hopeless, tmp_path):
 
 def test_pilots_that_leave_no_time_for_data_are_told(deployment):
     told = "Rate: the pilots of 4 active antennas leave no time for data"
-    full = localization_report.evaluate(hall(frame__period=None))
+    full = evaluate_localization(hall(frame__period=None))
     assert full.rate.eadr == pytest.approx(0, abs=1e-3)
-    assert any(note.startswith(told) for note in localization_report.notes(full))
-    assert not any(note.startswith("Rate") for note in localization_report.notes(deployment))
+    assert any(note.startswith(told) for note in localization_report(full).notes)
+    assert not any(note.startswith("Rate") for note in localization_report(deployment).notes)
 
 
-def test_the_dataset_has_units_everywhere_and_says_where_it_comes_from(deployment):
-    dataset = localization_report.dataset(deployment)
-    variables = {**dataset.data_vars, **dataset.coords}
-    without = {name for name, variable in variables.items() if "units" not in variable.attrs}
-    assert without == {"pose", "pose_too"}
-    np.testing.assert_array_equal(dataset.map_peb, deployment.area_map.peb)
-    np.testing.assert_array_equal(dataset.information, deployment.bounds.information)
-    assert parse(dataset.attrs["scenario_text"]).dump() == hall().dump()
-    assert json.loads(dataset.attrs["overrides"]) == {"a.b": "<i>"}
+def test_the_dataset_has_units_everywhere_and_its_origin(deployment, tmp_path):
+    localization_report(deployment).write(tmp_path)
+    with xr.open_dataset(tmp_path / "results.nc", engine="h5netcdf") as dataset:
+        variables = {**dataset.data_vars, **dataset.coords}
+        without = {name for name, variable in variables.items() if "units" not in variable.attrs}
+        assert without == {"pose", "pose_too"}
+        np.testing.assert_array_equal(dataset.map_peb, deployment.area_map.peb)
+        np.testing.assert_array_equal(dataset.information, deployment.bounds.information)
+        assert parse(dataset.attrs["scenario_text"]).dump() == hall().dump()
+        assert json.loads(dataset.attrs["overrides"]) == {"a.b": "<i>"}
 
 
 def entries(bibtex):

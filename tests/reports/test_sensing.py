@@ -7,10 +7,14 @@ from dataclasses import replace
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray as xr
 
 import heliostat as hs
-from heliostat.reports import sensing as sensing_report
-from heliostat.reports.export import patterned
+from heliostat.api import sensing as sensing_api
+from heliostat.api.evaluation import evaluate_sensing
+from heliostat.api.sensing import designed
+from heliostat.design.result import patterned
+from heliostat.reports.sensing import TERMS, sensing_report
 from heliostat.scenario import ScenarioError, parse
 from tests.reports.test_localization import Page
 from tests.support.sensing_designs import cheap_design, yard
@@ -19,13 +23,13 @@ from tests.support.sensing_designs import cheap_design, yard
 @pytest.fixture(scope="module")
 def deployment():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sensing_report, "design_beamforming", cheap_design)
-        return sensing_report.evaluate(yard(dwell__patterns=2), overrides={"a.b": "<i>"})
+        patch.setattr(sensing_api, "design_beamforming", cheap_design)
+        return evaluate_sensing(yard(dwell__patterns=2), overrides={"a.b": "<i>"})
 
 
 @pytest.fixture(scope="module")
 def hopeless(deployment):
-    """The same where the elevation is not identifiable at surface 0."""
+    """The same where surface 0 cannot tell the elevation."""
     crb, std = deployment.bounds.crb.copy(), deployment.bounds.direction_std.copy()
     crb[0] = std[0, 0] = np.inf
     lost = (("elevation",), ())
@@ -68,7 +72,7 @@ def test_the_bounds_are_those_of_the_design(deployment):
     bounds = hs.direction_bounds(deployment.scenario, design.covariance, design.reflection)
     np.testing.assert_array_equal(deployment.bounds.crb, bounds.crb)
     np.testing.assert_allclose(bounds.crb, design.crb, rtol=1e-9)
-    told = sensing_report.document(deployment)
+    told = sensing_report(deployment).document()
     assert told["position_bound_m"] == bounds.position_bound
     assert [s["elevation_std_rad"] for s in told["surfaces"]] == bounds.direction_std[:, 0].tolist()
     assert [s["azimuth_std_rad"] for s in told["surfaces"]] == bounds.direction_std[:, 1].tolist()
@@ -82,13 +86,13 @@ def test_the_bounds_are_those_of_the_design(deployment):
 
 def test_the_powers_are_those_of_equation_7(deployment):
     covariance, settings = patterned(deployment.design)
-    told = sensing_report.document(deployment)["surfaces"]
+    told = sensing_report(deployment).document()["surfaces"]
     for i, surface in enumerate(told):
         expected = [
             literal_powers(deployment.scene, i, psi, sent)
             for psi, sent in zip(settings[i], covariance[i], strict=True)
         ]
-        for term in sensing_report.TERMS:
+        for term in TERMS:
             np.testing.assert_allclose(
                 surface["by_pattern"][f"{term}_power_w"], [e[term] for e in expected], rtol=1e-9
             )
@@ -101,20 +105,20 @@ def test_the_powers_are_those_of_equation_7(deployment):
 
 
 def test_a_lost_angle_is_named_and_all_else_stands(hopeless):
-    told = json.loads(json.dumps(sensing_report.document(hopeless), allow_nan=False))
+    told = json.loads(json.dumps(sensing_report(hopeless).document(), allow_nan=False))
     assert told["surfaces"][0]["lost"] == ["elevation"]
     assert told["surfaces"][0]["elevation_std_rad"] is None
     assert told["surfaces"][1]["elevation_std_rad"] > 0
     assert told["worst_crb_rad2"] is None
-    assert "Not identifiable at surface 0: elevation." in told["reason"]
-    assert told["reason"] == sensing_report.notes(hopeless)[0]
+    assert "Surface 0 cannot tell elevation." in told["reason"]
+    assert told["reason"] == sensing_report(hopeless).notes[0]
 
 
 def test_an_snr_out_of_reach_is_refused_with_what_can_be_had(monkeypatch):
     def fail(*_):
         raise ValueError("no design was found")
 
-    monkeypatch.setattr(sensing_report, "design_beamforming", fail)
+    monkeypatch.setattr(sensing_api, "design_beamforming", fail)
     # Truth: with one antenna and one element nothing but its amplitude can be chosen, so that the
     # SNR follows from the radar equation by hand; the surface's power is no limit.
     lone = {"position": [-5, 10, 3], "amplification": 4, "power": "1 kW", "noise": "-90 dBm"}
@@ -128,7 +132,7 @@ def test_an_snr_out_of_reach_is_refused_with_what_can_be_had(monkeypatch):
     strength = abs(complex(scene.target_gain[0])) ** 2 * there**2 * 2 * 100
     reach_db = 10 * np.log10(strength / (1e-12 * (1 + there)))
     with pytest.raises(ScenarioError) as refused:
-        sensing_report.designed(scenario)
+        designed(scenario)
     told = f"write at most about {math.floor(10 * reach_db) / 10:g} dB, or none"
     assert str(refused.value).startswith("scenario: dwell.min_snr: 90 dB is out of reach; ")
     assert told in str(refused.value)
@@ -137,17 +141,15 @@ def test_an_snr_out_of_reach_is_refused_with_what_can_be_had(monkeypatch):
 
 def test_what_else_is_wrong_is_no_matter_of_the_snr():
     with pytest.raises(ValueError, match=r"patterns .* is 2, method 'sdr' designs 1"):
-        sensing_report.designed(yard(dwell__patterns=2, dwell__min_snr="20 dB"), "sdr")
+        designed(yard(dwell__patterns=2, dwell__min_snr="20 dB"), "sdr")
 
 
 # tables, JSON, page and dataset
 
 
-def test_every_number_of_the_page_is_the_documents(deployment, tmp_path):
-    picture = tmp_path / "a.png"
-    picture.write_bytes(b"not quite a picture")
-    shown = Page(sensing_report.page(deployment).html({"Caption": picture}))
-    told = sensing_report.document(deployment)
+def test_every_number_of_the_page_is_the_documents(deployment):
+    shown = Page(sensing_report(deployment).html({"Caption": b"not quite a picture"}))
+    told = sensing_report(deployment).document()
     for name in ("worst_crb_rad2", "gap", "position_bound_m", "lower_bound_rad2", "transmitted_w"):
         assert shown.numbers[name] == told[name], name
     for i, surface in enumerate(told["surfaces"]):
@@ -162,8 +164,8 @@ def test_every_number_of_the_page_is_the_documents(deployment, tmp_path):
 def test_tables_tell_powers_in_dbm_and_angles_in_degrees(deployment):
     std = np.array([[0.01, 0.02], [1.5, 0.04]])
     found = replace(deployment, bounds=replace(deployment.bounds, direction_std=std))
-    design, bounds, powers, slack = sensing_report.tables(found)
-    told = sensing_report.document(found)["surfaces"][1]
+    design, bounds, powers, slack = sensing_report(found).tables
+    told = sensing_report(found).document()["surfaces"][1]
     line = dict(zip(powers.heads, powers.texts[1], strict=True))
     assert float(line["radiated"]) == pytest.approx(
         10 * np.log10(1e3 * told["radiated_w"]), abs=0.06
@@ -178,11 +180,12 @@ def test_tables_tell_powers_in_dbm_and_angles_in_degrees(deployment):
     assert ["Status", "feasible"] in design.texts
 
 
-def test_the_dataset_has_units_everywhere_and_says_where_it_comes_from(deployment):
-    dataset = sensing_report.dataset(deployment)
-    variables = {**dataset.data_vars, **dataset.coords}
-    without = {name for name, variable in variables.items() if "units" not in variable.attrs}
-    assert without == {"angle"}
-    np.testing.assert_array_equal(dataset.direction_std, deployment.bounds.direction_std)
-    np.testing.assert_array_equal(dataset.beampattern, deployment.patterns)
-    assert parse(dataset.attrs["scenario_text"]).dump() == deployment.scenario.dump()
+def test_the_dataset_has_units_everywhere_and_its_origin(deployment, tmp_path):
+    sensing_report(deployment).write(tmp_path)
+    with xr.open_dataset(tmp_path / "results.nc", engine="h5netcdf") as dataset:
+        variables = {**dataset.data_vars, **dataset.coords}
+        without = {name for name, variable in variables.items() if "units" not in variable.attrs}
+        assert without == {"angle"}
+        np.testing.assert_array_equal(dataset.direction_std, deployment.bounds.direction_std)
+        np.testing.assert_array_equal(dataset.beampattern, deployment.beampatterns)
+        assert parse(dataset.attrs["scenario_text"]).dump() == deployment.scenario.dump()

@@ -37,8 +37,9 @@ def public(
     """Decorate a function of a scenario to make it public.
 
     The scenario may be a loaded scenario, the name of a packaged one, the path of a file, or a dict
-    of its sections. ``key`` may be an integer seed. Every note on the scenario is issued as a
-    `ModelWarning` and listed in ``notes`` of the result. Arrays of the result are NumPy arrays.
+    of its sections. ``key`` may be an integer seed. Every note on the result and on the scenario is
+    issued as a `ModelWarning` and listed in ``notes`` of the result. Arrays of the result are NumPy
+    arrays.
 
     Args:
         systems: Class of the scenarios that the function accepts, or both.
@@ -56,9 +57,11 @@ def public(
                 loaded = of_system(loaded, systems[0], name)  # type: ignore[type-var]
             if kwargs.get("key") is not None:
                 kwargs["key"] = checked_key(kwargs["key"], name)
-            for note in loaded.notes:
+            result: Any = function(loaded, *args, **kwargs)
+            notes = (*getattr(result, "notes", ()), *loaded.notes)
+            for note in notes:
                 warnings.warn(note, ModelWarning, stacklevel=2)
-            return _with_notes(function(loaded, *args, **kwargs), loaded.notes)
+            return _with_notes(result, notes)
 
         signature = inspect.signature(function)
         first, *others = signature.parameters.values()

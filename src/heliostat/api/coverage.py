@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike
 from heliostat._version import __version__
 from heliostat.api.arguments import described, public
 from heliostat.api.localization import build, chosen_antennas
-from heliostat.api.sensing import design_beamforming
-from heliostat.design.result import BeamformingDesign
+from heliostat.api.sensing import designed
+from heliostat.design.result import BeamformingDesign, patterned
 from heliostat.maps import localization as localization_maps
 from heliostat.maps import sensing as sensing_maps
 from heliostat.maps.area import Area, area_around, grid_points
@@ -175,6 +175,16 @@ def steers_each_by_default(scenario: AnyScenario) -> bool:
     )
 
 
+def default_area(scenario: AnyScenario) -> Area:
+    """A rectangle that contains all nodes of the scene, with a margin.
+
+    Args:
+        scenario: A scenario.
+    """
+    nodes, _ = _nodes(scenario)
+    return area_around(np.vstack([nodes[name][1] for name in nodes if name != "normals"]))
+
+
 # Arguments ---------------------------------------------------------------------------------------
 
 
@@ -256,8 +266,7 @@ def _places(
 
 def _rectangle(scenario: AnyScenario, area: ArrayLike | None) -> Area:
     if area is None:
-        nodes, _ = _nodes(scenario)
-        return area_around(np.vstack([nodes[name][1] for name in nodes if name != "normals"]))
+        return default_area(scenario)
     corners = np.asarray(area, dtype=float)
     polygon = corners.ndim == 2 and corners.shape[1] == 2 and len(corners) >= 3
     if not (polygon or corners.shape == (4,)):
@@ -347,11 +356,10 @@ def _sensing(
         )
         conditions = f"a design for each point, the best of {sensing_maps.STARTS} starts"
     else:
-        of_target = design_beamforming(scenario) if design is None else design
-        covariance = tuple(
-            jnp.asarray(each).reshape(-1, *np.shape(each)[-2:]) for each in of_target.covariance
+        covariance, reflection = (
+            tuple(map(jnp.asarray, entries))
+            for entries in patterned(designed(scenario) if design is None else design)
         )
-        reflection = tuple(jnp.atleast_2d(jnp.asarray(each)) for each in of_target.reflection)
         found = sensing_maps.bounds_at(
             scene, covariance, reflection, places, on_progress=on_progress
         )

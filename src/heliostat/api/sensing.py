@@ -1,5 +1,6 @@
 """Public functions for sensing scenarios: bounds and beamforming designs."""
 
+import math
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
@@ -18,16 +19,19 @@ from heliostat.bounds.direction import (
     scene_information,
 )
 from heliostat.bounds.fisher import Identifiability
+from heliostat.design.baselines import matched_beams
 from heliostat.design.cooperative import RegionDesign, random_phases
 from heliostat.design.cooperative import design_beamforming as design_both
 from heliostat.design.cooperative import design_for_region as design_everywhere
 from heliostat.design.reflect import design_reflection as design_coefficients
 from heliostat.design.result import BeamformingDesign
 from heliostat.design.transmit import design_transmit as design_structured
+from heliostat.design.transmit import largest_snr
 from heliostat.geometry.frames import Scalar
-from heliostat.scenario import SensingScenario
+from heliostat.scenario import Problem, ScenarioError, SensingScenario
 from heliostat.scenario.sensing.build import moved_target
 from heliostat.scene.sensing import SensingScene
+from heliostat.units import from_db, to_db
 
 TransmitMethod: TypeAlias = Literal["structured", "sdp"]
 Method: TypeAlias = Literal["direct", "sdr"]
@@ -102,7 +106,8 @@ def direction_bounds(
 ) -> DirectionBounds:
     r"""Compute bounds on the target's directions, paper eqs. (14)-(16), and on its position.
 
-    The patterns of a surface share its part of the dwell equally. Power limits are not checked.
+    The patterns of a surface share its part of the dwell equally. A covariance beyond the power of
+    the base station is a note; the limits of the surfaces are not checked.
 
     Args:
         scenario: A sensing scenario.
@@ -127,6 +132,19 @@ def direction_bounds(
         lost=tuple(tuple(bound.lost_names()) for bound in bounds),
         position_bound=float(deviation),
         unidentifiable=np.asarray(seen.directions)[np.asarray(seen.lost)],
+        notes=_power_notes(scenario, sent),
+    )
+
+
+def _power_notes(scenario: SensingScenario, covariance: Covariances) -> tuple[str, ...]:
+    """A note if the covariances exceed the power of the base station."""
+    power = [np.trace(np.asarray(each), axis1=1, axis2=2).real.mean() for each in covariance]
+    sent, allowed = float(np.mean(power)), scenario.base_station.power
+    if sent <= allowed * (1 + 1e-9):
+        return ()
+    return (
+        f"Transmit power: the covariance sends {sent:.6g} W in the mean over the dwell, "
+        f"base_station.power is {allowed:.6g} W.",
     )
 
 
@@ -259,6 +277,36 @@ def design_beamforming(
         min_snr=scenario.dwell.least_snr,
         seed=seed,
     )
+
+
+def designed(scenario: SensingScenario, method: Method = "direct") -> BeamformingDesign:
+    """`heliostat.design_beamforming`, with a remedy in the error if the SNR is out of reach.
+
+    Args:
+        scenario: A loaded scenario.
+        method: See `heliostat.design_beamforming`.
+
+    Raises:
+        ScenarioError: No design reaches the SNR that the scenario requires.
+        ValueError: The method does not support the scenario's number of patterns.
+    """
+    try:
+        return design_beamforming(scenario, method)
+    except ValueError as error:
+        required = scenario.dwell.least_snr
+        if required == 0 or (method == "sdr" and scenario.dwell.patterns > 1):
+            raise
+        scene = scenario.build()
+        reach = float(to_db(largest_snr(scene, matched_beams(scene).reflection)))
+        text = f"{float(to_db(required)):g} dB"
+        less = f"at most about {math.floor(10 * reach) / 10:g} dB"
+        if from_db(reach) > required:
+            less = "less, because no design was found that reaches it at all surfaces"
+        sentence = (
+            f"{text} is out of reach; write {less}, or none, or give more power, amplification, "
+            "elements or dwell.symbols"
+        )
+        raise ScenarioError([Problem(scenario.name, "dwell.min_snr", text, sentence)]) from error
 
 
 @public(SensingScenario)

@@ -114,6 +114,14 @@ class Plan:
         """Size of all results before compression. [byte]"""
         return self.total * (self.study.n_columns + 1) * 8
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Notes on the scenario of a user's study."""
+        if isinstance(self.source, str):
+            return ()
+        name, folder = self.source.scenario_name, Path(self.source.folder)
+        return parse(self.source.scenario_text, name=name, folder=folder).notes
+
     def identity(self) -> dict[str, str]:
         """Return the texts that determine every result."""
         study = self.study
@@ -313,6 +321,24 @@ def parse_study(text: str, file: str) -> Plan:
         raise report.error()
     study = check(StudyFile, data, report)
     scenario = _load_scenario(report, study, Path(file).absolute().parent)
+    return plan_of(Path(file).stem, data, study, scenario, report)
+
+
+def plan_of(
+    name: str, data: dict[str, Any], study: StudyFile, scenario: AnyScenario, report: Report
+) -> Plan:
+    """Check that the parts of a study fit together, and return it as a plan.
+
+    Args:
+        name: Name of the study.
+        data: Content of the study file.
+        study: The same, with each key checked by itself.
+        scenario: Scenario of the study.
+        report: Collects the problems with their places.
+
+    Raises:
+        ScenarioError: The parts do not fit together; it lists the problems.
+    """
     setup = _trial_setup(report, study, scenario, data.get("options"))
     _try_values(report, setup, data["axes"])
     body = {
@@ -324,8 +350,8 @@ def parse_study(text: str, file: str) -> Plan:
     if not setup.draws_seed:
         body["draws_seed"] = False
     source = StudyText(
-        Path(file).stem,
-        printable(study.title or Path(file).stem),
+        name,
+        printable(study.title or name),
         yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=100),
         scenario.name,
         scenario.dump(),

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from heliostat.cli.compare import compare
 from heliostat.cli.info import cite, list_command, new, schema
 from heliostat.cli.map import map_command
 from heliostat.cli.reproduce import reproduce
@@ -53,6 +54,7 @@ def _options(
 
 app.command()(run)
 app.command("map")(map_command)
+app.command()(compare)
 app.command()(track)
 app.command()(new)
 app.command()(schema)

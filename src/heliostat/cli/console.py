@@ -4,6 +4,7 @@ Slow imports are made by the functions that need them.
 """
 
 import itertools
+import json
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from heliostat.interruption import on_interruption, uninterrupted
 
 if TYPE_CHECKING:
+    import heliostat.reports.report
     import heliostat.reports.tables
 
 
@@ -86,6 +88,26 @@ def _move(stage: Path, folder: Path, there: bool) -> None:
 
 
 # Showing -----------------------------------------------------------------------------------------
+
+
+def present(report: "heliostat.reports.report.Report", folder: Path, as_json: bool) -> None:
+    """Print a report as tables and notes, or as one JSON document.
+
+    Args:
+        report: The report.
+        folder: Folder that it was written to.
+        as_json: Print JSON.
+    """
+    if as_json:
+        document = report.document() | {"folder": str(folder)}
+        print(json.dumps(document, indent=2, allow_nan=False))
+        return
+    for table in report.tables:
+        show(table)
+    for note in report.notes:
+        print(f"Note: {note}")
+    first, *others = report.files
+    print(f"Wrote {', '.join([str(folder / first), *others])}.")
 
 
 def show(table: "heliostat.reports.tables.Table") -> None:

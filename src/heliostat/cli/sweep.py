@@ -106,6 +106,8 @@ def sweep(
         from heliostat.studies.engine import EngineError
 
         plan = _plan(study, trials, seed)
+    for note in plan.notes:
+        typer.echo(f"Note: {note}", err=True)
     kind = engine or ("dask" if scheduler else "processes")
     _check_engine(kind, workers, scheduler, (tls_ca, tls_cert, tls_key))
     count = 1 if kind == "serial" else workers or usable_cores()

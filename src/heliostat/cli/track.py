@@ -1,18 +1,11 @@
 """The command ``track``: tracking of a user over many periods, or search for a target."""
 
-import json
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated
 
 import typer
 
-from heliostat.cli.console import (
-    UserError,
-    show,
-    staged,
-    waiting,
-)
+from heliostat.cli.console import UserError, present, staged, waiting
 from heliostat.cli.options import (
     LOCALIZATION,
     SENSING,
@@ -145,8 +138,9 @@ def track(
                 )
             except TrackError as error:
                 raise UserError(str(error)) from None
-            tracking.write(tracked, stage, pdf=pdf)
-        _show(tracking, tracked, folder, "path.png, periods.png, track.csv and track.nc", as_json)
+            report = tracking.tracking_report(tracked)
+            report.write(stage, pdf=pdf)
+        present(report, folder, as_json)
         return
     refuse_of_other_system(
         loaded,
@@ -169,18 +163,6 @@ def track(
             )
         except SearchError as error:
             raise UserError(str(error)) from None
-        target_search.write(found, stage, pdf=pdf)
-    _show(target_search, found, folder, "search.png, dwells.png, dwells.csv and dwells.nc", as_json)
-
-
-def _show(report: ModuleType, found: object, folder: Path, files: str, as_json: bool) -> None:
-    """Print the results as tables and notes, or as one JSON document."""
-    if as_json:
-        document = report.document(found) | {"folder": str(folder)}
-        typer.echo(json.dumps(document, indent=2, allow_nan=False))
-        return
-    for table in report.tables(found):
-        show(table)
-    for note in report.notes(found):
-        typer.echo(f"Note: {note}")
-    typer.echo(f"Wrote {folder}: {files}.")
+        report = target_search.target_search_report(found)
+        report.write(stage, pdf=pdf)
+    present(report, folder, as_json)

@@ -7,6 +7,7 @@ result of a single pattern, as the paper has no patterns.
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Complex, Float, Int
 
 from heliostat.bounds.direction import DirectionBound, direction_bound, direction_information
@@ -72,6 +73,14 @@ class BeamformingDesign(eqx.Module):
         The design is within this distance of the best possible one.
         """
         return excess_over_bound(self.gap)
+
+    def __repr__(self) -> str:
+        if isinstance(self.crb, jax.core.Tracer) or self.crb.ndim != 1:
+            return super().__repr__()
+        return (
+            f"<{type(self).__name__}: worst CRB {float(self.worst_crb):.4g} rad^2, "
+            f"{self.status}, within {float(self.excess_db):.2g} dB of the best possible>"
+        )
 
     @property
     def status(self) -> str:
@@ -185,3 +194,15 @@ def evaluated_design(
         jnp.asarray(steps),
         jnp.asarray(code),
     )
+
+
+def patterned(design: BeamformingDesign) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Covariances [surface pattern tx tx] and coefficients [pattern element] of a design.
+
+    Args:
+        design: A design, with a pattern axis or, for a single pattern, without.
+    """
+    covariance = np.asarray(design.covariance)
+    if covariance.ndim == 3:
+        covariance = covariance[:, None]
+    return covariance, [np.atleast_2d(np.asarray(psi)) for psi in design.reflection]

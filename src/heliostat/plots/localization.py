@@ -4,6 +4,7 @@ import textwrap
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
@@ -25,12 +26,16 @@ from heliostat.plots.style import (
 from heliostat.scene.localization import LocalizationScene
 from heliostat.units import format_quantity
 
-COINCIDENT = 0.005
-"""Pilot shares closer than this are drawn as one line."""
+COINCIDENT = 0.01
+"""Lines closer than this fraction of the axis are drawn as one."""
 
 
-def _sketch(scene: LocalizationScene) -> Sketch:
-    """Drawing instructions of a scene; arrays and panel are not to scale."""
+def sketch(scene: LocalizationScene) -> Sketch:
+    """Drawing instructions of a scene; arrays and panel are not to scale.
+
+    Args:
+        scene: The scene.
+    """
     panel = scene.surface.array
     base_station, surface, user = _nodes(scene)
     nodes = np.stack([base_station, surface, user])
@@ -71,7 +76,65 @@ def scene_figure(scene: LocalizationScene) -> Figure:
     Args:
         scene: The scene.
     """
-    return draw_scene(_sketch(scene))
+    return draw_scene(sketch(scene))
+
+
+def _peb_scale(trade_off: TradeOff) -> tuple[str, float]:
+    """Axis label of the PEB with its unit, and the factor of the unit from metres."""
+    bounded = trade_off.peb[np.isfinite(trade_off.peb)]
+    if not bounded.size:
+        return "position error bound (PEB)", 1.0
+    unit, factor = length_unit(bounded)
+    return f"position error bound (PEB) [{unit}]", factor
+
+
+def _draw_choices(
+    axes: Axes,
+    across: np.ndarray,
+    up: np.ndarray,
+    trade_off: TradeOff,
+    allocation: TimeAllocation | None,
+) -> None:
+    """All allocations as dots, with the best one marked."""
+    kept = ~trade_off.dominated
+    dot: dict[str, Any] = {"linestyle": "none", "marker": "o", "markeredgecolor": BLUE}
+    axes.plot(across[~kept], up[~kept], **dot, color="white", label="dominated")
+    axes.plot(across[kept], up[kept], **dot, color=BLUE, label="not dominated")
+    for index, look in _marks(trade_off, allocation):
+        axes.plot(across[index], up[index], **look)
+
+
+def _peb_axis(axes: Axes, trade_off: TradeOff, reason: str) -> None:
+    """Logarithmic axis of the PEB, or a sentence if there is none."""
+    if np.isfinite(trade_off.peb).any():
+        axes.set_yscale("log")
+        plain_ticks(axes.yaxis, Normalize(*axes.get_ylim()))
+        return
+    axes.set_yticks([])
+    text = textwrap.fill(f"No PEB exists. {reason}", 46)
+    middle: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8}
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, **middle)
+
+
+def draw_trade_off(
+    axes: Axes, trade_off: TradeOff, allocation: TimeAllocation | None, reason: str = ""
+) -> None:
+    """PEB against rate over all allocations.
+
+    Args:
+        axes: Axes to draw in.
+        trade_off: All allocations.
+        allocation: The best allocation; None if it is not to be marked.
+        reason: Reason for a missing bound.
+    """
+    label, factor = _peb_scale(trade_off)
+    rate, peb, kept = trade_off.eadr / 1e6, factor * trade_off.peb, ~trade_off.dominated
+    axes.plot(rate[kept], peb[kept], color=BLUE, linewidth=0.8)
+    _draw_choices(axes, rate, peb, trade_off, allocation)
+    _peb_axis(axes, trade_off, reason)
+    axes.set(title="PEB against rate", xlabel="effective rate [Mbit/s]", ylabel=label)
+    if not np.isfinite(peb).any():
+        axes.set_xlim(0, rate.max())
 
 
 def trade_off_figure(
@@ -84,51 +147,29 @@ def trade_off_figure(
         allocation: The best allocation; None if no bound exists.
         reason: Reason for the missing bound.
     """
-    rate, share, kept = trade_off.eadr / 1e6, trade_off.ratio, ~trade_off.dominated
-    bounded = trade_off.peb[np.isfinite(trade_off.peb)]
-    label, factor = "position error bound (PEB)", 1.0
-    if bounded.size:
-        unit, factor = length_unit(bounded)
-        label = f"{label} [{unit}]"
-    peb = factor * trade_off.peb
+    label, factor = _peb_scale(trade_off)
+    share = trade_off.ratio
     with styled():
         figure = Figure(figsize=(9.0, 4.4))
         grid = figure.add_gridspec(2, 2, width_ratios=(1.2, 1))
-        plane = figure.add_subplot(grid[:, 0])
+        draw_trade_off(figure.add_subplot(grid[:, 0]), trade_off, allocation, reason)
         upper = figure.add_subplot(grid[0, 1])
         lower = figure.add_subplot(grid[1, 1], sharex=upper)
-        plane.plot(rate[kept], peb[kept], color=BLUE, linewidth=0.8)
-        for axes, across, up in ((plane, rate, peb), (upper, share, rate), (lower, share, peb)):
-            dot: dict[str, Any] = {"linestyle": "none", "marker": "o", "markeredgecolor": BLUE}
-            hollow = dot | {"color": "white", "label": "dominated"}
-            axes.plot(across[~kept], up[~kept], **hollow)
-            axes.plot(across[kept], up[kept], **dot, color=BLUE, label="not dominated")
-            for index, look in _marks(trade_off, allocation):
-                axes.plot(across[index], up[index], **look)
+        _draw_choices(upper, share, trade_off.eadr / 1e6, trade_off, allocation)
+        _draw_choices(lower, share, factor * trade_off.peb, trade_off, allocation)
         if allocation is not None:
             optimum, peak = allocation.ratio, allocation.peak_rate_ratio
-            both = abs(optimum - peak) < COINCIDENT  # one line instead of two on top of each other
+            # One line instead of two on top of each other.
+            both = abs(optimum - peak) < COINCIDENT * np.ptp(upper.get_xlim())
             optimal = "optimal share, also of largest rate" if both else "optimal share"
             lines = [(optimum, RED, "-", f"{optimal}, continuous")]
             if not both:
                 lines.append((peak, ORANGE, "--", "share of largest rate, continuous"))
-            for ratio, color, line, label_ratio in lines:
+            for ratio, color, line, text in lines:
                 for axes in (upper, lower) if ratio <= share[-1] else ():
-                    axes.axvline(
-                        ratio, color=color, linestyle=line, linewidth=1, zorder=0, label=label_ratio
-                    )
-        for axes in (plane, lower):
-            if bounded.size:
-                axes.set_yscale("log")
-                plain_ticks(axes.yaxis, Normalize(*axes.get_ylim()))
-            else:
-                axes.set_yticks([])
-                text = "No PEB exists." if axes is lower else f"No PEB exists. {reason}"
-                middle: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8}
-                text = textwrap.fill(text, 46)
-                axes.text(0.5, 0.5, text, transform=axes.transAxes, **middle)
-        plane.set(title="PEB against rate", ylabel=label)
-        plane.set(xlabel="effective rate [Mbit/s]", xlim=None if bounded.size else (0, rate.max()))
+                    look: dict[str, Any] = {"color": color, "linestyle": line, "linewidth": 1}
+                    axes.axvline(ratio, **look, zorder=0, label=text)
+        _peb_axis(lower, trade_off, "")
         upper.set(title="Rate and PEB against pilot share", ylabel="rate [Mbit/s]")
         upper.tick_params(labelbottom=False)
         lower.set(

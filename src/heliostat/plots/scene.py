@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -53,6 +54,53 @@ def _axes_of(space: Axes3D) -> tuple[Axis, Axis, Axis]:
     return space.xaxis, space.yaxis, space.zaxis
 
 
+def draw_above(axes: Axes, sketch: Sketch) -> None:
+    """Scene from above.
+
+    Args:
+        axes: Axes to draw in.
+        sketch: Drawing instructions.
+    """
+    for points, style in sketch.lines:
+        axes.plot(points[:, 0], points[:, 1], **style)
+    for (x, y, _), (u, v, _), color in sketch.arrows:
+        axes.quiver(x, y, u, v, color=color, angles="xy", scale_units="xy", scale=1, width=0.007)
+    axes.set(title="From above", xlabel="x [m]", ylabel="y [m]")
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.margins(0.12)
+
+
+def draw_space(space: Axes3D, sketch: Sketch) -> None:
+    """Scene in 3-D.
+
+    Args:
+        space: Axes to draw in.
+        sketch: Drawing instructions.
+    """
+    nodes = sketch.nodes
+    floor = min(0.0, float(nodes[:, 2].min()))
+    for node in nodes:
+        stem = np.stack([node, [*node[:2], floor]])
+        space.plot(*stem.T, color=GREY, linestyle=":", linewidth=1)
+    for points, style in sketch.lines:
+        space.plot(*points.T, **style)
+    for start, extent, color in sketch.arrows:
+        space.quiver(*start, *extent, color=color, arrow_length_ratio=0.3, linewidth=1.8)
+    space.set_title("In 3-D")
+    for name, axis in zip("xyz", _axes_of(space), strict=True):
+        axis.set_label_text(f"{name} [m]")
+        axis.labelpad = 0 if name == "z" else 8
+    height = 0.3 * float(np.ptp(nodes[:, :2], axis=0).max())
+    space.set_zlim(floor, max(floor + height, space.get_zlim()[1]))
+    space.set_aspect("equal")
+    extents = np.array([np.ptp(axis.get_view_interval()) for axis in _axes_of(space)])
+    for axis, extent in zip(_axes_of(space), extents, strict=True):
+        most = max(2, int(6 * extent / extents.max()))
+        axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 5, 10]))
+    space.set_box_aspect(extents, zoom=0.97)
+    space.view_init(elev=22, azim=-60)
+
+
 def draw_scene(sketch: Sketch) -> Figure:
     """Scene from above and in 3-D.
 
@@ -63,40 +111,8 @@ def draw_scene(sketch: Sketch) -> Figure:
         room = ConstrainedLayoutEngine(rect=(0, 0, 0.96, 1))  # which ignores the label of z
         figure = Figure(figsize=(9.0, 4.8), layout=room)
         above = figure.add_subplot(1, 2, 1)
-        for points, style in sketch.lines:
-            above.plot(points[:, 0], points[:, 1], **style)
-        for (x, y, _), (u, v, _), color in sketch.arrows:
-            above.quiver(
-                x, y, u, v, color=color, angles="xy", scale_units="xy", scale=1, width=0.007
-            )
-        above.set(title="From above", xlabel="x [m]", ylabel="y [m]")
-        above.set_aspect("equal", adjustable="datalim")
-        above.margins(0.12)
-
-        space = figure.add_subplot(1, 2, 2, projection="3d")
-        nodes = sketch.nodes
-        floor = min(0.0, float(nodes[:, 2].min()))
-        for node in nodes:
-            stem = np.stack([node, [*node[:2], floor]])
-            space.plot(*stem.T, color=GREY, linestyle=":", linewidth=1)
-        for points, style in sketch.lines:
-            space.plot(*points.T, **style)
-        for start, extent, color in sketch.arrows:
-            space.quiver(*start, *extent, color=color, arrow_length_ratio=0.3, linewidth=1.8)
-        space.set_title("In 3-D")
-        for name, axis in zip("xyz", _axes_of(space), strict=True):
-            axis.set_label_text(f"{name} [m]")
-            axis.labelpad = 0 if name == "z" else 8
-        height = 0.3 * float(np.ptp(nodes[:, :2], axis=0).max())
-        space.set_zlim(floor, max(floor + height, space.get_zlim()[1]))
-        space.set_aspect("equal")
-        extents = np.array([np.ptp(axis.get_view_interval()) for axis in _axes_of(space)])
-        for axis, extent in zip(_axes_of(space), extents, strict=True):
-            most = max(2, int(6 * extent / extents.max()))
-            axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 5, 10]))
-        space.set_box_aspect(extents, zoom=0.97)
-        space.view_init(elev=22, azim=-60)
-
+        draw_above(above, sketch)
+        draw_space(figure.add_subplot(1, 2, 2, projection="3d"), sketch)
         handles, labels = above.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return figure

@@ -3,7 +3,9 @@
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 
 from heliostat.api.sensing import DirectionBounds
@@ -24,8 +26,7 @@ from heliostat.plots.style import (
 from heliostat.scene.sensing import SensingScene
 from heliostat.units import to_db, to_dbm, to_deg
 
-MOST_PATTERNS = 9
-"""Largest number of surfaces whose beampatterns are shown."""
+EIRP = "EIRP [dBm]"
 DYNAMIC_DB = 40.0
 """Range of the colour scale of beampatterns. [dB]"""
 
@@ -36,8 +37,8 @@ def _nodes(scene: SensingScene) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.asarray(scene.base_station.position), surfaces, np.asarray(scene.target.position)
 
 
-def scene_figure(scene: SensingScene) -> Figure:
-    """Scene from above and in 3-D, with arrays and panels not drawn to scale.
+def sketch(scene: SensingScene) -> Sketch:
+    """Drawing instructions of a scene; arrays and panels are not to scale.
 
     Args:
         scene: The scene.
@@ -64,10 +65,57 @@ def scene_figure(scene: SensingScene) -> Figure:
         (surfaces, POINT | point | {"label": label}),
         (target[None], POINT | {"marker": "o", "color": GREEN, "label": "target"}),
     ]
-    return draw_scene(Sketch(nodes, lines, arrows))
+    return Sketch(nodes, lines, arrows)
+
+
+def scene_figure(scene: SensingScene) -> Figure:
+    """Scene from above and in 3-D, with arrays and panels not drawn to scale.
+
+    Args:
+        scene: The scene.
+    """
+    return draw_scene(sketch(scene))
 
 
 # Designs -----------------------------------------------------------------------------------------
+
+
+def draw_beampattern(
+    axes: Axes,
+    pattern: np.ndarray,
+    elevation: np.ndarray,
+    azimuth: np.ndarray,
+    target: np.ndarray,
+    highest: float,
+) -> AxesImage:
+    """Beampattern of one surface, with a circle at the target.
+
+    Args:
+        axes: Axes to draw in.
+        pattern: Power by direction. [row column] [W]
+        elevation: Elevations of the rows. [rad]
+        azimuth: Azimuths of the columns. [rad]
+        target: Elevation and azimuth of the target. [rad]
+        highest: Upper end of the colour scale. [dBm]
+    """
+    image = axes.imshow(
+        np.asarray(to_dbm(pattern)),
+        extent=(*_ends(azimuth), *_ends(elevation)[::-1]),
+        vmin=highest - DYNAMIC_DB,
+        vmax=highest,
+        aspect="auto",
+        interpolation="bilinear",
+    )
+    theta, phi = to_deg(target)
+    look: dict[str, Any] = {"marker": "o", "markersize": 11, "linestyle": "none"}
+    hollow = look | {"markerfacecolor": "none", "markeredgewidth": 1.6}
+    axes.plot(phi, theta, **hollow, markeredgecolor="black", zorder=3)
+    axes.plot(phi, theta, **hollow | {"markersize": 9}, markeredgecolor="white")
+    axes.grid(False)
+    axes.set_box_aspect(1)
+    axes.xaxis.set_major_locator(MultipleLocator(45))
+    axes.yaxis.set_major_locator(MultipleLocator(45))
+    return image
 
 
 def beampattern_figure(
@@ -89,40 +137,22 @@ def beampattern_figure(
     count = len(patterns)
     columns = min(count, 3)
     rows = -(-count // columns)
-    shown = np.asarray(to_dbm(patterns))
-    high = float(shown.max())
+    high = float(to_dbm(patterns.max()))
     with styled():
         figure = Figure(figsize=(2.6 + 2.9 * columns, 0.9 + 2.9 * rows))
         every = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-        extent = (*_ends(azimuth), *_ends(elevation)[::-1])
         for i, axes in enumerate(every.flat):
             if i >= count:
                 axes.set_visible(False)
                 continue
-            image = axes.imshow(
-                shown[i],
-                extent=extent,
-                vmin=high - DYNAMIC_DB,
-                vmax=high,
-                aspect="auto",
-                interpolation="bilinear",
-            )
-            theta, phi = to_deg(target[i])
-            look: dict[str, Any] = {"marker": "o", "markersize": 11, "linestyle": "none"}
-            hollow = look | {"markerfacecolor": "none", "markeredgewidth": 1.6}
-            axes.plot(phi, theta, **hollow, markeredgecolor="black", zorder=3)
-            axes.plot(phi, theta, **hollow | {"markersize": 9}, markeredgecolor="white")
-            axes.grid(False)
-            axes.set(title=f"Surface {i}", box_aspect=1)
-            axes.xaxis.set_major_locator(MultipleLocator(45))
-            axes.yaxis.set_major_locator(MultipleLocator(45))
+            image = draw_beampattern(axes, patterns[i], elevation, azimuth, target[i], high)
+            axes.set_title(f"Surface {i}")
         for axes in every[:, 0]:
             axes.set_ylabel("elevation [deg]")
         for i in range(max(count - columns, 0), count):
             every.flat[i].set_xlabel("azimuth [deg]")
             every.flat[i].tick_params(labelbottom=True)
-        label = "EIRP [dBm]"
-        figure.colorbar(image, ax=every.ravel().tolist(), label=label, extend="min")
+        figure.colorbar(image, ax=every.ravel().tolist(), label=EIRP, extend="min")
         note = "The circle marks the target."
         if of > count:
             note += f" The first {count} of {of} surfaces are shown."

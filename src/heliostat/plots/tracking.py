@@ -1,6 +1,7 @@
 """Figures of a tracked user: the path with its errors, and errors and rate over the periods."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from heliostat.plots.style import (
     BLUE,
+    BS_POINT,
     GREEN,
     GREY,
     ORANGE,
@@ -23,7 +25,7 @@ from heliostat.plots.style import (
     plain_ticks,
     styled,
 )
-from heliostat.units import to_deg
+from heliostat.units import format_quantity, to_deg
 
 ELLIPSES = 12
 """Maximum number of periods for which the path shows an error ellipse."""
@@ -45,12 +47,20 @@ def enlargement(ellipse: float, extent: float) -> float:
     return max(step * power for step in (1.0, 2.0, 5.0) if step * power <= wanted * (1 + 1e-9))
 
 
-def path_figure(track: xr.Dataset, surface: tuple[float, float], title: str) -> Figure:
+def path_figure(
+    track: xr.Dataset,
+    base_station: Sequence[float],
+    surface: Sequence[float],
+    title: str,
+) -> Figure:
     """Path from above, with errors and the bound's 95 % ellipses in some of the periods.
+
+    Base station and surface are shown where they are or, far from the path, as arrows to them.
 
     Args:
         track: See `heliostat.run_protocol`.
-        surface: Position of the surface, x and y; shown if it is near the path. [m]
+        base_station: Position of the base station, x and y. [m]
+        surface: Position of the surface, x and y. [m]
         title: Title of the figure; a semicolon ends a line.
     """
     place = np.stack([track.x.values, track.y.values], axis=1)
@@ -122,9 +132,15 @@ def path_figure(track: xr.Dataset, surface: tuple[float, float], title: str) -> 
                 zorder=5,
                 label="lost",
             )
-        middle = place.mean(axis=0)
-        if not near and np.abs(np.subtract(surface, middle)).max() < 1.5 * span:
-            axes.plot(*surface, **POINT, marker="s", color=ORANGE, label="surface")
+        for node, look in (
+            (base_station, BS_POINT | {"label": "base station"}),
+            (surface, {"marker": "s", "color": ORANGE, "label": "surface"}),
+        ):
+            offset = np.subtract(node, place.mean(axis=0))
+            if not near and np.abs(offset).max() < 1.5 * span:
+                axes.plot(*node, **POINT | look)
+            else:
+                _point_to(axes, offset, look)
         axes.set_aspect("equal", adjustable="datalim")
         axes.margins(0.08)
         for name, label_of, at in (
@@ -134,6 +150,31 @@ def path_figure(track: xr.Dataset, surface: tuple[float, float], title: str) -> 
             label_of(f"{name} from {at:.4g} m [{unit}]" if near else f"{name} [{unit}]")
         figure.legend(loc="outside lower center", ncols=3)
     return figure
+
+
+def _point_to(axes: Axes, offset: np.ndarray, look: dict[str, Any]) -> None:
+    """Arrow at the edge of the axes towards a node outside of them, with its distance.
+
+    Args:
+        axes: The axes.
+        offset: Position of the node relative to the middle of the path. [m]
+        look: Colour and label of the node.
+    """
+    distance = float(np.linalg.norm(offset))
+    end = 0.5 + 0.49 * offset / np.abs(offset).max()
+    axes.annotate(
+        f"{look['label']}, {format_quantity(distance, 'length')}",
+        end,
+        end - 0.07 * offset / distance,
+        "axes fraction",
+        "axes fraction",
+        ha="left" if offset[0] < 0 else "right",
+        # Two nodes in the same direction have one label above the other.
+        va="bottom" if look["marker"] == "s" else "top",
+        color=look["color"],
+        fontsize=8,
+        arrowprops={"arrowstyle": "->", "color": look["color"]},
+    )
 
 
 def periods_figure(track: xr.Dataset, title: str) -> Figure:

@@ -11,6 +11,7 @@ import xarray as xr
 
 from heliostat.plots.coverage import share_of
 from heliostat.reports.tables import Row, angle_bound, crb, decibels, length, rate, share
+from heliostat.scenario import parse
 from heliostat.units import to_db
 
 _SUFFIX = {"m": "_m", "rad": "_rad", "rad²": "_rad2", "bit/s": "_bit_per_s", "1": ""}
@@ -79,22 +80,28 @@ def write_csv(data: xr.Dataset, file: Path) -> None:
 def write_geojson(data: xr.Dataset, file: Path) -> None:
     """Write the positions as GeoJSON points with their values; numbers that are infinite are null.
 
-    The coordinates are x and y of the scenario in metres.
+    The coordinates are longitude and latitude where the scenario has a ``site.origin``, otherwise x
+    and y of the scenario in metres.
 
     Args:
         data: Result of `heliostat.coverage`.
         file: File to write.
     """
-    features = []
-    for record in frame(data).to_dict("records"):
-        x, y, z = (round(float(record.pop(f"{axis}_m")), 4) for axis in "xyz")
+    features, table = [], frame(data)
+    site = parse(data.attrs["scenario_text"]).site
+    system = "local: x and y of the scenario in metres"
+    if site.origin is not None:
+        system = "longitude and latitude in degrees, WGS 84"
+        table["x_m"], table["y_m"] = site.longitude_latitude(table["x_m"], table["y_m"])
+    for record in table.to_dict("records"):
+        x, y, z = (round(float(record.pop(f"{axis}_m")), 8) for axis in "xyz")
         properties = {key: _plain(value) for key, value in record.items()} | {"height_m": z}
         point = {"type": "Point", "coordinates": [x, y]}
         features.append({"type": "Feature", "geometry": point, "properties": properties})
     document = {
         "type": "FeatureCollection",
         "name": data.attrs["title"],
-        "coordinate_system": "local: x and y of the scenario in metres",
+        "coordinate_system": system,
         "features": features,
     }
     file.write_text(json.dumps(document, allow_nan=False), encoding="utf-8")

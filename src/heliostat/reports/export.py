@@ -1,23 +1,26 @@
-"""Export of a beamforming design to NumPy (.npz) and MATLAB (.mat) files."""
+"""Export of designs and surface phases to NumPy (.npz) and MATLAB (.mat) files."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import scipy.io
-from jaxtyping import Complex, Float
+from jaxtyping import Complex
 
-from heliostat.design.result import BeamformingDesign
-from heliostat.scenario import SensingScenario
+from heliostat.api.localization import build
+from heliostat.design.result import BeamformingDesign, patterned
+from heliostat.scenario import LocalizationScenario, SensingScenario
+from heliostat.surface.passive import Steered, steered_phases
 
 NAMES: dict[str, str] = {
     "covariance": "R, covariance of the transmitted signal, [surface, pattern, tx, tx], W",
     "beams": "columns w of sqrt(W) with R = sum of w w^H, strongest first, [surface, pattern, tx, "
     "beam]: the eigenvectors of R times the roots of their eigenvalues",
     "reflection": "psi, coefficients of the surfaces, [surface, pattern, element], the horizontal "
-    "index fastest; zeros beyond the number of elements of a surface",
+    "index fastest, for the time dependence exp(+j omega t); zeros beyond a surface's elements",
     "amplitude": "|psi|, [surface, pattern, element]",
-    "phase_deg": "angle of psi in degrees, (-180, 180], [surface, pattern, element]",
+    "phase_rad": "angle of psi, (-pi, pi], [surface, pattern, element]",
+    "phase_deg": "the same in degrees, (-180, 180]",
     "rows": "number of rows of elements, [surface]",
     "columns": "number of columns of elements, [surface]",
     "crb_rad2": "Cramer-Rao bound, tr F^-1 of each surface, [surface], rad^2",
@@ -28,7 +31,22 @@ NAMES: dict[str, str] = {
     "scenario_text": "the scenario, as YAML",
     "names": "this list of entries with their meaning",
 }
-"""Entries of the files with their meaning, shape and unit."""
+"""Entries of a beamforming design with their meaning, shape and unit."""
+
+PHASE_NAMES: dict[str, str] = {
+    "alignment_phase_rad": "phases of the surface while pilots are sent, (-pi, pi], "
+    "[configuration, element], the horizontal index fastest, for the time dependence "
+    "exp(-j omega t); reverse their signs for exp(+j omega t)",
+    "alignment_phase_deg": "the same in degrees, (-180, 180]",
+    "data_phase_rad": "phases of the surface while data are sent, (-pi, pi], [element]",
+    "data_phase_deg": "the same in degrees, (-180, 180]",
+    "amplitude": "amplitude of all coefficients",
+    "rows": "number of rows of elements",
+    "columns": "number of columns of elements",
+    "scenario_text": "the scenario, as YAML",
+    "names": "this list of entries with their meaning",
+}
+"""Entries of the phases of a localization scenario with their meaning, shape and unit."""
 
 
 def beams_of(
@@ -50,70 +68,124 @@ def beams_of(
     return np.asarray(beams)
 
 
-def patterned(design: BeamformingDesign) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Covariances [surface pattern tx tx] and coefficients [pattern element] of a design.
-
-    Args:
-        design: A design, with a pattern axis or, for a single pattern, without.
-    """
-    covariance = np.asarray(design.covariance)
-    if covariance.ndim == 3:
-        covariance = covariance[:, None]
-    return covariance, [np.atleast_2d(np.asarray(psi)) for psi in design.reflection]
-
-
 def _padded(settings: list[np.ndarray]) -> Complex[np.ndarray, "surface pattern element"]:
     """Coefficients of all surfaces in one array, padded with zeros."""
     widest = max(patterns.shape[1] for patterns in settings)
     return np.stack([np.pad(p, ((0, 0), (0, widest - p.shape[1]))) for p in settings])
 
 
-def phase_deg(
-    reflection: Complex[np.ndarray, "*shape"],
-) -> Float[np.ndarray, "*shape"]:
-    """Phases in degrees, in (-180, 180].
+def _listed(names: Mapping[str, str], entries: Mapping[str, object]) -> dict[str, np.ndarray]:
+    """Entries as arrays, with the list of their meanings."""
+    text = "\n".join(f"{name}: {names[name]}" for name in [*entries, "names"])
+    return {name: np.asarray(entry) for name, entry in entries.items()} | {"names": np.array(text)}
+
+
+def design_arrays(
+    design: BeamformingDesign, scenario: SensingScenario | None = None
+) -> dict[str, np.ndarray]:
+    """A beamforming design with the entries of `NAMES`.
 
     Args:
-        reflection: Coefficients. [1]
-    """
-    return np.asarray(np.rad2deg(np.angle(reflection)))
-
-
-def design_arrays(scenario: SensingScenario, design: BeamformingDesign) -> Mapping[str, np.ndarray]:
-    """Content of the files, with the names of `NAMES`.
-
-    Args:
-        scenario: Scenario of the design.
         design: The design.
+        scenario: Its scenario; without one ``rows``, ``columns`` and ``scenario_text`` are missing.
     """
     covariance, settings = patterned(design)
     reflection = _padded(settings)
-    return {
+    panels: dict[str, object] = {}
+    if scenario is not None:
+        panels = {
+            "rows": [surface.rows for surface in scenario.surfaces],
+            "columns": [surface.columns for surface in scenario.surfaces],
+            "scenario_text": scenario.dump(),
+        }
+    entries = {
         "covariance": covariance,
         "beams": beams_of(covariance),
         "reflection": reflection,
         "amplitude": np.abs(reflection),
-        "phase_deg": phase_deg(reflection),
-        "rows": np.array([surface.rows for surface in scenario.surfaces]),
-        "columns": np.array([surface.columns for surface in scenario.surfaces]),
-        "crb_rad2": np.asarray(design.crb),
-        "direction_std_rad": np.asarray(design.direction_std),
-        "snr": np.asarray(design.snr),
-        "lower_bound_rad2": np.asarray(design.lower_bound),
+        "phase_rad": np.angle(reflection),
+        "phase_deg": np.rad2deg(np.angle(reflection)),
+        "crb_rad2": design.crb,
+        "direction_std_rad": design.direction_std,
+        "snr": design.snr,
+        "lower_bound_rad2": design.lower_bound,
         "history_rad2": np.asarray(design.history)[: int(design.steps)],
-        "scenario_text": np.array(scenario.dump()),
-        "names": np.array("\n".join(f"{name}: {meaning}" for name, meaning in NAMES.items())),
     }
+    return _listed(NAMES, entries | panels)
 
 
-def save_design(scenario: SensingScenario, design: BeamformingDesign, folder: Path) -> None:
-    """Write ``design.npz`` and ``design.mat`` with the same content.
+def phase_arrays(scenario: LocalizationScenario) -> dict[str, np.ndarray]:
+    """Phases of the surface with the entries of `PHASE_NAMES`.
 
     Args:
-        scenario: Scenario of the design.
-        design: The design.
-        folder: An existing folder.
+        scenario: A loaded scenario.
     """
-    arrays = design_arrays(scenario, design)
-    np.savez(folder / "design.npz", allow_pickle=False, **arrays)
-    scipy.io.savemat(folder / "design.mat", dict(arrays), oned_as="column")
+    scene = build(scenario)
+    surface = scene.surface
+    alignment, data = (
+        np.asarray(
+            steered_phases(surface.array, scene.arrival(), stage)
+            if isinstance(stage, Steered)
+            else stage.phase
+        )
+        for stage in (surface.alignment, surface.data)
+    )
+    entries: dict[str, object] = {}
+    for name, phase in (("alignment", alignment), ("data", data[0])):
+        wrapped = np.angle(np.exp(1j * phase))
+        entries |= {f"{name}_phase_rad": wrapped, f"{name}_phase_deg": np.rad2deg(wrapped)}
+    panel = {
+        "amplitude": surface.reflection,
+        "rows": scenario.surface.rows,
+        "columns": scenario.surface.columns,
+        "scenario_text": scenario.dump(),
+    }
+    return _listed(PHASE_NAMES, entries | panel)
+
+
+def write_arrays(arrays: Mapping[str, np.ndarray], file: Path) -> None:
+    """Write arrays for NumPy or MATLAB.
+
+    Args:
+        arrays: Arrays by name.
+        file: Output file; its suffix, .npz or .mat, sets the format.
+
+    Raises:
+        ValueError: The suffix is neither.
+    """
+    suffix = file.suffix.lower()
+    if suffix == ".npz":
+        np.savez(file, allow_pickle=False, **arrays)
+    elif suffix == ".mat":
+        scipy.io.savemat(file, dict(arrays), oned_as="column")
+    else:
+        raise ValueError(f"{file.name} must end in .npz or .mat.")
+
+
+def export(
+    design: BeamformingDesign | LocalizationScenario,
+    file: str | Path,
+    scenario: SensingScenario | None = None,
+) -> None:
+    """Write a design for NumPy or MATLAB; the entry ``names`` explains each entry.
+
+    Args:
+        design: A beamforming design, or a localization scenario, whose surface phases are written.
+        file: Output file in an existing folder; its suffix, .npz or .mat, sets the format.
+        scenario: Scenario of the beamforming design; without one ``rows``, ``columns`` and
+            ``scenario_text`` are missing.
+
+    Raises:
+        TypeError: ``design`` is neither.
+        ValueError: The suffix is neither.
+    """
+    if isinstance(design, LocalizationScenario):
+        arrays = phase_arrays(design)
+    elif isinstance(design, BeamformingDesign):
+        arrays = design_arrays(design, scenario)
+    else:
+        raise TypeError(
+            f"design is a {type(design).__name__}; export takes the result of design_beamforming, "
+            "design_transmit or design_reflection, or a localization scenario."
+        )
+    write_arrays(arrays, Path(file))

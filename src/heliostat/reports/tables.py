@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import xarray as xr
+
 from heliostat._version import __version__
 from heliostat.provenance import commit
 from heliostat.scenario import AnyScenario
@@ -105,6 +107,11 @@ def number(name: str, label: str, value: float) -> Row:
     return Row(name, "1", label, f"{value:g}", value)
 
 
+def small(name: str, label: str, value: float) -> Row:
+    """A number close to zero, such as a residual."""
+    return Row(name, "1", label, f"{value:.1e}", value)
+
+
 class Line(NamedTuple):
     """One line of a table."""
 
@@ -146,6 +153,19 @@ def document_of(rows: Sequence[Row]) -> dict[str, float]:
         rows: The numbers.
     """
     return {row.key: row.value for row in rows}
+
+
+def variables_of(rows: Sequence[Row], prefix: str = "") -> dict[str, Any]:
+    """Scalar variables of a dataset, with unit and label.
+
+    Args:
+        rows: The numbers.
+        prefix: Prefix of the names.
+    """
+    return {
+        prefix + row.name: ((), row.value, {"units": row.unit, "long_name": row.label})
+        for row in rows
+    }
 
 
 def provenance(scenario: AnyScenario, overrides: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -192,17 +212,37 @@ def without_infinities(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def write_rows(columns: Mapping[str, Sequence[Any]], file: Path, number: str, first: int) -> None:
-    """Write columns as CSV, preceded by a column of row numbers.
+def columns_of(dataset: xr.Dataset, dimension: str) -> dict[str, list[Any]]:
+    """Values along one dimension by name with unit; those of each surface as lists.
+
+    Args:
+        dataset: Results with units; matrices are left out.
+        dimension: First dimension of the columns.
+    """
+    return {
+        Row(str(name).removesuffix("_db"), str(values.attrs["units"]), "", "", 0.0).key: (
+            values.values.tolist()
+        )
+        for name, values in dataset.data_vars.items()
+        if values.dims[0] == dimension and "axis" not in values.dims
+    }
+
+
+def write_columns(columns: Mapping[str, Sequence[Any]], file: Path) -> None:
+    """Write columns as CSV; a column of lists becomes one column for each of their entries.
 
     Args:
         columns: Columns by name, all of the same length.
         file: Output file.
-        number: Name of the column of row numbers.
-        first: Number of the first row.
     """
+    flat: dict[str, Sequence[Any]] = {}
+    for name, values in columns.items():
+        if isinstance(values[0], list):
+            flat |= {f"{name}_{i}": own for i, own in enumerate(zip(*values, strict=True))}
+        else:
+            flat[name] = values
     with file.open("w", encoding="utf-8", newline="") as opened:
         writer = csv.writer(opened, lineterminator="\n")
-        writer.writerow([number, *columns])
-        for at, row in enumerate(zip(*columns.values(), strict=True), start=first):
-            writer.writerow([at, *(int(v) if isinstance(v, bool) else v for v in row)])
+        writer.writerow(flat)
+        for row in zip(*flat.values(), strict=True):
+            writer.writerow([int(v) if isinstance(v, bool) else v for v in row])

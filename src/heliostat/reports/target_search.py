@@ -1,28 +1,24 @@
-"""Report of `heliostat track` on a sensing scenario: tables, JSON, CSV and figures."""
+"""Report of `heliostat track` on a sensing scenario."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, cast
+from functools import partial
 
 import numpy as np
 import xarray as xr
 
 from heliostat.api.target_search import AXES, find_target, snapshots_of
 from heliostat.plots import target_search as target_search_plots
-from heliostat.plots.style import save_figures
+from heliostat.reports.report import Report
 from heliostat.reports.tables import (
     Line,
     Row,
     Table,
+    columns_of,
     decibels,
     length,
     listed,
     number,
-    provenance,
-    without_infinities,
-    write_rows,
 )
 from heliostat.scenario import SensingScenario
 from heliostat.units import format_quantity
@@ -106,8 +102,8 @@ def rows(found: Search) -> list[Row]:
 HEADS = ("dwell", "kind", "error", "std. dev.", "bound", "known target", "excess")
 
 
-def tables(found: Search) -> list[Table]:
-    """The summary and the table of dwells."""
+def _dwell_lines(found: Search) -> list[Line]:
+    """One line for each dwell."""
     lines = []
     for dwell in found.dwells.dwell.values:
         at = found.dwells.sel(dwell=dwell)
@@ -121,10 +117,10 @@ def tables(found: Search) -> list[Table]:
             decibels("excess", "", float(at.excess_db)),
         ]
         lines.append(Line(str(dwell), cells))
-    return [listed(found.title, rows(found)), Table("Dwells", lines, heads=HEADS)]
+    return lines
 
 
-def notes(found: Search) -> list[str]:
+def _notes(found: Search) -> list[str]:
     """Reasons why the accuracy was not reached, and warnings of the scenario."""
     run, texts = found.dwells, []
     if not run.attrs["target_in_region"]:
@@ -145,68 +141,46 @@ def notes(found: Search) -> list[str]:
     return texts + [each for each in warned if not (lost and each.startswith("Dwell:"))]
 
 
-def _keyed(found: Search) -> dict[str, list[Any]]:
-    """Columns with one value for each dwell, or dwell and surface, by name with unit."""
-    columns = {}
-    for name, values in found.dwells.data_vars.items():
-        unit = str(values.attrs["units"]).replace("m²", "1")
-        key = Row(str(name).removesuffix("_db"), unit, "", "", 0.0).key
-        if values.dims[0] == "dwell" and "axis" not in values.dims:
-            columns[key] = values.values.tolist()
-    return columns
-
-
-def document(found: Search) -> dict[str, Any]:
-    """Summary, columns and provenance as a JSON document; infinite values become null."""
-    attrs = found.dwells.attrs
-    content = {row.key: row.value for row in rows(found)} | {
-        "dwells": found.dwells.sizes["dwell"],
-        "target_m": attrs["target"].tolist(),
-        "region_m": np.stack([attrs["region_low"], attrs["region_high"]], axis=1).tolist(),
-        "each_dwell": _keyed(found),
-        "warnings": notes(found),
-        "provenance": provenance(found.scenario, found.overrides),
-    }
-    return cast("dict[str, Any]", without_infinities(content))
-
-
-def write_csv(found: Search, file: Path) -> None:
-    """Write one line for each dwell, with one column for each surface where values differ.
+def target_search_report(found: Search) -> Report:
+    """Report on a target search.
 
     Args:
         found: The results.
-        file: The file to write.
     """
-    columns: dict[str, list[Any]] = {}
-    for name, values in _keyed(found).items():
-        if isinstance(values[0], list):
-            for i, column in enumerate(zip(*values, strict=True)):
-                columns[f"{name}_{i}"] = list(column)
-        else:
-            columns[name] = values
-    write_rows(columns, file, "dwell", first=1)
-
-
-def write(found: Search, folder: Path, *, pdf: bool = False) -> None:
-    """Write data and figures.
-
-    Args:
-        found: The results.
-        folder: An existing folder.
-        pdf: Write the figures as PDF too.
-    """
-    scenario = found.scenario
-    figures = {
-        "search": target_search_plots.search_figure(
-            found.dwells,
-            np.array(scenario.base_station.position),
-            np.array([surface.position for surface in scenario.surfaces]),
-            scenario.name,
-        ),
-        "dwells": target_search_plots.dwells_figure(found.dwells, scenario.name),
-    }
-    save_figures(figures, folder, pdf=pdf)
-    write_csv(found, folder / "dwells.csv")
-    origin = provenance(scenario, found.overrides)
-    attrs = {"title": found.title} | origin | {"overrides": json.dumps(origin["overrides"])}
-    found.dwells.assign_attrs(attrs).to_netcdf(folder / "dwells.nc", engine="h5netcdf")
+    run, scenario, attrs = found.dwells, found.scenario, found.dwells.attrs
+    columns = columns_of(run, "dwell")
+    return Report(
+        name="dwells",
+        title=found.title,
+        scenario=scenario,
+        overrides=found.overrides,
+        tables=[
+            listed(found.title, rows(found)),
+            Table("Dwells", _dwell_lines(found), heads=HEADS),
+        ],
+        notes=_notes(found),
+        numbers={
+            "dwells": run.sizes["dwell"],
+            "target_m": attrs["target"].tolist(),
+            "region_m": np.stack([attrs["region_low"], attrs["region_high"]], axis=1).tolist(),
+            "each_dwell": columns,
+        },
+        dataset=run,
+        figures={
+            "search": (
+                "Search region from above, and the estimates around the target.",
+                partial(
+                    target_search_plots.search_figure,
+                    run,
+                    np.array(scenario.base_station.position),
+                    np.array([surface.position for surface in scenario.surfaces]),
+                    scenario.name,
+                ),
+            ),
+            "dwells": (
+                "Error, estimated standard deviation and bounds over the dwells.",
+                partial(target_search_plots.dwells_figure, run, scenario.name),
+            ),
+        },
+        columns={"dwell": run.dwell.values.tolist()} | columns,
+    )

@@ -1,11 +1,10 @@
-"""Report of `heliostat track` on a localization scenario: table, JSON, CSV and figures."""
+"""Report of `heliostat track` on a localization scenario."""
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import xarray as xr
@@ -13,19 +12,16 @@ import xarray as xr
 from heliostat.api.localization import pose_bounds
 from heliostat.api.tracking import read_track, run_protocol
 from heliostat.plots import tracking as tracking_plots
-from heliostat.plots.style import save_figures
 from heliostat.protocol.tracking import TradeOffObjective
+from heliostat.reports.report import Report
 from heliostat.reports.tables import (
     Row,
-    Table,
     angle,
+    columns_of,
     length,
     listed,
     number,
-    provenance,
     rate,
-    without_infinities,
-    write_rows,
 )
 from heliostat.scenario import LocalizationScenario
 from heliostat.units import format_quantity, to_deg
@@ -175,90 +171,72 @@ def _relative(error: np.ndarray, bound: np.ndarray) -> list[Row]:
     return [*rows, Row("gross_errors", "1", label, counted, gross if bounded else math.inf)]
 
 
-def tables(track: Track) -> list[Table]:
-    """The summary as a table."""
-    return [listed(track.title, rows(track))]
-
-
-def notes(track: Track) -> list[str]:
+def _notes(track: Track) -> list[str]:
     """Assumptions behind the results, and warnings of the scenario."""
-    scenario, found = track.scenario, []
+    scenario, notes = track.scenario, []
     if reason := pose_bounds(scenario).reason:
-        found.append(reason)
+        notes.append(reason)
     elif scenario.model.gain == "known" and len(scenario.sweep) == 1:
-        found.append(
+        notes.append(
             "Gain: the user is assumed to know the complex path gain including its phase; with one "
             "configuration of the surface the position is identifiable only because of that."
         )
     errors = scenario.errors
     if track.invented_errors and not (errors.position or errors.heading or errors.gain_variance):
-        found.append(
+        notes.append(
             "Errors: those of the scenario are zero, so every estimate equals the true pose."
         )
     if track.walk.file is None and track.mobility == 0:
-        found.append("Mobility: zero, the user does not move; give --mobility or --track.")
+        notes.append("Mobility: zero, the user does not move; give --mobility or --track.")
     if scenario.model.as_printed:
-        found.append("Bounds: model.as_printed has no effect here; the corrected bounds are shown.")
-    return found + scenario.warnings()
+        notes.append("Bounds: model.as_printed has no effect here; the corrected bounds are shown.")
+    return notes + scenario.warnings()
 
 
-def _keyed(track: Track) -> dict[str, list[Any]]:
-    """Columns with one value for each period, by name with unit."""
-    columns = {}
-    for name, values in track.periods.data_vars.items():
-        if values.dims == ("period",):
-            key = Row(str(name), str(values.attrs["units"]), "", "", 0.0).key
-            columns[key] = values.values.tolist()
-    return columns
+def tracking_report(track: Track) -> Report:
+    """Report on a tracked user.
 
-
-def document(track: Track) -> dict[str, Any]:
-    """Summary, columns and provenance as a JSON document; infinite values become null."""
+    Args:
+        track: The results.
+    """
+    run, scenario, columns = track.periods, track.scenario, columns_of(track.periods, "period")
     weight, balance = track.objective.numbers()
-    content = {row.key: row.value for row in rows(track)} | {
-        "weight": weight,
-        "balance": balance,
-        "invented_errors": track.invented_errors,
-        "mobility_m": track.mobility if track.walk.file is None else None,
-        "track": None if track.walk.file is None else str(track.walk.file),
-        "each_period": _keyed(track),
-        "warnings": notes(track),
-        "provenance": provenance(track.scenario, track.overrides),
-    }
-    return cast("dict[str, Any]", without_infinities(content))
-
-
-def write_csv(track: Track, file: Path) -> None:
-    """Write one line for each period; the first columns are a track that `read_track` reads.
-
-    Args:
-        track: The results.
-        file: The file to write.
-    """
-    columns = _keyed(track)
-    walk = {
-        "x": columns.pop("x_m"),
-        "y": columns.pop("y_m"),
-        "heading_deg": to_deg(columns.pop("heading_rad")).tolist(),
-    }
-    write_rows(walk | columns, file, "period", first=0)
-
-
-def write(track: Track, folder: Path, *, pdf: bool = False) -> None:
-    """Write data and figures.
-
-    Args:
-        track: The results.
-        folder: An existing folder.
-        pdf: Write the figures as PDF too.
-    """
-    surface = track.scenario.surface.position
-    figures = {
-        "path": tracking_plots.path_figure(track.periods, (surface[0], surface[1]), track.title),
-        "periods": tracking_plots.periods_figure(track.periods, track.title),
-    }
-    save_figures(figures, folder, pdf=pdf)
-    write_csv(track, folder / "track.csv")
-    origin = provenance(track.scenario, track.overrides)
-    attrs = {"title": track.title} | origin | {"overrides": json.dumps(origin["overrides"])}
-    track.periods.assign_attrs(attrs).to_netcdf(folder / "track.nc", engine="h5netcdf")
+    file = track.walk.file
+    # The first columns are a track that `read_track` reads.
+    walk = {"period": range(run.sizes["period"]), "x": columns["x_m"], "y": columns["y_m"]}
+    walk["heading_deg"] = to_deg(run.heading.values).tolist()
+    others = {k: v for k, v in columns.items() if k not in ("x_m", "y_m", "heading_rad")}
+    return Report(
+        name="track",
+        title=track.title,
+        scenario=scenario,
+        overrides=track.overrides,
+        tables=[listed(track.title, rows(track))],
+        notes=_notes(track),
+        numbers={
+            "weight": weight,
+            "balance": balance,
+            "invented_errors": track.invented_errors,
+            "mobility_m": track.mobility if file is None else None,
+            "track": None if file is None else str(file),
+            "each_period": columns,
+        },
+        dataset=run,
+        figures={
+            "path": (
+                "Path of the user from above, with the errors of the estimates.",
+                partial(
+                    tracking_plots.path_figure,
+                    run,
+                    scenario.base_station.position[:2],
+                    scenario.surface.position[:2],
+                    track.title,
+                ),
+            ),
+            "periods": (
+                "Errors with their bounds, rate and active antennas over the periods.",
+                partial(tracking_plots.periods_figure, run, track.title),
+            ),
+        },
+        columns=walk | others,
+    )

@@ -37,7 +37,7 @@ Configurations: TypeAlias = Steered | Phased
 def focused_phases(
     array: PlanarArray, arrival: Float[Array, "2"], departure: Float[Array, "2"]
 ) -> Float[Array, "element"]:
-    r"""Phases with which the waves of all elements add in phase at ``departure``, not wrapped. [rad]
+    r"""Phases with which all elements' waves add in phase at ``departure``, not wrapped. [rad]
 
     :math:`\theta = a(\psi^{out}) \odot a^*(\psi^{in})`, paper eqs. (35) and (41). The amplitude
     :math:`\delta` is not printed there; here it is a factor of the response.

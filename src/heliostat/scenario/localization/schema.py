@@ -21,6 +21,7 @@ from heliostat.scenario.fields import (
     setting,
 )
 from heliostat.scenario.panels import PanelSpec
+from heliostat.scenario.site import SiteSpec
 from heliostat.units import SPEED_OF_LIGHT, quote
 
 DEFAULT_STEERING = (1.0, 1.4)
@@ -237,6 +238,7 @@ class LocalizationSections(Scenario):
     frame: FrameSpec
     model: ModelSpec = ModelSpec()
     errors: ErrorsSpec = ErrorsSpec()
+    site: SiteSpec = SiteSpec()
 
     @property
     def wavelength(self) -> float:

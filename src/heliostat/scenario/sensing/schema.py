@@ -22,6 +22,7 @@ from heliostat.scenario.fields import (
 )
 from heliostat.scenario.link_budget import free_space_gain
 from heliostat.scenario.panels import PanelSpec
+from heliostat.scenario.site import SiteSpec
 from heliostat.units import SPEED_OF_LIGHT, quote
 
 if TYPE_CHECKING:
@@ -203,6 +204,7 @@ class SensingSections(Scenario):
         "Channels between base station and surfaces.", {"rician": "5 dB"}
     )
     dwell: DwellSpec
+    site: SiteSpec = SiteSpec()
 
     @property
     def wavelength(self) -> float:

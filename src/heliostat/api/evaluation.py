@@ -1,0 +1,188 @@
+"""Complete evaluation of a scenario: every bound, design and map that a report shows."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from heliostat.api.coverage import coverage
+from heliostat.api.localization import (
+    EffectiveRate,
+    ErrorEffect,
+    NotIdentifiableError,
+    PoseBounds,
+    TimeAllocation,
+    TradeOff,
+    allocate_time,
+    build,
+    effective_rate,
+    most_active_antennas,
+    pose_bounds,
+    trade_off_of,
+    under_errors,
+)
+from heliostat.api.sensing import DirectionBounds, Method, designed, direction_bounds
+from heliostat.design.radiated import radiated_power
+from heliostat.design.result import BeamformingDesign, patterned
+from heliostat.maps.sensing import beampattern
+from heliostat.protocol.tracking import DEFAULT_WEIGHT
+from heliostat.scenario import LocalizationScenario, SensingScenario
+from heliostat.scene.localization import LocalizationScene
+from heliostat.scene.sensing import SensingScene
+from heliostat.surface.active import ReflectedPower
+
+DIRECTIONS = np.linspace(0.0, np.pi, 181)
+"""Elevations and azimuths of a beampattern: the half-space in front of the surface. [rad]"""
+MOST_BEAMPATTERNS = 9
+"""Largest number of surfaces whose beampatterns are computed."""
+
+
+@dataclass(frozen=True)
+class LocalizationEvaluation:
+    """A localization scenario with its bounds, rate, best time allocation and PEB map."""
+
+    scenario: LocalizationScenario
+    active_antennas: int
+    weight: float | None
+    """Weight of the rate; None if a balance is given. [(m + rad) s/bit]"""
+    balance: float | None
+    """Unit-free alternative to the weight. [1]"""
+    scene: LocalizationScene
+    bounds: PoseBounds
+    rate: EffectiveRate
+    trade_off: TradeOff
+    allocation: TimeAllocation | None
+    """None if no bound exists."""
+    no_allocation: str
+    """Reason for a missing allocation; empty if there is one."""
+    under_errors: ErrorEffect | None
+    """None if the scenario has no errors."""
+    area_map: xr.Dataset
+    """Map of the PEB or another quantity, see `heliostat.coverage`."""
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    """Overrides with which the scenario was loaded."""
+
+
+@dataclass(frozen=True)
+class SensingEvaluation:
+    """A sensing scenario with the design for its target, bounds, powers and beampatterns."""
+
+    scenario: SensingScenario
+    method: Method
+    scene: SensingScene
+    design: BeamformingDesign
+    bounds: DirectionBounds
+    radiated: ReflectedPower
+    """Power radiated by the surfaces; each term is [surface, pattern]. [W]"""
+    beampatterns: np.ndarray
+    """Beampatterns of the first surfaces over `DIRECTIONS`. [surface, elevation, azimuth] [W]"""
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    """Overrides with which the scenario was loaded."""
+
+
+def evaluate_localization(
+    scenario: LocalizationScenario,
+    *,
+    active_antennas: int | None = None,
+    weight: float | None = None,
+    balance: float | None = None,
+    overrides: Mapping[str, str] | None = None,
+    **map_options: Any,
+) -> LocalizationEvaluation:
+    """Bounds, rate, best time allocation and PEB map of a scenario.
+
+    Args:
+        scenario: A loaded scenario.
+        active_antennas: Antennas for bounds, rate and map; default as many as the period has time
+            for.
+        weight: See `heliostat.allocate_time`. [(m + rad) s/bit]
+        balance: Unit-free alternative to the weight. [1]
+        overrides: Overrides with which the scenario was loaded.
+        map_options: Arguments of `heliostat.coverage`; default a map of the PEB.
+
+    Raises:
+        ValueError: ``active_antennas``, ``weight`` or ``balance`` is out of range.
+    """
+    antennas = most_active_antennas(scenario) if active_antennas is None else active_antennas
+    if balance is None and weight is None:
+        weight = DEFAULT_WEIGHT
+    bounds = pose_bounds(scenario, antennas)
+    allocation, reason = None, ""
+    try:
+        allocation = allocate_time(scenario, weight, balance=balance)
+    except NotIdentifiableError as error:
+        reason = str(error)
+    scene = build(scenario)
+    return LocalizationEvaluation(
+        scenario=scenario,
+        active_antennas=antennas,
+        weight=weight,
+        balance=balance,
+        scene=scene,
+        bounds=bounds,
+        rate=effective_rate(scenario, antennas),
+        trade_off=allocation.trade_off if allocation else trade_off_of(scenario),
+        allocation=allocation,
+        no_allocation=reason,
+        under_errors=under_errors(scenario, antennas),
+        area_map=coverage(scenario, active_antennas=antennas, **map_options),
+        overrides=dict(overrides or {}),
+    )
+
+
+def evaluate_sensing(
+    scenario: SensingScenario,
+    *,
+    method: Method = "direct",
+    overrides: Mapping[str, str] | None = None,
+) -> SensingEvaluation:
+    """The design for the scenario's target, with bounds, powers and beampatterns.
+
+    Args:
+        scenario: A loaded scenario.
+        method: See `heliostat.design_beamforming`.
+        overrides: Overrides with which the scenario was loaded.
+
+    Raises:
+        ScenarioError: No design reaches the SNR that the scenario requires.
+        ValueError: The method does not support the scenario's number of patterns.
+    """
+    scene = scenario.build()
+    with warnings.catch_warnings():  # of CVXPY; every design is checked anyway
+        warnings.filterwarnings("ignore", message="Solution may be inaccurate")
+        design = designed(scenario, method)
+    covariance, reflection = patterned(design)
+    coefficients = tuple(map(jnp.asarray, reflection))
+    return SensingEvaluation(
+        scenario=scenario,
+        method=method,
+        scene=scene,
+        design=design,
+        bounds=direction_bounds(scenario, covariance, reflection),
+        radiated=radiated_power(scene, jnp.asarray(covariance), coefficients),
+        beampatterns=np.stack(
+            [
+                surface_beampattern(scene, design, i)
+                for i in range(min(scene.n_surfaces, MOST_BEAMPATTERNS))
+            ]
+        ),
+        overrides=dict(overrides or {}),
+    )
+
+
+def surface_beampattern(scene: SensingScene, design: BeamformingDesign, index: int) -> np.ndarray:
+    """Beampattern of one surface over `DIRECTIONS`, [elevation, azimuth]. [W]
+
+    Args:
+        scene: The scene.
+        design: A design for it.
+        index: Index of the surface.
+    """
+    covariance, reflection = patterned(design)
+    sent, psi = jnp.asarray(covariance[index]), jnp.asarray(reflection[index])
+    directions = jnp.asarray(DIRECTIONS)
+    return np.asarray(beampattern(scene, index, sent, psi, directions, directions))

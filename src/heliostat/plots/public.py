@@ -1,0 +1,110 @@
+"""Plotting functions for axes of one's own: the namespace ``heliostat.plot``."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from heliostat.api.evaluation import DIRECTIONS, surface_beampattern
+from heliostat.api.localization import TimeAllocation, TradeOff, build
+from heliostat.design.result import BeamformingDesign
+from heliostat.plots import localization, sensing
+from heliostat.plots.coverage import coverage, distribution
+from heliostat.plots.scene import draw_above, draw_space
+from heliostat.plots.style import styled
+from heliostat.scenario import ScenarioLike, SensingScenario, any_scenario, of_system
+from heliostat.units import to_dbm
+
+__all__ = ["beampattern", "coverage", "distribution", "scene", "trade_off"]
+
+
+def _axes(ax: Axes | None) -> Axes:
+    """The given axes, or those of a new pyplot figure."""
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt  # noqa: PLC0415 - only a new figure needs it
+
+    return plt.figure().add_subplot()
+
+
+def scene(scenario: ScenarioLike, ax: Axes | None = None) -> Axes:
+    """Draw a scenario from above, or in 3-D on axes with ``projection="3d"``.
+
+    Args:
+        scenario: A scenario, its name, path or dict.
+        ax: Axes to draw in; default those of a new figure.
+
+    Returns:
+        The axes.
+    """
+    scenario = any_scenario(scenario, "plot.scene")
+    if isinstance(scenario, SensingScenario):
+        drawn = sensing.sketch(scenario.build())
+    else:
+        drawn = localization.sketch(build(scenario))
+    with styled():
+        ax = _axes(ax)
+        if ax.name == "3d":
+            draw_space(ax, drawn)
+        else:
+            draw_above(ax, drawn)
+            ax.legend()
+    return ax
+
+
+def trade_off(result: TimeAllocation | TradeOff, ax: Axes | None = None) -> Axes:
+    """Plot the PEB against the effective rate over all allocations of a period.
+
+    Args:
+        result: Result of `heliostat.allocate_time`, whose allocation is marked, or its
+            ``trade_off``.
+        ax: Axes to draw in; default those of a new figure.
+
+    Returns:
+        The axes.
+    """
+    best = result if isinstance(result, TimeAllocation) else None
+    choices = result.trade_off if isinstance(result, TimeAllocation) else result
+    with styled():
+        ax = _axes(ax)
+        localization.draw_trade_off(ax, choices, best)
+        ax.legend()
+    return ax
+
+
+def beampattern(
+    scenario: ScenarioLike, design: BeamformingDesign, surface: int = 0, ax: Axes | None = None
+) -> Axes:
+    """Plot the power that one surface radiates over elevation and azimuth.
+
+    The colours are the equivalent isotropically radiated power (EIRP) in dBm, the mean over the
+    patterns of the design; a circle marks the target.
+
+    Args:
+        scenario: A loaded sensing scenario.
+        design: A design for it.
+        surface: Index of the surface.
+        ax: Axes to draw in; default those of a new figure.
+
+    Returns:
+        The axes.
+
+    Raises:
+        TypeError: The scenario is not one of sensing.
+        ValueError: There is no such surface.
+    """
+    scenario = of_system(scenario, SensingScenario, "plot.beampattern")
+    seen = scenario.build()
+    if surface not in range(seen.n_surfaces):
+        raise ValueError(
+            f"surface is {surface}; {scenario.name} has surfaces 0 to {seen.n_surfaces - 1}."
+        )
+    pattern = surface_beampattern(seen, design, surface)
+    target: Any = np.asarray(seen.angles())[surface]
+    with styled():
+        ax = _axes(ax)
+        highest = float(to_dbm(pattern.max()))
+        image = sensing.draw_beampattern(ax, pattern, DIRECTIONS, DIRECTIONS, target, highest)
+        ax.figure.colorbar(image, ax=ax, label=sensing.EIRP, extend="min")
+        ax.set(title=f"Surface {surface}", xlabel="azimuth [deg]", ylabel="elevation [deg]")
+    return ax

@@ -1,0 +1,61 @@
+"""The public function `heliostat.report`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from heliostat.api.evaluation import evaluate_localization, evaluate_sensing
+from heliostat.api.sensing import Method
+from heliostat.reports.localization import localization_report
+from heliostat.reports.report import Report
+from heliostat.reports.sensing import sensing_report
+from heliostat.scenario import ScenarioLike, SensingScenario, any_scenario
+
+
+def report(
+    scenario: ScenarioLike,
+    folder: str | Path,
+    *,
+    active_antennas: int | None = None,
+    weight: float | None = None,
+    balance: float | None = None,
+    method: Method = "direct",
+    pdf: bool = False,
+    overrides: Mapping[str, str] | None = None,
+) -> Report:
+    """Evaluate a scenario and write figures, data and an HTML page, as ``heliostat run`` does.
+
+    Args:
+        scenario: A scenario, its name, path or dict.
+        folder: Output folder; created if it does not exist.
+        active_antennas: Localization: antennas for bounds, rate and map; default as many as the
+            period has time for.
+        weight: Localization: see `heliostat.allocate_time`. [(m + rad) s/bit]
+        balance: Localization: see `heliostat.allocate_time`.
+        method: Sensing: see `heliostat.design_beamforming`.
+        pdf: Write the figures as PDF too.
+        overrides: Overrides with which the scenario was loaded, for the provenance.
+
+    Returns:
+        The report: ``tables``, ``notes``, ``document()`` for JSON, and ``dataset``.
+
+    Raises:
+        ScenarioError: No design reaches the SNR that the scenario requires.
+        ValueError: An argument is out of range.
+    """
+    scenario = any_scenario(scenario, "report")
+    if isinstance(scenario, SensingScenario):
+        found = sensing_report(evaluate_sensing(scenario, method=method, overrides=overrides))
+    else:
+        found = localization_report(
+            evaluate_localization(
+                scenario,
+                active_antennas=active_antennas,
+                weight=weight,
+                balance=balance,
+                overrides=overrides,
+            )
+        )
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    found.write(folder, pdf=pdf)
+    return found
