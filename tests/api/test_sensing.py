@@ -87,8 +87,8 @@ def test_turning_everything_changes_nothing():
     written["target.position"] = turned(SMALL.target.position)
     for i, surface in enumerate(SMALL.surfaces):
         written[f"surfaces.{i}.position"] = turned(surface.position)
-        written[f"surfaces.{i}.horizontal"] = turned(surface.horizontal)
-        written[f"surfaces.{i}.vertical"] = turned(surface.vertical)
+        written[f"surfaces.{i}.horizontal"] = turned(surface.axes[0])
+        written[f"surfaces.{i}.vertical"] = turned(surface.axes[1])
     _, covariance, reflection = setting(SMALL)
     here = hs.direction_bounds(SMALL, covariance, reflection)
     there = hs.direction_bounds(SMALL.updated(written), covariance, reflection)
