@@ -16,6 +16,7 @@ from heliostat.plots.style import (
     RED,
     length_unit,
     map_norm,
+    new_axes,
     plain_ticks,
     styled,
 )
@@ -93,14 +94,13 @@ def coverage(data: xr.Dataset, ax: Axes | None = None, *, below: float | None = 
         The axes, with a colour bar and a legend beside them.
     """
     if ax is None:
-        with styled():
-            ax = Figure(figsize=(6.4, 6.0)).add_subplot()
+        ax = new_axes()
     display, norm = display_of(data), None
     if display.finite.size:
         limit = float(to_deg(1.0)) if display.unit == "deg" else np.inf  # no information above
         norm = map_norm(np.minimum(_drawable(display), limit), logarithmic=display.logarithmic)
     handles = (_cells if "y" in data.dims else _dots)(data, display, norm, ax)
-    if below is not None and display.finite.size and min(display.values.shape) > 1:
+    if below is not None and display.finite.size and min(data.sizes.get(d, 1) for d in "xy") > 1:
         level = display.converted(below)
         shown = np.where(display.served, np.minimum(display.values, 1e300), np.nan)
         if np.nanmin(shown) < level < np.nanmax(shown):
@@ -143,8 +143,7 @@ def distribution(data: xr.Dataset, ax: Axes | None = None, *, below: float | Non
         below: Threshold to mark. [SI unit of the quantity]
     """
     if ax is None:
-        with styled():
-            ax = Figure().add_subplot()
+        ax = new_axes()
     display = display_of(data)
     count, drawable = int(display.served.sum()), np.sort(_drawable(display))
     other = "area" if "y" in data.dims else "places"

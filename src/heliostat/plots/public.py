@@ -12,20 +12,11 @@ from heliostat.design.result import BeamformingDesign
 from heliostat.plots import localization, sensing
 from heliostat.plots.coverage import coverage, distribution
 from heliostat.plots.scene import draw_above, draw_space
-from heliostat.plots.style import styled
+from heliostat.plots.style import new_axes, styled
 from heliostat.scenario import ScenarioLike, SensingScenario, any_scenario, of_system
 from heliostat.units import to_dbm
 
 __all__ = ["beampattern", "coverage", "distribution", "scene", "trade_off"]
-
-
-def _axes(ax: Axes | None) -> Axes:
-    """The given axes, or those of a new pyplot figure."""
-    if ax is not None:
-        return ax
-    import matplotlib.pyplot as plt  # noqa: PLC0415 - only a new figure needs it
-
-    return plt.figure().add_subplot()
 
 
 def scene(scenario: ScenarioLike, ax: Axes | None = None) -> Axes:
@@ -44,7 +35,7 @@ def scene(scenario: ScenarioLike, ax: Axes | None = None) -> Axes:
     else:
         drawn = localization.sketch(build(scenario))
     with styled():
-        ax = _axes(ax)
+        ax = ax or new_axes()
         if ax.name == "3d":
             draw_space(ax, drawn)
         else:
@@ -67,7 +58,7 @@ def trade_off(result: TimeAllocation | TradeOff, ax: Axes | None = None) -> Axes
     best = result if isinstance(result, TimeAllocation) else None
     choices = result.trade_off if isinstance(result, TimeAllocation) else result
     with styled():
-        ax = _axes(ax)
+        ax = ax or new_axes()
         localization.draw_trade_off(ax, choices, best)
         ax.legend()
     return ax
@@ -104,7 +95,7 @@ def beampattern(
     pattern = surface_beampattern(seen, design, surface)
     target: Any = np.asarray(seen.angles())[surface]
     with styled():
-        ax = _axes(ax)
+        ax = ax or new_axes()
         highest = float(to_dbm(pattern.max()))
         image = sensing.draw_beampattern(ax, pattern, DIRECTIONS, DIRECTIONS, target, highest)
         ax.figure.colorbar(image, ax=ax, label=sensing.EIRP, extend="min")

@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
@@ -38,6 +39,14 @@ def styled() -> Iterator[None]:
     """Context in which figures are drawn and saved in the style of heliostat."""
     with mpl.rc_context(fname=Path(__file__).with_name("heliostat.mplstyle")):
         yield
+
+
+def new_axes() -> Axes:
+    """Axes of a new pyplot figure in this style, which ``matplotlib.pyplot.show`` displays."""
+    import matplotlib.pyplot as plt  # noqa: PLC0415 - only a figure of the user needs it
+
+    with styled():
+        return plt.figure().add_subplot()
 
 
 def save_figure(figure: Figure, path: Path) -> None:
