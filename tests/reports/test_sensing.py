@@ -29,7 +29,7 @@ def deployment():
 
 @pytest.fixture(scope="module")
 def hopeless(deployment):
-    """The same where surface 0 cannot tell the elevation."""
+    """The same where the elevation is not identifiable at surface 0."""
     crb, std = deployment.bounds.crb.copy(), deployment.bounds.direction_std.copy()
     crb[0] = std[0, 0] = np.inf
     lost = (("elevation",), ())
