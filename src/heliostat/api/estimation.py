@@ -221,8 +221,8 @@ def estimate_pose(
 
     Raises:
         TypeError: The scenario is not one of localization.
-        ValueError: The pilots have another shape than the scenario asks for, or hold numbers that
-            are not finite, or ``max_range`` exceeds the unambiguous distance.
+        ValueError: The pilots do not have the shape that the scenario requires or hold numbers
+            that are not finite, or ``max_range`` exceeds the unambiguous distance.
     """
     scene = as_received(build(scenario))
     if not isinstance(pilots, Pilots):

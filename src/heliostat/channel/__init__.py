@@ -1,1 +1,1 @@
-"""How a wave fades on its way."""
+"""Path loss, fading and imported channels."""

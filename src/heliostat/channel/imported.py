@@ -47,7 +47,7 @@ class ImportedChannels(eqx.Module):
 
 
 def read_channels(path: str | Path, elements: Sequence[int], antennas: int) -> ImportedChannels:
-    """Read channels and hold them against the scene they are meant for.
+    """Read channels and check that their shapes match the scene.
 
     Args:
         path: A ``.npz`` or, up to version 7, a ``.mat`` file.

@@ -1,1 +1,1 @@
-"""What the equations see: frozen pytrees."""
+"""Scenes: all quantities that the equations depend on, as frozen pytrees in SI units."""

@@ -1,4 +1,4 @@
-"""What the equations see: base station, surface, user, link, as frozen pytrees in SI units."""
+"""Scene of the localization system: base station, surface, user and link, in SI units."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ class BaseStation(eqx.Module):
 
 
 class PassiveSurface(eqx.Module):
-    """A passive surface, as it is set in each stage of a period."""
+    """A passive surface and its configurations in each stage of a period."""
 
     position: Vector  # [m]
     array: PlanarArray
@@ -30,7 +30,7 @@ class PassiveSurface(eqx.Module):
 
 
 class User(eqx.Module):
-    """A user whose linear array lies level, turned by its heading."""
+    """A user with a horizontal linear array, rotated by its heading."""
 
     position: Vector  # [m]
     heading: Scalar  # [rad], see `frames.user_axis`
@@ -95,7 +95,7 @@ class LocalizationScene(eqx.Module):
         return self.link.attenuation * jnp.asarray(amplitude, dtype=float)
 
     def with_user(self, position: Vector, heading: Scalar) -> "LocalizationScene":
-        """The same scene with the user elsewhere; the surface stays as it is set."""
+        """The same scene with the user at another pose and unchanged configurations."""
         return eqx.tree_at(lambda s: (s.user.position, s.user.heading), self, (position, heading))
 
     def focused(

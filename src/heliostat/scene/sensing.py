@@ -1,4 +1,4 @@
-r"""What the equations of the sensing system see, as frozen pytrees in SI units.
+r"""Scene of the sensing system, as frozen pytrees in SI units.
 
 Surfaces may differ in everything, their number of elements included, so a scene holds a tuple of
 them. Most functions need one surface alone: `EchoLink` is what the base station's echo through
@@ -24,7 +24,7 @@ class Target(eqx.Module):
 
 
 class EchoLink(eqx.Module):
-    """Base station to surface and back: the part of a scene that one surface's echo sees."""
+    """Part of a scene on which the echo of one surface depends."""
 
     array: PlanarArray
     bs_to_irs: Complex[Array, "element tx"]  # G [1]
