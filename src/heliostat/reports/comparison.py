@@ -46,7 +46,7 @@ def comparison_report(
         raise ValueError("A comparison needs two scenarios or more, all of the same system.")
     (first, base), *_ = scenarios.items()
     where: dict[str, Any] = {
-        "area": default_area(base) if area is None else area,
+        "area": list(default_area(base)) if area is None else area,
         "points": points or POINTS[base.system],
     }
     rows: dict[str, list[Row]] = {}

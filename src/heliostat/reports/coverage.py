@@ -92,7 +92,9 @@ def write_geojson(data: xr.Dataset, file: Path) -> None:
     system = "local: x and y of the scenario in metres"
     if site.origin is not None:
         system = "longitude and latitude in degrees, WGS 84"
-        table["x_m"], table["y_m"] = site.longitude_latitude(table["x_m"], table["y_m"])
+        table["x_m"], table["y_m"] = site.longitude_latitude(
+            *(table[column].to_numpy() for column in ("x_m", "y_m"))
+        )
     for record in table.to_dict("records"):
         x, y, z = (round(float(record.pop(f"{axis}_m")), 8) for axis in "xyz")
         properties = {key: _plain(value) for key, value in record.items()} | {"height_m": z}
