@@ -6,10 +6,24 @@ import warnings
 class ModelWarning(UserWarning):
     """An assumption of the model is violated, so that results may not hold in reality.
 
-    Python shows each text once. ``warnings.simplefilter("ignore", heliostat.ModelWarning)`` hides
-    all of them, ``"error"`` in place of ``"ignore"`` raises them. Results list them as ``notes``.
+    Each text is issued once in a process. ``warnings.simplefilter("ignore",
+    heliostat.ModelWarning)`` hides all of them; with ``"error"`` in place of ``"ignore"`` they are
+    raised, every time. Results list them as ``notes``.
     """
 
 
-# Appended, so that the filters of the user precede it.
-warnings.simplefilter("once", ModelWarning, append=True)
+ISSUED: set[str] = set()
+"""Texts that were issued. The registries of Python's filters do not suffice: they are cleared
+whenever a library changes the filters."""
+
+
+def issue(text: str, stacklevel: int) -> None:
+    """Issue a `ModelWarning` unless the same text was issued before.
+
+    Args:
+        text: One sentence.
+        stacklevel: As for `warnings.warn`, seen from the caller of this function.
+    """
+    if text not in ISSUED:
+        warnings.warn(text, ModelWarning, stacklevel=stacklevel + 1)
+        ISSUED.add(text)

@@ -84,15 +84,24 @@ def test_pilots_may_be_an_array(loaded):
     )
 
 
-def test_notes_are_warnings_once_and_stay_with_the_result(loaded):
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("once", hs.ModelWarning)
+def test_notes_are_warnings_once_and_stay_with_the_result(loaded, monkeypatch):
+    monkeypatch.setattr("heliostat.model_warning.ISSUED", set())
+    with pytest.warns(hs.ModelWarning) as caught:
         results = [hs.pose_bounds(loaded), hs.effective_rate(loaded), hs.allocate_time(loaded)]
     texts = [str(warning.message) for warning in caught]
     assert sorted(texts) == sorted(set(loaded.warnings()))
     assert any("sum_distance" in text for text in texts)
     assert all(warning.category is hs.ModelWarning for warning in caught)
     assert all(result.notes == tuple(loaded.warnings()) for result in results)
+
+
+def test_notes_can_be_raised_every_time(loaded, monkeypatch):
+    monkeypatch.setattr("heliostat.model_warning.ISSUED", set())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", hs.ModelWarning)
+        for _ in range(2):
+            with pytest.raises(hs.ModelWarning):
+                hs.pose_bounds(loaded)
 
 
 def test_a_scenario_within_its_model_warns_of_nothing():

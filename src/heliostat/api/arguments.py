@@ -3,8 +3,8 @@
 import dataclasses
 import functools
 import inspect
-import warnings
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import equinox as eqx
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from heliostat.model_warning import ModelWarning
+from heliostat.model_warning import issue
 from heliostat.scenario import (
     AnyScenario,
     LocalizationScenario,
@@ -26,6 +26,9 @@ from heliostat.scenario import (
 System = TypeVar("System", LocalizationScenario, SensingScenario, AnyScenario)
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
+
+_INSIDE: ContextVar[bool] = ContextVar("inside", default=False)
+"""Whether a public function is running; those that it calls do not repeat the notes."""
 
 
 def public(
@@ -57,10 +60,15 @@ def public(
                 loaded = of_system(loaded, systems[0], name)  # type: ignore[type-var]
             if kwargs.get("key") is not None:
                 kwargs["key"] = checked_key(kwargs["key"], name)
-            result: Any = function(loaded, *args, **kwargs)
+            nested = _INSIDE.get()
+            token = _INSIDE.set(True)
+            try:
+                result: Any = function(loaded, *args, **kwargs)
+            finally:
+                _INSIDE.reset(token)
             notes = (*getattr(result, "notes", ()), *loaded.notes)
-            for note in notes:
-                warnings.warn(note, ModelWarning, stacklevel=2)
+            for note in () if nested else notes:
+                issue(note, stacklevel=2)
             return _with_notes(result, notes)
 
         signature = inspect.signature(function)

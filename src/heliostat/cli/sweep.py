@@ -106,8 +106,6 @@ def sweep(
         from heliostat.studies.engine import EngineError
 
         plan = _plan(study, trials, seed)
-    for note in plan.notes:
-        typer.echo(f"Note: {note}", err=True)
     kind = engine or ("dask" if scheduler else "processes")
     _check_engine(kind, workers, scheduler, (tls_ca, tls_cert, tls_key))
     count = 1 if kind == "serial" else workers or usable_cores()
@@ -122,6 +120,8 @@ def sweep(
                 "none" if stored else kind, workers, scheduler, (tls_ca, tls_cert, tls_key)
             ) as compute,
         ):
+            for note in plan.notes:
+                typer.echo(f"Note: {note}", err=True)
             _note_versions(store)
             progress = _run(store, plan, compute, folder, strict, as_json)
             if csv or mat or not results_are_current(store, plan, folder):
