@@ -1,9 +1,9 @@
 """Ctrl-C at any moment, and output that cannot be written; with real signals, pipes and devices."""
 
 import os
-import re
 import pathlib
 import random
+import re
 import signal
 import subprocess
 import sys
