@@ -197,8 +197,8 @@ def test_map_of_listed_places_with_a_threshold(hall, capsys):
 def test_compare_evaluates_variants_of_a_scenario(hall, capsys):
     sets = ["--set", "surface.bits=1", "--set", "surface.bits=2; surface.rows=4"]
     assert answer(["compare", "hall.yaml", *sets, "--points", "4", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    variants = told["scenarios"]
+    document = json.loads(capsys.readouterr().out)
+    variants = document["scenarios"]
     assert list(variants) == ["surface.bits=1", "surface.bits=2; surface.rows=4"]
     second = hs.load("hall.yaml", {"surface.bits": 2, "surface.rows": 4})
     assert variants["surface.bits=2; surface.rows=4"]["peb_m"] == hs.pose_bounds(second).peb

@@ -82,12 +82,12 @@ def test_a_place_that_one_surface_alone_faces_has_its_direction_but_no_position(
 
 def test_a_place_on_a_surface_is_no_place_to_see(two_patterns):
     scenario, design = two_patterns
-    told, scene = [], scenario.build()
+    progress, scene = [], scenario.build()
     places = np.array([[x, y, 2.0] for y in (10.0, 14.0) for x in (-5.0, 5.0, 6.0)])
     found = sensing_maps.bounds_at(
-        scene, *as_tuples(design), places, on_progress=lambda *at: told.append(at)
+        scene, *as_tuples(design), places, on_progress=lambda *at: progress.append(at)
     )
-    assert told == [(0, 6), (5, 6), (6, 6)]
+    assert progress == [(0, 6), (5, 6), (6, 6)]
     assert not np.isnan(found.direction_std).any()
     assert found.position_bound[0] == np.inf
     assert np.isfinite(found.position_bound[4])

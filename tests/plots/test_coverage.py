@@ -85,8 +85,8 @@ def test_the_near_field_is_marked():
     value = np.linspace(1, 2, 20).reshape(4, 5)
     assert not [text for text in labels(coverage_figure(fake_map("peb", value))) if "near" in text]
     near[:2, :2] = True
-    told = labels(coverage_figure(fake_map("peb", value, near=near)))
-    assert "near field of a surface: model invalid" in told
+    legend = labels(coverage_figure(fake_map("peb", value, near=near)))
+    assert "near field of a surface: model invalid" in legend
 
 
 def test_shares_below_a_threshold_are_counted():

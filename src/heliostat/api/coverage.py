@@ -100,8 +100,8 @@ def coverage(
 
     Returns:
         The quantity over y and x, or over place, with its unit; for sensing all three. ``served``
-        tells where a bound can exist: in front of the surface, for positions of a target in front
-        of two surfaces, and within a polygon. ``near_field`` tells where a position is within the
+        is true where a bound can exist: in front of the surface, for positions of a target in front
+        of two surfaces, and within a polygon. ``near_field`` is true for positions within the
         Fraunhofer distance of a surface, so that the bound of the far-field model may be wrong.
         Positions of the base station, the surfaces and of the user or target, and the normals of
         the surfaces are included. [m]

@@ -136,10 +136,15 @@ def direction_bounds(
     )
 
 
+def _mean_power(covariance: Covariances) -> float:
+    """Transmitted power in the mean over surfaces and patterns. [W]"""
+    power = [np.trace(np.asarray(each), axis1=1, axis2=2).real.mean() for each in covariance]
+    return float(np.mean(power))
+
+
 def _power_notes(scenario: SensingScenario, covariance: Covariances) -> tuple[str, ...]:
     """A note if the covariances exceed the power of the base station."""
-    power = [np.trace(np.asarray(each), axis1=1, axis2=2).real.mean() for each in covariance]
-    sent, allowed = float(np.mean(power)), scenario.base_station.power
+    sent, allowed = _mean_power(covariance), scenario.base_station.power
     if sent <= allowed * (1 + 1e-9):
         return ()
     return (
@@ -226,7 +231,7 @@ def design_reflection(
     patterns, min_snr = _patterns_for(scenario, method), scenario.dwell.least_snr
     each = checked_covariances(scenario, covariance, [range(patterns)] * len(scenario.surfaces))
     sent = jnp.stack(each)
-    spent, allowed = float(jnp.real(jnp.einsum("...ii->...", sent)).mean()), scenario.base_station
+    spent, allowed = _mean_power(each), scenario.base_station
     if spent > allowed.power * (1 + 1e-9):
         raise ValueError(
             f"covariance sends {spent:.6g} W in the mean over the dwell, base_station.power of "

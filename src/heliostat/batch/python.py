@@ -42,7 +42,7 @@ def sweep(
 
     Returns:
         Every output over the axes and ``trial``, with units. A trial without a result is ``inf``;
-        the attributes ``failures`` and ``failure_reasons`` tell how many and why.
+        the attributes ``failures`` and ``failure_reasons`` are their number and the reasons.
 
     Raises:
         ScenarioError: An argument is not valid; it lists the problems.

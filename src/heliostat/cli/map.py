@@ -112,7 +112,7 @@ def map_command(
         listed = read_points(points_file)
         if loaded.system == "sensing" and listed.headings:
             raise UserError(f"--points-file {points_file}: a target has no heading; leave it out.")
-        where |= {"positions": _with_height(listed, loaded), "names": listed.names}
+        where |= {"positions": listed.positions, "names": listed.names}
         del where["area"], where["points"]
         if listed.headings:
             where["headings"] = listed.headings
@@ -189,7 +189,7 @@ class ListedPoints(NamedTuple):
     """Positions from a file."""
 
     names: list[str]
-    positions: list[tuple[float, float, float | None]]  # x, y, z; None for no height [m]
+    positions: list[list[float]]  # x, y, and z if the file has heights [m]
     headings: list[float]  # [rad]; empty if the file has none
 
 
@@ -213,7 +213,7 @@ def read_points(file: Path) -> ListedPoints:
     if not {"x", "y"} <= set(heads):
         raise UserError(f"{option}: the first line must name columns x and y; write e.g. name,x,y.")
     names: list[str] = []
-    positions: list[tuple[float, float, float | None]] = []
+    positions: list[list[float]] = []
     headings: list[float] = []
     for row in reader:
         where = f"{option}, line {reader.line_num}"
@@ -228,18 +228,9 @@ def read_points(file: Path) -> ListedPoints:
             return value
 
         names.append(row.get("name") or str(len(names)))
-        height = number("z") if "z" in heads else None
-        positions.append((number("x"), number("y"), height))
+        positions.append([number(axis) for axis in "xyz" if axis in heads])
         if "heading" in heads:
             headings.append(math.radians(number("heading")))
     if not positions:
         raise UserError(f"{option}: lists no position; write one per line below the header.")
     return ListedPoints(names, positions, headings)
-
-
-def _with_height(listed: ListedPoints, scenario: "AnyScenario") -> list[list[float]]:
-    """Positions with the height of the scenario's user or target where the file has none. [m]"""
-    moved = getattr(scenario, "user", None) or getattr(scenario, "target")  # noqa: B009
-    return [
-        [x or 0.0, y or 0.0, moved.position[2] if z is None else z] for x, y, z in listed.positions
-    ]

@@ -12,8 +12,7 @@ from jaxtyping import Array, Complex, Float
 from heliostat.bounds.direction import (
     DirectionInformation,
     direction_bound,
-    echo_derivatives,
-    information_of_matrices,
+    direction_information,
     position_bound,
 )
 from heliostat.design.joint_descent import descend_jointly
@@ -21,7 +20,7 @@ from heliostat.geometry.frames import Vector
 from heliostat.maps.area import in_chunks
 from heliostat.observation.echoes import noise_covariance, target_steering
 from heliostat.scenario.sensing.build import moved_target
-from heliostat.scene.sensing import EchoLink, SensingScene
+from heliostat.scene.sensing import SensingScene
 
 Covariances: TypeAlias = tuple[Complex[Array, "pattern tx tx"], ...]
 Reflections: TypeAlias = tuple[Complex[Array, "pattern _"], ...]
@@ -63,20 +62,14 @@ def _information(
         there, found = moved_target(scene, position), []
         angles = there.angles()
         for i, surface in enumerate(scene.surfaces):
-            link = scene.link(i)
-
-            def matrices(
-                psi: Array,
-                sent: Array,
-                white: Array,
-                link: EchoLink = link,
-                towards: Array = angles[i],
-            ) -> tuple[Array, Array]:
-                ways = echo_derivatives(link, psi, towards)
-                return jnp.conj(ways) @ white @ ways.T, ways @ sent @ jnp.conj(ways).T
-
-            received, transmitted = jax.vmap(matrices)(reflection[i], covariance[i], whitening[i])
-            own = information_of_matrices(received, transmitted, there.target_gain[i], link.symbols)
+            own = direction_information(
+                scene.link(i),
+                reflection[i],
+                covariance[i],
+                angles[i],
+                there.target_gain[i],
+                precision=whitening[i],
+            )
             ahead = jnp.dot(position - surface.position, surface.array.normal) > 0
             found.append(jax.tree.map(lambda leaf, seen=ahead: jnp.where(seen, leaf, 0.0), own))
         return tuple(found)

@@ -9,14 +9,28 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from heliostat.api.localization import TradeOff
-from heliostat.plots.coverage import display_of
-from heliostat.plots.style import BLUE, GREEN, ORANGE, RED, length_unit, plain_ticks, styled
+from heliostat.plots.coverage import display_of, draw_distribution
+from heliostat.plots.style import (
+    BLUE,
+    GREEN,
+    ORANGE,
+    RED,
+    length_unit,
+    logarithmic,
+    plain_ticks,
+    styled,
+)
 
 COLORS = (BLUE, ORANGE, GREEN, RED, "#56B4E9", "#CC79A7", "black")
 """Colours of the scenarios, Okabe and Ito's palette for colour-blind readers."""
 DASHES = ("-", "--", "-.", ":")
 LARGEST_RATIO = 1e3
 """Ratio of two values at which the scale of a difference map ends."""
+
+
+def _look(index: int) -> dict[str, Any]:
+    """Colour and dashes of one scenario's line."""
+    return {"color": COLORS[index % len(COLORS)], "linestyle": DASHES[index % len(DASHES)]}
 
 
 def distributions_figure(maps: Mapping[str, xr.Dataset]) -> Figure:
@@ -35,23 +49,12 @@ def distributions_figure(maps: Mapping[str, xr.Dataset]) -> Figure:
         figure = Figure(figsize=(6.4, 4.2))
         axes = figure.add_subplot()
         for i, (name, data) in enumerate(maps.items()):
-            values = common.values[i][data["served"].values]
-            drawable = np.sort(values[np.isfinite(values)])
-            if common.logarithmic:
-                drawable = drawable[drawable > 0]
-            smaller = int((values < drawable[0]).sum()) if drawable.size else 0
-            share = (smaller + np.arange(1, drawable.size + 1)) / max(values.size, 1)
-            look: dict[str, Any] = {
-                "color": COLORS[i % len(COLORS)],
-                "linestyle": DASHES[i % len(DASHES)],
-            }
-            axes.step(drawable, share, where="post", label=name, **look)
+            own = common._replace(values=common.values[i], served=data["served"].values)
+            if own.finite.size:
+                draw_distribution(axes, own, label=name, **_look(i))
         axes.set(xlabel=common.label, ylabel="share of the served area below", ylim=(0, 1))
         if common.logarithmic and common.finite.size:
-            axes.set_xscale("log")
-            limits = axes.get_xlim()
-            plain_ticks(axes.xaxis, LogNorm(*limits))
-            axes.set_xlim(limits)
+            logarithmic(axes, "x")
         figure.legend(loc="outside lower center", ncols=2)
     return figure
 
@@ -70,17 +73,10 @@ def trade_offs_figure(choices: Mapping[str, TradeOff]) -> Figure:
         axes = figure.add_subplot()
         for i, (name, each) in enumerate(choices.items()):
             kept = ~each.dominated & np.isfinite(each.peb)
-            look: dict[str, Any] = {
-                "color": COLORS[i % len(COLORS)],
-                "linestyle": DASHES[i % len(DASHES)],
-            }
             rate, peb = each.eadr[kept] / 1e6, factor * each.peb[kept]
-            axes.plot(rate, peb, marker="o", markersize=4, label=name, **look)
+            axes.plot(rate, peb, marker="o", markersize=4, label=name, **_look(i))
         if finite.size:
-            axes.set_yscale("log")
-            limits = axes.get_ylim()
-            plain_ticks(axes.yaxis, LogNorm(*limits))
-            axes.set_ylim(limits)
+            logarithmic(axes, "y")
         axes.set(xlabel="effective rate [Mbit/s]", ylabel=f"position error bound (PEB) [{unit}]")
         figure.legend(loc="outside lower center", ncols=2)
     return figure

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap, LogNorm, Normalize
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -15,6 +15,7 @@ from heliostat.plots.style import (
     ORANGE,
     RED,
     length_unit,
+    logarithmic,
     map_norm,
     new_axes,
     plain_ticks,
@@ -145,25 +146,33 @@ def distribution(data: xr.Dataset, ax: Axes | None = None, *, below: float | Non
     if ax is None:
         ax = new_axes()
     display = display_of(data)
-    count, drawable = int(display.served.sum()), np.sort(_drawable(display))
     other = "area" if "y" in data.dims else "places"
     ax.set(xlabel=display.label, ylabel=f"share of the served {other} below the value", ylim=(0, 1))
-    if drawable.size:
-        # Values without a logarithm, such as a rate of zero, are below all others.
-        smaller = int((display.values[display.served] < drawable[0]).sum())
-        share = (smaller + np.arange(1, drawable.size + 1)) / count
-        ax.step(drawable, share, where="post", color=BLUE)
+    if display.finite.size:
+        draw_distribution(ax, display, color=BLUE)
         if display.logarithmic:
-            ax.set_xscale("log")
-            limits = ax.get_xlim()
-            plain_ticks(ax.xaxis, LogNorm(*limits))
-            ax.set_xlim(limits)
-    if below is not None and count:
+            logarithmic(ax, "x")
+    if below is not None and display.served.any():
         level, share_below = display.converted(below), share_of(data, below)
         ax.axvline(level, color=RED, linestyle="--")
         ax.plot([level], [share_below], "o", color=RED)
         ax.set_title(f"{100 * share_below:.3g} % below {level:.3g} {display.unit}", fontsize=10)
     return ax
+
+
+def draw_distribution(ax: Axes, display: Display, **look: Any) -> None:
+    """Draw the cumulative distribution of the served values as a curve.
+
+    Args:
+        ax: Axes to draw into.
+        display: Values, of which at least one is finite.
+        look: Properties of the line.
+    """
+    drawable = np.sort(_drawable(display))
+    # Values without a logarithm, such as a rate of zero, are below all others.
+    smaller = int((display.values[display.served] < drawable[0]).sum())
+    share = (smaller + np.arange(1, drawable.size + 1)) / display.served.sum()
+    ax.step(drawable, share, where="post", **look)
 
 
 def share_of(data: xr.Dataset, below: float) -> float:

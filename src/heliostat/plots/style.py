@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -39,6 +39,20 @@ def styled() -> Iterator[None]:
     """Context in which figures are drawn and saved in the style of heliostat."""
     with mpl.rc_context(fname=Path(__file__).with_name("heliostat.mplstyle")):
         yield
+
+
+def logarithmic(ax: Axes, which: Literal["x", "y"]) -> None:
+    """Make an axis logarithmic with `plain_ticks`, without changing its range.
+
+    Args:
+        ax: Axes that hold the data.
+        which: Axis to change.
+    """
+    (ax.set_xscale if which == "x" else ax.set_yscale)("log")
+    axis = ax.xaxis if which == "x" else ax.yaxis
+    limits = ax.get_xlim() if which == "x" else ax.get_ylim()
+    plain_ticks(axis, LogNorm(*limits))
+    (ax.set_xlim if which == "x" else ax.set_ylim)(limits)
 
 
 def new_axes() -> Axes:

@@ -10,11 +10,9 @@ import pandas as pd
 import xarray as xr
 
 from heliostat.plots.coverage import share_of
-from heliostat.reports.tables import Row, angle_bound, crb, decibels, length, rate, share
+from heliostat.reports.tables import SUFFIX, Row, angle_bound, crb, decibels, length, rate, share
 from heliostat.scenario import parse
 from heliostat.units import to_db
-
-_SUFFIX = {"m": "_m", "rad": "_rad", "rad²": "_rad2", "bit/s": "_bit_per_s", "1": ""}
 
 
 def rows(data: xr.Dataset, below: float | None = None) -> list[Row]:
@@ -60,7 +58,7 @@ def frame(data: xr.Dataset) -> pd.DataFrame:
         data: Result of `heliostat.coverage`.
     """
     array = data[data.attrs["quantity"]]
-    column = f"{array.name}{_SUFFIX[array.attrs['units']]}"
+    column = f"{array.name}{SUFFIX[array.attrs['units']]}"
     chosen = data[[array.name, "served", "near_field"]].rename({array.name: column})
     table = chosen.to_dataframe().reset_index()
     order = ["place"] * ("place" in table) + ["x", "y", "z", column, "served", "near_field"]

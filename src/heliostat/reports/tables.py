@@ -14,7 +14,7 @@ from heliostat.provenance import commit
 from heliostat.scenario import AnyScenario
 from heliostat.units import format_quantity, to_db, to_dbm, to_deg
 
-_SUFFIX = {
+SUFFIX = {
     "1": "",
     "m": "_m",
     "rad": "_rad",
@@ -37,7 +37,7 @@ class Row(NamedTuple):
     @property
     def key(self) -> str:
         """Name in JSON, with the unit."""
-        return self.name + _SUFFIX[self.unit]
+        return self.name + SUFFIX[self.unit]
 
 
 def length(name: str, label: str, value: float) -> Row:
