@@ -25,6 +25,7 @@ if (os.cpu_count() or 1) < 16:
 keep_compiled_programs()
 
 if TYPE_CHECKING:
+    from heliostat.api.alignment_codebook import design_sweep
     from heliostat.api.coverage import coverage
     from heliostat.api.estimation import (
         estimate_direction,
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     )
     from heliostat.api.localization import (
         allocate_time,
-        design_sweep,
         effective_rate,
         pose_bounds,
         under_errors,
@@ -65,7 +65,7 @@ _HOME = {
     "effective_rate": "api.localization",
     "allocate_time": "api.localization",
     "under_errors": "api.localization",
-    "design_sweep": "api.localization",
+    "design_sweep": "api.alignment_codebook",
     "direction_bounds": "api.sensing",
     "design_transmit": "api.sensing",
     "design_reflection": "api.sensing",

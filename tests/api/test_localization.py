@@ -8,7 +8,7 @@ from scipy.optimize import minimize_scalar
 
 import heliostat as hs
 from heliostat.api import localization as localization_api
-from heliostat.api.localization import NotIdentifiableError
+from heliostat.api.localization_results import NotIdentifiableError
 from heliostat.bounds.pose import (
     error_bounds,
     pose_information,
@@ -237,7 +237,18 @@ def test_errors_of_a_scenario_act_by_where_they_steer_the_surface(bits):
     np.testing.assert_allclose(effect.peb_median, np.median(peb), rtol=1e-9)
     np.testing.assert_allclose(effect.peb_90, max(peb), rtol=1e-9)
     np.testing.assert_allclose(effect.eadr_mean, np.mean(rate), rtol=1e-9)
-    assert hs.under_errors(TABLE, 8) is None
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        ({}, "localization-table-1 has no errors; give errors.position"),
+        ({"errors.position": "1 m", "surface.phases": "random"}, "surface.phases of .* are random"),
+    ],
+)
+def test_errors_without_an_effect_are_refused_with_the_reason(overrides, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        hs.under_errors(TABLE.updated(overrides), 8)
 
 
 SIZES = [(1, 5, 7, 4), (40, 64, 8, 16)]

@@ -5,7 +5,8 @@ import pytest
 from matplotlib.figure import Figure
 
 import heliostat as hs
-from heliostat.api.localization import TimeAllocation, TradeOff, build
+from heliostat.api.localization import build
+from heliostat.api.localization_results import TimeAllocation, TradeOff
 from heliostat.plots import localization as localization_plots
 from heliostat.plots.style import SUFFIXES, save_figure
 from tests.support.scenes import localization_scene

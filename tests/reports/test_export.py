@@ -123,6 +123,20 @@ def test_a_design_without_its_scenario_lacks_only_the_panels(tmp_path):
     assert {name for name in read if name[0] != "_"} == set(NAMES) - missing
 
 
+def test_a_design_for_a_region_has_its_bounds_at_every_position(tmp_path):
+    # Truth: `direction_bounds` of the exported arrays for a target at each position.
+    scenario, places = yard(), [[5.0, 15.0, 0.0], [6.0, 14.0, 0.0]]
+    hs.export(hs.design_for_region(scenario, places), tmp_path / "a.npz", scenario)
+    read = np.load(tmp_path / "a.npz")
+    counts = read["rows"] * read["columns"]
+    reflection = [psi[:, :n] for psi, n in zip(read["reflection"], counts, strict=True)]
+    for place, crb in zip(places, read["crb_rad2"], strict=True):
+        there = scenario.updated({"target.position": place})
+        bounds = hs.direction_bounds(there, read["covariance"], reflection)
+        np.testing.assert_allclose(bounds.crb, crb, rtol=1e-9)
+    assert set(read.files) == set(NAMES) - {"history_rad2"}
+
+
 def test_what_cannot_be_exported_is_refused(tmp_path):
     other = yard(surfaces__1__columns=5)
     with pytest.raises(TypeError, match="export"):

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from heliostat.api.arguments import described, is_whole, public
 from heliostat.api.localization import build, chosen_antennas
-from heliostat.api.sensing import checked_covariances, checked_reflections
+from heliostat.api.sensing_arguments import checked_covariances, checked_reflections
 from heliostat.estimation.direction import cosine_grid, likeliest_direction
 from heliostat.estimation.matched_pilots import match_pilots
 from heliostat.estimation.place_search import place_grid

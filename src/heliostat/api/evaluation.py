@@ -11,19 +11,22 @@ import xarray as xr
 
 from heliostat.api.coverage import coverage
 from heliostat.api.localization import (
+    allocate_time,
+    build,
+    effective_rate,
+    most_active_antennas,
+    no_error_effect,
+    pose_bounds,
+    trade_off_of,
+    under_errors,
+)
+from heliostat.api.localization_results import (
     EffectiveRate,
     ErrorEffect,
     NotIdentifiableError,
     PoseBounds,
     TimeAllocation,
     TradeOff,
-    allocate_time,
-    build,
-    effective_rate,
-    most_active_antennas,
-    pose_bounds,
-    trade_off_of,
-    under_errors,
 )
 from heliostat.api.sensing import DirectionBounds, Method, designed, direction_bounds
 from heliostat.design.radiated import radiated_power
@@ -128,7 +131,7 @@ def evaluate_localization(
         trade_off=allocation.trade_off if allocation else trade_off_of(scenario),
         allocation=allocation,
         no_allocation=reason,
-        under_errors=under_errors(scenario, antennas),
+        under_errors=None if no_error_effect(scenario) else under_errors(scenario, antennas),
         area_map=coverage(scenario, active_antennas=antennas, **map_options),
         overrides=dict(overrides or {}),
     )

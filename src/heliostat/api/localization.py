@@ -1,17 +1,22 @@
-"""Public functions for localization scenarios: bounds, rates, time allocation and sweep design."""
+"""Public functions for localization scenarios: bounds, rates and time allocation."""
 
-from dataclasses import dataclass
 from functools import partial
-from typing import Literal, TypeAlias, get_args
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
-from numpy.typing import ArrayLike
 
 from heliostat.api.arguments import described, is_whole, public
+from heliostat.api.localization_results import (
+    EffectiveRate,
+    ErrorEffect,
+    NotIdentifiableError,
+    PoseBounds,
+    TimeAllocation,
+    TradeOff,
+)
 from heliostat.bounds.fisher import identify
 from heliostat.bounds.pose import PoseInformation, error_bounds, pose_information
 from heliostat.bounds.printed import pose_information_as_printed
@@ -34,177 +39,6 @@ from heliostat.rates.effective import (
 from heliostat.scenario import AnyScenario, LocalizationScenario, of_system
 from heliostat.scenario.random_keys import purpose_key
 from heliostat.scene.localization import LocalizationScene, with_traced_sizes
-
-Criterion: TypeAlias = Literal["worst", "mean"]
-
-
-class NotIdentifiableError(ValueError):
-    """Raised if a result needs a bound that does not exist."""
-
-
-@dataclass(frozen=True)
-class PoseBounds:
-    """Error bounds of position and heading from the pilots of one period."""
-
-    peb: float
-    """Position error bound (PEB), the root of the sum of the variances of x and y. [m]"""
-    reb: float
-    """Heading (rotation) error bound (REB). [rad]"""
-    information: np.ndarray
-    """Fisher information of (x, y, heading) without nuisances. [m⁻², m⁻¹rad⁻¹, rad⁻²]"""
-    rank: int
-    """Number of identifiable directions of (x, y, heading), 0 to 3."""
-    unidentifiable: np.ndarray
-    """Unit vectors of (x [m], y [m], heading [rad]) along which the pilots do not change, one per
-    row."""
-    notes: tuple[str, ...] = ()
-    """Model assumptions that hold only roughly, one sentence each."""
-
-    @property
-    def identifiable(self) -> bool:
-        """Whether position and heading are identifiable."""
-        return self.rank == 3
-
-    @property
-    def reason(self) -> str:
-        """Reason for an infinite bound, in one sentence; empty if all bounds are finite."""
-        if self.identifiable:
-            return ""
-        moves = "; ".join(
-            f"({x:+.3g} m, {y:+.3g} m, {heading:+.3g} rad)" for x, y, heading in self.unidentifiable
-        )
-        return f"Changes of (x, y, heading) along {moves} do not change the received pilots."
-
-    def _repr_html_(self) -> str:
-        return _html_table(
-            {
-                "PEB": f"{self.peb:.4g} m",
-                "REB": f"{self.reb:.4g} rad",
-                "identifiable": self.reason or "yes",
-            }
-        )
-
-
-@dataclass(frozen=True)
-class EffectiveRate:
-    """Effective achievable data rate (EADR) of one period."""
-
-    eadr: float
-    """EADR with the best beams of the DFT codebooks, paper eq. (39). [bit/s]"""
-    eadr_closed_form: float
-    """EADR with exactly aligned beams, paper eq. (42). [bit/s]"""
-    snr: float
-    """SNR with the codebook beams, linear. [1]"""
-    time_ratio: float
-    """Share of the period for pilots. [1]"""
-    notes: tuple[str, ...] = ()
-    """Model assumptions that hold only roughly, one sentence each."""
-
-    def _repr_html_(self) -> str:
-        return _html_table(
-            {
-                "EADR": f"{self.eadr / 1e6:.4g} Mbit/s",
-                "EADR, closed form": f"{self.eadr_closed_form / 1e6:.4g} Mbit/s",
-                "SNR": f"{10 * np.log10(max(self.snr, 1e-300)):.4g} dB",
-                "pilots' share of the period": f"{self.time_ratio:.4g}",
-            }
-        )
-
-
-@dataclass(frozen=True)
-class TradeOff:
-    """All allocations of the base station: 1, 2, ... active antennas."""
-
-    active_antennas: np.ndarray
-    """Number of active antennas. [choice]"""
-    ratio: np.ndarray
-    """Share of the period for pilots. [choice] [1]"""
-    peb: np.ndarray
-    """Position error bound. [choice] [m]"""
-    reb: np.ndarray
-    """Heading error bound. [choice] [rad]"""
-    eadr: np.ndarray
-    """EADR with codebook beams. [choice] [bit/s]"""
-    dominated: np.ndarray
-    """Whether another choice has a PEB that is no larger and a rate that is no smaller. [choice]"""
-
-
-@dataclass(frozen=True)
-class TimeAllocation:
-    """Optimal share of a period for pilots."""
-
-    ratio: float
-    """Continuous optimum of Algorithm 1, limited by the number of antennas. [1]"""
-    active_antennas: int
-    """Optimal number of active antennas for the rate with codebook beams."""
-    objective: float
-    """Objective at ``active_antennas``: PEB + REB - weight x rate [m + rad], or, with a balance,
-    b ln(PEB) - (1 - b) ln(rate) with the PEB in metres and the rate in bit/s."""
-    multiplier: float
-    """Lagrange multiplier of the limit on ``ratio``; zero in the interior."""
-    kkt_residual: float
-    """Violation of stationarity at ``ratio``, relative to the terms that cancel. [1]"""
-    peak_rate_ratio: float
-    """Ratio of maximum rate (Lambert W); smaller ratios are dominated. [1]"""
-    trade_off: TradeOff
-    """Bounds and rates of all choices."""
-    notes: tuple[str, ...] = ()
-    """Model assumptions that hold only roughly, one sentence each."""
-
-    def _repr_html_(self) -> str:
-        return _html_table(
-            {
-                "best ratio": f"{self.ratio:.4g}",
-                "active antennas": str(self.active_antennas),
-                "ratio at the rate's peak": f"{self.peak_rate_ratio:.4g}",
-                "KKT residual": f"{self.kkt_residual:.1e}",
-            }
-        )
-
-
-@dataclass(frozen=True)
-class ErrorEffect:
-    """Bounds and rates under the scenario's ``errors``, over trials."""
-
-    trials: int
-    peb_median: float
-    """Median PEB with the surface steered by the estimate of the previous period. [m]"""
-    peb_90: float
-    """90 % quantile of the PEB. [m]"""
-    reb_median: float
-    """Median REB. [rad]"""
-    eadr_mean: float
-    """Mean EADR with codebook beams and the surface steered by the current estimate. [bit/s]"""
-    eadr_10: float
-    """10 % quantile of the EADR. [bit/s]"""
-    notes: tuple[str, ...] = ()
-    """Model assumptions that hold only roughly, one sentence each."""
-
-
-@dataclass(frozen=True)
-class SweepDesign:
-    """Surface configurations of the alignment stage, designed for a region.
-
-    ``scenario.updated({"surface.focus": design.focus.tolist(), "surface.sweep":
-    design.sweep.tolist()})`` uses them; the data stage is then steered to the focus as well.
-    """
-
-    focus: np.ndarray
-    """Position that all configurations are steered relative to, for ``surface.focus``. [xyz] [m]"""
-    sweep: np.ndarray
-    """Steering off the focus along columns and rows, in 1/columns and 1/rows, for
-    ``surface.sweep``. [configuration, 2] [1]"""
-    peb: np.ndarray
-    """PEB at each position of the region. [position] [m]"""
-    value: float
-    """Largest PEB of the region, or its root mean square for the criterion "mean". [m]"""
-    notes: tuple[str, ...] = ()
-    """Model assumptions that hold only roughly, one sentence each."""
-
-
-def _html_table(rows: dict[str, str]) -> str:
-    cells = "".join(f"<tr><th>{name}</th><td>{value}</td></tr>" for name, value in rows.items())
-    return f"<table>{cells}</table>"
 
 
 def build(scenario: AnyScenario, key: PRNGKeyArray | None = None) -> LocalizationScene:
@@ -459,7 +293,7 @@ def under_errors(
     *,
     trials: int = 200,
     key: PRNGKeyArray | None = None,
-) -> ErrorEffect | None:
+) -> ErrorEffect:
     """Simulate bounds and rate with a surface steered by outdated estimates with errors.
 
     Position errors and mobility are drawn as in eqs. (1) and (21) of the localization paper.
@@ -472,18 +306,14 @@ def under_errors(
         trials: Number of trials.
         key: Random key of the trials; default ``link.seed``.
 
-    Returns:
-        The statistics; None without errors, or if the phases are not designed.
-
     Raises:
         TypeError: The scenario is not one of localization.
-        ValueError: ``active_antennas`` is out of range.
+        ValueError: ``active_antennas`` is out of range, the scenario has neither position errors
+            nor mobility, or its phases are not designed.
     """
     antennas = chosen_antennas(scenario, active_antennas)
-    if scenario.surface.phases != "designed" or not (
-        scenario.errors.position or scenario.errors.mobility
-    ):
-        return None
+    if reason := no_error_effect(scenario):
+        raise ValueError(reason)
     # Phases are steered in each trial and quantised afterwards.
     scene = build(scenario.updated({"surface.bits": None}), key)
     draws = purpose_key(scenario.link.seed if key is None else key, "errors")
@@ -507,6 +337,25 @@ def under_errors(
         eadr_mean=float(np.mean(rate)),
         eadr_10=float(np.quantile(rate, 0.1)),
     )
+
+
+def no_error_effect(scenario: LocalizationScenario) -> str:
+    """Return the reason why errors do not affect the steering; empty if they do.
+
+    Args:
+        scenario: A loaded scenario.
+    """
+    if scenario.surface.phases != "designed":
+        return (
+            f"surface.phases of {scenario.name} are {scenario.surface.phases}, so estimates do "
+            "not steer the surface; errors have an effect on designed phases only."
+        )
+    if not (scenario.errors.position or scenario.errors.mobility):
+        return (
+            f"{scenario.name} has no errors; give errors.position, errors.mobility or both, for "
+            'example {"errors.position": "1 m"}.'
+        )
+    return ""
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -548,83 +397,3 @@ def trade_off_of(scenario: AnyScenario, *, key: PRNGKeyArray | None = None) -> T
         for x in _choices(scenario.model.as_printed, scene, jnp.asarray(antennas, dtype=float))
     )
     return TradeOff(antennas[:count], ratio, peb, reb, rate, dominated(peb, rate))
-
-
-@public(LocalizationScenario)
-def design_sweep(
-    scenario: LocalizationScenario,
-    positions: ArrayLike,
-    configurations: int = 4,
-    criterion: Criterion = "worst",
-    *,
-    active_antennas: int | None = None,
-    starts: int = 8,
-    seed: int = 0,
-    key: PRNGKeyArray | None = None,
-) -> SweepDesign:
-    r"""Surface configurations with the smallest PEB over a region of possible user positions.
-
-    Minimises :math:`\max_q \mathrm{PEB}_q` or :math:`\frac1Q\sum_q\mathrm{PEB}_q^2` over the
-    steering of all configurations by descents from random starts; the minimum is a local one.
-
-    Args:
-        scenario: A localization scenario with designed phases of continuous resolution. The
-            heading of its user is used at every position.
-        positions: Possible user positions in front of the surface, [position, 3]. [m]
-        configurations: Number of configurations.
-        criterion: "worst" for the largest PEB, "mean" for the root mean square PEB.
-        active_antennas: :math:`N_B`; default as many as fit into the period.
-        starts: Number of random starts.
-        seed: Seed of the starts.
-        key: Key of a random gain phase; default ``link.seed``.
-
-    Raises:
-        TypeError: The scenario is not one of localization.
-        ValueError: An argument is out of range, the scenario's phases are not designed or have
-            limited resolution, or the PEB is infinite at some position for every design found.
-    """
-    # Only this function needs SciPy's optimizers.
-    from heliostat.design import alignment_codebook  # noqa: PLC0415
-
-    if criterion not in get_args(Criterion):
-        raise ValueError(f"criterion is {criterion!r}; it may be 'worst' or 'mean'.")
-    for name, count in (("configurations", configurations), ("starts", starts)):
-        if not is_whole(count) or count < 1:
-            raise ValueError(f"{name} is {described(count)}; it must be a whole number, 1 or more.")
-    surface = scenario.surface
-    if surface.phases != "designed" or surface.bits is not None or scenario.model.as_printed:
-        raise ValueError(
-            f"{scenario.name} needs surface.phases: designed, no surface.bits and "
-            "model.as_printed: false; design_sweep designs continuous phases for the exact bound."
-        )
-    places = np.asarray(positions, dtype=float)
-    if places.ndim != 2 or places.shape[1] != 3 or not len(places):
-        raise ValueError(
-            f"positions has the shape {places.shape}; it needs (position, 3), x, y, z in metres."
-        )
-    ahead = (places - np.asarray(surface.position)) @ np.asarray(surface.facing)
-    if not np.isfinite(places).all() or np.any(ahead <= 0):
-        raise ValueError("positions must be finite and in front of the surface.")
-    scene = build(scenario, key)
-    design = alignment_codebook.design_sweep(
-        scene,
-        jnp.asarray(places),
-        configurations,
-        active_antennas=int(chosen_antennas(scenario, active_antennas)),
-        criterion=criterion,
-        starts=starts,
-        seed=seed,
-    )
-    array, (across, up) = scene.surface.array, np.asarray(design.sweep.focus)
-    direction = (
-        across * np.asarray(array.horizontal)
-        + up * np.asarray(array.vertical)
-        + np.sqrt(1 - across**2 - up**2) * np.asarray(array.normal)
-    )
-    distance = np.linalg.norm(places.mean(axis=0) - np.asarray(surface.position))
-    return SweepDesign(
-        focus=np.asarray(surface.position) + distance * direction,
-        sweep=np.asarray(design.sweep.offset) * [surface.columns, surface.rows],
-        peb=np.asarray(design.peb),
-        value=float(design.value),
-    )

@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike
 
 from heliostat._version import __version__
 from heliostat.api.arguments import public
-from heliostat.api.localization import NotIdentifiableError, allocate_time, build, chosen_antennas
+from heliostat.api.localization import allocate_time, build, chosen_antennas
+from heliostat.api.localization_results import NotIdentifiableError
 from heliostat.estimation.place_search import place_grid
 from heliostat.observation.pilots import band_bins
 from heliostat.protocol.errors import ErrorLevels

@@ -23,6 +23,7 @@ from heliostat.api import localization as localization_api
 from heliostat.api import sensing as sensing_api
 from heliostat.api import target_search as target_search_api
 from heliostat.api import tracking as tracking_api
+from heliostat.api.localization_results import ErrorEffect
 from heliostat.design.result import BeamformingDesign
 from heliostat.geometry.frames import wrapped_angle
 from heliostat.scenario import AnyScenario, LocalizationScenario, SensingScenario, of_system
@@ -73,12 +74,9 @@ class Computed(NamedTuple):
     """How a solver ended."""
 
 
-def _under_errors(trial: Trial) -> localization_api.ErrorEffect:
+def _under_errors(trial: Trial) -> ErrorEffect:
     options = trial.options_of("under_errors")
-    effect = localization_api.under_errors(trial.scenario, key=trial.key, **options)
-    if effect is None:
-        raise ValueError("no error is given, or the surface is not steered by estimates")
-    return effect
+    return localization_api.under_errors(trial.scenario, key=trial.key, **options)
 
 
 def _estimate_pose(trial: Trial) -> Computed:

@@ -30,7 +30,7 @@ from heliostat.design.joint_descent import (
 )
 from heliostat.design.parametrization import FINAL_SHARPNESS, power_factor
 from heliostat.design.reflect import design_surface, reflection_task
-from heliostat.design.result import BeamformingDesign, excess_over_bound
+from heliostat.design.result import BeamformingDesign, excess_over_bound, gap_to_bound
 from heliostat.geometry.frames import Scalar
 from heliostat.observation.echoes import target_steering
 from heliostat.scene.sensing import SensingScene
@@ -98,7 +98,7 @@ def _transmit_half_sdp(
     design = transmit_sdp_or_none(scene, tuple(psi[0] for psi in reflection), float(min_snr))
     if design is None:
         return transmit_half(scene, reflection, min_snr)
-    return Incumbent(design.covariance[:, None], reflection, float(design.worst_crb))
+    return Incumbent(design.covariance[:, None], reflection, design.worst_crb)
 
 
 def design_alternately(
@@ -211,27 +211,36 @@ class RegionDesign(eqx.Module):
     designs: tuple[BeamformingDesign, ...]  # the same design, evaluated at each position
     criterion: Criterion = eqx.field(static=True)
     lower_bound: Scalar  # lower bound on the criterion of any design [rad²]
+    notes: tuple[str, ...] = eqx.field(static=True, default=())
+    """Assumptions of the model that the scenario violates."""
 
     @property
-    def worst_crb(self) -> Scalar:
+    def worst_crb(self) -> float:
         """Largest CRB over surfaces and positions. [rad²]"""
-        return jnp.max(jnp.stack([d.crb for d in self.designs]))
+        return float(np.max([d.crb for d in self.designs]))
 
     @property
-    def mean_crb(self) -> Scalar:
+    def mean_crb(self) -> float:
         """Largest over surfaces of the mean CRB over positions. [rad²]"""
-        return jnp.max(jnp.mean(jnp.stack([d.crb for d in self.designs]), axis=0))
+        return float(np.max(np.mean([d.crb for d in self.designs], axis=0)))
 
     @property
-    def gap(self) -> Scalar:
+    def gap(self) -> float:
         """Largest possible relative excess over the optimum: 1 - lower bound / criterion. [1]"""
         value = self.worst_crb if self.criterion == "worst" else self.mean_crb
-        return 1 - self.lower_bound / value
+        return gap_to_bound(value, float(self.lower_bound))
 
     @property
-    def excess_db(self) -> Scalar:
+    def excess_db(self) -> float:
         """Excess of the criterion over its lower bound, -10 log10(1 - gap). [dB]"""
         return excess_over_bound(self.gap)
+
+    def __repr__(self) -> str:
+        return (
+            f"<RegionDesign: {len(self.designs)} positions, worst CRB {self.worst_crb:.4g} rad^2, "
+            f"mean CRB {self.mean_crb:.4g} rad^2, {self.criterion} CRB within "
+            f"{self.excess_db:.2g} dB of the best possible>"
+        )
 
 
 def design_for_region(
@@ -267,5 +276,5 @@ def design_for_region(
     )
     lower = jnp.asarray(region_lower_bound(every, patterns, mean))
     design = RegionDesign(designs, criterion, lower)
-    check_lower_bound(float(lower), float(design.mean_crb if mean else design.worst_crb))
+    check_lower_bound(float(lower), design.mean_crb if mean else design.worst_crb)
     return design

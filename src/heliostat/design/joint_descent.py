@@ -230,7 +230,7 @@ def transmit_half(
         min_snr: Smallest allowed SNR. [1]
     """
     optimum = solve_transmit(scene, tuple(psi[0] for psi in reflection), min_snr)
-    worst = float(optimum.worst_crb)
+    worst = optimum.worst_crb
     loud = bool(jnp.all(optimum.slack.snr >= -1e-6 * min_snr))
     powered = bool(jnp.all(optimum.slack.surface >= -TOLERANCE * scene.base_station.power))
     if not (np.isfinite(worst) and loud and powered):

@@ -4,6 +4,8 @@ Within the package every design has an axis of patterns. `evaluated_design` remo
 result of a single pattern, as the paper has no patterns.
 """
 
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -50,24 +52,24 @@ class BeamformingDesign(eqx.Module):
     history: Float[Array, "iteration"]  # smallest worst CRB up to each step [rad²]
     steps: Int[Array, ""]  # number of steps
     code: Int[Array, ""]  # index into `STATUS`
+    notes: tuple[str, ...] = eqx.field(static=True, default=())
+    """Assumptions of the model that the scenario violates."""
 
     @property
-    def worst_crb(self) -> Scalar:
+    def worst_crb(self) -> float:
         """Largest CRB over the surfaces. [rad²]"""
-        return jnp.max(self.crb)
+        return float(np.max(self.crb))
 
     @property
-    def gap(self) -> Scalar:
+    def gap(self) -> float:
         """Largest possible relative distance from the optimum, 1 - lower bound / worst CRB. [1]
 
         Not rounded: at an optimum it may be negative by the rounding of both.
         """
-        worst = self.worst_crb
-        finite = jnp.isfinite(worst)
-        return jnp.where(finite, 1 - self.lower_bound / jnp.where(finite, worst, 1.0), jnp.inf)
+        return gap_to_bound(self.worst_crb, float(self.lower_bound))
 
     @property
-    def excess_db(self) -> Scalar:
+    def excess_db(self) -> float:
         """Excess of the worst CRB over its lower bound, -10 log10(1 - gap). [dB]
 
         The design is within this distance of the best possible one.
@@ -78,8 +80,8 @@ class BeamformingDesign(eqx.Module):
         if isinstance(self.crb, jax.core.Tracer) or self.crb.ndim != 1:
             return super().__repr__()
         return (
-            f"<{type(self).__name__}: worst CRB {float(self.worst_crb):.4g} rad^2, "
-            f"{self.status}, within {float(self.excess_db):.2g} dB of the best possible>"
+            f"<{type(self).__name__}: worst CRB {self.worst_crb:.4g} rad^2, "
+            f"{self.status}, within {self.excess_db:.2g} dB of the best possible>"
         )
 
     @property
@@ -88,14 +90,23 @@ class BeamformingDesign(eqx.Module):
         return STATUS[int(self.code)]
 
 
-def excess_over_bound(gap: Scalar) -> Scalar:
+def gap_to_bound(crb: float, lower_bound: float) -> float:
+    """1 - lower bound / CRB, inf where there is no finite CRB. [1]
+
+    Args:
+        crb: The CRB. [rad²]
+        lower_bound: Its lower bound. [rad²]
+    """
+    return 1 - lower_bound / crb if math.isfinite(crb) else math.inf
+
+
+def excess_over_bound(gap: float) -> float:
     r""":math:`-10\log_{10}(1 - \mathrm{gap})`, inf where there is no finite CRB or no bound. [dB]
 
     Args:
         gap: 1 - lower bound / CRB. [1]
     """
-    bounded = gap < 1  # inf: there is no finite CRB
-    return jnp.where(bounded, -10 * jnp.log10(1 - jnp.where(bounded, gap, 0.0)), jnp.inf)
+    return -10 * math.log10(1 - gap) if gap < 1 else math.inf
 
 
 @eqx.filter_jit

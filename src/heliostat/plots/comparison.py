@@ -8,7 +8,7 @@ import xarray as xr
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from heliostat.api.localization import TradeOff
+from heliostat.api.localization_results import TradeOff
 from heliostat.plots.coverage import display_of, draw_distribution
 from heliostat.plots.style import (
     BLUE,

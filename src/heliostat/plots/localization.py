@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from heliostat.api.localization import TimeAllocation, TradeOff
+from heliostat.api.localization_results import TimeAllocation, TradeOff
 from heliostat.geometry.frames import user_axis
 from heliostat.plots.coverage import coverage
 from heliostat.plots.scene import BLOCKED, Sketch, draw_scene, outline, symbol_size

@@ -6,8 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from heliostat.api.evaluation import DIRECTIONS, surface_beampattern
-from heliostat.api.localization import TimeAllocation, TradeOff, build
-from heliostat.api.sensing import checked_reflections
+from heliostat.api.localization import build
+from heliostat.api.localization_results import TimeAllocation, TradeOff
+from heliostat.api.sensing_arguments import checked_reflections
 from heliostat.design.result import BeamformingDesign
 from heliostat.plots import localization, sensing
 from heliostat.plots.coverage import coverage, distribution

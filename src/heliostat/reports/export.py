@@ -8,7 +8,8 @@ import scipy.io
 from jaxtyping import Complex
 
 from heliostat.api.localization import build
-from heliostat.api.sensing import checked_reflections
+from heliostat.api.sensing_arguments import checked_reflections
+from heliostat.design.cooperative import RegionDesign
 from heliostat.design.result import BeamformingDesign, patterned
 from heliostat.scenario import LocalizationScenario, ScenarioLike, SensingScenario, of_system
 from heliostat.surface.passive import Steered, steered_phases
@@ -24,10 +25,13 @@ NAMES: dict[str, str] = {
     "phase_deg": "the same in degrees, (-180, 180]",
     "rows": "number of rows of elements, [surface]",
     "columns": "number of columns of elements, [surface]",
-    "crb_rad2": "Cramer-Rao bound, tr F^-1 of each surface, [surface], rad^2",
-    "direction_std_rad": "least standard deviation of elevation and azimuth, [surface, 2], rad",
-    "snr": "SNR at the output of the matched filter, [surface]",
-    "lower_bound_rad2": "lower bound on the worst CRB of any design, rad^2",
+    "crb_rad2": "Cramer-Rao bound, tr F^-1 of each surface, [surface], for a region "
+    "[position, surface], rad^2",
+    "direction_std_rad": "least standard deviation of elevation and azimuth, [surface, 2], for a "
+    "region [position, surface, 2], rad",
+    "snr": "SNR at the output of the matched filter, [surface], for a region [position, surface]",
+    "lower_bound_rad2": "lower bound on the worst CRB of any design, for a region on its "
+    "criterion, rad^2",
     "history_rad2": "worst CRB of the best design so far after each step, [step], rad^2",
     "scenario_text": "the scenario, as YAML",
     "names": "this list of entries with their meaning",
@@ -82,7 +86,7 @@ def _listed(names: Mapping[str, str], entries: Mapping[str, object]) -> dict[str
 
 
 def design_arrays(
-    design: BeamformingDesign, scenario: SensingScenario | None = None
+    design: BeamformingDesign | RegionDesign, scenario: SensingScenario | None = None
 ) -> dict[str, np.ndarray]:
     """A beamforming design with the entries of `NAMES`.
 
@@ -90,29 +94,41 @@ def design_arrays(
         design: The design.
         scenario: Its scenario; without one ``rows``, ``columns`` and ``scenario_text`` are missing.
     """
-    covariance, settings = patterned(design)
-    reflection = _padded(settings)
-    panels: dict[str, object] = {}
-    if scenario is not None:
-        panels = {
-            "rows": [surface.rows for surface in scenario.surfaces],
-            "columns": [surface.columns for surface in scenario.surfaces],
-            "scenario_text": scenario.dump(),
+    bounds: dict[str, object]
+    if isinstance(design, RegionDesign):
+        first = design.designs[0]
+        bounds = {
+            "crb_rad2": [each.crb for each in design.designs],
+            "direction_std_rad": [each.direction_std for each in design.designs],
+            "snr": [each.snr for each in design.designs],
         }
-    entries = {
+    else:
+        first = design
+        bounds = {
+            "crb_rad2": design.crb,
+            "direction_std_rad": design.direction_std,
+            "snr": design.snr,
+            "history_rad2": np.asarray(design.history)[: int(design.steps)],
+        }
+    covariance, settings = patterned(first)
+    reflection = _padded(settings)
+    entries: dict[str, object] = {
         "covariance": covariance,
         "beams": beams_of(covariance),
         "reflection": reflection,
         "amplitude": np.abs(reflection),
         "phase_rad": np.angle(reflection),
         "phase_deg": np.rad2deg(np.angle(reflection)),
-        "crb_rad2": design.crb,
-        "direction_std_rad": design.direction_std,
-        "snr": design.snr,
         "lower_bound_rad2": design.lower_bound,
-        "history_rad2": np.asarray(design.history)[: int(design.steps)],
+        **bounds,
     }
-    return _listed(NAMES, entries | panels)
+    if scenario is not None:
+        entries |= {
+            "rows": [surface.rows for surface in scenario.surfaces],
+            "columns": [surface.columns for surface in scenario.surfaces],
+            "scenario_text": scenario.dump(),
+        }
+    return _listed(NAMES, entries)
 
 
 def phase_arrays(scenario: LocalizationScenario) -> dict[str, np.ndarray]:
@@ -164,15 +180,15 @@ def write_arrays(arrays: Mapping[str, np.ndarray], file: Path) -> None:
 
 
 def export(
-    design: BeamformingDesign | ScenarioLike,
+    design: BeamformingDesign | RegionDesign | ScenarioLike,
     file: str | Path,
     scenario: ScenarioLike | None = None,
 ) -> None:
     """Write a design for NumPy or MATLAB; the entry ``names`` explains each entry.
 
     Args:
-        design: A beamforming design, or a localization scenario, its name, path or dict, whose
-            surface phases are written.
+        design: A beamforming design or a design for a region, or a localization scenario, its name,
+            path or dict, whose surface phases are written.
         file: Output file in an existing folder; its suffix, .npz or .mat, sets the format.
         scenario: Scenario of the beamforming design; without one ``rows``, ``columns`` and
             ``scenario_text`` are missing.
@@ -181,12 +197,13 @@ def export(
         TypeError: ``design`` is neither.
         ValueError: The suffix is neither, or the scenario has other surfaces than the design.
     """
-    if not isinstance(design, BeamformingDesign):
+    if not isinstance(design, BeamformingDesign | RegionDesign):
         arrays = phase_arrays(of_system(design, LocalizationScenario, "export"))
     elif scenario is None:
         arrays = design_arrays(design)
     else:
         own = of_system(scenario, SensingScenario, "export")
-        checked_reflections(own, design.reflection)
+        single = design.designs[0] if isinstance(design, RegionDesign) else design
+        checked_reflections(own, single.reflection)
         arrays = design_arrays(design, own)
     write_arrays(arrays, Path(file))

@@ -43,14 +43,14 @@ def design_rows(found: SensingEvaluation) -> list[Row]:
     """Bounds under the design, its optimality gap, and its transmit power."""
     design, limit = found.design, found.scenario.base_station.power
     sent, left = float(_sent(found).mean()), float(design.slack.transmit)
-    excess = float(design.excess_db)
+    excess = design.excess_db
     spent = f"{sent:.4g} W of {limit:.4g} W, slack {left:.3g} W"
     return [
-        crb("worst_crb", "Worst Cramér-Rao bound (CRB) of all surfaces", float(design.worst_crb)),
+        crb("worst_crb", "Worst Cramér-Rao bound (CRB) of all surfaces", design.worst_crb),
         angle_bound("worst_direction", "Worst root CRB", float(np.sqrt(design.worst_crb))),
         crb("lower_bound", "Lower bound on any design", float(design.lower_bound)),
         Row("excess", "dB", "Excess over the lower bound", f"{excess:.2f} dB", excess),
-        share("gap", "Gap, 1 - lower bound / worst CRB", float(design.gap)),
+        share("gap", "Gap, 1 - lower bound / worst CRB", design.gap),
         length("position_bound", "Position error bound", found.bounds.position_bound),
         Row("status", "1", "Status", design.status, int(design.code)),
         number("steps", "Design steps", int(design.steps)),

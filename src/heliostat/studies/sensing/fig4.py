@@ -52,7 +52,7 @@ def reflective_only(scene: SensingScene, antennas: int, seed: int) -> float:
     total = scene.base_station.array.elements
     share = jnp.where(jnp.arange(total) < antennas, scene.base_station.power / antennas, 0.0)
     covariance = jnp.broadcast_to(jnp.diag(share).astype(complex), (scene.n_surfaces, total, total))
-    return float(design_reflection(scene, covariance, min_snr=0.0, seed=seed).worst_crb)
+    return design_reflection(scene, covariance, min_snr=0.0, seed=seed).worst_crb
 
 
 def point(sample: setup.Draw, *, curve: str) -> Mapping[str, np.ndarray]:

@@ -122,12 +122,12 @@ def passive(scene: SensingScene, seed: int) -> float:
 
 def only_transmit(scene: SensingScene, seed: int) -> float:
     """Worst CRB of the best covariances for surfaces with random phases. [rad²]"""
-    return float(transmit_only(scene, seed=seed).worst_crb)
+    return transmit_only(scene, seed=seed).worst_crb
 
 
 def only_reflect(scene: SensingScene, seed: int) -> float:
     """Worst CRB of the best coefficients for isotropic transmission. [rad²]"""
-    return float(reflective_only(scene, seed=seed).worst_crb)
+    return reflective_only(scene, seed=seed).worst_crb
 
 
 PROPOSED, TRANSMIT, REFLECT, PASSIVE = "proposed", "transmit only", "reflective only", "passive"
