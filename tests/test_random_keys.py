@@ -152,7 +152,7 @@ def test_pilot_noise_is_independent_of_the_random_channel():
         # Noise is all that is received.
         scenario = room(link__seed=seed, link__noise="60 dBm", surface__phases="random")
         scene = scenario.build()
-        phases.append([jnp.angle(-scene.link.gain), *scene.surface.alignment.phase[0]])
+        phases.append([jnp.angle(-scene.surface.gain), *scene.surface.alignment.phase[0]])
         noise.append(parts(hs.simulate_pilots(scenario, 2, bins=2).samples))
     # Of independent columns it is below 6 / sqrt(seeds) but for one in 10^8 pairs.
     assert largest_correlation(np.array(phases), np.array(noise)) < 6 / np.sqrt(seeds)
@@ -165,7 +165,7 @@ def test_a_seed_keeps_the_scene_it_has_always_had():
         diffuse = jax.random.normal(jax.random.fold_in(root, i), channel.shape, dtype=complex)
         np.testing.assert_allclose(channel / channel[0, 0], diffuse / diffuse[0, 0], rtol=1e-9)
     phase = jax.random.uniform(jax.random.split(root, 3)[0], maxval=2 * np.pi)
-    gain = room(link__seed=5).build().link.gain
+    gain = room(link__seed=5).build().surface.gain
     np.testing.assert_allclose(gain, np.exp(1j * phase), rtol=1e-12)
 
 

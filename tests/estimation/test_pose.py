@@ -61,7 +61,7 @@ def hidden(scene):
     elsewhere = scene.with_user(jnp.array([3.0, 25.0, 0.0]), real(0.1))
     if scene.link.gain_known:
         return elsewhere
-    return eqx.tree_at(lambda s: s.link.gain, elsewhere, jnp.asarray(1.0, dtype=complex))
+    return eqx.tree_at(lambda s: s.surface.gain, elsewhere, jnp.asarray(1.0, dtype=complex))
 
 
 def apart(first, second):

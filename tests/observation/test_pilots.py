@@ -32,7 +32,7 @@ def paper_mean(scene, active, frequency):
     h_bi = np.outer(arrive, steer(active, 0.5, sine_tx).conj())
     h_im = np.outer(steer(user.antennas, float(user.spacing), sine_rx), leave.conj())
     beam = lambda n: np.exp(-2j * np.pi * np.outer(np.arange(n), np.arange(n)) / n) / np.sqrt(n)
-    gain = complex(link.gain) * float(link.attenuation) * float(link.wavelength)
+    gain = complex(surface.gain) * float(link.attenuation) * float(link.wavelength)
     gain /= 4 * np.pi * (d1 + d2)
     out = []
     focus = np.asarray(surface.alignment.focus)

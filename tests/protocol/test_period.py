@@ -40,9 +40,9 @@ def test_estimated_scene_has_the_estimated_pose_and_path_gain():
     estimated = as_estimated(scene, SOME)
     np.testing.assert_allclose(estimated.user.position, [19.75, 40.75, 0.0])
     np.testing.assert_allclose(estimated.user.heading, np.pi / 4 + 0.1)
-    truth = complex(scene.link.gain) * 299792458 / 60e9 / (4 * np.pi * (30 + np.sqrt(2900)))
+    truth = complex(scene.surface.gain) * 299792458 / 60e9 / (4 * np.pi * (30 + np.sqrt(2900)))
     _, distance = travel(scene.surface.position, estimated.user.position)
-    gain = complex(estimated.link.gain * estimated.path_amplitude(distance))
+    gain = complex(estimated.surface.gain * estimated.path_amplitude(distance))
     np.testing.assert_allclose(gain, truth + 1e-6 + 2e-6j, rtol=1e-10)
 
 

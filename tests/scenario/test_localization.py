@@ -73,7 +73,7 @@ def test_table_1_is_the_papers():
     assert scene.link.gain_known
     assert scene.link.clock_known
     assert scene.link.path_loss is LAWS["sum_distance"]
-    assert abs(scene.link.gain) == pytest.approx(1.0, rel=1e-15)
+    assert abs(scene.surface.gain) == pytest.approx(1.0, rel=1e-15)
     # d_1,1 = 30 m and d_1,2 = 53.85 m in the text: the focus is the user, seen from the surface.
     expected = np.array([20.0, -30.0]) / np.sqrt(40**2 + 20**2 + 30**2)
     np.testing.assert_allclose(scene.surface.data.focus, expected, rtol=1e-14)
@@ -83,7 +83,7 @@ def test_every_number_of_a_scene_is_double_precision():
     scene = load(TABLE_1).build()
     kinds = {leaf.dtype for leaf in jax.tree.leaves(scene)}
     assert kinds == {jnp.dtype("float64"), jnp.dtype("complex128")}
-    assert scene.link.gain.dtype == jnp.dtype("complex128")
+    assert scene.surface.gain.dtype == jnp.dtype("complex128")
 
 
 def test_defaults_are_the_honest_ones():
@@ -137,14 +137,14 @@ def test_random_phases_come_from_the_seed_or_the_key():
     np.testing.assert_array_equal(one.surface.alignment.phase, again.surface.alignment.phase)
     assert not np.isin(one.surface.data.phase, one.surface.alignment.phase).any()
     assert not np.isin(other.surface.data.phase, one.surface.data.phase).any()
-    assert one.link.gain == again.link.gain != other.link.gain
+    assert one.surface.gain == again.surface.gain != other.surface.gain
     seeded = scenario.updated({"link.seed": 5}).build()
     np.testing.assert_array_equal(seeded.surface.data.phase, other.surface.data.phase)
 
 
 def test_a_given_gain_phase_is_taken():
     scene = parse(BARE, {"link.gain_phase": "90 deg"}).build()
-    np.testing.assert_allclose(scene.link.gain, 1j, atol=1e-16)
+    np.testing.assert_allclose(scene.surface.gain, 1j, atol=1e-16)
 
 
 @pytest.mark.parametrize("rows", [1, 2])

@@ -69,13 +69,17 @@ def localization_scene(
         BaseStation(
             real(base_station), LinearArray(real(axis), real(0.5), antennas), real(10**-0.3)
         ),
-        PassiveSurface(
-            real(surface),
-            array,
-            real(reflection),
-            alignment,
-            data,
-            real(spacing[0] * spacing[1] * wavelength**2),
+        (
+            PassiveSurface(
+                real(surface),
+                array,
+                real(reflection),
+                alignment,
+                data,
+                real(spacing[0] * spacing[1] * wavelength**2),
+                jnp.asarray(gain, dtype=complex),
+                jnp.ones(len(sweep) if phases is None else len(phases)),
+            ),
         ),
         User(real(position), real(heading), real(user_spacing), user_antennas),
         Link(
@@ -83,7 +87,6 @@ def localization_scene(
             real(bandwidth),
             real(noise / bandwidth),
             real(attenuation),
-            jnp.asarray(gain, dtype=complex),
             LAWS[path_loss],
             gain_known,
             clock_known,

@@ -193,7 +193,7 @@ def as_received(scene: LocalizationScene) -> LocalizationScene:
     known = scene.with_user(place, jnp.zeros(()))
     if scene.link.gain_known:
         return known
-    return eqx.tree_at(lambda s: s.link.gain, known, jnp.ones((), dtype=complex))
+    return eqx.tree_at(lambda s: s.surface.gain, known, jnp.ones((), dtype=complex))
 
 
 @public(LocalizationScenario)

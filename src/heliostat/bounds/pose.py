@@ -132,7 +132,7 @@ def information_through(
     centred = receive**2 * antennas * (antennas**2 - 1) / 12
     ranging = antennas * (jnp.pi * link.bandwidth / SPEED_OF_LIGHT) ** 2 / 3
 
-    gain_power = (jnp.abs(link.gain) * amplitude) ** 2
+    gain_power = (jnp.abs(surface.gain) * amplitude) ** 2
     energy = scene.base_station.power * scene.frame.pilot * gain_power * active_antennas
     share = 2 * energy / (link.noise_density * response.size)
 

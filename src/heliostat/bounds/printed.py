@@ -67,7 +67,7 @@ def pose_information_as_printed(
 
     # A: (112)-(128).
     nominal = scene.path_amplitude(distance)
-    gain = link.gain * nominal
+    gain = scene.surface.gain * nominal
     gain_power = jnp.abs(gain) ** 2
     bins = float(user.antennas)
     receive = 2 * jnp.pi * user.spacing * jnp.cos(user_arrival)
@@ -104,7 +104,7 @@ def pose_information_as_printed(
     broadside = jnp.sqrt(distance**2 - across**2)
     offset = scene.surface.position - scene.base_station.position
     whole = jnp.linalg.norm(offset) + distance
-    decay = -nominal * link.gain / whole / distance
+    decay = -nominal * scene.surface.gain / whole / distance
 
     def by(step: Scalar, turn: Scalar, azimuth_slope: Scalar) -> Array:
         return jnp.stack(

@@ -198,7 +198,7 @@ def coarse_search(
         energy = jnp.sum(jnp.abs(received @ jnp.conj(jax.vmap(over_band)(delays)).T) ** 2, axis=0)
         delay = delays[jnp.argmax(energy)]
     resolution = SPEED_OF_LIGHT / scene.link.bandwidth
-    known_gain = scene.link.gain if scene.link.gain_known else None
+    known_gain = scene.surface.gain if scene.link.gain_known else None
 
     def lag(place: Float[Array, "2"]) -> Scalar:
         distance = jnp.linalg.norm(position_at(scene, place) - scene.surface.position)

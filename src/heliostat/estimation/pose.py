@@ -170,7 +170,7 @@ def locate(
     # The receive beams are a unitary transform of the antennas, where the factor is a steering
     # vector.
     at_antennas = jnp.einsum("am,kmf->kaf", dft_codebook(scene.user.antennas), matched.samples)
-    known_gain = scene.link.gain if scene.link.gain_known else None
+    known_gain = scene.surface.gain if scene.link.gain_known else None
 
     def factors(moves: Moves) -> Factors:
         channel = unit_channel(scene, _from_moves(scene, moves))
@@ -235,7 +235,7 @@ def locate(
 
     mean = outer_product(pilot_factors(scene, unit_channel(scene, at), 1, frequency), matched.level)
     energy = energy_of(mean)
-    gain = scene.link.gain
+    gain = scene.surface.gain
     if not scene.link.gain_known:
         gain = jnp.vdot(mean, matched.samples) / jnp.where(energy > 0, energy, 1.0)
     noise = scene.link.noise_density
@@ -250,7 +250,9 @@ def locate(
         turned = jnp.abs(wrapped_angle(headings - believed_heading))
         headings = jnp.where(turned[0] <= turned[1], headings, headings[::-1])
 
-    fitted = eqx.tree_at(lambda s: s.link.gain, scene.with_user(position, headings[0]), gain + 0j)
+    fitted = eqx.tree_at(
+        lambda s: s.surface.gain, scene.with_user(position, headings[0]), gain + 0j
+    )
     return PoseEstimate(
         position,
         headings[0],

@@ -37,6 +37,28 @@ class PlanarArray(eqx.Module):
         """Number of elements, :math:`N`."""
         return self.columns * self.rows
 
+    def element_offsets(self, wavelength: Scalar) -> Float[Array, "element xyz"]:
+        """Positions of all elements relative to the panel's centre. [m]
+
+        Args:
+            wavelength: Wavelength, the unit of ``spacing``. [m]
+        """
+        column = (jnp.arange(self.columns) - (self.columns - 1) / 2) * self.spacing[0]
+        row = (jnp.arange(self.rows) - (self.rows - 1) / 2) * self.spacing[1]
+        across = column[:, None] * self.horizontal[None, :]
+        up = row[:, None] * self.vertical[None, :]
+        return wavelength * (up[:, None, :] + across[None, :, :]).reshape(-1, 3)
+
+    def centre_offset(self, wavelength: Scalar) -> Vector:
+        """Position of the panel's centre relative to its first element. [m]
+
+        Args:
+            wavelength: Wavelength, the unit of ``spacing``. [m]
+        """
+        across = (self.columns - 1) / 2 * self.spacing[0] * self.horizontal
+        up = (self.rows - 1) / 2 * self.spacing[1] * self.vertical
+        return wavelength * (across + up)
+
     def direction_cosines(self, direction: Vector) -> Float[Array, "2"]:
         """Cosines of a travel direction along a row and along a column. [1]"""
         return jnp.stack([jnp.dot(direction, self.horizontal), jnp.dot(direction, self.vertical)])
@@ -71,7 +93,7 @@ def planar_steering(array: PlanarArray, cosines: Float[Array, "2"]) -> Complex[A
     return jnp.kron(along_column, along_row)
 
 
-def _sinc(x: Scalar) -> tuple[Scalar, Scalar, Scalar, Scalar]:
+def _sinc(x: Array) -> tuple[Array, Array, Array, Array]:
     """Sin(x)/x and its derivative, to full precision at any x; cos(x) and sin(x) with them."""
     cosine, sine = jnp.cos(x), jnp.sin(x)
     small = jnp.abs(x) < 0.5
@@ -88,6 +110,22 @@ def _sinc(x: Scalar) -> tuple[Scalar, Scalar, Scalar, Scalar]:
         cosine,
         sine,
     )
+
+
+def sinc_and_slopes(
+    x: Float[Array, "*any"],
+) -> tuple[Float[Array, "*any"], Float[Array, "*any"], Float[Array, "*any"]]:
+    r""":math:`\sin(x)/x` and its first two derivatives, to full precision at any :math:`x`.
+
+    Args:
+        x: Argument. [rad]
+    """
+    value, slope, _, _ = _sinc(x)
+    small = jnp.abs(x) < 0.5
+    square = jnp.where(small, x * x, 0.0)
+    series = [(-1) ** n * 2 * n * (2 * n - 1) / math.factorial(2 * n + 1) for n in range(10)]
+    near = jnp.polyval(jnp.array(series[:0:-1]), square)
+    return value, slope, jnp.where(small, near, -value - 2 * slope / jnp.where(small, 1.0, x))
 
 
 def dirichlet(

@@ -82,7 +82,7 @@ def channel_params(
     _, bs_to_irs = travel(scene.base_station.position, scene.surface.position)
     _, nominal = travel(scene.surface.position, scene.user.position)
     amplitude = scene.path_amplitude(irs_to_user) / scene.path_amplitude(nominal)
-    gain = scene.link.gain * amplitude * jnp.exp(log_gain + 1j * gain_phase)
+    gain = scene.surface.gain * amplitude * jnp.exp(log_gain + 1j * gain_phase)
     return jnp.stack(
         [
             bs_to_irs + irs_to_user + clock,

@@ -52,10 +52,10 @@ def as_estimated(scene: LocalizationScene, errors: Errors) -> LocalizationScene:
     position = _shifted(scene, errors.position)
     _, distance = travel(scene.surface.position, scene.user.position)
     _, estimated_distance = travel(scene.surface.position, position)
-    path_gain = scene.link.gain * scene.path_amplitude(distance) + errors.gain
+    path_gain = scene.surface.gain * scene.path_amplitude(distance) + errors.gain
     gain = path_gain / scene.path_amplitude(estimated_distance)
     estimated = scene.with_user(position, scene.user.heading + errors.heading)
-    return eqx.tree_at(lambda s: s.link.gain, estimated, gain)
+    return eqx.tree_at(lambda s: s.surface.gain, estimated, gain)
 
 
 def error_scale(

@@ -147,7 +147,7 @@ def estimated_scene(scene: LocalizationScene, estimate: PoseEstimate) -> Localiz
         estimate: Estimate of this period.
     """
     at = scene.with_user(estimate.position, estimate.heading).focused(data=estimate.position)
-    return eqx.tree_at(lambda s: s.link.gain, at, estimate.gain)
+    return eqx.tree_at(lambda s: s.surface.gain, at, estimate.gain)
 
 
 def next_antennas(
@@ -218,7 +218,7 @@ def assumed_estimate(
     user = scene.user
     position = user.position + jnp.append(errors.position, 0.0)
     direction, distance = travel(scene.surface.position, user.position)
-    gain = scene.link.gain + errors.gain / scene.path_amplitude(distance)
+    gain = scene.surface.gain + errors.gain / scene.path_amplitude(distance)
     return PoseEstimate(
         position,
         user.heading + errors.heading,
@@ -265,7 +265,7 @@ def run_period(
     # Where the gain is unknown, the receiver's scene must not contain it.
     known = scene.with_user(state.position, state.heading)
     if not scene.link.gain_known:
-        known = eqx.tree_at(lambda s: s.link.gain, known, jnp.ones((), dtype=complex))
+        known = eqx.tree_at(lambda s: s.surface.gain, known, jnp.ones((), dtype=complex))
     if assumed is None:
         estimate = locate(known, pilots, frequency, grid, state.heading)
     else:

@@ -36,7 +36,7 @@ def single_antenna_snr(scene: LocalizationScene) -> Scalar:
         scene.arrival(),
         scene.surface.array.direction_cosines(direction),
     )
-    gain = scene.link.gain * scene.path_amplitude(distance) * response[0]
+    gain = scene.surface.gain * scene.path_amplitude(distance) * response[0]
     noise = scene.link.noise_density * scene.link.bandwidth
     return scene.base_station.power * jnp.abs(gain) ** 2 / noise
 

@@ -12,7 +12,6 @@ from heliostat.api.sensing_arguments import checked_reflections
 from heliostat.design.cooperative import RegionDesign
 from heliostat.design.result import BeamformingDesign, patterned
 from heliostat.scenario import LocalizationScenario, ScenarioLike, SensingScenario, of_system
-from heliostat.surface.passive import Steered, steered_phases
 
 NAMES: dict[str, str] = {
     "covariance": "R, covariance of the transmitted signal, [surface, pattern, tx, tx], W",
@@ -140,12 +139,7 @@ def phase_arrays(scenario: LocalizationScenario) -> dict[str, np.ndarray]:
     scene = build(scenario)
     surface = scene.surface
     alignment, data = (
-        np.asarray(
-            steered_phases(surface.array, scene.arrival(), stage)
-            if isinstance(stage, Steered)
-            else stage.phase
-        )
-        for stage in (surface.alignment, surface.data)
+        np.asarray(scene.phases(stage)) for stage in (surface.alignment, surface.data)
     )
     entries: dict[str, object] = {}
     for name, phase in (("alignment", alignment), ("data", data[0])):

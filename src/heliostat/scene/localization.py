@@ -1,13 +1,25 @@
-"""Scene of the localization system: base station, surface, user and link, in SI units."""
+"""Scene of the localization system: base station, surfaces, user and link, in SI units."""
+
+from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
 from heliostat.channel.path_loss import PathLossLaw
 from heliostat.geometry.arrays import LinearArray, PlanarArray
 from heliostat.geometry.frames import Scalar, Vector, travel
-from heliostat.surface.passive import Configurations, Steered, quantised_configurations
+from heliostat.surface.passive import (
+    Configurations,
+    Focused,
+    Phased,
+    Steered,
+    best_quantised,
+    quantised,
+    steered_phases,
+)
+from heliostat.surface.spherical import focused_phases
 
 
 class BaseStation(eqx.Module):
@@ -27,6 +39,16 @@ class PassiveSurface(eqx.Module):
     alignment: Configurations  # in the beam-alignment stage; they share each pilot equally
     data: Configurations  # in the data stage: one
     element_area: Scalar  # effective area of an element, gain x wavelength^2 / 4 pi [m²]
+    gain: Complex[Array, ""]  # of the path beyond path loss, h_1; 0 if the path is blocked
+    code: Float[Array, "config"]  # sign of each configuration in the alignment stage, 1 or -1
+    spherical: bool = eqx.field(static=True, default=False)  # exact distances for each element
+
+
+class DirectPath(eqx.Module):
+    """The path from base station to user without a surface."""
+
+    attenuation: Scalar  # an amplitude, times the roots of both antennas' gains
+    gain: Complex[Array, ""]  # beyond path loss; 0 if the path is blocked
 
 
 class User(eqx.Module):
@@ -45,9 +67,8 @@ class Link(eqx.Module):
     bandwidth: Scalar  # [Hz]
     noise_density: Scalar  # N0 [W/Hz]
     attenuation: Scalar  # zeta, an amplitude, times the roots of both antennas' gains
-    gain: Complex[Array, ""]  # h_1, beyond path loss
     path_loss: PathLossLaw = eqx.field(static=True)  # amplitude of one element
-    gain_known: bool = eqx.field(static=True)  # the receiver knows h_1, phase included
+    gain_known: bool = eqx.field(static=True)  # the receiver knows all gains, phases included
     clock_known: bool = eqx.field(static=True)  # both ends share one clock
 
 
@@ -63,10 +84,31 @@ class LocalizationScene(eqx.Module):
     """Everything that a bound, a rate or a simulation of the localization system depends on."""
 
     base_station: BaseStation
-    surface: PassiveSurface
+    surfaces: tuple[PassiveSurface, ...]
     user: User
     link: Link
     frame: Frame
+    direct: DirectPath | None = None
+
+    @property
+    def surface(self) -> PassiveSurface:
+        """The surface of a scene with one surface, to which all other methods refer."""
+        return self.surfaces[0]
+
+    @property
+    def single_path(self) -> bool:
+        """Whether the only path leads through one surface by plane waves."""
+        return len(self.surfaces) == 1 and self.direct is None and not self.surface.spherical
+
+    def through(self, index: int) -> "LocalizationScene":
+        """The same scene with one of its surfaces and without the direct path.
+
+        Args:
+            index: Index of the surface.
+        """
+        return LocalizationScene(
+            self.base_station, (self.surfaces[index],), self.user, self.link, self.frame
+        )
 
     def arrival(self) -> Float[Array, "2"]:
         """Direction cosines at the surface of the wave from the base station. [1]"""
@@ -89,14 +131,52 @@ class LocalizationScene(eqx.Module):
         Args:
             irs_to_user: Distance from surface to user. [m]
         """
-        _, bs_to_irs = travel(self.base_station.position, self.surface.position)
+        _, bs_to_irs = travel(self.base_station.position, self.reflection_point())
         area = self.surface.element_area
         amplitude = self.link.path_loss(bs_to_irs, irs_to_user, self.link.wavelength, area)
         return self.link.attenuation * jnp.asarray(amplitude, dtype=float)
 
+    def amplitude_and_decay(self, irs_to_user: Scalar) -> tuple[Scalar, Scalar]:
+        """`path_amplitude` and the derivative of its logarithm. [1], [1/m]
+
+        Args:
+            irs_to_user: Distance from surface to user. [m]
+        """
+        amplitude, slope = jax.value_and_grad(self.path_amplitude)(irs_to_user)
+        return amplitude, slope / amplitude
+
+    def reflection_point(self) -> Vector:
+        """Point of the surface to which path lengths and directions refer. [m]
+
+        The first element for plane waves, as in the localization paper, the centre for spherical
+        waves.
+        """
+        surface = self.surface
+        if not surface.spherical:
+            return surface.position
+        return surface.position + surface.array.centre_offset(self.link.wavelength)
+
     def with_user(self, position: Vector, heading: Scalar) -> "LocalizationScene":
         """The same scene with the user at another pose and unchanged configurations."""
         return eqx.tree_at(lambda s: (s.user.position, s.user.heading), self, (position, heading))
+
+    def gains(self) -> Complex[Array, "path"]:
+        """Gain of each path beyond path loss, the direct one first if there is one. [1]"""
+        direct = [] if self.direct is None else [self.direct.gain]
+        return jnp.stack(direct + [surface.gain for surface in self.surfaces])
+
+    def with_gains(self, gains: Complex[Array, "path"]) -> "LocalizationScene":
+        """The same scene with other gains.
+
+        Args:
+            gains: Gain of each path, as from `gains`. [1]
+        """
+
+        def where(scene: Any) -> list[Any]:
+            direct = [] if scene.direct is None else [scene.direct.gain]
+            return direct + [surface.gain for surface in scene.surfaces]
+
+        return eqx.tree_at(where, self, list(gains))
 
     def focused(
         self, alignment: Vector | None = None, data: Vector | None = None
@@ -115,23 +195,55 @@ class LocalizationScene(eqx.Module):
             if position is None:
                 continue
             steered = getattr(scene.surface, stage)
-            if not isinstance(steered, Steered):
+            focused: Configurations
+            if isinstance(steered, Steered):
+                focused = Steered(scene.departure(position), steered.offset)
+            elif isinstance(steered, Focused):
+                focused = Focused(position, steered.offset)
+            else:
                 raise TypeError("Only a steered surface can be focused; this one is set by phases.")
-            focused = Steered(scene.departure(position), steered.offset)
             scene = eqx.tree_at(lambda s: getattr(s.surface, stage), scene, focused)  # noqa: B023
         return scene
 
     def quantised(self, bits: int) -> "LocalizationScene":
-        """The same scene with quantised surface phases, see `quantised_configurations`."""
-        array, arrival = self.surface.array, self.arrival()
+        """The same scene with quantised surface phases.
+
+        Steered and focused configurations get the quantised phases with the largest response where
+        they are steered to, given phases are rounded.
+
+        Args:
+            bits: Bits of phase resolution.
+        """
+
+        def rounded(each: Configurations) -> Phased:
+            exact = self.phases(each)
+            if isinstance(each, Phased):
+                return Phased(quantised(exact, bits))
+            return Phased(jax.vmap(lambda phase: best_quantised(phase, bits))(exact))
+
+        stages = self.surface.alignment, self.surface.data
         return eqx.tree_at(
-            lambda s: (s.surface.alignment, s.surface.data),
-            self,
-            tuple(
-                quantised_configurations(array, arrival, each, bits)
-                for each in (self.surface.alignment, self.surface.data)
-            ),
+            lambda s: (s.surface.alignment, s.surface.data), self, tuple(map(rounded, stages))
         )
+
+    def phases(self, configurations: Configurations) -> Float[Array, "config element"]:
+        """Phases of each element, not wrapped. [rad]
+
+        Args:
+            configurations: Configurations of the surface.
+        """
+        surface = self.surface
+        if isinstance(configurations, Steered):
+            return steered_phases(surface.array, self.arrival(), configurations)
+        if isinstance(configurations, Focused):
+            return focused_phases(
+                surface.array,
+                self.link.wavelength,
+                self.base_station.position,
+                configurations,
+                self.reflection_point(),
+            )
+        return configurations.phase
 
 
 class _TracedPanel(PlanarArray):
@@ -154,11 +266,15 @@ def with_traced_sizes(scene: LocalizationScene) -> LocalizationScene:
     closed forms: whatever has an axis of elements needs the sizes when it is compiled.
 
     Args:
-        scene: The scene. One whose surface is set by phases is returned as it is, as its phases
-            have such an axis.
+        scene: The scene. One with several paths, or whose surface is set by phases, is returned as
+            it is, as its paths or phases have such an axis.
     """
     surface, base_station, user = scene.surface, scene.base_station, scene.user
-    if not (isinstance(surface.alignment, Steered) and isinstance(surface.data, Steered)):
+    if not (
+        scene.single_path
+        and isinstance(surface.alignment, Steered)
+        and isinstance(surface.data, Steered)
+    ):
         return scene
     panel, array = surface.array, base_station.array
     traced_panel = _TracedPanel(
@@ -175,13 +291,17 @@ def with_traced_sizes(scene: LocalizationScene) -> LocalizationScene:
     )
     return LocalizationScene(
         BaseStation(base_station.position, traced_array, base_station.power),
-        PassiveSurface(
-            surface.position,
-            traced_panel,
-            surface.reflection,
-            surface.alignment,
-            surface.data,
-            surface.element_area,
+        (
+            PassiveSurface(
+                surface.position,
+                traced_panel,
+                surface.reflection,
+                surface.alignment,
+                surface.data,
+                surface.element_area,
+                surface.gain,
+                surface.code,
+            ),
         ),
         traced_user,
         scene.link,

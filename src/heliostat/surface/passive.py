@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 from heliostat.geometry.arrays import PlanarArray, dirichlet, linear_steering, planar_steering
+from heliostat.geometry.frames import Vector
 
 
 class Steered(eqx.Module):
@@ -24,14 +25,36 @@ class Steered(eqx.Module):
     focus: Float[Array, "2"]  # direction cosines of the focus seen from the surface [1]
     offset: Float[Array, "config 2"]  # added to the focus, one row per configuration [1]
 
+    @property
+    def count(self) -> int:
+        """Number of configurations."""
+        return self.offset.shape[0]
+
+
+class Focused(eqx.Module):
+    """Configurations focused on a position by exact distances, each with an offset."""
+
+    focus: Vector  # [m]
+    offset: Float[Array, "config 2"]  # added steering, in direction cosines [1]
+
+    @property
+    def count(self) -> int:
+        """Number of configurations."""
+        return self.offset.shape[0]
+
 
 class Phased(eqx.Module):
     """Configurations given by their phases."""
 
     phase: Float[Array, "config element"]  # [rad]
 
+    @property
+    def count(self) -> int:
+        """Number of configurations."""
+        return self.phase.shape[0]
 
-Configurations: TypeAlias = Steered | Phased
+
+Configurations: TypeAlias = Steered | Focused | Phased
 
 
 def focused_phases(
@@ -94,20 +117,6 @@ def steered_phases(
     return jax.vmap(lambda offset: focused_phases(array, arrival, steered.focus + offset))(
         steered.offset
     )
-
-
-def quantised_configurations(
-    array: PlanarArray, arrival: Float[Array, "2"], configurations: Configurations, bits: int
-) -> Phased:
-    """Configurations of a surface with few phases.
-
-    Steered configurations get the quantised phases with the largest response where they are
-    steered to, given phases are rounded.
-    """
-    if isinstance(configurations, Steered):
-        exact = steered_phases(array, arrival, configurations)
-        return Phased(jax.vmap(lambda phase: best_quantised(phase, bits))(exact))
-    return Phased(quantised(configurations.phase, bits))
 
 
 def surface_response(

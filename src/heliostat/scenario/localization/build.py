@@ -47,7 +47,7 @@ def localization_scene(
             ),
             power=_real(base_station.power),
         ),
-        surface=_surface(scenario, root),
+        surfaces=(_surface(scenario, root, jnp.exp(1j * gain_phase)),),
         user=scene.User(
             position=_real(user.position),
             heading=_real(user.heading),
@@ -61,7 +61,6 @@ def localization_scene(
             attenuation=_real(
                 link.attenuation * math.sqrt(base_station.antenna_gain * user.antenna_gain)
             ),
-            gain=jnp.exp(1j * gain_phase),
             path_loss=scenario.path_loss or LAWS[link.path_loss],
             gain_known=scenario.model.gain == "known",
             clock_known=scenario.model.clock == "synchronized",
@@ -78,7 +77,9 @@ def _real(value: Any) -> jax.Array:
     return jnp.asarray(value, dtype=float)
 
 
-def _surface(scenario: LocalizationSections, root: int | PRNGKeyArray) -> scene.PassiveSurface:
+def _surface(
+    scenario: LocalizationSections, root: int | PRNGKeyArray, gain: jax.Array
+) -> scene.PassiveSurface:
     surface, position = scenario.surface, _real(scenario.surface.position)
     array = PlanarArray(
         horizontal=_real(surface.axes[0]),
@@ -110,13 +111,6 @@ def _surface(scenario: LocalizationSections, root: int | PRNGKeyArray) -> scene.
         alignment = passive.Steered(focus=focus, offset=offset)
         data = passive.Steered(focus=focus, offset=jnp.zeros((1, 2)))
 
-    if surface.bits is not None:
-        along, _ = travel(_real(scenario.base_station.position), position)
-        arrival, bits = array.direction_cosines(along), surface.bits
-        alignment, data = (
-            passive.quantised_configurations(array, arrival, each, bits)
-            for each in (alignment, data)
-        )
     return scene.PassiveSurface(
         position=position,
         array=array,
@@ -124,4 +118,6 @@ def _surface(scenario: LocalizationSections, root: int | PRNGKeyArray) -> scene.
         alignment=alignment,
         data=data,
         element_area=_real(surface.gain * scenario.wavelength**2 / (4 * math.pi)),
+        gain=gain,
+        code=jnp.ones(alignment.count),
     )

@@ -1,0 +1,200 @@
+r"""Information about a user's pose from pilots over several paths.
+
+The mean over each path is an outer product of factors,
+:math:`u_i = g_i\,c_i \otimes t_i \otimes r_i \otimes d_i`. Inner products of two means are
+products of the inner products of their factors, and those of derivatives follow the product rule.
+No tensor over beam pairs is formed: a position costs :math:`O(n^2(K + N_B + N_M))` for n paths. The
+codebooks are orthonormal, so that sums over beams are inner products of array responses. The band
+is flat and continuous, so that the inner product over frequency is a sinc of the difference of the
+path lengths.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float
+
+from heliostat.bounds.fisher import SINGULAR, slepian_bangs
+from heliostat.bounds.pose import PoseInformation
+from heliostat.geometry.arrays import sinc_and_slopes
+from heliostat.geometry.frames import Scalar
+from heliostat.observation.paths import Path, paths, paths_mean
+from heliostat.scene.localization import LocalizationScene
+from heliostat.units import SPEED_OF_LIGHT
+
+
+class _Products(NamedTuple):
+    """Inner products of the values and derivatives of two paths' factors, for all pairs."""
+
+    value: Complex[Array, "path path"]
+    left: Complex[Array, "path unknown path"]  # with the derivative of the first
+    right: Complex[Array, "path path unknown"]  # with the derivative of the second
+    both: Complex[Array, "path unknown path unknown"]
+    apart: Float[Array, "path unknown"]
+    """Squared norms of the derivatives of a path if only one factor at a time depends on them."""
+
+
+def _factor_products(factor: Complex[Array, "path order sample"]) -> _Products:
+    """Products of one factor; its first order is the value, the others are derivatives."""
+    gram = jnp.einsum("ian,jbn->iajb", jnp.conj(factor), factor)
+    return _Products(
+        gram[:, 0, :, 0],
+        gram[:, 1:, :, 0],
+        gram[:, 0, :, 1:],
+        gram[:, 1:, :, 1:],
+        jnp.sum(jnp.abs(factor[:, 1:]) ** 2, axis=2),
+    )
+
+
+def _band_products(
+    length: Float[Array, "path"], slope: Float[Array, "path unknown"], bandwidth: Scalar
+) -> _Products:
+    r"""Products of the phase factors of the delays, :math:`\sin(x)/x` at :math:`x = x_i - x_j`.
+
+    :math:`x_i = \pi B\ell_i/c` for the path length :math:`\ell_i`.
+    """
+    scale = jnp.pi * bandwidth / SPEED_OF_LIGHT
+    value, first, second = sinc_and_slopes(scale * (length[:, None] - length[None, :]))
+    step = scale * slope
+    return _Products(
+        value + 0j,
+        first[:, None, :] * step[:, :, None] + 0j,
+        -first[:, :, None] * step[None, :, :] + 0j,
+        -second[:, None, :, None] * step[:, :, None, None] * step[None, None, :, :] + 0j,
+        step**2 / 3,
+    )
+
+
+def _multiplied(one: _Products, other: _Products) -> _Products:
+    """Products of the outer product of two factors, by the product rule."""
+
+    def first_derived(a: _Products, b: _Products) -> tuple[Array, ...]:
+        return (
+            a.left * b.value[:, None, :],
+            a.right * b.value[:, :, None],
+            a.both * b.value[:, None, :, None] + a.left[:, :, :, None] * b.right[:, None, :, :],
+            a.apart * jnp.real(jnp.diagonal(b.value))[:, None],
+        )
+
+    halves = first_derived(one, other), first_derived(other, one)
+    return _Products(one.value * other.value, *(a + b for a, b in zip(*halves, strict=True)))
+
+
+def _all_products(found: tuple[Path, ...], bandwidth: Scalar) -> _Products:
+    each: Path = jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
+    gain = each.gain[:, None] * jnp.concatenate(
+        [jnp.ones_like(each.decay[:, :1]), each.decay], axis=1
+    )
+    products = _band_products(each.length, each.length_slope, bandwidth)
+    for factor in (gain[:, :, None], each.config, each.tx, each.rx):
+        products = _multiplied(products, _factor_products(factor))
+    return products
+
+
+def paths_information(scene: LocalizationScene, active_antennas: int | Scalar) -> PoseInformation:
+    """Fisher information of the pose from pilots over all paths to the user.
+
+    The clock, where it is not synchronized, and the complex gain of every path, where the gains are
+    unknown, are eliminated from `joint_information`. Paths with a gain of zero are blocked and have
+    no unknown gain.
+
+    Args:
+        scene: The scene; the bound is for its user.
+        active_antennas: :math:`N_B`; may be traced.
+    """
+    information, power = _joint_information(scene, active_antennas)
+    kept = [0, 1, 2] + [3] * (not scene.link.clock_known)
+    if not scene.link.gain_known:
+        kept += range(4, len(information))
+    chosen = information[jnp.array(kept)][:, jnp.array(kept)]
+    index = jnp.arange(scene.user.antennas)
+    broadside = (2 * jnp.pi * scene.user.spacing) ** 2 * jnp.mean(index**2)
+    return PoseInformation(
+        _without_nuisances(chosen), jnp.stack([power[0], power[0], broadside * power[1]])
+    )
+
+
+def joint_information(
+    scene: LocalizationScene, active_antennas: int | Scalar
+) -> Float[Array, "unknown unknown"]:
+    r"""Fisher information of the pose, the clock and the gains of all paths.
+
+    .. math:: J_{pq} = \frac{2}{N_0}\mathrm{Re}\sum_{i,j}
+              \langle\partial_pu_i, \partial_qu_j\rangle
+
+    Args:
+        scene: The scene; the bound is for its user.
+        active_antennas: :math:`N_B`; may be traced.
+
+    Returns:
+        Information about `observation.paths.POSE_AND_CLOCK`, then about a and then about b of all
+        paths, whose gains have the unknown factors :math:`e^{a + jb}`.
+    """
+    return _joint_information(scene, active_antennas)[0]
+
+
+def _joint_information(
+    scene: LocalizationScene, active_antennas: int | Scalar
+) -> tuple[Float[Array, "unknown unknown"], Float[Array, "2"]]:
+    """`joint_information`, and the scales of position and gain, see `PoseInformation.reference`."""
+    found = paths(scene, active_antennas)
+    products = _all_products(found, scene.link.bandwidth)
+    energy = scene.base_station.power * scene.frame.pilot
+    share = 2 * energy / (scene.link.noise_density * found[0].config.shape[1])
+    known = jnp.real(jnp.sum(products.both, axis=(0, 2)))
+    # The derivatives with respect to a and b are u and ju.
+    cross = jnp.sum(products.left, axis=0)
+    cross = jnp.concatenate([jnp.real(cross), -jnp.imag(cross)], axis=1)
+    real, imaginary = jnp.real(products.value), jnp.imag(products.value)
+    gains = jnp.block([[real, -imaginary], [imaginary, real]])
+    whole = jnp.block([[known, cross], [cross.T, gains]])
+    position = jnp.sum(products.apart[:, :2])
+    return share * whole, share * jnp.stack([position, jnp.trace(real)])
+
+
+def _without_nuisances(
+    information: Float[Array, "unknown unknown"],
+) -> Float[Array, "pose pose"]:
+    """Information about the first three unknowns, the others eliminated one after the other.
+
+    As `fisher.eliminate_nuisance`, in steps that XLA vectorises over many positions. An unknown
+    without information left, beside those eliminated before, takes nothing away.
+    """
+    diagonal = jnp.diagonal(information)
+    for last in range(information.shape[0] - 1, 2, -1):
+        pivot, column = information[last, last], information[:last, last]
+        seen = pivot > SINGULAR * diagonal[last]
+        share = jnp.where(seen, column / jnp.where(seen, pivot, 1.0), 0.0)
+        information = information[:last, :last] - share[:, None] * column[None, :]
+    return information
+
+
+def joint_information_by_definition(
+    scene: LocalizationScene, active_antennas: int, nodes: int = 32
+) -> Float[Array, "unknown unknown"]:
+    """`joint_information` from the derivatives of the mean over all beam pairs.
+
+    The band is integrated by Gauss-Legendre quadrature.
+
+    Args:
+        scene: The scene; the bound is for its user.
+        active_antennas: :math:`N_B`.
+        nodes: Number of quadrature nodes.
+    """
+    at, weight = np.polynomial.legendre.leggauss(nodes)
+    frequency = scene.link.bandwidth / 2 * jnp.asarray(at)
+    user, count = scene.user, scene.gains().size
+    begun = jnp.stack([user.position[0], user.position[1], user.heading, jnp.zeros(())])
+    begun = jnp.concatenate([begun, jnp.zeros(2 * count)])
+
+    def samples(unknowns: Float[Array, "unknown"]) -> Array:
+        x, y, heading, clock = unknowns[:4]
+        factor = jnp.exp(unknowns[4 : 4 + count] + 1j * unknowns[4 + count :])
+        there = scene.with_user(jnp.stack([x, y, user.position[2]]), heading)
+        there = there.with_gains(there.gains() * factor)
+        mean = paths_mean(there, active_antennas, frequency, clock)
+        return jnp.einsum("kbmf,f->kbmf", mean, jnp.sqrt(nodes * jnp.asarray(weight) / 2)).ravel()
+
+    return slepian_bangs(jax.jacfwd(samples)(begun), scene.link.noise_density)

@@ -1,0 +1,189 @@
+r"""Pilots received over several paths: the direct one and one through each surface.
+
+For configuration k, transmit beam b, receive beam m and frequency f the mean is
+
+.. math:: u = \sqrt{\frac{P T_s}{K F}}\sum_i g_i\,c_{i,k}\,(t_i^T w_b)\,(w_m^H r_i)\,
+              e^{-j 2\pi f (\tau_i + \tau_c)},
+
+the sum of `observation.pilots` over the paths, with the response :math:`c_i` of surface i times the
+sign of its code, 1 for the direct path, the responses :math:`t_i, r_i` of both arrays, the complex
+gain :math:`g_i` and the offset :math:`\tau_c` of the user's clock. Paths interfere: they are not
+assumed to be resolved.
+"""
+
+from typing import TypeAlias
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Complex, Float
+
+from heliostat.geometry.codebooks import dft_codebook
+from heliostat.geometry.frames import Scalar, Vector, travel, user_axis
+from heliostat.scene.localization import LocalizationScene
+from heliostat.surface.passive import surface_response
+from heliostat.surface.spherical import spherical_response
+from heliostat.units import SPEED_OF_LIGHT
+
+POSE_AND_CLOCK = ("x", "y", "heading", "clock")
+"""Unknowns beside the gains: [m], [m], [rad], and the offset of the user's clock as a distance [m].
+"""
+
+Slopes: TypeAlias = Float[Array, "4"]
+"""Derivatives with respect to `POSE_AND_CLOCK`."""
+
+
+class Path(eqx.Module):
+    """Factors of the mean of the pilots over one path, with their derivatives.
+
+    The first axis of ``config``, ``tx`` and ``rx`` is the value followed by the derivatives with
+    respect to `POSE_AND_CLOCK`.
+    """
+
+    gain: Complex[Array, ""]  # g_i, with the path's amplitude [1]
+    decay: Slopes  # derivative of the logarithm of the amplitude
+    config: Complex[Array, "5 config"]  # c_i [1]
+    tx: Complex[Array, "5 tx"]  # t_i over the antennas of the base station [1]
+    rx: Complex[Array, "5 rx"]  # r_i over the antennas of the user [1]
+    length: Scalar  # of the path and the clock offset [m]
+    length_slope: Slopes  # its derivative
+
+
+def paths(scene: LocalizationScene, active_antennas: int | Scalar) -> tuple[Path, ...]:
+    r"""All paths to the scene's user: the direct one first, if there is one.
+
+    Args:
+        scene: The scene.
+        active_antennas: :math:`N_B`; the response of inactive antennas is zero.
+    """
+    found = [] if scene.direct is None else [_direct(scene, active_antennas)]
+    through = [scene.through(i) for i in range(len(scene.surfaces))]
+    return tuple(found + [_reflected(one, active_antennas) for one in through])
+
+
+def configuration_count(scene: LocalizationScene) -> int:
+    """Number of configurations in the alignment stage, equal for all surfaces."""
+    return scene.surface.alignment.count
+
+
+def _direct(scene: LocalizationScene, active_antennas: int | Scalar) -> Path:
+    assert scene.direct is not None
+    base_station, user = scene.base_station, scene.user
+    direction, distance = travel(base_station.position, user.position)
+    count = configuration_count(scene)
+    cosine = jnp.dot(direction, base_station.array.axis)
+    tx, per_cosine = _transmit(scene, cosine, active_antennas)
+    slope = (base_station.array.axis - cosine * direction) / distance
+    amplitude = scene.direct.attenuation * scene.link.wavelength / (4 * jnp.pi * distance)
+    return Path(
+        gain=scene.direct.gain * amplitude,
+        decay=_position_slopes(-direction / distance),
+        config=jnp.zeros((5, count), dtype=complex).at[0].set(1.0),
+        tx=jnp.stack([tx, *(per_cosine * s for s in slope[:2]), 0 * tx, 0 * tx]),
+        rx=_receive(scene, direction, distance),
+        length=distance,
+        length_slope=_position_slopes(direction).at[3].set(1.0),
+    )
+
+
+def _reflected(scene: LocalizationScene, active_antennas: int | Scalar) -> Path:
+    """The path through the only surface of a scene."""
+    surface, user = scene.surface, scene.user
+    centre = scene.reflection_point()
+    direction, distance = travel(centre, user.position)
+    arrival, bs_to_irs = travel(scene.base_station.position, centre)
+    if surface.spherical:
+        response, slope = spherical_response(
+            surface.array,
+            surface.reflection,
+            surface.alignment,
+            scene.link.wavelength,
+            scene.base_station.position,
+            centre,
+            user.position,
+        )
+    else:
+        array = surface.array
+        departure = array.direction_cosines(direction)
+        response, per_cosine = surface_response(
+            array, surface.reflection, surface.alignment, scene.arrival(), departure
+        )
+        sides = jnp.stack([array.horizontal, array.vertical])
+        slope = per_cosine @ ((sides - departure[:, None] * direction[None, :]) / distance)
+    zero = jnp.zeros_like(response)
+    tx, _ = _transmit(scene, jnp.dot(arrival, scene.base_station.array.axis), active_antennas)
+    amplitude, decay = scene.amplitude_and_decay(distance)
+    return Path(
+        gain=surface.gain * amplitude,
+        decay=_position_slopes(decay * direction),
+        config=surface.code[None, :] * jnp.stack([response, slope[:, 0], slope[:, 1], zero, zero]),
+        tx=jnp.zeros((5, tx.size), dtype=complex).at[0].set(tx),
+        rx=_receive(scene, direction, distance),
+        length=bs_to_irs + distance,
+        length_slope=_position_slopes(direction).at[3].set(1.0),
+    )
+
+
+def _position_slopes(gradient: Vector) -> Slopes:
+    return jnp.stack([gradient[0], gradient[1], jnp.zeros(()), jnp.zeros(())])
+
+
+def _transmit(
+    scene: LocalizationScene, cosine: Scalar, active_antennas: int | Scalar
+) -> tuple[Complex[Array, "tx"], Complex[Array, "tx"]]:
+    """Response of the active antennas towards a direction, and its derivative."""
+    array = scene.base_station.array
+    index = jnp.arange(array.elements)
+    phase = -2j * jnp.pi * array.spacing * index
+    response = jnp.where(index < active_antennas, jnp.exp(phase * cosine), 0.0)
+    return response, phase * response
+
+
+def _receive(
+    scene: LocalizationScene, direction: Vector, distance: Scalar
+) -> Complex[Array, "5 rx"]:
+    """Response of the user's array, and its derivatives."""
+    user = scene.user
+    axis, turned = user_axis(user.heading), user_axis(user.heading + jnp.pi / 2)
+    cosine = jnp.dot(direction, axis)
+    phase = 2j * jnp.pi * user.spacing * jnp.arange(user.antennas)
+    response = jnp.exp(phase * cosine)
+    slope = (axis - cosine * direction) / distance
+    per_cosine = phase * response
+    return jnp.stack(
+        [
+            response,
+            per_cosine * slope[0],
+            per_cosine * slope[1],
+            per_cosine * jnp.dot(direction, turned),
+            jnp.zeros_like(response),
+        ]
+    )
+
+
+def paths_mean(
+    scene: LocalizationScene,
+    active_antennas: int,
+    frequency: Float[Array, "bin"],
+    clock: float | Scalar = 0.0,
+) -> Complex[Array, "config tx rx bin"]:
+    r"""Mean of the received samples for all configurations, beam pairs and frequencies. [√J]
+
+    Args:
+        scene: The scene.
+        active_antennas: :math:`N_B`, also the number of transmit beams.
+        frequency: Offsets from the carrier. [Hz]
+        clock: Offset of the user's clock, as a distance. [m]
+    """
+    transmit, receive = dft_codebook(active_antennas), dft_codebook(scene.user.antennas)
+    energy = scene.base_station.power * scene.frame.pilot
+    share = jnp.sqrt(energy / (configuration_count(scene) * frequency.size))
+    mean = jnp.zeros((), dtype=complex)
+    for path in paths(scene, active_antennas):
+        mean = mean + path.gain * jnp.einsum(
+            "k,b,m,f->kbmf",
+            path.config[0],
+            path.tx[0, :active_antennas] @ transmit,
+            jnp.conj(receive).T @ path.rx[0],
+            jnp.exp(-2j * jnp.pi * frequency * (path.length + clock) / SPEED_OF_LIGHT),
+        )
+    return share * mean

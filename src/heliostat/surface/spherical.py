@@ -1,0 +1,99 @@
+r"""Response of a passive surface to spherical waves, for users in its near field.
+
+Each element has its own distances to the base station b and to the user p. With distances relative
+to those of the panel's centre c and the wavenumber :math:`\kappa`,
+
+.. math:: s_k = \delta\sum_i e^{j\vartheta_{k,i}}\,
+                e^{j\kappa(\|q_i - b\| - \|c - b\|)}\,e^{j\kappa(\|q_i - p\| - \|c - p\|)}.
+
+For distant b and p it becomes the response of `surface.passive` up to a phase, which there is
+referred to the first element. All elements have the amplitude of the centre; their own amplitudes
+differ from it only within a few panel widths.
+"""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Complex, Float
+
+from heliostat.geometry.arrays import PlanarArray
+from heliostat.geometry.frames import Scalar, Vector
+from heliostat.surface.passive import Configurations, Focused, Phased
+
+
+def excess_length(offsets: Float[Array, "element xyz"], end: Vector) -> Float[Array, "element"]:
+    """Distance of each element from a position, less that of the panel's centre. [m]
+
+    Args:
+        offsets: Positions of the elements relative to the centre. [m]
+        end: The position relative to the centre. [m]
+    """
+    # The difference of squares over the sum of distances keeps all digits for a distant position.
+    far = jnp.linalg.norm(end)
+    squares = jnp.sum(offsets * (offsets - 2 * end[None, :]), axis=1)
+    return squares / (jnp.linalg.norm(offsets - end[None, :], axis=1) + far)
+
+
+def focused_phases(
+    array: PlanarArray, wavelength: Scalar, start: Vector, focused: Focused, centre: Vector
+) -> Float[Array, "config element"]:
+    """Phases of each element for focused configurations, not wrapped. [rad]
+
+    Args:
+        array: Array of the panel.
+        wavelength: Wavelength. [m]
+        start: Position of the base station. [m]
+        focused: The configurations.
+        centre: Position of the panel's centre. [m]
+    """
+    offsets = array.element_offsets(wavelength)
+    length = excess_length(offsets, start - centre) + excess_length(offsets, focused.focus - centre)
+    across, up = offsets @ array.horizontal, offsets @ array.vertical
+    steered = focused.offset[:, :1] * across[None, :] + focused.offset[:, 1:] * up[None, :]
+    return 2 * jnp.pi / wavelength * (steered - length[None, :])
+
+
+def spherical_response(
+    array: PlanarArray,
+    reflection: Scalar,
+    configurations: Configurations,
+    wavelength: Scalar,
+    start: Vector,
+    centre: Vector,
+    end: Vector,
+) -> tuple[Complex[Array, "config"], Complex[Array, "config xyz"]]:
+    r"""Response of each configuration, and its derivatives with respect to the user's position.
+
+    O(N) for each configuration.
+
+    Args:
+        array: Array of the panel.
+        reflection: Reflection amplitude, :math:`\delta`. [1]
+        configurations: Configurations of the surface, focused or given by phases.
+        wavelength: Wavelength. [m]
+        start: Position of the base station, b. [m]
+        centre: Position of the panel's centre, c. [m]
+        end: Position of the user, p. [m]
+
+    Returns:
+        :math:`s` [1] and :math:`\partial s/\partial p` [1/m].
+
+    Raises:
+        TypeError: The configurations are steered by plane waves.
+    """
+    wavenumber = 2 * jnp.pi / wavelength
+    offsets = array.element_offsets(wavelength)
+    if isinstance(configurations, Focused):
+        phase = focused_phases(array, wavelength, start, configurations, centre)
+    elif isinstance(configurations, Phased):
+        phase = configurations.phase
+    else:
+        raise TypeError("a surface with spherical waves is focused or set by phases, not steered")
+    incident = wavenumber * excess_length(offsets, start - centre)
+    coefficient = reflection * jnp.exp(1j * (phase + incident[None, :]))
+    outgoing = jnp.exp(1j * wavenumber * excess_length(offsets, end - centre))
+    ray = (end - centre)[None, :] - offsets
+    direction = ray / jnp.linalg.norm(ray, axis=1, keepdims=True)
+    mean_direction = (end - centre) / jnp.linalg.norm(end - centre)
+    slope = 1j * wavenumber * (direction - mean_direction[None, :])
+    columns = outgoing[:, None] * jnp.concatenate([jnp.ones_like(slope[:, :1]), slope], axis=1)
+    both = coefficient @ columns
+    return both[:, 0], both[:, 1:]
