@@ -56,11 +56,17 @@ def design_sweep(
     for name, count in (("configurations", configurations), ("starts", starts)):
         if not is_whole(count) or count < 1:
             raise ValueError(f"{name} is {described(count)}; it must be a whole number, 1 or more.")
-    surface = scenario.surface
-    if surface.phases != "designed" or surface.bits is not None or scenario.model.as_printed:
+    surface = scenario.panel
+    if (
+        not scenario.single_path
+        or surface.phases != "designed"
+        or surface.bits is not None
+        or scenario.model.as_printed
+    ):
         raise ValueError(
-            f"{scenario.name} needs surface.phases: designed, no surface.bits and "
-            "model.as_printed: false; design_sweep designs continuous phases for the exact bound."
+            f"{scenario.name} needs one surface with plane waves, surface.phases: designed, no "
+            "surface.bits and model.as_printed: false; design_sweep designs continuous phases for "
+            "the exact bound."
         )
     places = np.asarray(positions, dtype=float)
     if places.ndim != 2 or places.shape[1] != 3 or not len(places):

@@ -18,6 +18,7 @@ from heliostat.maps import sensing as sensing_maps
 from heliostat.maps.area import Area, area_around, grid_points
 from heliostat.provenance import commit
 from heliostat.scenario import AnyScenario, LocalizationScenario, SensingScenario
+from heliostat.scenario.panels import PanelSpec
 from heliostat.scene.sensing import ANGLES
 
 SteeringChoice: TypeAlias = Literal["each point", "fixed"]
@@ -100,9 +101,10 @@ def coverage(
 
     Returns:
         The quantity over y and x, or over place, with its unit; for sensing all three. ``served``
-        is true where a bound can exist: in front of the surface, for positions of a target in front
-        of two surfaces, and within a polygon. ``near_field`` is true for positions within the
-        Fraunhofer distance of a surface, so that the bound of the far-field model may be wrong.
+        is true where a bound can exist: in front of a surface or with a direct path, for positions
+        of a target in front of two surfaces, and within a polygon. ``near_field`` is true for
+        positions within the Fraunhofer distance of a surface if plane waves are assumed, so that
+        the bound may be wrong.
         Positions of the base station, the surfaces and of the user or target, and the normals of
         the surfaces are included. [m]
 
@@ -168,10 +170,8 @@ def steers_each_by_default(scenario: AnyScenario) -> bool:
     Args:
         scenario: A scenario.
     """
-    return (
-        isinstance(scenario, LocalizationScenario)
-        and scenario.surface.phases == "designed"
-        and scenario.surface.focus is None
+    return isinstance(scenario, LocalizationScenario) and all(
+        panel.phases == "designed" and panel.focus is None for panel in scenario.panels
     )
 
 
@@ -208,13 +208,19 @@ def _steers_each(scenario: AnyScenario, steering: str | None) -> bool:
     if (
         steering == "each point"
         and isinstance(scenario, LocalizationScenario)
-        and scenario.surface.phases != "designed"
+        and (keys := _undesigned(scenario))
     ):
         raise ValueError(
-            "steering is 'each point', but surface.phases of this scenario are not designed; "
+            f"steering is 'each point', but {keys[0]}.phases of this scenario are not designed; "
             "give 'fixed'."
         )
     return steering == "each point"
+
+
+def _undesigned(scenario: LocalizationScenario) -> list[str]:
+    """Keys of the surfaces whose phases are not designed."""
+    panels = zip(scenario.panel_keys, scenario.panels, strict=True)
+    return [key for key, panel in panels if panel.phases != "designed"]
 
 
 def _places(
@@ -254,7 +260,9 @@ def _places(
         kind: str = scenario.system
         if each and isinstance(scenario, SensingScenario):
             kind = "design"
-        elif each and isinstance(scenario, LocalizationScenario) and scenario.surface.bits:
+        elif isinstance(scenario, LocalizationScenario) and (
+            any(scenario.spherical) or (each and any(panel.bits for panel in scenario.panels))
+        ):
             kind = "quantised"
         points = DEFAULT_POINTS[kind]
     if points < 1:
@@ -315,8 +323,13 @@ def _localization(
         if turned.shape != (len(places),) or not np.isfinite(turned).all():
             raise ValueError(f"headings needs {len(places)} finite numbers, one per position.")
     active = int(chosen_antennas(scenario, active_antennas))
-    bits = scenario.surface.bits
-    scene = build(scenario.updated({"surface.bits": None}) if each and bits else scenario)
+    if scenario.model.wavefront == "auto":
+        near = any(_within_fraunhofer(scenario, panel, places).any() for panel in scenario.panels)
+        scenario = scenario.updated({"model.wavefront": "spherical" if near else "plane"})
+    bits = _common_bits(scenario)
+    if each and bits:
+        scenario = scenario.updated({f"{key}.bits": None for key in scenario.panel_keys})
+    scene = build(scenario)
     values = localization_maps.quantity_at(
         scene,
         places,
@@ -328,10 +341,16 @@ def _localization(
         on_progress=on_progress,
     )
     variables = {quantity.variable: _variable((values,), quantity.unit, quantity.label)}
-    surface = "surface steered at each point" if each else "fixed surface configuration"
+    surfaces = "surface" if len(scenario.panels) == 1 else f"{len(scenario.panels)} surfaces"
+    setting = "steered at each point" if each else "in a fixed configuration"
+    surface = f"{surfaces} {setting}"
+    if scenario.link.direct == "clear":
+        surface += ", direct path"
+    if any(scenario.spherical):
+        surface += ", spherical waves"
     resolution = "" if bits is None else f", phases of {bits} bit{'s' * (bits > 1)}"
     conditions = f"active antennas: {active}, {surface}{resolution}"
-    return variables, localization_maps.in_front(scene, places), conditions
+    return variables, localization_maps.reachable(scene, places), conditions
 
 
 def _sensing(
@@ -385,19 +404,38 @@ def _sensing(
     return variables, served, conditions
 
 
+def _common_bits(scenario: LocalizationScenario) -> int | None:
+    """Phase resolution of all surfaces.
+
+    Raises:
+        ValueError: They differ.
+    """
+    bits = {panel.bits for panel in scenario.panels}
+    if len(bits) > 1:
+        raise ValueError(
+            f"{scenario.name} has surfaces with different bits; give all surfaces the same bits "
+            "for a map."
+        )
+    return bits.pop()
+
+
 def _near_field(scenario: AnyScenario, places: np.ndarray) -> np.ndarray:
-    """Whether each position is within the Fraunhofer distance of a surface, 2 D²/wavelength."""
+    """Whether plane waves are assumed within the Fraunhofer distance of a surface."""
     near = np.zeros(len(places), dtype=bool)
+    if isinstance(scenario, LocalizationScenario) and scenario.model.wavefront != "plane":
+        return near
     for surface in _surfaces(scenario):
-        limit = 2 * surface.diagonal(scenario.wavelength) ** 2 / scenario.wavelength
-        near |= np.linalg.norm(places - np.asarray(surface.position), axis=1) < limit
+        near |= _within_fraunhofer(scenario, surface, places)
     return near
 
 
-def _surfaces(scenario: AnyScenario) -> Sequence[Any]:
-    if isinstance(scenario, LocalizationScenario):
-        return [scenario.surface]
-    return scenario.surfaces
+def _within_fraunhofer(scenario: AnyScenario, surface: PanelSpec, places: np.ndarray) -> np.ndarray:
+    distance = np.linalg.norm(places - np.asarray(surface.position), axis=1)
+    return np.asarray(distance < surface.fraunhofer_distance(scenario.wavelength))
+
+
+def _surfaces(scenario: AnyScenario) -> Sequence[PanelSpec]:
+    return scenario.panels if isinstance(scenario, LocalizationScenario) else scenario.surfaces
 
 
 def _nodes(scenario: AnyScenario) -> tuple[dict[str, Any], str]:

@@ -13,7 +13,7 @@ from jaxtyping import Array, PRNGKeyArray
 from numpy.typing import ArrayLike
 
 from heliostat.api.arguments import described, is_whole, public
-from heliostat.api.localization import build, chosen_antennas
+from heliostat.api.localization import build, chosen_antennas, require_single_path
 from heliostat.api.sensing_arguments import checked_covariances, checked_reflections
 from heliostat.estimation.direction import cosine_grid, likeliest_direction
 from heliostat.estimation.matched_pilots import match_pilots
@@ -32,7 +32,6 @@ from heliostat.scenario import AnyScenario, LocalizationScenario, SensingScenari
 from heliostat.scenario.random_keys import purpose_key
 from heliostat.scene.localization import LocalizationScene
 from heliostat.scene.sensing import SensingScene
-from heliostat.surface.passive import Steered
 
 
 @dataclass(frozen=True)
@@ -172,10 +171,12 @@ def simulate_pilots(
 
     Raises:
         TypeError: The scenario is not one of localization.
-        ValueError: ``active_antennas`` or ``bins`` is out of range.
+        ValueError: ``active_antennas`` or ``bins`` is out of range, or the scenario has several
+            paths or spherical waves.
     """
     if not is_whole(bins) or bins < 2:
         raise ValueError(f"bins is {described(bins)}; it may be a whole number from 2 on.")
+    require_single_path(scenario, "simulate_pilots")
     scene, antennas = build(scenario), int(chosen_antennas(scenario, active_antennas))
     frequency = band_bins(scene.link.bandwidth, bins)
     samples = _pilots(scene, antennas, frequency, jnp.asarray(clock), _noise_key(scenario, key))
@@ -224,14 +225,14 @@ def estimate_pose(
         ValueError: The pilots do not have the shape that the scenario requires or hold numbers
             that are not finite, or ``max_range`` exceeds the unambiguous distance.
     """
+    require_single_path(scenario, "estimate_pose")
     scene = as_received(build(scenario))
     if not isinstance(pilots, Pilots):
         given = np.asarray(pilots)
         bins = given.shape[-1] if given.ndim else 0
         pilots = Pilots(given, np.asarray(band_bins(scene.link.bandwidth, bins)))
     samples, frequency = np.asarray(pilots.samples), np.asarray(pilots.frequency)
-    alignment = scene.surface.alignment
-    configurations = len(alignment.offset if isinstance(alignment, Steered) else alignment.phase)
+    configurations = scene.surface.alignment.count
     shape = samples.shape
     sound = (
         samples.ndim == 4

@@ -1,5 +1,6 @@
 """Public functions for localization scenarios: bounds, rates and time allocation."""
 
+from collections.abc import Iterator
 from functools import partial
 
 import equinox as eqx
@@ -18,7 +19,8 @@ from heliostat.api.localization_results import (
     TradeOff,
 )
 from heliostat.bounds.fisher import identify
-from heliostat.bounds.pose import PoseInformation, error_bounds, pose_information
+from heliostat.bounds.paths import scene_pose_information
+from heliostat.bounds.pose import PoseInformation, error_bounds
 from heliostat.bounds.printed import pose_information_as_printed
 from heliostat.design.time_allocation import (
     TimeShare,
@@ -33,6 +35,7 @@ from heliostat.rates.effective import (
     codebook_snr,
     eadr,
     eadr_closed_form,
+    snr_by_path,
     snr_slope,
     time_ratio,
 )
@@ -61,7 +64,7 @@ def build(scenario: AnyScenario, key: PRNGKeyArray | None = None) -> Localizatio
 def _information(
     as_printed: bool, scene: LocalizationScene, antennas: int | Array
 ) -> PoseInformation:
-    of = pose_information_as_printed if as_printed else pose_information
+    of = pose_information_as_printed if as_printed else scene_pose_information
     return of(scene, antennas)
 
 
@@ -90,6 +93,7 @@ def _rates(scene: LocalizationScene, antennas: Float[Array, ""]) -> tuple[Array,
         eadr_closed_form(scene, ratio),
         codebook_snr(scene, antennas),
         ratio,
+        snr_by_path(scene, antennas),
     )
 
 
@@ -102,6 +106,23 @@ def _choices(
         return time_ratio(scene, active), peb, reb, eadr(scene, active)
 
     return jax.vmap(choice)(antennas)
+
+
+def require_single_path(scenario: LocalizationScenario, function: str) -> None:
+    """Refuse a scenario with several paths or spherical waves.
+
+    Args:
+        scenario: A loaded scenario.
+        function: Name of the public function, for the message.
+
+    Raises:
+        ValueError: The scenario has several paths or spherical waves.
+    """
+    if not scenario.single_path:
+        raise ValueError(
+            f"{function} is for one surface, link.direct: blocked and model.wavefront: plane; "
+            f"{scenario.name} has several paths or spherical waves."
+        )
 
 
 def most_active_antennas(scenario: AnyScenario) -> int:
@@ -168,16 +189,47 @@ def pose_bounds(
         ValueError: ``active_antennas`` is out of range.
     """
     antennas = chosen_antennas(scenario, active_antennas)
-    peb, reb, information, rank, lost, directions = _bounds(
-        scenario.model.as_printed, _for_any_size(scenario, build(scenario, key)), antennas
-    )
+    peb, reb, information, rank, lost, directions = _bounds_of(scenario, antennas, key)
+    remedies = ()
+    if rank < 3 and not scenario.model.as_printed:
+        remedies = tuple(
+            words
+            for words, changed in _possible_remedies(scenario)
+            if _bounds_of(changed, antennas, key)[3] == 3
+        )
     return PoseBounds(
         peb=float(peb),
         reb=float(reb),
         information=np.asarray(information),
         rank=int(rank),
         unidentifiable=np.asarray(directions)[np.asarray(lost)],
+        remedies=remedies,
     )
+
+
+def _bounds_of(
+    scenario: LocalizationScenario, antennas: Array, key: PRNGKeyArray | None
+) -> tuple[Array, ...]:
+    scene = _for_any_size(scenario, build(scenario, key))
+    return _bounds(scenario.model.as_printed, scene, antennas)
+
+
+def _possible_remedies(
+    scenario: LocalizationScenario,
+) -> Iterator[tuple[str, LocalizationScenario]]:
+    """Changes that may make the pose identifiable, in words, and the changed scenarios."""
+    if scenario.model.clock == "unknown":
+        yield "a synchronized clock", scenario.updated({"model.clock": "synchronized"})
+    swept = [
+        f"{key}.sweep"
+        for key, panel in zip(scenario.panel_keys, scenario.panels, strict=True)
+        if panel.phases == "designed" and panel.sweep is not None and len(panel.sweep) < 4
+    ]
+    if swept and scenario.model.gain == "unknown":
+        words = f"more configurations of the surface (remove {' and '.join(swept)})"
+        yield words, scenario.updated(dict.fromkeys(swept))
+    if scenario.link.direct == "blocked":
+        yield "a clear direct path", scenario.updated({"link.direct": "clear"})
 
 
 @public(LocalizationScenario)
@@ -200,8 +252,11 @@ def effective_rate(
     """
     antennas = chosen_antennas(scenario, active_antennas)
     scene = _for_any_size(scenario, build(scenario, key))
-    rate, closed_form, snr, ratio = (float(x) for x in _rates(scene, antennas))
-    return EffectiveRate(rate, closed_form, snr, ratio)
+    *values, by_path = _rates(scene, antennas)
+    rate, closed_form, snr, ratio = (float(x) for x in values)
+    names = ("direct path",) * (scenario.link.direct == "clear") + scenario.panel_names
+    path_snr = dict(zip(names, np.asarray(by_path).tolist(), strict=True))
+    return EffectiveRate(rate, closed_form, snr, ratio, path_snr)
 
 
 @public(LocalizationScenario)
@@ -242,24 +297,31 @@ def allocate_time(
     if not np.all(np.isfinite(bound)):
         reason = pose_bounds(scenario, key=key).reason
         raise NotIdentifiableError(f"There is no {name} to trade against the rate. {reason}")
-    share, peak = _share(
-        scenario.model.as_printed,
-        scene,
-        jnp.asarray(float(weight)),
-        None if balance is None else jnp.asarray(float(balance)),
-    )
     with np.errstate(divide="ignore"):  # the whole period for pilots leaves a rate of zero
         if balance is None:
             objective = trade_off.peb + trade_off.reb - weight * trade_off.eadr
         else:
             objective = balance * np.log(trade_off.peb) - (1 - balance) * np.log(trade_off.eadr)
     best = int(np.argmin(objective))
+    if not scenario.single_path:
+        # The bound over several paths has no closed form in the number of antennas.
+        ratio, multiplier, residual = float(trade_off.ratio[best]), 0.0, 0.0
+        peak = float(trade_off.ratio[np.argmax(trade_off.eadr)])
+    else:
+        share, peak = _share(
+            scenario.model.as_printed,
+            scene,
+            jnp.asarray(float(weight)),
+            None if balance is None else jnp.asarray(float(balance)),
+        )
+        ratio, multiplier = float(share.ratio), float(share.multiplier)
+        residual = float(share.residual)
     return TimeAllocation(
-        ratio=float(share.ratio),
+        ratio=ratio,
         active_antennas=int(trade_off.active_antennas[best]),
         objective=float(objective[best]),
-        multiplier=float(share.multiplier),
-        kkt_residual=float(share.residual),
+        multiplier=multiplier,
+        kkt_residual=residual,
         peak_rate_ratio=peak,
         trade_off=trade_off,
     )
@@ -326,7 +388,7 @@ def under_errors(
     peb, reb, rate = (
         np.asarray(x)
         for x in _trials(
-            scenario.model.as_printed, scenario.surface.bits, scene, antennas, levels, keys
+            scenario.model.as_printed, scenario.panel.bits, scene, antennas, levels, keys
         )
     )
     return ErrorEffect(
@@ -345,9 +407,14 @@ def no_error_effect(scenario: LocalizationScenario) -> str:
     Args:
         scenario: A loaded scenario.
     """
-    if scenario.surface.phases != "designed":
+    if not scenario.single_path:
         return (
-            f"surface.phases of {scenario.name} are {scenario.surface.phases}, so estimates do "
+            f"{scenario.name} has several paths or spherical waves; steering errors are simulated "
+            "for one surface and plane waves."
+        )
+    if scenario.panel.phases != "designed":
+        return (
+            f"surface.phases of {scenario.name} are {scenario.panel.phases}, so estimates do "
             "not steer the surface; errors have an effect on designed phases only."
         )
     if not (scenario.errors.position or scenario.errors.mobility):

@@ -24,6 +24,9 @@ class PoseBounds:
     unidentifiable: np.ndarray
     """Unit vectors of (x [m], y [m], heading [rad]) along which the pilots do not change, one per
     row."""
+    remedies: tuple[str, ...] = ()
+    """Single changes of the scenario that make position and heading identifiable, if they are
+    not."""
     notes: tuple[str, ...] = ()
     """Model assumptions that hold only roughly, one sentence each."""
 
@@ -40,7 +43,10 @@ class PoseBounds:
         moves = "; ".join(
             f"({x:+.3g} m, {y:+.3g} m, {heading:+.3g} rad)" for x, y, heading in self.unidentifiable
         )
-        return f"Changes of (x, y, heading) along {moves} do not change the received pilots."
+        lost = f"Changes of (x, y, heading) along {moves} do not change the received pilots."
+        if not self.remedies:
+            return lost
+        return f"{lost} All are identifiable with {', or with '.join(self.remedies)}."
 
     def _repr_html_(self) -> str:
         return _html_table(
@@ -59,11 +65,13 @@ class EffectiveRate:
     eadr: float
     """EADR with the best beams of the DFT codebooks, paper eq. (39). [bit/s]"""
     eadr_closed_form: float
-    """EADR with exactly aligned beams, paper eq. (42). [bit/s]"""
+    """EADR with exactly aligned beams, paper eq. (42), over the strongest path. [bit/s]"""
     snr: float
     """SNR with the codebook beams, linear. [1]"""
     time_ratio: float
     """Share of the period for pilots. [1]"""
+    path_snr: dict[str, float]
+    """SNR over each path by itself, with the best codebook beams for it, linear. [1]"""
     notes: tuple[str, ...] = ()
     """Model assumptions that hold only roughly, one sentence each."""
 
@@ -101,18 +109,22 @@ class TimeAllocation:
     """Optimal share of a period for pilots."""
 
     ratio: float
-    """Continuous optimum of Algorithm 1, limited by the number of antennas. [1]"""
+    """Continuous optimum of Algorithm 1, limited by the number of antennas; with several paths
+    or spherical waves that of ``active_antennas``. [1]"""
     active_antennas: int
     """Optimal number of active antennas for the rate with codebook beams."""
     objective: float
     """Objective at ``active_antennas``: PEB + REB - weight x rate [m + rad], or, with a balance,
     b ln(PEB) - (1 - b) ln(rate) with the PEB in metres and the rate in bit/s."""
     multiplier: float
-    """Lagrange multiplier of the limit on ``ratio``; zero in the interior."""
+    """Lagrange multiplier of the limit on ``ratio``; zero in the interior, and with several
+    paths or spherical waves, where the optimum is found by enumeration."""
     kkt_residual: float
-    """Violation of stationarity at ``ratio``, relative to the terms that cancel. [1]"""
+    """Violation of stationarity at ``ratio``, relative to the terms that cancel; zero where
+    the optimum is found by enumeration. [1]"""
     peak_rate_ratio: float
-    """Ratio of maximum rate (Lambert W); smaller ratios are dominated. [1]"""
+    """Ratio of maximum rate (Lambert W, with several paths by enumeration); smaller ratios are
+    dominated. [1]"""
     trade_off: TradeOff
     """Bounds and rates of all choices."""
     notes: tuple[str, ...] = ()

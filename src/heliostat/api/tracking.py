@@ -13,7 +13,12 @@ from numpy.typing import ArrayLike
 
 from heliostat._version import __version__
 from heliostat.api.arguments import public
-from heliostat.api.localization import allocate_time, build, chosen_antennas
+from heliostat.api.localization import (
+    allocate_time,
+    build,
+    chosen_antennas,
+    require_single_path,
+)
 from heliostat.api.localization_results import NotIdentifiableError
 from heliostat.estimation.place_search import place_grid
 from heliostat.observation.pilots import band_bins
@@ -160,6 +165,7 @@ def run_protocol(
         TrackError: Phases are not designed, an argument is out of range, or the user is behind the
             surface or out of reach.
     """
+    require_single_path(scenario, "run_protocol")
     if isinstance(periods, bool) or not float(periods).is_integer() or periods < 1:
         raise TrackError(f"periods is {periods}; it takes a whole number from 1 on.")
     if mobility is not None and track is not None:

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from heliostat.bounds.fisher import SINGULAR, slepian_bangs
-from heliostat.bounds.pose import PoseInformation
+from heliostat.bounds.pose import PoseInformation, pose_information
 from heliostat.geometry.arrays import sinc_and_slopes
 from heliostat.geometry.frames import Scalar
 from heliostat.observation.paths import Path, paths, paths_mean
@@ -114,6 +114,19 @@ def paths_information(scene: LocalizationScene, active_antennas: int | Scalar) -
     return PoseInformation(
         _without_nuisances(chosen), jnp.stack([power[0], power[0], broadside * power[1]])
     )
+
+
+def scene_pose_information(
+    scene: LocalizationScene, active_antennas: int | Scalar
+) -> PoseInformation:
+    """`pose_information` for one path by plane waves, `paths_information` otherwise.
+
+    Args:
+        scene: The scene; the bound is for its user.
+        active_antennas: :math:`N_B`; may be traced.
+    """
+    information = pose_information if scene.single_path else paths_information
+    return information(scene, active_antennas)
 
 
 def joint_information(

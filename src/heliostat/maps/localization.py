@@ -4,11 +4,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Literal, NamedTuple, TypeAlias
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from heliostat.bounds.paths import paths_information
 from heliostat.bounds.pose import (
     PoseInformation,
     alignment_response,
@@ -19,7 +21,7 @@ from heliostat.bounds.printed import pose_information_as_printed
 from heliostat.geometry.frames import Scalar
 from heliostat.maps.area import in_chunks
 from heliostat.rates.effective import codebook_snr, eadr
-from heliostat.scene.localization import LocalizationScene
+from heliostat.scene.localization import LocalizationScene, PassiveSurface
 from heliostat.surface.passive import Phased
 
 Quantity: TypeAlias = Literal["peb", "reb", "rate", "snr"]
@@ -46,8 +48,11 @@ def _at(steering: Steering, scene: LocalizationScene, pose: Float[Array, "4"]) -
     there = scene.with_user(position, heading)
     if not steering.each_point:
         return there
-    steered = there.focused(alignment=position, data=position)
-    return steered if steering.bits is None else steered.quantised(steering.bits)
+    surfaces = []
+    for i in range(len(scene.surfaces)):
+        steered = there.through(i).focused(alignment=position, data=position)
+        surfaces.append((steered.quantised(steering.bits) if steering.bits else steered).surface)
+    return eqx.tree_at(lambda s: s.surfaces, there, tuple(surfaces))
 
 
 # Three compiled stages: in a single one XLA would recompute every sine for each of its uses.
@@ -76,6 +81,19 @@ _bounds = jax.jit(jax.vmap(error_bounds))
 
 
 @partial(jax.jit, static_argnums=0)
+def _bounds_over_paths(
+    steering: Steering,
+    scene: LocalizationScene,
+    active_antennas: Scalar,
+    poses: Float[Array, "point 4"],
+) -> tuple[Array, Array]:
+    def at(pose: Array) -> tuple[Array, Array]:
+        return error_bounds(paths_information(_at(steering, scene, pose), active_antennas))
+
+    return jax.vmap(at)(poses)
+
+
+@partial(jax.jit, static_argnums=0)
 def _printed_bounds(
     steering: Steering,
     scene: LocalizationScene,
@@ -101,10 +119,15 @@ def _rates(
     return jax.vmap(lambda pose: of(_at(steering, scene, pose), active_antennas))(poses)
 
 
-def in_front(scene: LocalizationScene, positions: Float[np.ndarray, "point xyz"]) -> np.ndarray:
-    """Whether each position lies in front of the surface. [point]"""
-    offset = positions - np.asarray(scene.surface.position)
-    return np.asarray(offset @ np.asarray(scene.surface.array.normal) > 0)
+def reachable(scene: LocalizationScene, positions: Float[np.ndarray, "point xyz"]) -> np.ndarray:
+    """Whether there is a path to each position: it is in front of a surface, or the direct path is
+    clear. [point]
+    """
+    found = np.full(len(positions), scene.direct is not None)
+    for surface in scene.surfaces:
+        offset = positions - np.asarray(surface.position)
+        found |= offset @ np.asarray(surface.array.normal) > 0
+    return found
 
 
 def quantity_at(
@@ -118,7 +141,7 @@ def quantity_at(
     as_printed: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Float[np.ndarray, "point"]:
-    """One quantity at each of many positions; behind the surface bounds are inf and rates 0.
+    """One quantity at each of many positions; where there is no path, bounds are inf and rates 0.
 
     Args:
         scene: The scene; its user is moved.
@@ -136,22 +159,32 @@ def quantity_at(
         poses = jnp.asarray(part)
         if quantity in ("rate", "snr"):
             return (np.asarray(_rates(quantity, steering, scene, active, poses)),)
-        if as_printed:
+        if not scene.single_path:
+            bounds = _bounds_over_paths(steering, scene, active, poses)
+        elif as_printed:
             bounds = _printed_bounds(steering, scene, active, poses)
         else:
             bounds = _bounds(_information(scene, active, poses, _responses(steering, scene, poses)))
         return (np.asarray(bounds[quantity == "reb"]),)
 
-    alignment, elements = scene.surface.alignment, scene.surface.array.elements
-    work = 32
-    if isinstance(alignment, Phased):
-        work = alignment.phase.size
-    elif steering.bits is not None:
-        work = len(alignment.offset) * elements
+    work = sum(_numbers(surface, steering) for surface in scene.surfaces)
+    if not scene.single_path:
+        antennas = scene.base_station.array.elements, scene.user.antennas
+        samples = scene.surface.alignment.count + sum(antennas)
+        pairs = antennas[0] * antennas[1] if quantity in ("rate", "snr") else 0
+        work += 10 * len(scene.gains()) * samples + pairs
     turned = np.full(len(positions), float(scene.user.heading)) if headings is None else headings
     size = min(CHUNK, max(MOST_NUMBERS // work, 1))
     # XLA computes a chunk on one core; two threads use two cores and need little memory.
     poses = np.column_stack([positions, turned])
     (value,) = in_chunks(chunk, poses, size, threads=2, on_progress=on_progress)
     unserved = 0.0 if quantity in ("rate", "snr") else np.inf
-    return np.where(in_front(scene, positions), value, unserved)
+    return np.where(reachable(scene, positions), value, unserved)
+
+
+def _numbers(surface: PassiveSurface, steering: Steering) -> int:
+    """Complex numbers that the response of a surface needs for each point."""
+    alignment, elements = surface.alignment, surface.array.elements
+    if isinstance(alignment, Phased) or steering.bits is not None:
+        return alignment.count * elements
+    return 8 * elements if surface.spherical else 32

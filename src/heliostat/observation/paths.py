@@ -11,7 +11,7 @@ gain :math:`g_i` and the offset :math:`\tau_c` of the user's clock. Paths interf
 assumed to be resolved.
 """
 
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -27,6 +27,8 @@ from heliostat.units import SPEED_OF_LIGHT
 POSE_AND_CLOCK = ("x", "y", "heading", "clock")
 """Unknowns beside the gains: [m], [m], [rad], and the offset of the user's clock as a distance [m].
 """
+
+Stage: TypeAlias = Literal["alignment", "data"]
 
 Slopes: TypeAlias = Float[Array, "4"]
 """Derivatives with respect to `POSE_AND_CLOCK`."""
@@ -48,28 +50,28 @@ class Path(eqx.Module):
     length_slope: Slopes  # its derivative
 
 
-def paths(scene: LocalizationScene, active_antennas: int | Scalar) -> tuple[Path, ...]:
+def paths(
+    scene: LocalizationScene, active_antennas: int | Scalar, stage: Stage = "alignment"
+) -> tuple[Path, ...]:
     r"""All paths to the scene's user: the direct one first, if there is one.
+
+    A path has a gain of zero if it is blocked or if the user is behind its surface.
 
     Args:
         scene: The scene.
         active_antennas: :math:`N_B`; the response of inactive antennas is zero.
+        stage: Stage of the period whose configurations the surfaces have.
     """
-    found = [] if scene.direct is None else [_direct(scene, active_antennas)]
+    count = getattr(scene.surface, stage).count
+    found = [] if scene.direct is None else [_direct(scene, active_antennas, count)]
     through = [scene.through(i) for i in range(len(scene.surfaces))]
-    return tuple(found + [_reflected(one, active_antennas) for one in through])
+    return tuple(found + [_reflected(one, active_antennas, stage) for one in through])
 
 
-def configuration_count(scene: LocalizationScene) -> int:
-    """Number of configurations in the alignment stage, equal for all surfaces."""
-    return scene.surface.alignment.count
-
-
-def _direct(scene: LocalizationScene, active_antennas: int | Scalar) -> Path:
+def _direct(scene: LocalizationScene, active_antennas: int | Scalar, count: int) -> Path:
     assert scene.direct is not None
     base_station, user = scene.base_station, scene.user
     direction, distance = travel(base_station.position, user.position)
-    count = configuration_count(scene)
     cosine = jnp.dot(direction, base_station.array.axis)
     tx, per_cosine = _transmit(scene, cosine, active_antennas)
     slope = (base_station.array.axis - cosine * direction) / distance
@@ -85,9 +87,11 @@ def _direct(scene: LocalizationScene, active_antennas: int | Scalar) -> Path:
     )
 
 
-def _reflected(scene: LocalizationScene, active_antennas: int | Scalar) -> Path:
+def _reflected(scene: LocalizationScene, active_antennas: int | Scalar, stage: Stage) -> Path:
     """The path through the only surface of a scene."""
     surface, user = scene.surface, scene.user
+    configurations = surface.alignment if stage == "alignment" else surface.data
+    code = surface.code if stage == "alignment" else jnp.ones(configurations.count)
     centre = scene.reflection_point()
     direction, distance = travel(centre, user.position)
     arrival, bs_to_irs = travel(scene.base_station.position, centre)
@@ -95,7 +99,7 @@ def _reflected(scene: LocalizationScene, active_antennas: int | Scalar) -> Path:
         response, slope = spherical_response(
             surface.array,
             surface.reflection,
-            surface.alignment,
+            configurations,
             scene.link.wavelength,
             scene.base_station.position,
             centre,
@@ -105,7 +109,7 @@ def _reflected(scene: LocalizationScene, active_antennas: int | Scalar) -> Path:
         array = surface.array
         departure = array.direction_cosines(direction)
         response, per_cosine = surface_response(
-            array, surface.reflection, surface.alignment, scene.arrival(), departure
+            array, surface.reflection, configurations, scene.arrival(), departure
         )
         sides = jnp.stack([array.horizontal, array.vertical])
         slope = per_cosine @ ((sides - departure[:, None] * direction[None, :]) / distance)
@@ -113,9 +117,9 @@ def _reflected(scene: LocalizationScene, active_antennas: int | Scalar) -> Path:
     tx, _ = _transmit(scene, jnp.dot(arrival, scene.base_station.array.axis), active_antennas)
     amplitude, decay = scene.amplitude_and_decay(distance)
     return Path(
-        gain=surface.gain * amplitude,
+        gain=jnp.where(jnp.dot(direction, surface.array.normal) > 0, surface.gain * amplitude, 0.0),
         decay=_position_slopes(decay * direction),
-        config=surface.code[None, :] * jnp.stack([response, slope[:, 0], slope[:, 1], zero, zero]),
+        config=code[None, :] * jnp.stack([response, slope[:, 0], slope[:, 1], zero, zero]),
         tx=jnp.zeros((5, tx.size), dtype=complex).at[0].set(tx),
         rx=_receive(scene, direction, distance),
         length=bs_to_irs + distance,
@@ -176,7 +180,7 @@ def paths_mean(
     """
     transmit, receive = dft_codebook(active_antennas), dft_codebook(scene.user.antennas)
     energy = scene.base_station.power * scene.frame.pilot
-    share = jnp.sqrt(energy / (configuration_count(scene) * frequency.size))
+    share = jnp.sqrt(energy / (scene.surface.alignment.count * frequency.size))
     mean = jnp.zeros((), dtype=complex)
     for path in paths(scene, active_antennas):
         mean = mean + path.gain * jnp.einsum(

@@ -39,38 +39,48 @@ def sketch(scene: LocalizationScene) -> Sketch:
     Args:
         scene: The scene.
     """
-    panel = scene.surface.array
-    base_station, surface, user = _nodes(scene)
-    nodes = np.stack([base_station, surface, user])
+    base_station, user = np.asarray(scene.base_station.position), np.asarray(scene.user.position)
+    places = [np.asarray(surface.position) for surface in scene.surfaces]
+    nodes = np.stack([base_station, *places, user])
     size = symbol_size(nodes)
     bs_axis = size * np.asarray(scene.base_station.array.axis)
     axis = size * np.asarray(user_axis(scene.user.heading))
-    hops = " and ".join(
-        format_quantity(float(np.linalg.norm(end - start)), "length")
-        for start, end in ((base_station, surface), (surface, user))
-    )
     heading = format_quantity(float(scene.user.heading), "angle")
 
-    surface_point = {"marker": "s", "color": ORANGE, "label": "surface and its normal"}
+    surface_point = {"marker": "s", "color": ORANGE}
     user_point = {"marker": "o", "color": GREEN, "label": f"user and its array, heading {heading}"}
-    lines: list[tuple[np.ndarray, dict[str, Any]]] = [
-        (np.stack([base_station, user]), BLOCKED),
-        (np.stack([base_station, surface, user]), {"color": BLUE, "label": f"signal path, {hops}"}),
-        (outline(surface, panel, size), {"color": ORANGE, "linewidth": 2.5}),
+    path = {"color": BLUE, "label": "signal path"}
+    if scene.single_path:
+        path["label"] += f", {_hops(base_station, places[0], user)}"
+    direct = np.stack([base_station, user])
+    lines: list[tuple[np.ndarray, dict[str, Any]]]
+    lines = [(direct, BLOCKED if scene.direct is None else path | {"label": "_"})]
+    arrows = [(user, 2.5 * axis, GREEN)]
+    for i, (place, surface) in enumerate(zip(places, scene.surfaces, strict=True)):
+        panel = surface.array
+        named = {"label": "surface and its normal"} if i == 0 else {}
+        hops = np.stack([base_station, place, user])
+        if np.dot(user - place, np.asarray(panel.normal)) > 0:
+            lines.append((hops, path if i == 0 else path | {"label": "_"}))
+        lines += [
+            (outline(place, panel, size), {"color": ORANGE, "linewidth": 2.5}),
+            (place[None], POINT | surface_point | named),
+        ]
+        arrows.append((place, 2.5 * size * np.asarray(panel.normal), ORANGE))
+    lines += [
         (np.stack([base_station - bs_axis, base_station + bs_axis]), THICK | {"color": "black"}),
         (np.stack([user - axis, user + axis]), THICK | {"color": GREEN}),
         (base_station[None], POINT | BS_POINT),
-        (surface[None], POINT | surface_point),
         (user[None], POINT | user_point),
     ]
-    normal = 2.5 * size * np.asarray(panel.normal)
-    return Sketch(nodes, lines, [(surface, normal, ORANGE), (user, 2.5 * axis, GREEN)])
+    return Sketch(nodes, lines, arrows)
 
 
-def _nodes(scene: LocalizationScene) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Positions of base station, surface and user. [m]"""
-    base_station, surface = scene.base_station.position, scene.surface.position
-    return np.asarray(base_station), np.asarray(surface), np.asarray(scene.user.position)
+def _hops(base_station: np.ndarray, surface: np.ndarray, user: np.ndarray) -> str:
+    return " and ".join(
+        format_quantity(float(np.linalg.norm(end - start)), "length")
+        for start, end in ((base_station, surface), (surface, user))
+    )
 
 
 def scene_figure(scene: LocalizationScene) -> Figure:

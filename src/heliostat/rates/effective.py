@@ -4,9 +4,11 @@ SNRs are linear power ratios, rates are in bit/s.
 """
 
 import jax.numpy as jnp
+from jaxtyping import Array, Complex, Float
 
-from heliostat.geometry.codebooks import best_beam_gain
+from heliostat.geometry.codebooks import best_beam_gain, dft_codebook
 from heliostat.geometry.frames import Scalar, travel, user_axis
+from heliostat.observation.paths import paths
 from heliostat.scene.localization import LocalizationScene
 from heliostat.surface.passive import surface_response
 
@@ -22,12 +24,24 @@ def time_ratio(scene: LocalizationScene, active_antennas: int | Scalar) -> Scala
     return pilots * scene.frame.pilot / scene.frame.period
 
 
+def path_snrs(scene: LocalizationScene) -> Float[Array, "path"]:
+    """SNR between one antenna at each end over each path by itself. [1]
+
+    The direct path comes first, if there is one.
+    """
+    noise = scene.link.noise_density * scene.link.bandwidth
+    gains = jnp.stack([path.gain * path.config[0, 0] for path in paths(scene, 1, "data")])
+    return scene.base_station.power * jnp.abs(gains) ** 2 / noise
+
+
 def single_antenna_snr(scene: LocalizationScene) -> Scalar:
     r"""SNR between one antenna at each end, :math:`P|\tilde h|^2|s|^2/(N_0B)`. [1]
 
     The surface has its configuration of the data stage; :math:`|s| = \delta N` if it is focused on
-    the user.
+    the user. With several paths, that of the strongest path.
     """
+    if not scene.single_path:
+        return jnp.max(path_snrs(scene))
     direction, distance = travel(scene.surface.position, scene.user.position)
     response, _ = surface_response(
         scene.surface.array,
@@ -51,7 +65,10 @@ def snr_slope(scene: LocalizationScene) -> Scalar:
 
 
 def codebook_snr(scene: LocalizationScene, active_antennas: int | Scalar) -> Scalar:
-    """SNR with the best pair of beams of both DFT codebooks. [1]"""
+    """SNR with the best pair of beams of both DFT codebooks over all paths together. [1]"""
+    if not scene.single_path:
+        whole = jnp.sum(_beam_amplitudes(scene, active_antennas), axis=0)
+        return jnp.max(jnp.abs(whole) ** 2)
     direction, _ = travel(scene.surface.position, scene.user.position)
     bs_step = 2 * jnp.pi * scene.base_station.array.spacing * scene.bs_departure()
     arrival = jnp.dot(direction, user_axis(scene.user.heading))
@@ -59,6 +76,39 @@ def codebook_snr(scene: LocalizationScene, active_antennas: int | Scalar) -> Sca
     transmit_gain = best_beam_gain(active_antennas, bs_step)
     receive_gain = best_beam_gain(scene.user.antennas, user_step)
     return single_antenna_snr(scene) * transmit_gain * receive_gain
+
+
+def snr_by_path(scene: LocalizationScene, active_antennas: int | Scalar) -> Float[Array, "path"]:
+    """SNR of `codebook_snr` over each path by itself, with the best beams for it. [1]
+
+    The direct path comes first, if there is one; blocked paths have an SNR of 0.
+    """
+    if scene.single_path:
+        return codebook_snr(scene, active_antennas)[None]
+    return jnp.max(jnp.abs(_beam_amplitudes(scene, active_antennas)) ** 2, axis=(1, 2))
+
+
+def _beam_amplitudes(
+    scene: LocalizationScene, active_antennas: int | Scalar
+) -> Complex[Array, "path rx tx"]:
+    """Root of the SNR for all pairs of codebook beams, by path. [1]"""
+    index = jnp.arange(scene.base_station.array.elements)
+    turn = jnp.mod(index[:, None] * index[None, :], active_antennas) / active_antennas
+    transmit = jnp.exp(-2j * jnp.pi * turn) / jnp.sqrt(jnp.asarray(active_antennas, dtype=float))
+    transmit = jnp.where((index < active_antennas)[None, :], transmit, 0.0)
+    receive = dft_codebook(scene.user.antennas)
+    noise = scene.link.noise_density * scene.link.bandwidth
+    scale = jnp.sqrt(scene.base_station.power / noise)
+    return jnp.stack(
+        [
+            scale
+            * path.gain
+            * path.config[0, 0]
+            * (jnp.conj(receive).T @ path.rx[0])[:, None]
+            * (path.tx[0] @ transmit)[None, :]
+            for path in paths(scene, active_antennas, "data")
+        ]
+    )
 
 
 def rate_left(scene: LocalizationScene, ratio: Scalar, snr: Scalar) -> Scalar:

@@ -7,7 +7,7 @@ import numpy as np
 import scipy.io
 from jaxtyping import Complex
 
-from heliostat.api.localization import build
+from heliostat.api.localization import build, require_single_path
 from heliostat.api.sensing_arguments import checked_reflections
 from heliostat.design.cooperative import RegionDesign
 from heliostat.design.result import BeamformingDesign, patterned
@@ -136,6 +136,7 @@ def phase_arrays(scenario: LocalizationScenario) -> dict[str, np.ndarray]:
     Args:
         scenario: A loaded scenario.
     """
+    require_single_path(scenario, "export")
     scene = build(scenario)
     surface = scene.surface
     alignment, data = (
@@ -147,8 +148,8 @@ def phase_arrays(scenario: LocalizationScenario) -> dict[str, np.ndarray]:
         entries |= {f"{name}_phase_rad": wrapped, f"{name}_phase_deg": np.rad2deg(wrapped)}
     panel = {
         "amplitude": surface.reflection,
-        "rows": scenario.surface.rows,
-        "columns": scenario.surface.columns,
+        "rows": scenario.panel.rows,
+        "columns": scenario.panel.columns,
         "scenario_text": scenario.dump(),
     }
     return _listed(PHASE_NAMES, entries | panel)

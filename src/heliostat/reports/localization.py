@@ -1,5 +1,6 @@
 """Report of `heliostat run` on a localization scenario."""
 
+import re
 from functools import partial
 from typing import Any
 
@@ -36,7 +37,26 @@ def bounds_rows(found: LocalizationEvaluation) -> list[Row]:
         rate("eadr", "Effective achievable data rate (EADR), DFT beams", effective.eadr),
         rate("eadr_closed_form", "EADR, exact beams", effective.eadr_closed_form),
         Row("snr", "dB", "SNR, DFT beams", f"{snr_db:.1f} dB", snr_db),
+        *path_rows(found),
         share("time_ratio", "Pilot share of the period", effective.time_ratio),
+    ]
+
+
+def path_rows(found: LocalizationEvaluation) -> list[Row]:
+    """SNR over each path by itself; no rows for a single path."""
+    each = found.rate.path_snr
+    if len(each) == 1:
+        return []
+    levels = {name: float(to_db(snr)) for name, snr in each.items()}
+    return [
+        Row(
+            f"snr_{re.sub(r'[^a-z0-9]+', '_', name.lower())}",
+            "dB",
+            f"SNR over {name} alone",
+            "no path" if level == -np.inf else f"{level:.1f} dB",
+            level,
+        )
+        for name, level in levels.items()
     ]
 
 

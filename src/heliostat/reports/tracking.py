@@ -124,7 +124,7 @@ def _notes(track: Track) -> list[str]:
     scenario, notes = track.scenario, []
     if reason := pose_bounds(scenario).reason:
         notes.append(reason)
-    elif scenario.model.gain == "known" and len(scenario.sweep) == 1:
+    elif scenario.model.gain == "known" and len(scenario.sweep_of(scenario.panel)) == 1:
         notes.append(
             "Gain: the user is assumed to know the complex path gain including its phase; with one "
             "configuration of the surface the position is identifiable only because of that."
@@ -176,7 +176,7 @@ def tracking_report(track: Track) -> Report:
                     tracking_plots.path_figure,
                     run,
                     scenario.base_station.position[:2],
-                    scenario.surface.position[:2],
+                    scenario.panel.position[:2],
                     track.title,
                 ),
             ),

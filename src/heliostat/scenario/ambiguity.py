@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from heliostat.scenario.localization.schema import LocalizationSections
+from heliostat.scenario.localization.schema import LocalizationSections, SurfaceSpec
 
 AMBIGUOUS = 0.9
 """Correlation of two separate directions above which a sweep is called ambiguous; the default
@@ -34,7 +34,7 @@ def kernel(elements: int, cycles: np.ndarray) -> np.ndarray:
     return np.sin(np.pi * elements * shifted) / (elements * np.sin(np.pi * shifted))
 
 
-def largest_correlation(scenario: LocalizationSections) -> float:
+def largest_correlation(scenario: LocalizationSections, surface: SurfaceSpec) -> float:
     """Largest correlation between a direction near the focus and any other that is not its
     neighbour. [1]
 
@@ -43,9 +43,9 @@ def largest_correlation(scenario: LocalizationSections) -> float:
     distance from the surface if the clock is synchronized, at any distance otherwise.
 
     Args:
-        scenario: A localization scenario with designed phases.
+        scenario: A localization scenario.
+        surface: One of its surfaces, with designed phases.
     """
-    surface = scenario.surface
     focus = np.asarray(surface.focus or scenario.user.position, dtype=float)
     position = np.asarray(surface.position, dtype=float)
     axes = surface.axes
@@ -57,7 +57,7 @@ def largest_correlation(scenario: LocalizationSections) -> float:
     level = scenario.user.position[2] == position[2]
 
     def response(cosines: np.ndarray) -> np.ndarray:
-        steering = towards[:2] + np.asarray(scenario.sweep) / counts
+        steering = towards[:2] + np.asarray(scenario.sweep_of(surface)) / counts
         step = spacing * (steering - cosines[..., None, :])
         along_row = kernel(surface.columns, step[..., 0])
         found = along_row * kernel(surface.rows, step[..., 1])

@@ -136,6 +136,14 @@ class PanelSpec(Section):
         written = any(getattr(self, key) is not None for key in VECTORS)
         return "horizontal" if written else "azimuth"
 
+    def fraunhofer_distance(self, wavelength: float) -> float:
+        """Distance from which on waves are nearly plane, 2 diagonal² / wavelength. [m]
+
+        Args:
+            wavelength: Wavelength of the carrier. [m]
+        """
+        return 2 * self.diagonal(wavelength) ** 2 / wavelength
+
     def diagonal(self, wavelength: float) -> float:
         """Length of the diagonal, the largest extent. [m]
 

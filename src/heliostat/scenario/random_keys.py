@@ -22,6 +22,7 @@ Purpose: TypeAlias = Literal[
     "errors",
     "place",
     "starts",
+    "further path",
 ]
 
 _TAGS: dict[Purpose, int] = {
@@ -38,6 +39,7 @@ _TAGS: dict[Purpose, int] = {
     "errors": 2**31 + 2,
     "place": 2**31 + 3,
     "starts": 2**31 + 4,
+    "further path": 2**31 + 5,
 }
 
 
@@ -50,8 +52,10 @@ def purpose_key(
         seed_or_key: A seed such as ``link.seed``, or a key.
         purpose: Quantity to draw: phase of the path gain, random surface phases for alignment and
             data, channel, phase of the target's gain, receiver noise, motion of the user, errors in
-            place of estimates, place of a target, starting points of a design.
-        channel: Number of the surface, for the purpose ``channel`` only.
+            place of estimates, place of a target, starting points of a design,
+            root of all draws of a path beside that through the first surface.
+        channel: Number of the surface for the purpose ``channel``, number of the path for
+            ``further path``, 0 being the direct one.
     """
     root = jax.random.key(seed_or_key) if isinstance(seed_or_key, int) else seed_or_key
     return jax.random.fold_in(root, _TAGS[purpose] + channel)

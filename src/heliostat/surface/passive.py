@@ -30,6 +30,10 @@ class Steered(eqx.Module):
         """Number of configurations."""
         return self.offset.shape[0]
 
+    def repeated(self, times: int) -> "Steered":
+        """The same configurations, each several times in a row."""
+        return eqx.tree_at(lambda c: c.offset, self, jnp.repeat(self.offset, times, axis=0))
+
 
 class Focused(eqx.Module):
     """Configurations focused on a position by exact distances, each with an offset."""
@@ -42,6 +46,10 @@ class Focused(eqx.Module):
         """Number of configurations."""
         return self.offset.shape[0]
 
+    def repeated(self, times: int) -> "Focused":
+        """The same configurations, each several times in a row."""
+        return eqx.tree_at(lambda c: c.offset, self, jnp.repeat(self.offset, times, axis=0))
+
 
 class Phased(eqx.Module):
     """Configurations given by their phases."""
@@ -52,6 +60,10 @@ class Phased(eqx.Module):
     def count(self) -> int:
         """Number of configurations."""
         return self.phase.shape[0]
+
+    def repeated(self, times: int) -> "Phased":
+        """The same configurations, each several times in a row."""
+        return Phased(jnp.repeat(self.phase, times, axis=0))
 
 
 Configurations: TypeAlias = Steered | Focused | Phased
@@ -142,6 +154,9 @@ def surface_response(
     Returns:
         :math:`s` (paper eq. (61)) and :math:`\partial s/\partial\psi` [1]. The printed (63), (64)
         are the derivatives with respect to the angles.
+
+    Raises:
+        TypeError: The configurations are focused, for spherical waves.
     """
     if isinstance(configurations, Steered):
         scale = 2 * jnp.pi * array.spacing
@@ -154,6 +169,8 @@ def surface_response(
             [scale[0] * row_slope * along_column, scale[1] * along_row * column_slope], axis=1
         )
         return response, slope
+    if isinstance(configurations, Focused):
+        raise TypeError("focused configurations have the response of surface.spherical")
     # The panel's response factors into row and column, so that no exponential is taken for each
     # element; over many positions the first sum is one matrix product.
     coefficient = reflection * jnp.exp(1j * configurations.phase)

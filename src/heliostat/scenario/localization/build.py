@@ -3,8 +3,10 @@
 import math
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from heliostat.channel.path_loss import LAWS
@@ -32,12 +34,14 @@ def localization_scene(
     """
     root = scenario.link.seed if key is None else key
     base_station, user, link = scenario.base_station, scenario.user, scenario.link
-    if isinstance(link.gain_phase, float):
-        gain_phase = _real(link.gain_phase)
-    else:
-        phase_key = purpose_key(root, "path gain phase")
-        gain_phase = jax.random.uniform(phase_key, maxval=2 * jnp.pi)
-    return scene.LocalizationScene(
+    antenna_gain = math.sqrt(base_station.antenna_gain * user.antenna_gain)
+    direct = None
+    if link.direct == "clear":
+        direct = scene.DirectPath(
+            attenuation=_real(link.direct_attenuation * antenna_gain),
+            gain=_path_gain(scenario, purpose_key(root, "further path")),
+        )
+    built = scene.LocalizationScene(
         base_station=scene.BaseStation(
             position=_real(base_station.position),
             array=LinearArray(
@@ -47,7 +51,10 @@ def localization_scene(
             ),
             power=_real(base_station.power),
         ),
-        surfaces=(_surface(scenario, root, jnp.exp(1j * gain_phase)),),
+        surfaces=tuple(
+            _surface(scenario, i, root if i == 0 else purpose_key(root, "further path", i))
+            for i in range(len(scenario.panels))
+        ),
         user=scene.User(
             position=_real(user.position),
             heading=_real(user.heading),
@@ -58,9 +65,7 @@ def localization_scene(
             wavelength=_real(scenario.wavelength),
             bandwidth=_real(scenario.carrier.bandwidth),
             noise_density=_real(link.noise / scenario.carrier.bandwidth),
-            attenuation=_real(
-                link.attenuation * math.sqrt(base_station.antenna_gain * user.antenna_gain)
-            ),
+            attenuation=_real(link.attenuation * antenna_gain),
             path_loss=scenario.path_loss or LAWS[link.path_loss],
             gain_known=scenario.model.gain == "known",
             clock_known=scenario.model.clock == "synchronized",
@@ -70,17 +75,33 @@ def localization_scene(
             optimization=_real(scenario.frame.optimization),
             period=_real(scenario.period),
         ),
+        direct=direct,
     )
+    surfaces = tuple(
+        each if panel.bits is None else built.through(i).quantised(panel.bits).surface
+        for i, (each, panel) in enumerate(zip(built.surfaces, scenario.panels, strict=True))
+    )
+    return eqx.tree_at(lambda s: s.surfaces, built, surfaces)
 
 
 def _real(value: Any) -> jax.Array:
     return jnp.asarray(value, dtype=float)
 
 
+def _path_gain(scenario: LocalizationSections, root: int | PRNGKeyArray) -> jax.Array:
+    """Gain of a path beyond path loss, of modulus 1. [1]"""
+    phase = scenario.link.gain_phase
+    if isinstance(phase, float):
+        return jnp.exp(1j * _real(phase))
+    return jnp.exp(1j * jax.random.uniform(purpose_key(root, "path gain phase"), maxval=2 * jnp.pi))
+
+
 def _surface(
-    scenario: LocalizationSections, root: int | PRNGKeyArray, gain: jax.Array
+    scenario: LocalizationSections, index: int, root: int | PRNGKeyArray
 ) -> scene.PassiveSurface:
-    surface, position = scenario.surface, _real(scenario.surface.position)
+    """The surface with an index; the root is for its random phases and gain."""
+    surface, spherical = scenario.panels[index], scenario.spherical[index]
+    position = _real(surface.position)
     array = PlanarArray(
         horizontal=_real(surface.axes[0]),
         vertical=_real(surface.axes[1]),
@@ -92,32 +113,40 @@ def _surface(
     try:
         listed = surface.listed_phases(scenario.folder)
     except ValueError as error:
-        problem = Problem(scenario.name, "surface.phases", quote(surface.phases), str(error))
+        field = f"{scenario.panel_keys[index]}.phases"
+        problem = Problem(scenario.name, field, quote(surface.phases), str(error))
         raise ScenarioError([problem]) from error
 
+    # Each configuration is repeated with the signs of the code.
+    length, sweep = scenario.code_length, scenario.sweep_of(surface)
     alignment: passive.Configurations
     data: passive.Configurations
     if listed is not None:
         alignment, data = passive.Phased(_real(listed)), passive.Phased(_real(listed[:1]))
     elif surface.phases == "random":
-        count, elements = len(scenario.sweep), array.elements
+        count, elements = len(sweep), array.elements
         alignment_key = purpose_key(root, "alignment phases")
         alignment = passive.Phased(passive.random_phases(alignment_key, count, elements))
         data = passive.Phased(passive.random_phases(purpose_key(root, "data phases"), 1, elements))
     else:
-        towards, _ = travel(position, _real(surface.focus or scenario.user.position))
-        focus = array.direction_cosines(towards)
-        offset = _real(scenario.sweep) / _real([[surface.columns, surface.rows]])
-        alignment = passive.Steered(focus=focus, offset=offset)
-        data = passive.Steered(focus=focus, offset=jnp.zeros((1, 2)))
-
+        target = _real(surface.focus or scenario.user.position)
+        offset = _real(sweep) / _real([[surface.columns, surface.rows]])
+        still = jnp.zeros((1, 2))
+        if spherical:
+            alignment, data = passive.Focused(target, offset), passive.Focused(target, still)
+        else:
+            focus = array.direction_cosines(travel(position, target)[0])
+            alignment, data = passive.Steered(focus, offset), passive.Steered(focus, still)
+    row = (index + (scenario.link.direct == "clear")) % length
+    signs = [(-1.0) ** (row & i).bit_count() for i in range(length)]  # of a Hadamard matrix
     return scene.PassiveSurface(
         position=position,
         array=array,
         reflection=_real(surface.reflection),
-        alignment=alignment,
+        alignment=alignment.repeated(length),
         data=data,
         element_area=_real(surface.gain * scenario.wavelength**2 / (4 * math.pi)),
-        gain=gain,
-        code=jnp.ones(alignment.count),
+        gain=_path_gain(scenario, root),
+        code=_real(np.tile(signs, alignment.count)),
+        spherical=spherical,
     )

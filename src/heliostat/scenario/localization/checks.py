@@ -6,15 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from heliostat.scenario.ambiguity import AMBIGUOUS, largest_correlation
-from heliostat.scenario.base import function_name
 from heliostat.scenario.errors import Clash
 from heliostat.scenario.fields import write_vector
-from heliostat.scenario.grating_lobes import array_warning, panel_warning
-from heliostat.scenario.link_budget import LinkBudget, free_space_gain
-from heliostat.scenario.localization.schema import LocalizationSections
-from heliostat.scenario.panels import ANGLES, VECTORS, clash_of_axes, high_element_gain, near_field
-from heliostat.units import SPEED_OF_LIGHT, format_quantity, write_quantity
+from heliostat.scenario.localization.model_warnings import model_warnings, own_amplitude
+from heliostat.scenario.localization.schema import LocalizationSections, SurfaceSpec
+from heliostat.scenario.panels import ANGLES, VECTORS, clash_of_axes
+from heliostat.units import format_quantity, write_quantity
 
 if TYPE_CHECKING:
     import jaxtyping
@@ -43,9 +40,12 @@ class LocalizationScenario(LocalizationSections):
 
     def clashes(self) -> Iterator[Clash]:
         """Yield violated conditions on geometry, durations and files."""
+        if wrong := self._clash_of_surfaces():
+            yield wrong
+            return
         misplaced = list(self._clashes_of_places())
         yield from misplaced
-        carrier, frame, surface = self.carrier, self.frame, self.surface
+        carrier, frame = self.carrier, self.frame
         if not carrier.bandwidth < 2 * carrier.frequency:
             yield Clash(
                 "carrier.bandwidth",
@@ -71,53 +71,65 @@ class LocalizationScenario(LocalizationSections):
             )
         if self.path_loss is not None and not misplaced:
             try:
-                self._own_amplitude()
+                own_amplitude(self, self.panel)
             except ValueError as error:
-                others = ("carrier", "base_station.position", "surface", "user.position")
+                others = ("carrier", "base_station.position", self.panel_keys[0], "user.position")
                 yield Clash("link.path_loss", others, str(error))
-        try:
-            surface.listed_phases(self.folder)
-        except ValueError as error:
-            yield Clash("surface.phases", ("surface.rows", "surface.columns"), str(error))
-        listed = surface.phases == "random" or surface.bits is not None
-        entries = len(self.sweep) * surface.rows * surface.columns
-        if listed and entries > 10**7:
+        for key, panel in zip(self.panel_keys, self.panels, strict=True):
+            yield from self._clashes_of_phases(key, panel)
+        counts = [self._configurations(panel) for panel in self.panels]
+        if len(set(counts)) > 1:
+            other = next(i for i, count in enumerate(counts) if count != counts[0])
             yield Clash(
-                "surface.rows",
-                ("surface.columns", "surface.sweep", "surface.phases", "surface.bits"),
+                f"surfaces.{other}.sweep",
+                ("surfaces.0.sweep", "model.gain"),
+                f"has {counts[other]} configurations, but surfaces.0 has {counts[0]}; give all "
+                "surfaces the same number",
+            )
+
+    def _clash_of_surfaces(self) -> Clash | None:
+        """Return the violated condition on the number of surfaces and their names."""
+        if self.surface is not None and self.surfaces is not None:
+            return Clash(
+                "surfaces", ("surface",), "a second list of surfaces beside surface; remove one"
+            )
+        if not self.panels:
+            return Clash(
+                "surface", (), 'missing; add e.g. surface: {"position": [-20, 20, 30]}, or surfaces'
+            )
+        names = [panel.name for panel in self.panels if panel.name is not None]
+        for i, name in enumerate(names):
+            if name in names[:i]:
+                return Clash("surfaces", (), f"has two surfaces named {name}; rename one of them")
+        return None
+
+    def _configurations(self, panel: SurfaceSpec) -> int:
+        """Number of configurations of a surface in the alignment stage, without sign codes."""
+        try:
+            listed = panel.listed_phases(self.folder)
+        except ValueError:
+            listed = None
+        return len(self.sweep_of(panel)) if listed is None else len(listed)
+
+    def _clashes_of_phases(self, key: str, panel: SurfaceSpec) -> Iterator[Clash]:
+        try:
+            panel.listed_phases(self.folder)
+        except ValueError as error:
+            yield Clash(f"{key}.phases", (f"{key}.rows", f"{key}.columns"), str(error))
+        listed = panel.phases == "random" or panel.bits is not None
+        entries = len(self.sweep_of(panel)) * self.code_length * panel.elements
+        if listed and entries > 10**7:
+            keys = [f"{key}.{name}" for name in ("columns", "sweep", "phases", "bits")]
+            yield Clash(
+                f"{key}.rows",
+                tuple(keys),
                 f"{entries} phases in total are too many to store; use at most {10**7}, or "
                 "designed phases without bits",
             )
 
     def _clashes_of_places(self) -> Iterator[Clash]:
-        surface = self.surface
-        if crooked := clash_of_axes(surface, "surface"):
-            yield crooked
-        places = {
-            "base_station.position": self.base_station.position,
-            "user.position": self.user.position,
-            "surface.focus": surface.focus,
-        }
-        for name, place in places.items():
-            if place is None:
-                continue
-            offset = np.subtract(place, surface.position)
-            distance = float(np.linalg.norm(offset))
-            if distance < 1e-6:
-                yield Clash(
-                    name,
-                    ("surface.position",),
-                    f"{write_vector(place)} is also the position of the surface; move one of them",
-                )
-            elif crooked is None and np.dot(offset, surface.facing) <= 1e-9 * distance:
-                axes = [f"surface.{key}" for key in (*ANGLES, *VECTORS)]
-                yield Clash(
-                    name,
-                    ("surface.position", *axes),
-                    f"{write_vector(place)} is behind the surface; move it to the side of the "
-                    f"normal {write_vector(surface.facing)}, or turn the surface with "
-                    f"surface.{surface.turned_by}",
-                )
+        for key, panel in zip(self.panel_keys, self.panels, strict=True):
+            yield from self._clashes_of_panel(key, panel)
         user = self.user.position
         if math.dist(user, self.base_station.position) < 1e-6:
             yield Clash(
@@ -126,10 +138,44 @@ class LocalizationScenario(LocalizationSections):
                 f"{write_vector(user)} is also the position of the base station; move one of them",
             )
 
+    def _clashes_of_panel(self, key: str, panel: SurfaceSpec) -> Iterator[Clash]:
+        """Yield violated conditions on the place and orientation of a surface."""
+        if crooked := clash_of_axes(panel, key):
+            yield crooked
+        places = {
+            "base_station.position": self.base_station.position,
+            "user.position": self.user.position,
+            f"{key}.focus": panel.focus,
+        }
+        name = self.panel_names[self.panel_keys.index(key)]
+        for field, place in places.items():
+            if place is None:
+                continue
+            offset = np.subtract(place, panel.position)
+            distance = float(np.linalg.norm(offset))
+            behind = crooked is None and np.dot(offset, panel.facing) <= 1e-9 * distance
+            if distance < 1e-6:
+                yield Clash(
+                    field,
+                    (f"{key}.position",),
+                    f"{write_vector(place)} is also the position of {name}; move one of them",
+                )
+            elif behind and not (field == "user.position" and self.several_paths):
+                axes = [f"{key}.{axis}" for axis in (*ANGLES, *VECTORS)]
+                yield Clash(
+                    field,
+                    (f"{key}.position", *axes),
+                    f"{write_vector(place)} is behind {name}; move it to the side of the "
+                    f"normal {write_vector(panel.facing)}, or turn the surface with "
+                    f"{key}.{panel.turned_by}",
+                )
+
     def _unlike_the_paper(self) -> dict[str, str]:
         """Return the fields that differ from the paper's set-up, with the paper's values."""
-        surface, position = self.surface, self.user.position
+        surface, position = self.panel, self.user.position
         conditions = {
+            "surfaces": (not self.several_paths, "one surface"),
+            "model.wavefront": (self.model.wavefront == "plane", "plane"),
             "base_station.axis": (self.base_station.axis == (1, 0, 0), "[1, 0, 0]"),
             "surface.azimuth": (surface.azimuth in (None, 0), "0 deg"),
             "surface.tilt": (surface.tilt in (None, 0), "0 deg"),
@@ -138,7 +184,7 @@ class LocalizationScenario(LocalizationSections):
             "surface.normal": (surface.normal in (None, (1, 0, 0)), "[1, 0, 0]"),
             "surface.phases": (surface.phases == "designed", "designed"),
             "surface.bits": (surface.bits is None, "null"),
-            "surface.sweep": (self.sweep == ((0, 0),), "[[0, 0]]"),
+            "surface.sweep": (self.sweep_of(surface) == ((0, 0),), "[[0, 0]]"),
             "user.position": (position[2] == 0, write_vector([*position[:2], 0])),
             "link.path_loss": (
                 self.path_loss is None and self.link.path_loss == "sum_distance",
@@ -149,137 +195,6 @@ class LocalizationScenario(LocalizationSections):
         }
         return {name: value for name, (fulfilled, value) in conditions.items() if not fulfilled}
 
-    def _own_amplitude(self) -> float:
-        """Amplitude of one element by the law passed to `load`.
-
-        Raises:
-            ValueError: The law is not usable.
-        """
-        # Only scenarios with such a law need JAX for their checks.
-        from heliostat.channel.path_loss import check_law  # noqa: PLC0415
-
-        assert self.path_loss is not None
-        surface, wavelength = self.surface, self.wavelength
-        return check_law(
-            self.path_loss,
-            math.dist(self.base_station.position, surface.position),
-            math.dist(surface.position, self.user.position),
-            wavelength,
-            surface.gain * wavelength**2 / (4 * math.pi),
-        )
-
-    def _link_budget(self) -> LinkBudget:
-        """Gain of the path through all elements in phase, and what they can scatter."""
-        link, surface, wavelength = self.link, self.surface, self.wavelength
-        bs_to_irs = math.dist(self.base_station.position, surface.position)
-        irs_to_user = math.dist(surface.position, self.user.position)
-        area = surface.gain * wavelength**2 / (4 * math.pi)
-        scattered = area / (4 * math.pi * bs_to_irs * irs_to_user)
-        if self.path_loss is not None:
-            element = self._own_amplitude()
-            remedy = f"check {function_name(self.path_loss)} and link.attenuation"
-        elif link.path_loss == "sum_distance":
-            element = math.sqrt(free_space_gain(bs_to_irs + irs_to_user, wavelength))
-            remedy = (
-                "sum_distance reproduces the localization paper, write path_loss: product to plan"
-            )
-        else:
-            element = scattered
-            remedy = (
-                "write a link.attenuation of at most 1; the gains of antennas and elements have "
-            )
-            remedy += "keys of their own, antenna_gain and element_gain"
-        lossless = self.base_station.antenna_gain * self.user.antenna_gain * surface.elements**2
-        return LinkBudget(
-            f"the path through the {surface.elements} elements of the surface",
-            lossless * (link.attenuation * surface.reflection * element) ** 2,
-            lossless * scattered**2,
-            remedy,
-        )
-
-    def _link_budget_warnings(self) -> Iterator[str]:
-        """Yield warnings about gains that the elements do not allow, or that have no effect."""
-        surface = self.surface
-        sum_distance = self.path_loss is None and self.link.path_loss == "sum_distance"
-        if surface.element_gain is not None and sum_distance:
-            yield "Link budget: surface.element_gain has no effect on the law sum_distance."
-        elif high := high_element_gain(surface, "surface"):
-            yield high
-        if over := self._link_budget().warning():
-            yield over
-
-    def _grating_lobe_warnings(self) -> Iterator[str]:
-        """Yield a warning for each array with grating lobes."""
-        base_station, surface, user = self.base_station, self.surface, self.user
-        arriving = np.subtract(surface.position, base_station.position)
-        leaving = np.subtract(surface.focus or user.position, surface.position)
-        end = "the user" if surface.focus is None else "its focus"
-        if lobes := panel_warning(surface, "the surface", leaving, end):
-            yield lobes
-        hop = np.subtract(surface.position, user.position)
-        user_axis = (math.cos(user.heading), -math.sin(user.heading), 0.0)
-        for owner, spacing, axis, towards in (
-            ("the base station's array", base_station.spacing, base_station.axis, arriving),
-            ("the user's array", user.spacing, user_axis, hop),
-        ):
-            cosine = float(np.dot(towards, axis) / np.linalg.norm(towards))
-            if lobes := array_warning(spacing, owner, cosine, "the surface"):
-                yield lobes
-
     def warnings(self) -> list[str]:
         """Warnings about model assumptions that hold only roughly, one sentence each."""
-        base_station, surface, user = self.base_station, self.surface, self.user
-        wavelength, warnings = self.wavelength, []
-        bs_to_irs = math.dist(base_station.position, surface.position)
-        irs_to_user = math.dist(surface.position, user.position)
-        apertures = {
-            "the surface": surface.diagonal(wavelength),
-            "the base station's array": wavelength * base_station.antennas * base_station.spacing,
-            "the user's array": wavelength * user.antennas * user.spacing,
-        }
-        for hop, distance, owner in (
-            ("base station to surface", bs_to_irs, "the surface"),
-            ("base station to surface", bs_to_irs, "the base station's array"),
-            ("surface to user", irs_to_user, "the surface"),
-            ("surface to user", irs_to_user, "the user's array"),
-        ):
-            if near := near_field(hop, distance, owner, apertures[owner], wavelength):
-                warnings.append(near)
-        for owner, aperture in apertures.items():
-            crossing = aperture / SPEED_OF_LIGHT
-            if crossing * self.carrier.bandwidth > 0.1:
-                warnings.append(
-                    f"Narrow band: a wave takes {format_quantity(crossing, 'time')} "
-                    f"across {owner}, more than a tenth of 1/bandwidth; the model neglects "
-                    "the beam squint that results."
-                )
-        axis = (math.cos(user.heading), -math.sin(user.heading), 0.0)
-        cosine = float(np.dot(np.subtract(user.position, surface.position), axis)) / irs_to_user
-        if abs(cosine) > 0.99:
-            warnings.append(
-                "End-fire: the wave from the surface arrives almost along the user's array, where "
-                "the pilots depend only weakly on user.heading."
-            )
-        warnings += self._link_budget_warnings()
-        warnings += self._grating_lobe_warnings()
-        if surface.phases != "designed" and surface.focus is not None:
-            warnings.append("Surface: surface.focus has no effect on phases that are not designed.")
-        if surface.phases.endswith(".npy") and surface.sweep is not None:
-            warnings.append(
-                "Surface: surface.sweep has no effect; each row of the file is used as is."
-            )
-        if self.model.gain == "known":
-            warnings.append(
-                "Known gain: the bounds assume a known carrier phase, referred to the corner "
-                "elements; another reference point gives other bounds, some of them infinite. "
-                "With model.gain: unknown the bounds do not depend on it."
-            )
-        elif surface.phases == "designed" and surface.sweep is not None:
-            correlation = largest_correlation(self)
-            if correlation > AMBIGUOUS:
-                warnings.append(
-                    "Sweep: with this surface.sweep and an unknown gain two separate directions "
-                    f"have nearly proportional responses (correlation {correlation:.2f}), so that "
-                    "an estimate may be at the wrong one; remove surface.sweep."
-                )
-        return warnings
+        return list(model_warnings(self))

@@ -1,7 +1,9 @@
 """Sections of a localization scenario, with their keys and defaults."""
 
 import io
+import math
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -59,8 +61,20 @@ def _phase_source(text: str) -> str:
     return text
 
 
+def _surface_name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}", text):
+        raise ValueError(
+            f"{quote(text)} is no name; write up to 40 letters, digits, - and _, e.g. facade-north"
+        )
+    return text
+
+
 class SurfaceSpec(PanelSpec):
     """Passive surface."""
+
+    name: Annotated[str, AfterValidator(_surface_name)] | None = setting(
+        "Name of the surface in results; default surface 1, surface 2, ...", "facade-north", None
+    )
 
     reflection: Annotated[Positive, Field(le=1)] = setting(
         "Amplitude of the reflection coefficients, at most 1.", 1.0, 1.0
@@ -170,6 +184,21 @@ class LinkSpec(Section):
             "product",
         )
     )
+    direct: Literal["blocked", "clear"] = setting(
+        "Whether the direct path from base station to user is blocked, as in the paper, or clear.",
+        "blocked",
+        "blocked",
+    )
+    direct_attenuation: Positive = setting(
+        "Additional amplitude factor of the direct path.", 1.0, 1.0
+    )
+    codes: Literal["hadamard", "none"] | None = setting(
+        "Sign codes over the configurations that separate the paths: each configuration is "
+        "repeated with the signs of a row of a Hadamard matrix. Default hadamard with more than "
+        "one path, else none.",
+        "hadamard",
+        None,
+    )
     seed: Annotated[int, Field(ge=0, lt=2**32), BeforeValidator(not_a_word)] = setting(
         "Seed of random gain phases and surface phases, unless a key is passed.", 0, 0
     )
@@ -202,6 +231,12 @@ class ModelSpec(Section):
         "synchronized",
         "synchronized",
     )
+    wavefront: Literal["plane", "spherical", "auto"] = setting(
+        "Waves at the surfaces: plane, spherical with exact distances of each element, or auto, "
+        "spherical within a surface's Fraunhofer distance.",
+        "auto",
+        "plane",
+    )
     as_printed: StrictBool = setting(
         "Use the printed equations of the localization paper with their errors, for comparison.",
         False,
@@ -232,7 +267,12 @@ class LocalizationSections(Scenario):
     system: Literal["localization"] = setting("System that the scenario describes.", "localization")
     carrier: CarrierSpec
     base_station: BaseStationSpec
-    surface: SurfaceSpec
+    surface: SurfaceSpec | None = setting(
+        "The surface, if there is one.", {"position": [-20, 20, 30]}, None
+    )
+    surfaces: Annotated[tuple[SurfaceSpec, ...], Field(min_length=1, max_length=64)] | None = (
+        setting("Several surfaces, instead of surface.", [{"position": [-20, 20, 30]}], None)
+    )
     user: UserSpec
     link: LinkSpec
     frame: FrameSpec
@@ -246,6 +286,60 @@ class LocalizationSections(Scenario):
         return SPEED_OF_LIGHT / self.carrier.frequency
 
     @property
+    def panels(self) -> tuple[SurfaceSpec, ...]:
+        """All surfaces."""
+        return self.surfaces or ((self.surface,) if self.surface else ())
+
+    @property
+    def panel(self) -> SurfaceSpec:
+        """The surface of a scenario with one surface."""
+        return self.panels[0]
+
+    @property
+    def panel_keys(self) -> tuple[str, ...]:
+        """Dotted key of each surface."""
+        if self.surfaces is None:
+            return ("surface",)
+        return tuple(f"surfaces.{i}" for i in range(len(self.surfaces)))
+
+    @property
+    def panel_names(self) -> tuple[str, ...]:
+        """Name of each surface in results."""
+        if self.surfaces is None:
+            return ("the surface",)
+        return tuple(s.name or f"surface {i + 1}" for i, s in enumerate(self.surfaces))
+
+    @property
+    def several_paths(self) -> bool:
+        """Whether there is another path beside that through the first surface."""
+        return len(self.panels) > 1 or self.link.direct == "clear"
+
+    @property
+    def single_path(self) -> bool:
+        """Whether the only path leads through one surface by plane waves."""
+        return not self.several_paths and not any(self.spherical)
+
+    @property
+    def code_length(self) -> int:
+        """Number of repetitions of each configuration with different signs."""
+        paths = len(self.panels) + (self.link.direct == "clear")
+        coded = self.several_paths if self.link.codes is None else self.link.codes == "hadamard"
+        return 1 << (paths - 1).bit_length() if coded else 1
+
+    @property
+    def spherical(self) -> tuple[bool, ...]:
+        """Whether the waves at each surface are spherical."""
+        if self.model.wavefront != "auto":
+            return (self.model.wavefront == "spherical",) * len(self.panels)
+        ends = self.base_station.position, self.user.position
+
+        def near(panel: SurfaceSpec) -> bool:
+            limit = panel.fraunhofer_distance(self.wavelength)
+            return min(math.dist(panel.position, end) for end in ends) < limit
+
+        return tuple(map(near, self.panels))
+
+    @property
     def period(self) -> float:
         """Duration of a period; by default long enough for the pilots of all antennas. [s]"""
         if self.frame.period is not None:
@@ -253,12 +347,15 @@ class LocalizationSections(Scenario):
         pilots = self.base_station.antennas * self.user.antennas
         return pilots * self.frame.pilot + self.frame.optimization
 
-    @property
-    def sweep(self) -> tuple[tuple[float, float], ...]:
-        """Offsets from the focus in the alignment stage, in 1/columns and 1/rows. [1]"""
-        if self.surface.sweep is not None:
-            return self.surface.sweep
+    def sweep_of(self, panel: SurfaceSpec) -> tuple[tuple[float, float], ...]:
+        """Offsets from the focus in the alignment stage, in 1/columns and 1/rows. [1]
+
+        Args:
+            panel: One of the surfaces.
+        """
+        if panel.sweep is not None:
+            return panel.sweep
         if self.model.gain == "known":
             return ((0.0, 0.0),)
-        across, up = (DEFAULT_STEERING[i] * 0.5 / self.surface.spacing[i] for i in (0, 1))
+        across, up = (DEFAULT_STEERING[i] * 0.5 / panel.spacing[i] for i in (0, 1))
         return ((across, 0.0), (-across, 0.0), (0.0, up), (0.0, -up))
