@@ -38,7 +38,7 @@ def test_a_pose_is_found_within_what_it_says_of_itself_whatever_the_scenario_say
 ):
     scenario = loaded("room", sets)
     pilots = hs.simulate_pilots(scenario, 3, clock=clock, key=jax.random.key(5))
-    assert pilots.samples.shape == (len(scenario.sweep), 3, 8, 16)
+    assert pilots.samples.shape == (len(scenario.sweep_of(scenario.panel)), 3, 8, 16)
     found = hs.estimate_pose(scenario, pilots, believed_heading=0.5)
     assert found.detected
     assert found.converged
@@ -59,7 +59,7 @@ def test_a_pose_is_found_within_what_it_says_of_itself_whatever_the_scenario_say
 def test_pilots_of_another_shape_are_refused_with_both_shapes(loaded):
     scenario = loaded("room")
     pilots = hs.simulate_pilots(scenario, 2)
-    count = len(scenario.sweep)
+    count = len(scenario.sweep_of(scenario.panel))
     wrong = [
         pilots.samples[:, :, :5],
         pilots.samples[:1],

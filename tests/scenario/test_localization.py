@@ -6,7 +6,6 @@ import pickle
 import re
 import subprocess
 import sys
-from typing import get_args, get_origin
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +27,7 @@ from heliostat.scenario import (
     scenario_text,
     template_text,
 )
-from heliostat.scenario.validation import dotted_keys, example
+from heliostat.scenario.validation import _nested, dotted_keys, example
 from heliostat.surface.passive import Phased, Steered, quantised, steered_phases
 from tests.support.refusals import loads_or_is_refused, plain_data
 
@@ -91,7 +90,7 @@ def test_defaults_are_the_honest_ones():
     assert scenario.model.gain == "unknown"
     assert scenario.model.clock == "synchronized"
     assert scenario.link.path_loss == "product"
-    assert scenario.sweep == ((1.0, 0.0), (-1.0, 0.0), (0.0, 1.4), (0.0, -1.4))
+    assert scenario.sweep_of(scenario.panel) == ((1.0, 0.0), (-1.0, 0.0), (0.0, 1.4), (0.0, -1.4))
     assert scenario.surface.facing == (1.0, 0.0, 0.0)
     assert scenario.period == pytest.approx(4 * 2 * 10e-6 + 1e-3, rel=1e-15)
     assert scenario.errors.position == 0.0
@@ -232,7 +231,7 @@ def test_the_template_shows_every_key_and_loads():
     for section, info in LocalizationScenario.model_fields.items():
         assert section in written
         if isinstance(written[section], dict):
-            assert set(written[section]) == set(info.annotation.model_fields)
+            assert set(written[section]) == set(_nested(info).model_fields)
     for line in template_text().splitlines():
         assert not re.match(r"  \w+:", line) or "#" in line
 
@@ -241,14 +240,11 @@ def test_the_template_writes_the_defaults():
     bare = parse(template_text()).dump()
     without = {
         section: keys
-        if isinstance(keys, str)
+        if isinstance(keys, str) or keys is None
         else {
             name: value
             for name, value in keys.items()
-            if SYSTEMS["localization"]
-            .model_fields[section]
-            .annotation.model_fields[name]
-            .is_required()
+            if _nested(LocalizationScenario.model_fields[section]).model_fields[name].is_required()
             or (section, name) == ("frame", "period")
         }
         for section, keys in yaml.safe_load(template_text()).items()
@@ -318,8 +314,7 @@ def test_every_example_is_valid():
             name = path[-1]
             section = system
             for part in path[:-1]:
-                section = section.model_fields[part].annotation
-                section = get_args(section)[0] if get_origin(section) is tuple else section
+                section = _nested(section.model_fields[part])
             whole = {n: example(section, (n,)) for n in section.model_fields}
             if section is not system:
                 section.model_validate({**whole, name: example(system, path)})
@@ -365,10 +360,10 @@ def test_a_copy_keeps_what_is_not_overridden():
     [
         ("surface.rows", 0, "override surface.rows=0: 0 is below 1; write e.g. 8"),
         ("surface.rows", "0", "override surface.rows=0: 0 is below 1; write e.g. 8"),
-        ("surface.row", 1, "override surface.row=1: no such key; did you mean surface.rows?"),
-        ("rows", 1, "override rows=1: no such key; did you mean surface.rows?"),
+        ("surface.row", 1, "override surface.row=1: no such key; did you mean surface.rows or surfaces.rows?"),
+        ("rows", 1, "override rows=1: no such key; did you mean surface.rows or surfaces.rows?"),
         ("bandwidt", 1, "override bandwidt=1: no such key; did you mean carrier.bandwidth?"),
-        ("surfcae.rows", 1, "override surfcae.rows=1: surfcae: no such key; did you mean surface?"),
+        ("surfcae.rows", 1, "override surfcae.rows=1: surfcae: no such key; did you mean surface or surfaces?"),
         (
             "surface.rows.x",
             1,

@@ -42,12 +42,14 @@ def largest_correlation(columns, rows, sweep):
 
 @pytest.mark.parametrize(("columns", "rows"), [(4, 4), (8, 8), (16, 8), (8, 16), (16, 16)])
 def test_no_two_directions_have_the_same_response_up_to_a_gain(columns, rows):
-    default = parse(BARE, {"surface.columns": columns, "surface.rows": rows}).sweep
+    scenario = parse(BARE, {"surface.columns": columns, "surface.rows": rows})
+    default = scenario.sweep_of(scenario.panel)
     assert len(default) == 4
     assert largest_correlation(columns, rows, default) < 0.75
     assert largest_correlation(columns, rows, CROSS) > 0.97  # equal steps do not tell them apart
 
 
 def test_the_default_sweep_keeps_its_beams_whatever_the_spacing():
-    wide = parse(BARE, {"surface.spacing": [0.25, 0.7]}).sweep
+    scenario = parse(BARE, {"surface.spacing": [0.25, 0.7]})
+    wide = scenario.sweep_of(scenario.panel)
     np.testing.assert_allclose(wide, [[2, 0], [-2, 0], [0, 1], [0, -1]])

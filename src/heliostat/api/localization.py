@@ -190,7 +190,7 @@ def pose_bounds(
     """
     antennas = chosen_antennas(scenario, active_antennas)
     peb, reb, information, rank, lost, directions = _bounds_of(scenario, antennas, key)
-    remedies = ()
+    remedies: tuple[str, ...] = ()
     if rank < 3 and not scenario.model.as_printed:
         remedies = tuple(
             words

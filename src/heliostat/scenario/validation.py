@@ -212,15 +212,23 @@ def _concerns(clash: Clash, broken: Iterable[KeyPath]) -> bool:
 
 def _nested(info: FieldInfo) -> type[Section] | None:
     """Return the section type of a field, or of the entries of its list."""
-    for kind in (info.annotation, *get_args(info.annotation)):
-        if isinstance(kind, type) and issubclass(kind, Section):
-            return kind
-    return None
+    return next(
+        (kind for kind in _kinds(info) if isinstance(kind, type) and issubclass(kind, Section)),
+        None,
+    )
+
+
+def _kinds(info: FieldInfo) -> list[Any]:
+    """Return the types that a field may have, and those of the entries of its list."""
+    kinds = [info.annotation]
+    for kind in kinds:  # grows meanwhile
+        kinds += get_args(kind)
+    return kinds
 
 
 def _is_list(info: FieldInfo) -> bool:
     """Whether a field is a list of sections."""
-    return get_origin(info.annotation) is tuple
+    return _nested(info) is not None and any(get_origin(kind) is tuple for kind in _kinds(info))
 
 
 def _is_group(system: type[Section], path: KeyPath) -> bool:
