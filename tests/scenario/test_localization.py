@@ -360,10 +360,14 @@ def test_a_copy_keeps_what_is_not_overridden():
     [
         ("surface.rows", 0, "override surface.rows=0: 0 is below 1; write e.g. 8"),
         ("surface.rows", "0", "override surface.rows=0: 0 is below 1; write e.g. 8"),
-        ("surface.row", 1, "override surface.row=1: no such key; did you mean surface.rows or surfaces.rows?"),
+        ("surface.row", 1, "override surface.row=1: no such key; did you mean surface.rows?"),
         ("rows", 1, "override rows=1: no such key; did you mean surface.rows or surfaces.rows?"),
         ("bandwidt", 1, "override bandwidt=1: no such key; did you mean carrier.bandwidth?"),
-        ("surfcae.rows", 1, "override surfcae.rows=1: surfcae: no such key; did you mean surface or surfaces?"),
+        (
+            "surfcae.rows",
+            1,
+            "override surfcae.rows=1: surfcae: no such key; did you mean surface or surfaces?",
+        ),
         (
             "surface.rows.x",
             1,
