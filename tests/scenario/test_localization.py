@@ -96,7 +96,8 @@ def test_defaults_are_the_honest_ones():
     assert scenario.errors.position == 0.0
     offset = scenario.build().surface.alignment.offset
     np.testing.assert_allclose(offset, [[1 / 3, 0], [-1 / 3, 0], [0, 0.7], [0, -0.7]], rtol=1e-15)
-    assert parse(BARE, {"model.gain": "known"}).sweep == ((0.0, 0.0),)
+    known = parse(BARE, {"model.gain": "known"})
+    assert known.sweep_of(known.panel) == ((0.0, 0.0),)
 
 
 def test_the_surface_may_face_elsewhere():
