@@ -322,7 +322,8 @@ def descend_from(designs: Sequence[DesignSearch], scene: SensingScene) -> Design
         states = [_descend(s, FINE, steps)[0] for s in states]
         states = shared_power(states, total, FINE)
     search.offer_states(states)
-    if min(_evaluate(s).snr for s in states) < SNR_LIMITED * float(search.min_snr):
+    least = SNR_LIMITED * float(search.min_snr)
+    if least > 0 and min(_evaluate(s).snr for s in states) < least:
         _refine(search, states, ROUNDS[1:])
     return search
 
