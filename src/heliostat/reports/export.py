@@ -10,8 +10,7 @@ from jaxtyping import Array, Complex, Float
 
 from heliostat.api.localization import build
 from heliostat.api.sensing_arguments import checked_reflections
-from heliostat.design.cooperative import RegionDesign
-from heliostat.design.result import BeamformingDesign, patterned
+from heliostat.design.result import BeamformingDesign, RegionDesign, patterned
 from heliostat.scenario import LocalizationScenario, ScenarioLike, SensingScenario, of_system
 from heliostat.scene.localization import LocalizationScene
 from heliostat.surface.passive import Steered, steered_phases

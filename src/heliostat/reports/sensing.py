@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from heliostat.api.evaluation import DIRECTIONS, SensingEvaluation
+from heliostat.api.sensing_evaluation import DIRECTIONS, SensingEvaluation
 from heliostat.design.result import patterned
 from heliostat.plots import sensing as sensing_plots
 from heliostat.reports.export import design_arrays
