@@ -61,7 +61,7 @@ class BeamformingDesign(eqx.Module):
     @property
     def worst_crb(self) -> float:
         """Largest CRB over the surfaces. [rad²]"""
-        return float(np.max(self.crb))
+        return float(np.max(np.asarray(self.crb)))
 
     @property
     def gap(self) -> float:
