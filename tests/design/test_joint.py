@@ -5,7 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from heliostat.bounds.direction import direction_bound, echo_derivatives
+from heliostat.bounds.direction import (
+    direction_bound,
+    direction_information,
+    echo_derivatives,
+)
 from heliostat.design import joint
 from heliostat.design.baselines import with_passive_surfaces
 from heliostat.design.joint import (
@@ -13,12 +17,14 @@ from heliostat.design.joint import (
     joint_layout,
     joint_tasks,
     random_unknowns,
+    steered_unknowns,
     value_and_slopes,
 )
+from heliostat.design.parametrization import coefficients
 from heliostat.observation.echoes import target_steering
 from heliostat.surface.active import power_weight
 from tests.support.direction_definition import direction_information_by_definition
-from tests.support.sensing_scenes import real, sensing_scene
+from tests.support.sensing_scenes import random_covariance, real, sensing_scene
 
 SMALL = {"rows": (2, 2), "columns": (3, 3), "antennas": 4}
 PLACES = ((5.0, 15.0, 0.0), (6.0, 14.0, 1.0))
@@ -164,3 +170,32 @@ def test_slopes_equal_finite_differences(passive):
     np.testing.assert_allclose(slope, (ends[0] - ends[1]) / (2 * step), rtol=1e-6)
     ends = [row(flat, log_power + s)[0] for s in (step, -step)]
     np.testing.assert_allclose(row(flat, log_power)[1], (ends[0] - ends[1]) / (2 * step), rtol=1e-6)
+
+
+def test_a_steered_design_has_the_same_snr_and_information_about_direction_cosines():
+    designed, wanted = (joint_tasks((scene,), jnp.zeros(()))[1] for scene in scenes_at())
+    layout, flat = start(designed, 2)
+    rng = np.random.default_rng(6)
+    covariance = jnp.stack([random_covariance(rng, 4, 2, POWER) for _ in range(2)])
+
+    def of_cosines(task, flat):
+        free = flat[: 4 * layout.elements].reshape(2, layout.elements, 2)
+        psi = coefficients(free, task.surface.amplification, layout.form)
+        found = direction_information(
+            task.link, psi, covariance, task.angles[0], task.target_gain[0]
+        )
+        elevation, azimuth = np.asarray(task.angles[0])
+        # Derivatives of (sin(elevation) cos(azimuth), cos(elevation)) by both angles.
+        slope = [
+            [np.cos(elevation) * np.cos(azimuth), -np.sin(elevation) * np.sin(azimuth)],
+            [-np.sin(elevation), 0.0],
+        ]
+        inverse, power = np.linalg.inv(slope), abs(task.target_gain[0]) ** 2
+        return inverse.T @ np.asarray(found.information) @ inverse / power, found.snr / power
+
+    expected, snr = of_cosines(designed, flat)
+    steered = steered_unknowns(flat, designed, wanted, layout)
+    found, steered_snr = of_cosines(wanted, steered)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    np.testing.assert_allclose(steered_snr, snr, rtol=1e-6)
+    np.testing.assert_array_equal(steered[4 * layout.elements :], flat[4 * layout.elements :])

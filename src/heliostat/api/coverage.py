@@ -47,9 +47,9 @@ QUANTITIES: dict[str, MapQuantity] = {
 }
 """Quantities by the name that `coverage` accepts; the first of a system is its default."""
 
-DEFAULT_POINTS = {"localization": 40_000, "quantised": 10_000, "sensing": 10_000, "design": 60}
+DEFAULT_POINTS = {"localization": 40_000, "quantised": 10_000, "sensing": 10_000, "design": 150}
 """Approximate default numbers of points: a bound of the closed form takes a microsecond, one of
-quantised phases or a fixed design half a millisecond, a design a second or two."""
+quantised phases or a fixed design half a millisecond, a design 0.05 to 0.2 s."""
 
 
 @public(LocalizationScenario, SensingScenario)
@@ -80,7 +80,7 @@ def coverage(
             around the scene. [m]
         points: Approximate number of points in the rectangle, or in that around the polygon;
             default 40,000 for localization, 10,000 for quantised phases at each point and for one
-            sensing design, 60 for a design at each point.
+            sensing design, 150 for a design at each point.
         positions: Positions in place of an area, [place, 2 or 3]; the default height is that of the
             user or the target. [m]
         headings: Heading of the user at each position; default that of the scenario. [rad]
@@ -356,7 +356,8 @@ def _sensing(
             min_snr=scenario.dwell.least_snr,
             on_progress=on_progress,
         )
-        conditions = f"a design for each point, the best of {sensing_maps.STARTS} starts"
+        count = sensing_maps.REFERENCES
+        conditions = f"a design for each point, from the best of {count} reference designs"
     else:
         covariance, reflection = (
             tuple(map(jnp.asarray, entries))

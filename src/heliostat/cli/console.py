@@ -8,12 +8,14 @@ import json
 import os
 import re
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from heliostat.cli.progress import duration
 from heliostat.interruption import on_interruption, uninterrupted
 
 if TYPE_CHECKING:
@@ -188,20 +190,31 @@ def _when_compiling(tell: Callable[[], None]) -> None:
 
 @contextmanager
 def progress(delay: float = 0.0) -> Iterator[Callable[[str, int, int], None]]:
-    """A function (name, done, total) that shows a progress bar for each name on a terminal.
+    """A function (name, done, total) that shows the progress of each name.
+
+    On a terminal it is a bar with the remaining time, elsewhere a line with an estimate of the time
+    of a long computation, see `announcement`.
 
     Args:
         delay: Time before the bars appear. [s]
     """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda name, done, total: None
+        yield announcement(lambda line: print(line, file=sys.stderr, flush=True))
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    bar = Progress(*columns, TimeElapsedColumn(), console=console, transient=True)
+    times = (TimeElapsedColumn(), TextColumn("elapsed,"), TimeRemainingColumn(), TextColumn("left"))
+    bar = Progress(*columns, *times, console=console, transient=True)
     tasks: dict[str, Any] = {}
     begun = time.monotonic()
 
@@ -225,6 +238,41 @@ def progress(delay: float = 0.0) -> Iterator[Callable[[str, int, int], None]]:
         yield advance
     finally:
         bar.stop()
+
+
+def announcement(
+    write: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+) -> Callable[[str, int, int], None]:
+    """Return a function (name, done, total) that announces the time of a long computation.
+
+    The estimate is from the calls after the third, because programs are compiled before. A name is
+    announced once, and not if it takes less than `ANNOUNCED`.
+
+    Args:
+        write: Function that writes a line.
+        clock: Function that returns the time. [s]
+    """
+    calls: dict[str, list[tuple[float, int]]] = {}
+
+    def advance(name: str, done: int, total: int) -> None:
+        past = calls.setdefault(name, [])
+        if len(past) == MEASURED:
+            return
+        past.append((clock(), done))
+        if len(past) < MEASURED:
+            return
+        (begun, _), (since, before), (now, _) = past[0], past[2], past[-1]
+        left = (total - done) * (now - since) / max(done - before, 1)
+        if now - begun + left >= ANNOUNCED:
+            write(f"{name}: about {duration(now - begun + left)} in total, {done} of {total} done")
+
+    return advance
+
+
+MEASURED = 6
+"""Number of calls after which the time of a computation is estimated."""
+ANNOUNCED = 5.0
+"""Shortest computation whose time is announced. [s]"""
 
 
 def first_sentence(text: str) -> str:

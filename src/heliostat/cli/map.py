@@ -53,7 +53,7 @@ def map_command(
             min=1,
             max=10**7,
             help="Approximate number of points; default 40000 for localization, 10000 for "
-            "quantised phases at each point and for one sensing design, 60 for a design at each.",
+            "quantised phases at each point and for one sensing design, 150 for a design at each.",
         ),
     ] = None,
     points_file: Annotated[
@@ -74,9 +74,9 @@ def map_command(
     steering: Annotated[
         Literal["each point", "fixed"] | None,
         typer.Option(
-            help="Surface steered to each point, for sensing with a quick design for each (2 "
-            "starts instead of 8), or as the scenario describes it; default each point for "
-            "localization without a focus or given phases, otherwise fixed."
+            help="Surface steered to each point, for sensing with a design for each (about 0.1 s), "
+            "or as the scenario describes it; default each point for localization without a focus "
+            "or given phases, otherwise fixed."
         ),
     ] = None,
     antennas: AntennasOption = None,

@@ -140,6 +140,31 @@ def _read(flat: Float[Array, "unknown"], layout: Layout) -> Unknowns:
     return Unknowns(free, mixing[..., 0] + 1j * mixing[..., 1], *flat[-3 * K :].reshape(3, K))
 
 
+@partial(jax.jit, static_argnames="layout")
+def steered_unknowns(
+    flat: Float[Array, "unknown"], designed: JointTask, wanted: JointTask, layout: Layout
+) -> Float[Array, "unknown"]:
+    r"""Return the unknowns of a design steered to another direction.
+
+    The coefficients are multiplied by the ratio :math:`a_n^*(\text{new})\,a_n(\text{old})` of the
+    steering vectors, so that :math:`\Psi a` stays the same. For given covariances so do the SNR and
+    the information about the direction cosines, apart from the target's gain. Both tasks have one
+    position.
+
+    Args:
+        flat: Unknowns of the design.
+        designed: Task of the design.
+        wanted: Task with the new direction.
+        layout: Layout of the unknowns.
+    """
+    old, new = (target_steering(task.link.array, task.angles[0]) for task in (designed, wanted))
+    end = 2 * layout.patterns * layout.elements
+    free = flat[:end].reshape(layout.patterns, layout.elements, 2)
+    turned = (free[..., 0] + 1j * free[..., 1]) * (old * jnp.conj(new))[None, :]
+    free = jnp.stack([jnp.real(turned), jnp.imag(turned)], axis=-1)
+    return jnp.concatenate([free.ravel(), flat[end:]])
+
+
 def setting(
     task: JointTask,
     flat: Float[Array, "unknown"],
