@@ -1,6 +1,14 @@
-"""Announcements of the time that a computation takes, with a clock set by hand."""
+"""Terminal helpers.
 
-from heliostat.cli.console import announcement
+Truths: a clock set by hand; the durations that JAX reports, as its cache does or does not serve.
+"""
+
+import jax
+
+from heliostat.cli.console import COMPILING, _when_compiling, announcement
+
+RETRIEVAL = "/jax/compilation_cache/cache_retrieval_time_sec"
+COMPILATION = "/jax/core/compile/backend_compile_duration"
 
 
 def announced(times, total, skipped=0):
@@ -23,3 +31,15 @@ def test_the_time_is_extrapolated_from_points_after_compilation():
 
 def test_a_short_computation_is_not_announced():
     assert announced([0.1 * i for i in range(40)], total=40) == []
+
+
+def test_compiling_is_mentioned_once_and_loading_from_the_cache_is_not():
+    told = []
+    _when_compiling(lambda: told.append(True))
+    for _ in range(4):  # JAX includes the time of retrieval in that of compilation
+        jax.monitoring.record_event_duration_secs(RETRIEVAL, COMPILING)
+        jax.monitoring.record_event_duration_secs(COMPILATION, 1.05 * COMPILING)
+    assert not told
+    for _ in range(3):
+        jax.monitoring.record_event_duration_secs(COMPILATION, COMPILING)
+    assert told == [True]

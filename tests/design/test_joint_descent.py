@@ -9,7 +9,7 @@ from heliostat.design.joint import (
     final_setting,
     joint_layout,
     joint_objective,
-    joint_task,
+    joint_tasks,
     random_unknowns,
 )
 from heliostat.design.joint_descent import (
@@ -32,7 +32,7 @@ SMALL = {"rows": (2, 2), "columns": (3, 3), "antennas": 4}
 def states_of(scene, power, seed=0):
     states = []
     for i in range(scene.n_surfaces):
-        task = joint_task((scene,), i, jnp.zeros(()))
+        task = joint_tasks((scene,), jnp.zeros(()))[i]
         layout = joint_layout(task, 1, mean=False)
         flat = random_unknowns(layout, np.random.default_rng([seed, i]))
         states.append(SurfaceState(task, layout, flat, power))

@@ -11,10 +11,8 @@ from numpy.typing import ArrayLike
 from heliostat._version import __version__
 from heliostat.api.arguments import described, public
 from heliostat.api.localization import build, chosen_antennas
-from heliostat.api.sensing import designed
 from heliostat.design.result import BeamformingDesign, patterned
 from heliostat.maps import localization as localization_maps
-from heliostat.maps import sensing as sensing_maps
 from heliostat.maps.area import Area, area_around, grid_points
 from heliostat.provenance import commit
 from heliostat.scenario import AnyScenario, LocalizationScenario, SensingScenario
@@ -343,6 +341,10 @@ def _sensing(
     on_progress: OnProgress,
 ) -> tuple[_Variables, np.ndarray, str]:
     """Bounds for a target's positions, where one can exist, and the conditions in words."""
+    # The designs take long to import.
+    from heliostat.api.sensing import designed  # noqa: PLC0415
+    from heliostat.maps import sensing as sensing_maps  # noqa: PLC0415
+
     scene = scenario.build()
     if each:
         if design is not None:

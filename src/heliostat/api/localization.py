@@ -54,7 +54,7 @@ def build(scenario: AnyScenario, key: PRNGKeyArray | None = None) -> Localizatio
     scenario = of_system(scenario, LocalizationScenario, "build")
     scene = scenario.build(key)
     if scenario.model.as_printed:
-        scene = eqx.tree_at(lambda s: s.surface.reflection, scene, jnp.ones(()))
+        scene = eqx.tree_at(lambda s: s.surface.reflection, scene, jax.device_put(np.float64(1)))
     return scene
 
 
@@ -143,7 +143,7 @@ def chosen_antennas(
             f"{most}: the base station has {scenario.base_station.antennas}, and the period must "
             "hold the pilots of all that are active."
         )
-    return jnp.asarray(float(chosen))
+    return jax.device_put(np.float64(chosen))
 
 
 @public(LocalizationScenario)
@@ -245,8 +245,8 @@ def allocate_time(
     share, peak = _share(
         scenario.model.as_printed,
         scene,
-        jnp.asarray(float(weight)),
-        None if balance is None else jnp.asarray(float(balance)),
+        jax.device_put(np.float64(weight)),
+        None if balance is None else jax.device_put(np.float64(balance)),
     )
     with np.errstate(divide="ignore"):  # the whole period for pilots leaves a rate of zero
         if balance is None:
@@ -394,6 +394,6 @@ def trade_off_of(scenario: AnyScenario, *, key: PRNGKeyArray | None = None) -> T
     scene = _for_any_size(scenario, build(scenario, key))
     ratio, peb, reb, rate = (
         np.asarray(x)[:count]
-        for x in _choices(scenario.model.as_printed, scene, jnp.asarray(antennas, dtype=float))
+        for x in _choices(scenario.model.as_printed, scene, antennas.astype(float))
     )
     return TradeOff(antennas[:count], ratio, peb, reb, rate, dominated(peb, rate))

@@ -161,23 +161,31 @@ def waiting(message: str) -> Iterator[None]:
         yield
         return
     with console.status(message) as status:
-        compiled = 0.0
-
-        def count(event: str, duration_secs: float, **_: Any) -> None:
-            nonlocal compiled
-            if event == "/jax/core/compile/backend_compile_duration":
-                compiled += duration_secs  # close to zero for a cached program
-                if compiled > COMPILING:
-                    status.update(f"{message} (compiling once; later runs skip this)")
-
-        from jax import monitoring
-
-        monitoring.register_event_duration_secs_listener(count)
+        _when_compiling(lambda: status.update(f"{message} ({ONCE})"))
         yield
 
 
+ONCE = "compiling once; later runs skip this"
 COMPILING = 1.0
 """Compilation that takes longer than this is mentioned. [s]"""
+
+
+def _when_compiling(tell: Callable[[], None]) -> None:
+    """Call a function once JAX has compiled for more than `COMPILING`."""
+    from jax import monitoring
+
+    compiled = 0.0
+
+    def count(event: str, duration_secs: float, **_: Any) -> None:
+        nonlocal compiled
+        if event == "/jax/compilation_cache/cache_retrieval_time_sec":
+            compiled -= duration_secs  # which the next event contains
+        elif event == "/jax/core/compile/backend_compile_duration":
+            before, compiled = compiled, compiled + duration_secs
+            if before <= COMPILING < compiled:
+                tell()
+
+    monitoring.register_event_duration_secs_listener(count)
 
 
 @contextmanager
@@ -210,7 +218,16 @@ def progress(delay: float = 0.0) -> Iterator[Callable[[str, int, int], None]]:
     tasks: dict[str, Any] = {}
     begun = time.monotonic()
 
+    compiling = bar.add_task(ONCE, total=None, visible=False)
+
+    def tell() -> None:
+        bar.update(compiling, visible=True)
+        bar.start()
+
+    _when_compiling(tell)
+
     def advance(name: str, done: int, total: int) -> None:
+        bar.update(compiling, visible=False)
         if name not in tasks:
             tasks[name] = bar.add_task(name, total=total)
         bar.update(tasks[name], completed=done)

@@ -163,7 +163,7 @@ def _map(
                 raise UserError(f"--steering: {error}") from None
             raise
     save_figure(coverage_figure(data, below=threshold), file)
-    data.to_netcdf(file.with_suffix(".nc"), engine="h5netcdf")
+    tables.write_dataset(data, file.with_suffix(".nc"))
     report.write_csv(data, file.with_suffix(".csv"))
     report.write_geojson(data, file.with_suffix(".geojson"))
     return tables.listed(data.attrs["title"], report.rows(data, threshold))

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex
 from scipy.optimize import brentq
@@ -25,7 +24,7 @@ from heliostat.design.joint import (
     Setting,
     final_setting,
     joint_layout,
-    joint_task,
+    joint_tasks,
     random_unknowns,
     steered_unknowns,
     value_and_slopes,
@@ -71,7 +70,7 @@ class Incumbent(NamedTuple):
 def _evaluated(state: SurfaceState, sharpness: float) -> Callable[[np.ndarray], np.ndarray]:
     """Return `value_and_slopes` of a surface as a function of its unknowns alone."""
     leaves, structure = jax.tree.flatten(state.task)
-    fixed = jnp.asarray(state.power), jnp.asarray(sharpness)
+    fixed = jax.device_put((np.float64(state.power), np.float64(sharpness)))
     return lambda x: np.asarray(value_and_slopes(tuple(leaves), x, *fixed, structure, state.layout))
 
 
@@ -110,11 +109,11 @@ class _Evaluation(NamedTuple):
 
 def _evaluate(state: SurfaceState) -> _Evaluation:
     setting, log_crbs, snr = final_setting(
-        state.task, jnp.asarray(state.flat), jnp.asarray(state.power), state.layout
+        state.task, state.flat, np.float64(state.power), state.layout
     )
     each = np.asarray(log_crbs)
     log_crb = np.log(np.mean(np.exp(each))) if state.layout.mean else np.max(each)
-    return _Evaluation(setting, float(log_crb), float(jnp.min(snr)))
+    return _Evaluation(setting, float(log_crb), float(np.min(np.asarray(snr))))
 
 
 def shared_power(states: list[SurfaceState], total: float, sharpness: float) -> list[SurfaceState]:
@@ -156,7 +155,7 @@ class DesignSearch:
 
     def __init__(self, scenes: tuple[SensingScene, ...], min_snr: float | Scalar) -> None:
         self.scenes = scenes
-        self.min_snr = jnp.asarray(min_snr, dtype=float)
+        self.min_snr = jax.device_put(np.asarray(min_snr, dtype=float))
         self.best: Incumbent | None = None
         self.history: list[float] = []
         self.states: list[SurfaceState] = []  # as last offered, also if they miss the SNR
@@ -189,9 +188,9 @@ class DesignSearch:
         candidates = []
         if min(e.snr for e in each) >= float(self.min_snr) * (1 - 1e-6):
             # Rounding errors of the softmax and the sums must not violate the power constraint.
-            covariance = jnp.stack([e.setting.covariance for e in each]) * (1 - 1e-12)
+            covariance = np.stack([e.setting.covariance for e in each]) * (1 - 1e-12)
             worst = float(np.exp(max(e.log_crb for e in each)))
-            candidates.append(Incumbent(covariance, reflection, worst))
+            candidates.append(Incumbent(jax.device_put(covariance), reflection, worst))
         if len(self.scenes) == 1 and states[0].layout.patterns == 1:
             exact = transmit_half(self.scenes[0], reflection, self.min_snr)
             if exact is not None:
@@ -241,11 +240,12 @@ def transmit_half(
     """
     optimum = solve_transmit(scene, tuple(psi[0] for psi in reflection), min_snr)
     worst = optimum.worst_crb
-    loud = bool(jnp.all(optimum.slack.snr >= -1e-6 * min_snr))
-    powered = bool(jnp.all(optimum.slack.surface >= -TOLERANCE * scene.base_station.power))
+    slack = optimum.slack
+    loud = np.all(np.asarray(slack.snr) >= -1e-6 * float(min_snr))
+    powered = np.all(np.asarray(slack.surface) >= -TOLERANCE * float(scene.base_station.power))
     if not (np.isfinite(worst) and loud and powered):
         return None
-    return Incumbent(optimum.covariance[:, None], reflection, worst)
+    return Incumbent(jax.device_put(np.asarray(optimum.covariance)[:, None]), reflection, worst)
 
 
 def descend_jointly(
@@ -271,8 +271,7 @@ def descend_jointly(
     search = DesignSearch(scenes, min_snr)
     power = float(scene.base_station.power)
     states = []
-    for i in range(scene.n_surfaces):
-        task = joint_task(scenes, i, search.min_snr)
+    for i, task in enumerate(joint_tasks(scenes, search.min_snr)):
         layout = joint_layout(task, patterns, mean)
         begin = SurfaceState(task, layout, np.zeros(layout.size), power)
         states.append(explore(begin, starts, np.random.default_rng([seed, i])))
@@ -306,7 +305,7 @@ def descend_from(designs: Sequence[DesignSearch], scene: SensingScene) -> Design
     search = DesignSearch((scene,), designs[0].min_snr)
     total = float(scene.base_station.power) * scene.n_surfaces
     candidates = []
-    for i, task in enumerate(_tasks(scene, search.min_snr)):
+    for i, task in enumerate(joint_tasks((scene,), search.min_snr)):
         states = [design.states[i] for design in designs]
         steered = [steered_unknowns(s.flat, s.task, task, s.layout) for s in states]
         candidates.append(
@@ -326,11 +325,6 @@ def descend_from(designs: Sequence[DesignSearch], scene: SensingScene) -> Design
     if least > 0 and min(_evaluate(s).snr for s in states) < least:
         _refine(search, states, ROUNDS[1:])
     return search
-
-
-@jax.jit
-def _tasks(scene: SensingScene, min_snr: Scalar) -> list[JointTask]:
-    return [joint_task((scene,), i, min_snr) for i in range(scene.n_surfaces)]
 
 
 def _best_of(candidates: list[list[SurfaceState]], powers: list[float]) -> list[SurfaceState]:

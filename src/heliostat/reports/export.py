@@ -3,15 +3,16 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import equinox as eqx
 import numpy as np
 import scipy.io
-from jaxtyping import Complex
+from jaxtyping import Array, Complex, Float
 
 from heliostat.api.localization import build
 from heliostat.api.sensing_arguments import checked_reflections
-from heliostat.design.cooperative import RegionDesign
-from heliostat.design.result import BeamformingDesign, patterned
+from heliostat.design.result import BeamformingDesign, RegionDesign, patterned
 from heliostat.scenario import LocalizationScenario, ScenarioLike, SensingScenario, of_system
+from heliostat.scene.localization import LocalizationScene
 from heliostat.surface.passive import Steered, steered_phases
 
 NAMES: dict[str, str] = {
@@ -140,11 +141,7 @@ def phase_arrays(scenario: LocalizationScenario) -> dict[str, np.ndarray]:
     scene = build(scenario)
     surface = scene.surface
     alignment, data = (
-        np.asarray(
-            steered_phases(surface.array, scene.arrival(), stage)
-            if isinstance(stage, Steered)
-            else stage.phase
-        )
+        np.asarray(_steered(scene, stage) if isinstance(stage, Steered) else stage.phase)
         for stage in (surface.alignment, surface.data)
     )
     entries: dict[str, object] = {}
@@ -158,6 +155,11 @@ def phase_arrays(scenario: LocalizationScenario) -> dict[str, np.ndarray]:
         "scenario_text": scenario.dump(),
     }
     return _listed(PHASE_NAMES, entries | panel)
+
+
+@eqx.filter_jit
+def _steered(scene: LocalizationScene, stage: Steered) -> Float[Array, "config element"]:
+    return steered_phases(scene.surface.array, scene.arrival(), stage)
 
 
 def write_arrays(arrays: Mapping[str, np.ndarray], file: Path) -> None:

@@ -1,11 +1,16 @@
-"""Build the scene of a localization scenario; needs JAX."""
+"""Build the scene of a localization scenario; needs JAX.
+
+Sums of given numbers are NumPy's, and draws are compiled: each operation of ``jax.numpy`` outside
+``jax.jit`` is a program of its own, which takes several milliseconds to load.
+"""
 
 import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import PRNGKeyArray
+import numpy as np
+from jaxtyping import Array, Complex, PRNGKeyArray
 
 from heliostat.channel.path_loss import LAWS
 from heliostat.geometry.arrays import LinearArray, PlanarArray
@@ -33,10 +38,9 @@ def localization_scene(
     root = scenario.link.seed if key is None else key
     base_station, user, link = scenario.base_station, scenario.user, scenario.link
     if isinstance(link.gain_phase, float):
-        gain_phase = _real(link.gain_phase)
+        gain = jax.device_put(np.exp(1j * link.gain_phase))
     else:
-        phase_key = purpose_key(root, "path gain phase")
-        gain_phase = jax.random.uniform(phase_key, maxval=2 * jnp.pi)
+        gain = _random_gain(purpose_key(root, "path gain phase"))
     return scene.LocalizationScene(
         base_station=scene.BaseStation(
             position=_real(base_station.position),
@@ -61,7 +65,7 @@ def localization_scene(
             attenuation=_real(
                 link.attenuation * math.sqrt(base_station.antenna_gain * user.antenna_gain)
             ),
-            gain=jnp.exp(1j * gain_phase),
+            gain=gain,
             path_loss=scenario.path_loss or LAWS[link.path_loss],
             gain_known=scenario.model.gain == "known",
             clock_known=scenario.model.clock == "synchronized",
@@ -75,7 +79,12 @@ def localization_scene(
 
 
 def _real(value: Any) -> jax.Array:
-    return jnp.asarray(value, dtype=float)
+    return jax.device_put(np.asarray(value, dtype=float))
+
+
+@jax.jit
+def _random_gain(key: PRNGKeyArray) -> Complex[Array, ""]:
+    return jnp.exp(1j * jax.random.uniform(key, maxval=2 * jnp.pi))
 
 
 def _surface(scenario: LocalizationSections, root: int | PRNGKeyArray) -> scene.PassiveSurface:
@@ -104,11 +113,11 @@ def _surface(scenario: LocalizationSections, root: int | PRNGKeyArray) -> scene.
         alignment = passive.Phased(passive.random_phases(alignment_key, count, elements))
         data = passive.Phased(passive.random_phases(purpose_key(root, "data phases"), 1, elements))
     else:
-        towards, _ = travel(position, _real(surface.focus or scenario.user.position))
-        focus = array.direction_cosines(towards)
-        offset = _real(scenario.sweep) / _real([[surface.columns, surface.rows]])
+        towards = np.subtract(surface.focus or scenario.user.position, surface.position)
+        focus = _real(surface.axes[:2] @ (towards / np.linalg.norm(towards)))
+        offset = _real(np.divide(scenario.sweep, [[surface.columns, surface.rows]]))
         alignment = passive.Steered(focus=focus, offset=offset)
-        data = passive.Steered(focus=focus, offset=jnp.zeros((1, 2)))
+        data = passive.Steered(focus=focus, offset=_real(np.zeros((1, 2))))
 
     if surface.bits is not None:
         along, _ = travel(_real(scenario.base_station.position), position)
