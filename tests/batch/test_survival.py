@@ -102,6 +102,7 @@ def test_an_interrupt_ends_cleanly_and_says_how_to_go_on(engine, out, reference,
     assert code == 130
     assert f"of {CHUNKS} trials are stored" in printed
     assert "the same command continues" in printed
+    assert "Warning" not in printed
     assert not psutil.wait_procs(below, timeout=30)[1]
     assert 5 <= len(chunks(out)) < CHUNKS
     code, printed = resume(out, capsys)

@@ -369,7 +369,7 @@ def test_a_sensing_map_writes_picture_and_data(sensed, monkeypatch, capsys, stee
     printed = capsys.readouterr().out
     assert "direction error bound of the worst surface" in printed
     each = steering == "each point"
-    assert ("a design for each point, the best of 2 starts" in printed) == each
+    assert ("a design for each point, from the best of 4 reference designs" in printed) == each
     assert asked == ([(12, 1, 0.0)] if each else [])
     assert (sensed / "a.svg").read_text().startswith("<?xml")
     with xr.open_dataset(sensed / "a.nc", engine="h5netcdf") as stored:

@@ -30,7 +30,7 @@ from heliostat.design.cooperative_bound import (
     singular_value_majorants,
 )
 from heliostat.design.feasibility import dwell_design
-from heliostat.design.joint import joint_layout, joint_objective, joint_task, random_unknowns
+from heliostat.design.joint import joint_layout, joint_objective, joint_tasks, random_unknowns
 from heliostat.design.reflect import design_reflection
 from heliostat.design.result import surface_bounds
 from heliostat.scenario import load
@@ -73,7 +73,7 @@ def test_gradient_equals_finite_differences(passive):
     scene = sensing_scene(**SMALL, surface_power=1e-3)
     if passive:
         scene = with_passive_surfaces(scene)
-    task = joint_task((scene,), 0, jnp.asarray(1e9))
+    task = joint_tasks((scene,), jnp.asarray(1e9))[0]
     layout = joint_layout(task, 2, mean=False)
     rng = np.random.default_rng(1)
     flat = jnp.asarray(random_unknowns(layout, rng))

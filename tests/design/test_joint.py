@@ -5,20 +5,26 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from heliostat.bounds.direction import direction_bound, echo_derivatives
+from heliostat.bounds.direction import (
+    direction_bound,
+    direction_information,
+    echo_derivatives,
+)
 from heliostat.design import joint
 from heliostat.design.baselines import with_passive_surfaces
 from heliostat.design.joint import (
     final_setting,
     joint_layout,
-    joint_task,
+    joint_tasks,
     random_unknowns,
+    steered_unknowns,
     value_and_slopes,
 )
+from heliostat.design.parametrization import coefficients
 from heliostat.observation.echoes import target_steering
 from heliostat.surface.active import power_weight
 from tests.support.direction_definition import direction_information_by_definition
-from tests.support.sensing_scenes import real, sensing_scene
+from tests.support.sensing_scenes import random_covariance, real, sensing_scene
 
 SMALL = {"rows": (2, 2), "columns": (3, 3), "antennas": 4}
 PLACES = ((5.0, 15.0, 0.0), (6.0, 14.0, 1.0))
@@ -51,7 +57,7 @@ def radiated(task, psi, covariance, position):
 @pytest.mark.parametrize("sharpness", [30.0, 1e9])
 def test_every_candidate_satisfies_the_constraints(surface_power, sharpness):
     scenes = scenes_at(surface_power=surface_power, surface_noise=1e-8)
-    task = joint_task(scenes, 0, jnp.zeros(()))
+    task = joint_tasks(scenes, jnp.zeros(()))[0]
     for seed in range(3):
         layout, flat = start(task, 2, seed=seed)
         chosen = setting(task, flat, jnp.asarray(POWER), jnp.asarray(sharpness), layout=layout)
@@ -69,7 +75,7 @@ def test_every_candidate_satisfies_the_constraints(surface_power, sharpness):
 
 def test_passive_coefficients_have_unit_modulus():
     scenes = tuple(with_passive_surfaces(scene) for scene in scenes_at())
-    task = joint_task(scenes, 0, jnp.zeros(()))
+    task = joint_tasks(scenes, jnp.zeros(()))[0]
     layout, flat = start(task, 2)
     chosen = setting(task, flat, jnp.asarray(POWER), jnp.asarray(30.0), layout=layout)
     np.testing.assert_allclose(np.abs(chosen.reflection), 1.0, rtol=1e-12)
@@ -77,7 +83,7 @@ def test_passive_coefficients_have_unit_modulus():
 
 def test_beams_lie_in_the_span_of_the_optimal_ones():
     scene = sensing_scene(**{**SMALL, "antennas": 8}, surface_power=1e-2)
-    task = joint_task((scene,), 0, jnp.zeros(()))
+    task = joint_tasks((scene,), jnp.zeros(()))[0]
     layout, flat = start(task, 1)
     log_price = 1.3
     flat = flat.at[-3].set(log_price)
@@ -97,7 +103,7 @@ def test_beams_lie_in_the_span_of_the_optimal_ones():
 @pytest.mark.parametrize("mean", [False, True])
 def test_objective_is_that_of_the_definition(mean):
     scenes = scenes_at(surface_power=1e-2)
-    task = joint_task(scenes, 1, jnp.zeros(()))
+    task = joint_tasks(scenes, jnp.zeros(()))[1]
     layout, flat = start(task, 2, mean)
     chosen, log_crbs, snr = final_setting(task, flat, jnp.asarray(POWER), layout)
     bounds = [
@@ -121,7 +127,7 @@ def test_snr_below_the_minimum_adds_the_squared_shortfall():
     sharpness = jnp.asarray(30.0)
     values, snr = [], None
     for min_snr in (0.0, 1e9):
-        task = joint_task(scenes, 0, jnp.asarray(min_snr))
+        task = joint_tasks(scenes, jnp.asarray(min_snr))[0]
         layout, flat = start(task, 1)
         values.append(
             float(joint_objective(task, flat, jnp.asarray(POWER), sharpness, layout=layout))
@@ -148,7 +154,7 @@ def snr_of(task, chosen):
 @pytest.mark.parametrize("passive", [False, True])
 def test_slopes_equal_finite_differences(passive):
     scene = sensing_scene(**SMALL)
-    task = joint_task((with_passive_surfaces(scene) if passive else scene,), 0, real(1e9))
+    task = joint_tasks((with_passive_surfaces(scene) if passive else scene,), real(1e9))[0]
     layout, flat = start(task, 2)
     leaves, structure = jax.tree.flatten(task)
     sharpness = jnp.asarray(30.0)
@@ -164,3 +170,32 @@ def test_slopes_equal_finite_differences(passive):
     np.testing.assert_allclose(slope, (ends[0] - ends[1]) / (2 * step), rtol=1e-6)
     ends = [row(flat, log_power + s)[0] for s in (step, -step)]
     np.testing.assert_allclose(row(flat, log_power)[1], (ends[0] - ends[1]) / (2 * step), rtol=1e-6)
+
+
+def test_a_steered_design_has_the_same_snr_and_information_about_direction_cosines():
+    designed, wanted = (joint_tasks((scene,), jnp.zeros(()))[1] for scene in scenes_at())
+    layout, flat = start(designed, 2)
+    rng = np.random.default_rng(6)
+    covariance = jnp.stack([random_covariance(rng, 4, 2, POWER) for _ in range(2)])
+
+    def of_cosines(task, flat):
+        free = flat[: 4 * layout.elements].reshape(2, layout.elements, 2)
+        psi = coefficients(free, task.surface.amplification, layout.form)
+        found = direction_information(
+            task.link, psi, covariance, task.angles[0], task.target_gain[0]
+        )
+        elevation, azimuth = np.asarray(task.angles[0])
+        # Derivatives of (sin(elevation) cos(azimuth), cos(elevation)) by both angles.
+        slope = [
+            [np.cos(elevation) * np.cos(azimuth), -np.sin(elevation) * np.sin(azimuth)],
+            [-np.sin(elevation), 0.0],
+        ]
+        inverse, power = np.linalg.inv(slope), abs(task.target_gain[0]) ** 2
+        return inverse.T @ np.asarray(found.information) @ inverse / power, found.snr / power
+
+    expected, snr = of_cosines(designed, flat)
+    steered = steered_unknowns(flat, designed, wanted, layout)
+    found, steered_snr = of_cosines(wanted, steered)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    np.testing.assert_allclose(steered_snr, snr, rtol=1e-6)
+    np.testing.assert_array_equal(steered[4 * layout.elements :], flat[4 * layout.elements :])

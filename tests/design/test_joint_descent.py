@@ -9,7 +9,7 @@ from heliostat.design.joint import (
     final_setting,
     joint_layout,
     joint_objective,
-    joint_task,
+    joint_tasks,
     random_unknowns,
 )
 from heliostat.design.joint_descent import (
@@ -17,6 +17,7 @@ from heliostat.design.joint_descent import (
     DesignSearch,
     Incumbent,
     SurfaceState,
+    descend_from,
     descend_jointly,
     explore,
     shared_power,
@@ -31,7 +32,7 @@ SMALL = {"rows": (2, 2), "columns": (3, 3), "antennas": 4}
 def states_of(scene, power, seed=0):
     states = []
     for i in range(scene.n_surfaces):
-        task = joint_task((scene,), i, jnp.zeros(()))
+        task = joint_tasks((scene,), jnp.zeros(()))[i]
         layout = joint_layout(task, 1, mean=False)
         flat = random_unknowns(layout, np.random.default_rng([seed, i]))
         states.append(SurfaceState(task, layout, flat, power))
@@ -119,3 +120,30 @@ def test_no_random_design_is_better():
             scene, covariance, random_reflections(scene, seed), min_snr=0.0, lower_bound=0.0
         )
         assert best.worst < rival.worst_crb
+
+
+@pytest.mark.parametrize(
+    ("place", "surface_power", "share"),
+    [((6.0, 18.0, 0.0), np.inf, 0.0), ((12.0, 30.0, 0.0), 1e-2, 1.3)],
+)
+def test_a_design_from_designs_for_other_positions_is_as_good_as_from_random_starts(
+    place, surface_power, share
+):
+    scene, other, wanted = (
+        sensing_scene(**SMALL, target=at, surface_power=surface_power)
+        for at in ((5.0, 15.0, 0.0), (2.0, 12.0, 1.0), place)
+    )
+    options = {"patterns": 1, "mean": False, "starts": 2}
+    least = 0.0
+    if share:  # more than the coefficients of least CRB reach, so that the SNR is the limit
+        free = descend_jointly((wanted,), min_snr=0.0, seed=5, **options).result()
+        least = share * largest_snr(wanted, tuple(psi[0] for psi in free.reflection))
+    designs = [
+        descend_jointly((at,), min_snr=least, seed=seed, **options)
+        for seed, at in enumerate((scene, other))
+    ]
+    best = descend_from(designs, wanted).result()
+    design = dwell_design(wanted, best.covariance, best.reflection, min_snr=least)
+    np.testing.assert_allclose(design.worst_crb, best.worst, rtol=1e-9)
+    expected = descend_jointly((wanted,), min_snr=least, seed=5, **options).result().worst
+    assert best.worst < expected * 10**0.02  # 0.2 dB

@@ -1,12 +1,11 @@
 """Maps against the public functions at single points; beampatterns against a literal sum."""
 
-from types import SimpleNamespace
-
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import heliostat as hs
+from heliostat.design.joint_descent import descend_jointly
 from heliostat.maps import sensing as sensing_maps
 from heliostat.scenario.sensing.build import moved_target
 from tests.support.sensing_designs import cheap_design, yard
@@ -93,26 +92,60 @@ def test_a_place_on_a_surface_is_no_place_to_see(two_patterns):
     assert np.isfinite(found.position_bound[4])
 
 
-def test_a_design_for_each_place_is_made_there(monkeypatch):
-    scenario = yard(dwell__patterns=2)
-    design, asked = cheap_design(scenario), []
+@pytest.fixture(scope="module")
+def designed():
+    """Bounds under a design for each place, and the calls of on_progress."""
+    scenario, calls = yard(dwell__patterns=2), []
+    found = sensing_maps.bounds_of_designs(
+        scenario.build(),
+        PLACES,
+        patterns=2,
+        min_snr=0.0,
+        on_progress=lambda *at: calls.append(at),
+    )
+    return scenario, found, calls
 
-    def designed(scenes, **options):
-        asked.append((scenes[0], options))
-        if len(asked) == 2:
-            return SimpleNamespace(best=None)
-        covariance, reflection = as_tuples(design)
-        best = SimpleNamespace(covariance=jnp.stack(covariance), reflection=reflection)
-        return SimpleNamespace(best=best)
 
-    monkeypatch.setattr(sensing_maps, "descend_jointly", designed)
-    scene, places = scenario.build(), PLACES[:3]
-    found = sensing_maps.bounds_of_designs(scene, places, patterns=2, min_snr=2.0)
-    assert [options["min_snr"] for _, options in asked] == [2.0, 2.0]  # none behind the surfaces
-    np.testing.assert_allclose(asked[0][0].target.position, [-2.0, 8.0, 1.0])
-    fixed = sensing_maps.bounds_at(scene, *as_tuples(design), places)
-    assert found.position_bound[0] == found.position_bound[2] == np.inf
-    np.testing.assert_allclose(found.position_bound[1], fixed.position_bound[1], rtol=1e-7)
+def test_designs_for_each_place_are_as_good_as_separate_searches(designed):
+    scenario, found, _ = designed
+    for i in (1, 6, 11):  # in the first, second and third row
+        there = scenario.updated({"target.position": [float(x) for x in PLACES[i]]})
+        search = descend_jointly(
+            (there.build(),), patterns=2, mean=False, min_snr=0.0, starts=3, seed=9
+        )
+        best = search.result()
+        expected = hs.direction_bounds(there, best.covariance, best.reflection)
+        assert found.crb[i] < expected.crb.max() * 10**0.02  # 0.2 dB
+        assert np.isfinite(found.position_bound[i])
+
+
+def test_designs_for_each_place_do_not_depend_on_the_order_of_the_places(designed):
+    scenario, found, calls = designed
+    order = np.random.default_rng(2).permutation(len(PLACES))
+    again = sensing_maps.bounds_of_designs(scenario.build(), PLACES[order], patterns=2, min_snr=0.0)
+    np.testing.assert_array_equal(again.direction_std, found.direction_std[order])
+    np.testing.assert_array_equal(again.position_bound, found.position_bound[order])
+    hidden = int(np.isinf(found.position_bound).sum())  # behind the surfaces
+    assert hidden == 3
+    assert calls == [(0, 12)] + [(done, 12) for done in range(hidden, 13)]
+
+
+def test_no_place_is_searched_that_is_farther_from_all_surfaces_than_one_searched_in_vain(
+    monkeypatch,
+):
+    scenario, asked = yard(dwell__patterns=2), []
+
+    def counted(scenes, **options):
+        asked.append(scenes[0].target.position[1])
+        return descend_jointly(scenes, **options)
+
+    monkeypatch.setattr(sensing_maps, "descend_jointly", counted)
+    places = np.array([[4.0, y, 1.0] for y in (45.0, 15.0, 30.0, 60.0)])
+    # Both surfaces can have an SNR of 3 dB at the nearest place, of -1 dB at the second.
+    found = sensing_maps.bounds_of_designs(scenario.build(), places, patterns=2, min_snr=10**0.1)
+    assert np.isfinite(found.position_bound).tolist() == [False, True, False, False]
+    assert len(asked) == sensing_maps.REFERENCES + 1
+    assert asked[-1] == 30.0
 
 
 def test_a_beampattern_is_the_literal_sum_over_elements_and_antennas(two_patterns):

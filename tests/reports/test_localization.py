@@ -11,7 +11,7 @@ import xarray as xr
 import yaml
 
 import heliostat as hs
-from heliostat.api.evaluation import evaluate_localization
+from heliostat.api.localization_evaluation import evaluate_localization
 from heliostat.provenance import citation
 from heliostat.reports.localization import (
     allocation_rows,

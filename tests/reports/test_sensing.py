@@ -11,8 +11,8 @@ import xarray as xr
 
 import heliostat as hs
 from heliostat.api import sensing as sensing_api
-from heliostat.api.evaluation import evaluate_sensing
 from heliostat.api.sensing import designed
+from heliostat.api.sensing_evaluation import evaluate_sensing
 from heliostat.design.result import patterned
 from heliostat.reports.sensing import TERMS, sensing_report
 from heliostat.scenario import ScenarioError, parse

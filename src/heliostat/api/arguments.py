@@ -117,12 +117,12 @@ def described(value: Any) -> str:
 
 def _with_notes(result: Any, notes: tuple[str, ...]) -> Any:
     """The result with the notes of its scenario, and with NumPy arrays in place of JAX arrays."""
-    if isinstance(result, eqx.Module):
-        result = jax.tree.map(np.asarray, result)
     if dataclasses.is_dataclass(result) and any(
         field.name == "notes" for field in dataclasses.fields(result)
     ):
-        return dataclasses.replace(result, notes=notes)  # type: ignore[type-var]
+        result = dataclasses.replace(result, notes=notes)  # type: ignore[type-var]
+    if isinstance(result, eqx.Module):
+        return jax.tree.map(np.asarray, result)
     if hasattr(result, "attrs"):
         result.attrs["notes"] = "\n".join(notes)
     return result

@@ -11,10 +11,8 @@ from numpy.typing import ArrayLike
 from heliostat._version import __version__
 from heliostat.api.arguments import described, public
 from heliostat.api.localization import build, chosen_antennas
-from heliostat.api.sensing import designed
 from heliostat.design.result import BeamformingDesign, patterned
 from heliostat.maps import localization as localization_maps
-from heliostat.maps import sensing as sensing_maps
 from heliostat.maps.area import Area, area_around, grid_points
 from heliostat.provenance import commit
 from heliostat.scenario import AnyScenario, LocalizationScenario, SensingScenario
@@ -50,9 +48,9 @@ QUANTITIES: dict[str, MapQuantity] = {
 }
 """Quantities by the name that `coverage` accepts; the first of a system is its default."""
 
-DEFAULT_POINTS = {"localization": 40_000, "quantised": 10_000, "sensing": 10_000, "design": 60}
+DEFAULT_POINTS = {"localization": 40_000, "quantised": 10_000, "sensing": 10_000, "design": 150}
 """Approximate default numbers of points: a bound of the closed form takes a microsecond, one of
-quantised phases or a fixed design half a millisecond, a design a second or two."""
+quantised phases or a fixed design half a millisecond, a design 0.05 to 0.2 s."""
 
 
 @public(LocalizationScenario, SensingScenario)
@@ -83,7 +81,7 @@ def coverage(
             around the scene. [m]
         points: Approximate number of points in the rectangle, or in that around the polygon;
             default 40,000 for localization, 10,000 for quantised phases at each point and for one
-            sensing design, 60 for a design at each point.
+            sensing design, 150 for a design at each point.
         positions: Positions in place of an area, [place, 2 or 3]; the default height is that of the
             user or the target. [m]
         headings: Heading of the user at each position; default that of the scenario. [rad]
@@ -362,6 +360,10 @@ def _sensing(
     on_progress: OnProgress,
 ) -> tuple[_Variables, np.ndarray, str]:
     """Bounds for a target's positions, where one can exist, and the conditions in words."""
+    # The designs take long to import.
+    from heliostat.api.sensing import designed  # noqa: PLC0415
+    from heliostat.maps import sensing as sensing_maps  # noqa: PLC0415
+
     scene = scenario.build()
     if each:
         if design is not None:
@@ -373,7 +375,8 @@ def _sensing(
             min_snr=scenario.dwell.least_snr,
             on_progress=on_progress,
         )
-        conditions = f"a design for each point, the best of {sensing_maps.STARTS} starts"
+        count = sensing_maps.REFERENCES
+        conditions = f"a design for each point, from the best of {count} reference designs"
     else:
         covariance, reflection = (
             tuple(map(jnp.asarray, entries))

@@ -57,7 +57,7 @@ def build(scenario: AnyScenario, key: PRNGKeyArray | None = None) -> Localizatio
     scenario = of_system(scenario, LocalizationScenario, "build")
     scene = scenario.build(key)
     if scenario.model.as_printed:
-        scene = eqx.tree_at(lambda s: s.surface.reflection, scene, jnp.ones(()))
+        scene = eqx.tree_at(lambda s: s.surface.reflection, scene, jax.device_put(np.float64(1)))
     return scene
 
 
@@ -164,7 +164,7 @@ def chosen_antennas(
             f"{most}: the base station has {scenario.base_station.antennas}, and the period must "
             "hold the pilots of all that are active."
         )
-    return jnp.asarray(float(chosen))
+    return jax.device_put(np.float64(chosen))
 
 
 @public(LocalizationScenario)
@@ -311,8 +311,8 @@ def allocate_time(
         share, peak = _share(
             scenario.model.as_printed,
             scene,
-            jnp.asarray(float(weight)),
-            None if balance is None else jnp.asarray(float(balance)),
+            jax.device_put(np.float64(weight)),
+            None if balance is None else jax.device_put(np.float64(balance)),
         )
         ratio, multiplier = float(share.ratio), float(share.multiplier)
         residual = float(share.residual)
@@ -461,6 +461,6 @@ def trade_off_of(scenario: AnyScenario, *, key: PRNGKeyArray | None = None) -> T
     scene = _for_any_size(scenario, build(scenario, key))
     ratio, peb, reb, rate = (
         np.asarray(x)[:count]
-        for x in _choices(scenario.model.as_printed, scene, jnp.asarray(antennas, dtype=float))
+        for x in _choices(scenario.model.as_printed, scene, antennas.astype(float))
     )
     return TradeOff(antennas[:count], ratio, peb, reb, rate, dominated(peb, rate))

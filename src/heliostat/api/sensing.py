@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from heliostat.api.arguments import public
 from heliostat.api.sensing_arguments import (
+    Method,
     checked_covariances,
     checked_positions,
     checked_reflections,
@@ -25,11 +26,11 @@ from heliostat.bounds.direction import (
 )
 from heliostat.bounds.fisher import Identifiability
 from heliostat.design.baselines import matched_beams
-from heliostat.design.cooperative import RegionDesign, random_phases
 from heliostat.design.cooperative import design_beamforming as design_both
 from heliostat.design.cooperative import design_for_region as design_everywhere
+from heliostat.design.cooperative import random_phases
 from heliostat.design.reflect import design_reflection as design_coefficients
-from heliostat.design.result import BeamformingDesign
+from heliostat.design.result import BeamformingDesign, Criterion, RegionDesign
 from heliostat.design.transmit import design_transmit as design_structured
 from heliostat.design.transmit import largest_snr
 from heliostat.geometry.frames import Scalar
@@ -39,8 +40,6 @@ from heliostat.scene.sensing import SensingScene
 from heliostat.units import from_db, to_db
 
 TransmitMethod: TypeAlias = Literal["structured", "sdp"]
-Method: TypeAlias = Literal["direct", "sdr"]
-Criterion: TypeAlias = Literal["worst", "mean"]
 Patterns: TypeAlias = tuple[Complex[Array, "pattern _"], ...]
 Covariances: TypeAlias = tuple[Complex[Array, "pattern tx tx"], ...]
 

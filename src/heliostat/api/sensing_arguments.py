@@ -1,7 +1,7 @@
 """Validation of positions, coefficients and covariances for functions of sensing scenarios."""
 
 from collections.abc import Sequence, Sized
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +9,9 @@ from jaxtyping import Array
 from numpy.typing import ArrayLike
 
 from heliostat.scenario import SensingScenario
+
+Method: TypeAlias = Literal["direct", "sdr"]
+"""Method of a beamforming design: a descent, or the paper's semidefinite programs."""
 
 
 def checked_positions(scenario: SensingScenario, given: ArrayLike) -> np.ndarray:

@@ -7,6 +7,7 @@ heliostat and its dependencies but no shared disk.
 import functools
 import itertools
 import logging
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -61,6 +62,9 @@ def local_cluster(workers: int | None = None) -> Iterator[Engine]:
         workers: Number of processes; default the number of usable cores.
     """
     _disable_logging()
+    # After an interruption the tracker of multiprocessing removes the semaphores of the workers, as
+    # it should, and warns.
+    sys.warnoptions.append("ignore:resource_tracker:UserWarning")
     with dask.config.set(_SETTINGS):
         with without_interrupts():
             local = LocalCluster(

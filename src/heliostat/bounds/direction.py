@@ -17,6 +17,7 @@ The paper prints (16d) without its real part and (16e), (16f) with :math:`\beta`
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Complex, Float
 
 from heliostat.bounds.fisher import (
@@ -65,7 +66,8 @@ class DirectionBound(eqx.Module):
 
     def lost_names(self) -> list[str]:
         """Names of the angles that are not identifiable."""
-        return [name for name, gone in zip(ANGLES, self.lost, strict=True) if gone]
+        lost = np.isinf(np.asarray(self.direction_std))
+        return [name for name, gone in zip(ANGLES, lost, strict=True) if gone]
 
 
 def steering_derivatives(

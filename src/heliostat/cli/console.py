@@ -8,12 +8,14 @@ import json
 import os
 import re
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from heliostat.cli.progress import duration
 from heliostat.interruption import on_interruption, uninterrupted
 
 if TYPE_CHECKING:
@@ -159,45 +161,73 @@ def waiting(message: str) -> Iterator[None]:
         yield
         return
     with console.status(message) as status:
-        compiled = 0.0
-
-        def count(event: str, duration_secs: float, **_: Any) -> None:
-            nonlocal compiled
-            if event == "/jax/core/compile/backend_compile_duration":
-                compiled += duration_secs  # close to zero for a cached program
-                if compiled > COMPILING:
-                    status.update(f"{message} (compiling once; later runs skip this)")
-
-        from jax import monitoring
-
-        monitoring.register_event_duration_secs_listener(count)
+        _when_compiling(lambda: status.update(f"{message} ({ONCE})"))
         yield
 
 
+ONCE = "compiling once; later runs skip this"
 COMPILING = 1.0
 """Compilation that takes longer than this is mentioned. [s]"""
 
 
+def _when_compiling(tell: Callable[[], None]) -> None:
+    """Call a function once JAX has compiled for more than `COMPILING`."""
+    from jax import monitoring
+
+    compiled = 0.0
+
+    def count(event: str, duration_secs: float, **_: Any) -> None:
+        nonlocal compiled
+        if event == "/jax/compilation_cache/cache_retrieval_time_sec":
+            compiled -= duration_secs  # which the next event contains
+        elif event == "/jax/core/compile/backend_compile_duration":
+            before, compiled = compiled, compiled + duration_secs
+            if before <= COMPILING < compiled:
+                tell()
+
+    monitoring.register_event_duration_secs_listener(count)
+
+
 @contextmanager
 def progress(delay: float = 0.0) -> Iterator[Callable[[str, int, int], None]]:
-    """A function (name, done, total) that shows a progress bar for each name on a terminal.
+    """A function (name, done, total) that shows the progress of each name.
+
+    On a terminal it is a bar with the remaining time, elsewhere a line with an estimate of the time
+    of a long computation, see `announcement`.
 
     Args:
         delay: Time before the bars appear. [s]
     """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda name, done, total: None
+        yield announcement(lambda line: print(line, file=sys.stderr, flush=True))
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    bar = Progress(*columns, TimeElapsedColumn(), console=console, transient=True)
+    times = (TimeElapsedColumn(), TextColumn("elapsed,"), TimeRemainingColumn(), TextColumn("left"))
+    bar = Progress(*columns, *times, console=console, transient=True)
     tasks: dict[str, Any] = {}
     begun = time.monotonic()
 
+    compiling = bar.add_task(ONCE, total=None, visible=False)
+
+    def tell() -> None:
+        bar.update(compiling, visible=True)
+        bar.start()
+
+    _when_compiling(tell)
+
     def advance(name: str, done: int, total: int) -> None:
+        bar.update(compiling, visible=False)
         if name not in tasks:
             tasks[name] = bar.add_task(name, total=total)
         bar.update(tasks[name], completed=done)
@@ -208,6 +238,41 @@ def progress(delay: float = 0.0) -> Iterator[Callable[[str, int, int], None]]:
         yield advance
     finally:
         bar.stop()
+
+
+def announcement(
+    write: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+) -> Callable[[str, int, int], None]:
+    """Return a function (name, done, total) that announces the time of a long computation.
+
+    The estimate is from the calls after the third, because programs are compiled before. A name is
+    announced once, and not if it takes less than `ANNOUNCED`.
+
+    Args:
+        write: Function that writes a line.
+        clock: Function that returns the time. [s]
+    """
+    calls: dict[str, list[tuple[float, int]]] = {}
+
+    def advance(name: str, done: int, total: int) -> None:
+        past = calls.setdefault(name, [])
+        if len(past) == MEASURED:
+            return
+        past.append((clock(), done))
+        if len(past) < MEASURED:
+            return
+        (begun, _), (since, before), (now, _) = past[0], past[2], past[-1]
+        left = (total - done) * (now - since) / max(done - before, 1)
+        if now - begun + left >= ANNOUNCED:
+            write(f"{name}: about {duration(now - begun + left)} in total, {done} of {total} done")
+
+    return advance
+
+
+MEASURED = 6
+"""Number of calls after which the time of a computation is estimated."""
+ANNOUNCED = 5.0
+"""Shortest computation whose time is announced. [s]"""
 
 
 def first_sentence(text: str) -> str:

@@ -53,7 +53,7 @@ def map_command(
             min=1,
             max=10**7,
             help="Approximate number of points; default 40000 for localization, 10000 for "
-            "quantised phases at each point and for one sensing design, 60 for a design at each.",
+            "quantised phases at each point and for one sensing design, 150 for a design at each.",
         ),
     ] = None,
     points_file: Annotated[
@@ -74,9 +74,9 @@ def map_command(
     steering: Annotated[
         Literal["each point", "fixed"] | None,
         typer.Option(
-            help="Surface steered to each point, for sensing with a quick design for each (2 "
-            "starts instead of 8), or as the scenario describes it; default each point for "
-            "localization without a focus or given phases, otherwise fixed."
+            help="Surface steered to each point, for sensing with a design for each (about 0.1 s), "
+            "or as the scenario describes it; default each point for localization without a focus "
+            "or given phases, otherwise fixed."
         ),
     ] = None,
     antennas: AntennasOption = None,
@@ -163,7 +163,7 @@ def _map(
                 raise UserError(f"--steering: {error}") from None
             raise
     save_figure(coverage_figure(data, below=threshold), file)
-    data.to_netcdf(file.with_suffix(".nc"), engine="h5netcdf")
+    tables.write_dataset(data, file.with_suffix(".nc"))
     report.write_csv(data, file.with_suffix(".csv"))
     report.write_geojson(data, file.with_suffix(".geojson"))
     return tables.listed(data.attrs["title"], report.rows(data, threshold))

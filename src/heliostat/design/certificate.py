@@ -13,6 +13,7 @@ least :math:`\sum_l h(Z_l)` divided by this bound. The result is a valid lower b
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from heliostat.bounds.direction import echo_matrices, steering_derivatives
@@ -23,7 +24,7 @@ from heliostat.surface.active import ActiveSurface, reflected_power
 
 # Derivatives of the echo with respect to (ln gain, elevation, azimuth), as coefficients of
 # v_c v_d^T ...
-_PRODUCTS = jnp.array(
+_PRODUCTS = np.array(
     [
         [[1.0, 0, 0], [0, 0, 0], [0, 0, 0]],
         [[0, 1.0, 0], [1.0, 0, 0], [0, 0, 0]],
@@ -31,7 +32,7 @@ _PRODUCTS = jnp.array(
     ]
 )
 # ... and with respect to (elevation, azimuth, Re ln gain, Im ln gain), as combinations of those.
-_PARAMS = jnp.array([[0, 0, 1, 1j], [1, 0, 0, 0], [0, 1, 0, 0]])
+_PARAMS = np.array([[0, 0, 1, 1j], [1, 0, 0, 0], [0, 1, 0, 0]])
 
 
 def linear_information(
@@ -46,7 +47,7 @@ def linear_information(
         strength: :math:`2T|\beta|^2`. [1]
     """
     return strength * jnp.einsum(
-        "ap,bq,acd,bef,ce->pqdf", jnp.conj(_PARAMS), _PARAMS, _PRODUCTS, _PRODUCTS, received
+        "ap,bq,acd,bef,ce->pqdf", np.conj(_PARAMS), _PARAMS, _PRODUCTS, _PRODUCTS, received
     )
 
 

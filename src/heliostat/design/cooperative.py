@@ -14,7 +14,6 @@ the next.
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,14 +29,13 @@ from heliostat.design.joint_descent import (
 )
 from heliostat.design.parametrization import FINAL_SHARPNESS, power_factor
 from heliostat.design.reflect import design_surface, reflection_task
-from heliostat.design.result import BeamformingDesign, excess_over_bound, gap_to_bound
+from heliostat.design.result import BeamformingDesign, Criterion, RegionDesign
 from heliostat.geometry.frames import Scalar
 from heliostat.observation.echoes import target_steering
 from heliostat.scene.sensing import SensingScene
 from heliostat.surface.active import random_reflection, reflected_power
 
 Method: TypeAlias = Literal["direct", "sdr"]
-Criterion: TypeAlias = Literal["worst", "mean"]
 _PHASES = 2**31 + 5
 """Tag that keeps these keys apart from a scene's, see `scenario.random_keys`, for equal seeds."""
 
@@ -203,44 +201,6 @@ def design_beamforming(
     if patterns != 1:
         raise ValueError(f"method 'sdr' designs 1 pattern, not {patterns}; method 'direct' does")
     return design_alternately(scene, method=method, min_snr=min_snr, seed=seed)
-
-
-class RegionDesign(eqx.Module):
-    """One design for several possible target positions."""
-
-    designs: tuple[BeamformingDesign, ...]  # the same design, evaluated at each position
-    criterion: Criterion = eqx.field(static=True)
-    lower_bound: Scalar  # lower bound on the criterion of any design [rad²]
-    notes: tuple[str, ...] = eqx.field(static=True, default=())
-    """Assumptions of the model that the scenario violates."""
-
-    @property
-    def worst_crb(self) -> float:
-        """Largest CRB over surfaces and positions. [rad²]"""
-        return float(np.max([d.crb for d in self.designs]))
-
-    @property
-    def mean_crb(self) -> float:
-        """Largest over surfaces of the mean CRB over positions. [rad²]"""
-        return float(np.max(np.mean([d.crb for d in self.designs], axis=0)))
-
-    @property
-    def gap(self) -> float:
-        """Largest possible relative excess over the optimum: 1 - lower bound / criterion. [1]"""
-        value = self.worst_crb if self.criterion == "worst" else self.mean_crb
-        return gap_to_bound(value, float(self.lower_bound))
-
-    @property
-    def excess_db(self) -> float:
-        """Excess of the criterion over its lower bound, -10 log10(1 - gap). [dB]"""
-        return excess_over_bound(self.gap)
-
-    def __repr__(self) -> str:
-        return (
-            f"<RegionDesign: {len(self.designs)} positions, worst CRB {self.worst_crb:.4g} rad^2, "
-            f"mean CRB {self.mean_crb:.4g} rad^2, {self.criterion} CRB within "
-            f"{self.excess_db:.2g} dB of the best possible>"
-        )
 
 
 def design_for_region(

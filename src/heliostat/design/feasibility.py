@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 from jaxtyping import Array, Complex
 
@@ -34,8 +34,8 @@ def violation(scene: SensingScene, slack: Slack, min_snr: float | Scalar) -> str
     """
     if float(slack.transmit) < -TOLERANCE * float(scene.base_station.power):
         return f"the base station sends {-float(slack.transmit):.3g} W more than it may"
-    for i, surface in enumerate(scene.surfaces):
-        power, amplitude, snr = (float(s[i]) for s in (slack.surface, slack.amplitude, slack.snr))
+    each = (np.asarray(s).tolist() for s in (slack.surface, slack.amplitude, slack.snr))
+    for i, (surface, power, amplitude, snr) in enumerate(zip(scene.surfaces, *each, strict=True)):
         if power < -TOLERANCE * float(surface.power):
             return f"surface {i} radiates {-power:.3g} W more than it may"
         if amplitude < -TOLERANCE * float(surface.amplification):
@@ -96,7 +96,7 @@ def dwell_design(
     if lower_bound is None:
         lower_bound = cooperative_lower_bound(scene, covariance.shape[1])
     bounds = surface_bounds(scene, reflection, covariance)
-    worst = float(jnp.max(bounds.crb))
+    worst = float(np.max(np.asarray(bounds.crb)))
     steps = [worst] if history is None else history
     design = evaluated_design(
         scene,
@@ -105,7 +105,7 @@ def dwell_design(
         bounds,
         min_snr,
         lower_bound=lower_bound,
-        history=jnp.asarray(np.asarray(steps, dtype=float)),
+        history=jax.device_put(np.asarray(steps, dtype=float)),
         steps=len(steps),
         code=FEASIBLE if np.isfinite(worst) else NOT_IDENTIFIABLE,
     )

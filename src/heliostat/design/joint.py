@@ -42,7 +42,7 @@ from heliostat.design.parametrization import (
 from heliostat.geometry.frames import Scalar
 from heliostat.observation.echoes import target_steering
 from heliostat.scene.sensing import EchoLink, SensingScene
-from heliostat.surface.active import ActiveSurface, power_weight, reflected_power
+from heliostat.surface.active import ActiveSurface, own_noise, power_weight
 
 
 class JointTask(eqx.Module):
@@ -78,21 +78,20 @@ class Setting(NamedTuple):
     covariance: Complex[Array, "pattern tx tx"]  # [W]
 
 
-def joint_task(scenes: tuple[SensingScene, ...], index: int, min_snr: Scalar) -> JointTask:
-    """Return the design problem of one surface.
+@jax.jit
+def joint_tasks(scenes: tuple[SensingScene, ...], min_snr: Scalar) -> tuple[JointTask, ...]:
+    """Return the design problem of each surface.
 
     Args:
         scenes: The same scene with the target at each possible position.
-        index: Index of the surface.
         min_snr: Least SNR at every position. [1]
     """
     first = scenes[0]
-    return JointTask(
-        first.link(index),
-        first.surfaces[index],
-        jnp.stack([s.angles()[index] for s in scenes]),
-        jnp.stack([s.target_gain[index] for s in scenes]),
-        jnp.asarray(min_snr, dtype=float),
+    angles = jnp.stack([scene.angles() for scene in scenes], axis=1)
+    gains = jnp.stack([scene.target_gain for scene in scenes], axis=1)
+    return tuple(
+        JointTask(first.link(i), surface, angles[i], gains[i], min_snr)
+        for i, surface in enumerate(first.surfaces)
     )
 
 
@@ -141,6 +140,31 @@ def _read(flat: Float[Array, "unknown"], layout: Layout) -> Unknowns:
     return Unknowns(free, mixing[..., 0] + 1j * mixing[..., 1], *flat[-3 * K :].reshape(3, K))
 
 
+@partial(jax.jit, static_argnames="layout")
+def steered_unknowns(
+    flat: Float[Array, "unknown"], designed: JointTask, wanted: JointTask, layout: Layout
+) -> Float[Array, "unknown"]:
+    r"""Return the unknowns of a design steered to another direction.
+
+    The coefficients are multiplied by the ratio :math:`a_n^*(\text{new})\,a_n(\text{old})` of the
+    steering vectors, so that :math:`\Psi a` stays the same. For given covariances so do the SNR and
+    the information about the direction cosines, apart from the target's gain. Both tasks have one
+    position.
+
+    Args:
+        flat: Unknowns of the design.
+        designed: Task of the design.
+        wanted: Task with the new direction.
+        layout: Layout of the unknowns.
+    """
+    old, new = (target_steering(task.link.array, task.angles[0]) for task in (designed, wanted))
+    end = 2 * layout.patterns * layout.elements
+    free = flat[:end].reshape(layout.patterns, layout.elements, 2)
+    turned = (free[..., 0] + 1j * free[..., 1]) * (old * jnp.conj(new))[None, :]
+    free = jnp.stack([jnp.real(turned), jnp.imag(turned)], axis=-1)
+    return jnp.concatenate([free.ravel(), flat[end:]])
+
+
 def setting(
     task: JointTask,
     flat: Float[Array, "unknown"],
@@ -162,22 +186,15 @@ def setting(
     surface, channel = task.surface, task.link.bs_to_irs
     antennas = channel.shape[1]
     steering = jax.vmap(lambda at: target_steering(task.link.array, at))(task.angles)
-    silent = jnp.zeros((antennas, antennas), dtype=complex)
 
-    def own_noise(psi: Array) -> Scalar:
-        return jnp.max(
-            jax.vmap(
-                lambda a, gain: (
-                    reflected_power(psi, channel, silent, a, gain, surface.noise).own_noise
-                )
-            )(steering, task.target_gain)
-        )
+    def largest_noise(psi: Array) -> Scalar:
+        return jnp.max(own_noise(psi, task.target_gain, surface.noise))
 
     def pattern(
         psi: Array, mixing: Array, log_price: Array, noise_logit: Array, energy_share: Array
     ) -> Setting:
         # Not P_s times the share: P_s may be infinite, and the gradient must not be.
-        claimed = own_noise(psi) / jax.nn.sigmoid(noise_logit)
+        claimed = largest_noise(psi) / jax.nn.sigmoid(noise_logit)
         psi = psi * jnp.sqrt(power_factor(surface.power, claimed, sharpness))
         weight = jax.vmap(lambda a, gain: power_weight(psi, channel, a, gain))(
             steering, task.target_gain
@@ -201,7 +218,7 @@ def setting(
         covar = beams @ jnp.conj(beams).T
         covar = covar * (energy_share * power / jnp.real(jnp.trace(covar)))
         radiated = jnp.max(jnp.real(jnp.einsum("qab,ba->q", weight, covar)))
-        room = surface.power - own_noise(psi)
+        room = surface.power - largest_noise(psi)
         return Setting(psi, covar * power_factor(room, radiated, sharpness))
 
     psi = coefficients(unknowns.free, surface.amplification, layout.form)

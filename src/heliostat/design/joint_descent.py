@@ -4,13 +4,15 @@ Only the base station's power couples the surfaces. Coefficients and beams of ea
 optimised together (`joint`) from several starts. Then the power is divided so that all CRBs are
 equal, by Newton steps whose derivatives follow from the envelope theorem. For one pattern and one
 position the optimal covariances of `transmit` are tried as well.
+
+Designs for many positions of a target, one for each, need few random starts (`descend_from`). Once
+the coefficients are steered to the new direction, a design for another position is nearly optimal.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex
 from scipy.optimize import brentq
@@ -22,8 +24,9 @@ from heliostat.design.joint import (
     Setting,
     final_setting,
     joint_layout,
-    joint_task,
+    joint_tasks,
     random_unknowns,
+    steered_unknowns,
     value_and_slopes,
 )
 from heliostat.design.parametrization import best_descents, descend
@@ -41,6 +44,10 @@ TRIAL_STEPS, STEPS = 30, 200
 FINALISTS = 4
 ROUNDS = (COARSE, FINE, FINEST, FINEST)
 SETTLED = 3e-4  # relative improvement below which the rounds end
+STEPS_FROM_DESIGN = (40, 10)
+"""Steps of the two descents from an existing design, before and after the power is divided again.
+"""
+SNR_LIMITED = 1.1  # ratio to the smallest allowed SNR below which that SNR is taken as the limit
 
 
 class SurfaceState(NamedTuple):
@@ -63,7 +70,7 @@ class Incumbent(NamedTuple):
 def _evaluated(state: SurfaceState, sharpness: float) -> Callable[[np.ndarray], np.ndarray]:
     """Return `value_and_slopes` of a surface as a function of its unknowns alone."""
     leaves, structure = jax.tree.flatten(state.task)
-    fixed = jnp.asarray(state.power), jnp.asarray(sharpness)
+    fixed = jax.device_put((np.float64(state.power), np.float64(sharpness)))
     return lambda x: np.asarray(value_and_slopes(tuple(leaves), x, *fixed, structure, state.layout))
 
 
@@ -102,11 +109,11 @@ class _Evaluation(NamedTuple):
 
 def _evaluate(state: SurfaceState) -> _Evaluation:
     setting, log_crbs, snr = final_setting(
-        state.task, jnp.asarray(state.flat), jnp.asarray(state.power), state.layout
+        state.task, state.flat, np.float64(state.power), state.layout
     )
     each = np.asarray(log_crbs)
     log_crb = np.log(np.mean(np.exp(each))) if state.layout.mean else np.max(each)
-    return _Evaluation(setting, float(log_crb), float(jnp.min(snr)))
+    return _Evaluation(setting, float(log_crb), float(np.min(np.asarray(snr))))
 
 
 def shared_power(states: list[SurfaceState], total: float, sharpness: float) -> list[SurfaceState]:
@@ -148,9 +155,10 @@ class DesignSearch:
 
     def __init__(self, scenes: tuple[SensingScene, ...], min_snr: float | Scalar) -> None:
         self.scenes = scenes
-        self.min_snr = jnp.asarray(min_snr, dtype=float)
+        self.min_snr = jax.device_put(np.asarray(min_snr, dtype=float))
         self.best: Incumbent | None = None
         self.history: list[float] = []
+        self.states: list[SurfaceState] = []  # as last offered, also if they miss the SNR
 
     def offer(self, candidate: Incumbent) -> None:
         """Keep a feasible design if it is better than the best so far.
@@ -174,14 +182,15 @@ class DesignSearch:
         Args:
             states: The surfaces.
         """
+        self.states = states
         each = [_evaluate(state) for state in states]
         reflection = tuple(e.setting.reflection for e in each)
         candidates = []
         if min(e.snr for e in each) >= float(self.min_snr) * (1 - 1e-6):
             # Rounding errors of the softmax and the sums must not violate the power constraint.
-            covariance = jnp.stack([e.setting.covariance for e in each]) * (1 - 1e-12)
+            covariance = np.stack([e.setting.covariance for e in each]) * (1 - 1e-12)
             worst = float(np.exp(max(e.log_crb for e in each)))
-            candidates.append(Incumbent(covariance, reflection, worst))
+            candidates.append(Incumbent(jax.device_put(covariance), reflection, worst))
         if len(self.scenes) == 1 and states[0].layout.patterns == 1:
             exact = transmit_half(self.scenes[0], reflection, self.min_snr)
             if exact is not None:
@@ -231,11 +240,12 @@ def transmit_half(
     """
     optimum = solve_transmit(scene, tuple(psi[0] for psi in reflection), min_snr)
     worst = optimum.worst_crb
-    loud = bool(jnp.all(optimum.slack.snr >= -1e-6 * min_snr))
-    powered = bool(jnp.all(optimum.slack.surface >= -TOLERANCE * scene.base_station.power))
+    slack = optimum.slack
+    loud = np.all(np.asarray(slack.snr) >= -1e-6 * float(min_snr))
+    powered = np.all(np.asarray(slack.surface) >= -TOLERANCE * float(scene.base_station.power))
     if not (np.isfinite(worst) and loud and powered):
         return None
-    return Incumbent(optimum.covariance[:, None], reflection, worst)
+    return Incumbent(jax.device_put(np.asarray(optimum.covariance)[:, None]), reflection, worst)
 
 
 def descend_jointly(
@@ -261,15 +271,66 @@ def descend_jointly(
     search = DesignSearch(scenes, min_snr)
     power = float(scene.base_station.power)
     states = []
-    for i in range(scene.n_surfaces):
-        task = joint_task(scenes, i, search.min_snr)
+    for i, task in enumerate(joint_tasks(scenes, search.min_snr)):
         layout = joint_layout(task, patterns, mean)
         begin = SurfaceState(task, layout, np.zeros(layout.size), power)
         states.append(explore(begin, starts, np.random.default_rng([seed, i])))
-    for sharpness in ROUNDS:
-        states = shared_power(states, power * scene.n_surfaces, sharpness)
+    _refine(search, states, ROUNDS)
+    return search
+
+
+def _refine(search: DesignSearch, states: list[SurfaceState], rounds: Sequence[float]) -> None:
+    """Divide the power, descend and offer the design in rounds of these sharpnesses."""
+    total = sum(s.power for s in states)
+    for sharpness in rounds:
+        states = shared_power(states, total, sharpness)
         states = [_descend(s, sharpness, STEPS)[0] for s in states]
         search.offer_states(states)
         if sharpness > COARSE and search.improvement() < SETTLED:
             break
+
+
+def descend_from(designs: Sequence[DesignSearch], scene: SensingScene) -> DesignSearch:
+    """Run the joint design for another position of the target, from existing designs.
+
+    Each surface starts from that of the given designs which is best for it after steering to the
+    new position, and is improved by two short descents. Where the SNR is the limit, the optimum
+    moves with the target's gain, and complete descents follow.
+
+    Args:
+        designs: Results of `descend_jointly` for one position each, with the same number of
+            patterns and SNR.
+        scene: The same scene with the target at another position.
+    """
+    search = DesignSearch((scene,), designs[0].min_snr)
+    total = float(scene.base_station.power) * scene.n_surfaces
+    candidates = []
+    for i, task in enumerate(joint_tasks((scene,), search.min_snr)):
+        states = [design.states[i] for design in designs]
+        steered = [steered_unknowns(s.flat, s.task, task, s.layout) for s in states]
+        candidates.append(
+            [
+                s._replace(task=task, flat=np.asarray(x))
+                for s, x in zip(states, steered, strict=True)
+            ]
+        )
+    states = _best_of(candidates, [total / scene.n_surfaces] * scene.n_surfaces)
+    # Which one is best depends on the power.
+    states = _best_of(candidates, [s.power for s in shared_power(states, total, FINE)])
+    for steps in STEPS_FROM_DESIGN:
+        states = [_descend(s, FINE, steps)[0] for s in states]
+        states = shared_power(states, total, FINE)
+    search.offer_states(states)
+    least = SNR_LIMITED * float(search.min_snr)
+    if least > 0 and min(_evaluate(s).snr for s in states) < least:
+        _refine(search, states, ROUNDS[1:])
     return search
+
+
+def _best_of(candidates: list[list[SurfaceState]], powers: list[float]) -> list[SurfaceState]:
+    """Return for each surface the candidate of least objective at the given power."""
+    chosen = []
+    for states, power in zip(candidates, powers, strict=True):
+        given = [s._replace(power=power) for s in states]
+        chosen.append(min(given, key=lambda s: float(_evaluated(s, FINE)(s.flat)[0])))
+    return chosen

@@ -9,6 +9,7 @@ from heliostat.scene.sensing import EchoLink, SensingScene
 from heliostat.surface.active import ActiveSurface, ReflectedPower, reflected_power
 
 
+@jax.jit
 def radiated_power(
     scene: SensingScene,
     covariance: Complex[Array, "surface pattern tx tx"],

@@ -5,6 +5,7 @@ result of a single pattern, as the paper has no patterns.
 """
 
 import math
+from typing import Literal, TypeAlias
 
 import equinox as eqx
 import jax
@@ -23,6 +24,8 @@ STATUS = ("optimal", "feasible", "not converged", "not identifiable", "infeasibl
 """Optimal to the certificate's tolerance; feasible, but not proven optimal; stopped early; an angle
 is not identifiable for any covariance; no covariance satisfies all constraints."""
 OPTIMAL, FEASIBLE, NOT_CONVERGED, NOT_IDENTIFIABLE, INFEASIBLE = range(len(STATUS))
+Criterion: TypeAlias = Literal["worst", "mean"]
+"""Criterion of a design for several positions: the worst or the mean CRB over them."""
 
 
 class Slack(eqx.Module):
@@ -58,7 +61,7 @@ class BeamformingDesign(eqx.Module):
     @property
     def worst_crb(self) -> float:
         """Largest CRB over the surfaces. [rad²]"""
-        return float(np.max(self.crb))
+        return float(np.max(np.asarray(self.crb)))
 
     @property
     def gap(self) -> float:
@@ -88,6 +91,44 @@ class BeamformingDesign(eqx.Module):
     def status(self) -> str:
         """Status of the solver, one of `STATUS`."""
         return STATUS[int(self.code)]
+
+
+class RegionDesign(eqx.Module):
+    """One design for several possible target positions."""
+
+    designs: tuple[BeamformingDesign, ...]  # the same design, evaluated at each position
+    criterion: Criterion = eqx.field(static=True)
+    lower_bound: Scalar  # lower bound on the criterion of any design [rad²]
+    notes: tuple[str, ...] = eqx.field(static=True, default=())
+    """Assumptions of the model that the scenario violates."""
+
+    @property
+    def worst_crb(self) -> float:
+        """Largest CRB over surfaces and positions. [rad²]"""
+        return float(np.max([d.crb for d in self.designs]))
+
+    @property
+    def mean_crb(self) -> float:
+        """Largest over surfaces of the mean CRB over positions. [rad²]"""
+        return float(np.max(np.mean([d.crb for d in self.designs], axis=0)))
+
+    @property
+    def gap(self) -> float:
+        """Largest possible relative excess over the optimum: 1 - lower bound / criterion. [1]"""
+        value = self.worst_crb if self.criterion == "worst" else self.mean_crb
+        return gap_to_bound(value, float(self.lower_bound))
+
+    @property
+    def excess_db(self) -> float:
+        """Excess of the criterion over its lower bound, -10 log10(1 - gap). [dB]"""
+        return excess_over_bound(self.gap)
+
+    def __repr__(self) -> str:
+        return (
+            f"<RegionDesign: {len(self.designs)} positions, worst CRB {self.worst_crb:.4g} rad^2, "
+            f"mean CRB {self.mean_crb:.4g} rad^2, {self.criterion} CRB within "
+            f"{self.excess_db:.2g} dB of the best possible>"
+        )
 
 
 def gap_to_bound(crb: float, lower_bound: float) -> float:

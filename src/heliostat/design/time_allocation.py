@@ -15,10 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
-from scipy.special import lambertw
 
 from heliostat.geometry.frames import Scalar
 
+DEFAULT_WEIGHT = 1e-10
+"""Weight of the paper's figures. [(m + rad) s/bit]"""
 HALVINGS = 60
 """Bisections after which an interval of length 46 has the width of a rounding error."""
 
@@ -141,6 +142,8 @@ def peak_rate_ratio(
         snr_slope: :math:`Y`. [1]
         available: :math:`c`. [1]
     """
+    from scipy.special import lambertw  # noqa: PLC0415 - takes longer than most bounds
+
     y, c = np.asarray(snr_slope), np.asarray(available)
     whole = y * c + 1
     peak: np.floating[Any] | Float[np.ndarray, "..."]

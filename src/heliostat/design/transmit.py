@@ -37,7 +37,7 @@ from heliostat.design.transmit_snr import LargestSnr, largest_common_snr
 from heliostat.geometry.frames import Scalar
 from heliostat.observation.echoes import target_steering
 from heliostat.scene.sensing import EchoLink, SensingScene
-from heliostat.surface.active import ActiveSurface, reflected_power
+from heliostat.surface.active import ActiveSurface, own_noise, reflected_power
 
 SNR_TOLERANCE = 1e-6
 """Relative violation of an SNR constraint that counts as rounding."""
@@ -169,7 +169,7 @@ def design_transmit(
 
 def _check(scene: SensingScene, reflection: tuple[Complex[Array, "_"], ...]) -> None:
     """Raise an error for coefficients with which no transmit covariance is feasible."""
-    own_noise = np.asarray(_own_noise(scene, reflection))
+    noise = np.asarray(_own_noise(scene, reflection))
     for i, (surface, psi) in enumerate(zip(scene.surfaces, reflection, strict=True)):
         largest = float(np.max(np.abs(np.asarray(psi))))
         if largest > float(surface.amplification) * (1 + 1e-9):
@@ -177,9 +177,9 @@ def _check(scene: SensingScene, reflection: tuple[Complex[Array, "_"], ...]) -> 
                 f"Surface {i}: a coefficient of amplitude {largest:.6g} exceeds the amplification "
                 f"{float(surface.amplification):.6g}."
             )
-        if own_noise[i] >= float(surface.power):
+        if noise[i] >= float(surface.power):
             raise ValueError(
-                f"Surface {i}: its own amplified noise takes {own_noise[i]:.6g} W, its "
+                f"Surface {i}: its own amplified noise takes {noise[i]:.6g} W, its "
                 f"power is {float(surface.power):.6g} W; it needs more than the former."
             )
 
@@ -189,16 +189,11 @@ def _own_noise(
     scene: SensingScene, reflection: tuple[Complex[Array, "_"], ...]
 ) -> Float[Array, "surface"]:
     """Power that each surface radiates without any signal. [W]"""
-
-    def own_noise(
-        link: EchoLink, surface: ActiveSurface, angles: Array, gain: Array, psi: Array
-    ) -> Scalar:
-        antennas = link.bs_to_irs.shape[1]
-        silent = jnp.zeros((antennas, antennas), dtype=complex)
-        steering = target_steering(surface.array, angles)
-        return reflected_power(psi, link.bs_to_irs, silent, steering, gain, surface.noise).own_noise
-
-    return each_surface(own_noise, scene, reflection)
+    noise = [
+        own_noise(psi, scene.target_gain[i], surface.noise)
+        for i, (surface, psi) in enumerate(zip(scene.surfaces, reflection, strict=True))
+    ]
+    return jnp.stack(noise)
 
 
 def largest_snr(scene: SensingScene, reflection: tuple[Complex[Array, "_"], ...]) -> float:

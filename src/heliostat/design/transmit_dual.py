@@ -59,7 +59,18 @@ class _Local(NamedTuple):
     bound: Scalar  # contribution to the dual objective
     barrier: Scalar
     slack: Scalar  # z
-    spread: Complex[Array, "2 2"]  # a square root of C_22 (C_22 - X)^-1 C_22
+    factors: "_Factors"
+
+
+class _Factors(NamedTuple):
+    """Entries of L and of I - L^H X L, with L L^H = C_22^-1."""
+
+    root_one: Scalar  # diagonal of L ...
+    root_two: Scalar
+    below: Complex[Array, ""]  # ... and the entry below it
+    left_one: Scalar  # first entry of I - L^H X L ...
+    left_det: Scalar  # ... its determinant ...
+    cross: Complex[Array, ""]  # ... and the entry above its diagonal
 
 
 class _Gram(NamedTuple):
@@ -127,13 +138,19 @@ def _local(
     barrier += jnp.log(slack) + jnp.log(share * snr)
     inside = (left_one > 0) & (left_det > 0) & (a > 0) & (determinant > 0)
     inside &= (slack > 0) & (share > 0) & (snr > 0)
-    # L^-H times a square root of (I - L^H X L)^-1.
     cross = -jax.lax.complex(side, turned)
-    unlike = jnp.conj(below) / (root_one * root_two)
-    first, second = jnp.sqrt(left_one), jnp.sqrt(left_det / left_one)
-    outer = jnp.array([[1 / root_one + 0j, -unlike], [0, 1 / root_two]])
-    spread = outer @ jnp.array([[1 / first + 0j, -cross / (left_one * second)], [0, 1 / second]])
-    return _Local(bound, jnp.where(inside, barrier, jnp.nan), slack, spread)
+    factors = _Factors(root_one, root_two, below, left_one, left_det, cross)
+    return _Local(bound, jnp.where(inside, barrier, jnp.nan), slack, factors)
+
+
+def _spread(at: _Factors) -> Complex[Array, "2 2"]:
+    """A square root of C_22 (C_22 - X)^-1 C_22: L^-H times one of (I - L^H X L)^-1."""
+    unlike = jnp.conj(at.below) / (at.root_one * at.root_two)
+    first, second = jnp.sqrt(at.left_one), jnp.sqrt(at.left_det / at.left_one)
+    outer = jnp.array([[1 / at.root_one + 0j, -unlike], [0, 1 / at.root_two]])
+    return outer @ jnp.array(
+        [[1 / first + 0j, -at.cross / (at.left_one * second)], [0, 1 / second]]
+    )
 
 
 def _gain_weighting(problem: SurfaceProblem, coupling: Complex[Array, "2"]) -> Array:
@@ -338,7 +355,7 @@ def dual_covariances(problem: TransmitProblem, point: DualPoint) -> Complex[Arra
         beams = surface.basis @ (inverse[:, None] * jnp.conj(surface.ways).T)
         main = beams[:, 0] / gram.corner
         others = beams[:, 1:] - beams[:, :1] * jnp.conj(gram.column)[None, :]
-        others = others @ at.spread / jnp.sqrt(sharpness)
+        others = others @ _spread(at.factors) / jnp.sqrt(sharpness)
         illumination = _illumination(surface, at, total, sharpness)
         first = illumination * main[:, None] * jnp.conj(main)[None, :]
         return first + others @ jnp.conj(others).T

@@ -16,7 +16,7 @@ from heliostat.bounds.direction import echo_derivatives, echo_matrices, steering
 from heliostat.bounds.fisher import SINGULAR
 from heliostat.geometry.frames import Scalar
 from heliostat.scene.sensing import EchoLink
-from heliostat.surface.active import ActiveSurface, reflected_power
+from heliostat.surface.active import ActiveSurface, own_noise
 
 
 class SurfaceProblem(eqx.Module):
@@ -92,9 +92,6 @@ def surface_problem(
         coordinates = ways @ basis
         price = jnp.maximum(price, 0.0)
         weight = jnp.ones_like(price)
-    own = reflected_power(
-        reflection, link.bs_to_irs, silent, steering[0], target_gain, surface.noise
-    ).own_noise
     pad = modes - price.size
     magnitude = jnp.abs(target_gain)
     return SurfaceProblem(
@@ -107,7 +104,7 @@ def surface_problem(
         magnitude**2 * jnp.sum(jnp.abs(reflection) ** 2),
         magnitude,
         2 * link.symbols * magnitude**2 * corner,
-        surface.power - own,
+        surface.power - own_noise(reflection, target_gain, surface.noise),
         identifiable,
     )
 

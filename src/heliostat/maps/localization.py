@@ -6,7 +6,6 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -153,10 +152,10 @@ def quantity_at(
         as_printed: Use the bound as printed in the paper, for comparison.
         on_progress: Called with the number of finished positions and of all positions.
     """
-    active = jnp.asarray(float(active_antennas))
+    active = jax.device_put(np.float64(active_antennas))
 
     def chunk(part: np.ndarray) -> tuple[np.ndarray, ...]:
-        poses = jnp.asarray(part)
+        poses = jax.device_put(part)
         if quantity in ("rate", "snr"):
             return (np.asarray(_rates(quantity, steering, scene, active, poses)),)
         if not scene.single_path:

@@ -15,20 +15,22 @@ from heliostat.bounds.direction import (
     direction_information,
     position_bound,
 )
-from heliostat.design.joint_descent import descend_jointly
+from heliostat.design.joint_descent import DesignSearch, descend_from, descend_jointly
 from heliostat.geometry.frames import Vector
 from heliostat.maps.area import in_chunks
 from heliostat.observation.echoes import noise_covariance, target_steering
 from heliostat.scenario.sensing.build import moved_target
-from heliostat.scene.sensing import SensingScene
+from heliostat.scene.sensing import EchoLink, SensingScene
 
 Covariances: TypeAlias = tuple[Complex[Array, "pattern tx tx"], ...]
 Reflections: TypeAlias = tuple[Complex[Array, "pattern _"], ...]
 
 CHUNK = 1 << 10
 """Points computed at once."""
+REFERENCES = 4
+"""Number of positions whose designs start from random values; all others start from these."""
 STARTS = 2
-"""Random starts of the design at each point; the design of a run has eight."""
+"""Random starts of each reference design; together as many as those of the design of a run."""
 
 
 class TargetBounds(NamedTuple):
@@ -93,10 +95,15 @@ def _bounds(
     return jax.lax.map(at, (positions, information))
 
 
+@jax.jit
+def _precision(link: EchoLink, psi: Complex[Array, "element"]) -> Complex[Array, "tx tx"]:
+    return jnp.linalg.inv(noise_covariance(link, psi))
+
+
 def _whitening(scene: SensingScene, reflection: Reflections) -> Covariances:
     r"""Inverse of the noise covariance of each surface and pattern, :math:`R_w^{-1}`. [1/W]"""
     return tuple(
-        jnp.stack([jnp.linalg.inv(noise_covariance(scene.link(i), psi)) for psi in patterns])
+        jnp.stack([_precision(scene.link(i), psi) for psi in patterns])
         for i, patterns in enumerate(reflection)
     )
 
@@ -157,8 +164,9 @@ def bounds_of_designs(
 ) -> TargetBounds:
     """Bounds at each of many positions under a separate design for each.
 
-    Bounds are ``inf`` also where not all surfaces face the point, and where no design was found
-    that reaches the SNR.
+    A few positions have designs from random starts. The design at each position starts from the
+    best of these, steered to it. The order of the positions has no effect. Bounds are ``inf`` also
+    where not all surfaces face the point, and where no design was found that reaches the SNR.
 
     Args:
         scene: The scene; its target is moved, and the gains with it.
@@ -170,25 +178,41 @@ def bounds_of_designs(
     """
     deviation = np.full((len(positions), scene.n_surfaces, 2), np.inf)
     bound = np.full(len(positions), np.inf)
-    for i in np.flatnonzero(facing(scene, positions).all(axis=1)):
-        on_progress(int(i), len(positions))
-        there = jnp.asarray(positions[i])
-        course = descend_jointly(
-            (moved_target(scene, there),),
-            patterns=patterns,
-            mean=False,
-            min_snr=min_snr,
-            starts=STARTS,
-            seed=seed,
+    served = [int(i) for i in np.flatnonzero(facing(scene, positions).all(axis=1))]
+    skipped = len(positions) - len(served)
+    on_progress(0, len(positions))
+    scenes = {i: _moved_target(scene, jnp.asarray(positions[i])) for i in served}
+    gains = {i: np.abs(np.asarray(scenes[i].target_gain)) for i in served}
+
+    def search(i: int, seed: int) -> DesignSearch:
+        return descend_jointly(
+            (scenes[i],), patterns=patterns, mean=False, min_snr=min_snr, starts=STARTS, seed=seed
         )
-        if course.best is not None:
-            sent, coefficients = tuple(course.best.covariance), course.best.reflection
-            white = _whitening(scene, coefficients)
-            information = _information(scene, sent, coefficients, white, there[None])
-            angles, position = _bounds(scene, there[None], information)
-            deviation[i], bound[i] = angles[0], position[0]
-    on_progress(len(positions), len(positions))
+
+    # The largest SNR that designs can reach grows with the gains. Large gains come first, so that
+    # few positions are searched in vain.
+    order = sorted(served, key=lambda i: (-gains[i].min(), *positions[i]))
+    spread = [k * len(order) // REFERENCES for k in range(REFERENCES)]
+    references = [search(order[at], seed + k) for k, at in enumerate(spread) if order]
+    on_progress(skipped, len(positions))
+    missed: list[np.ndarray] = []  # gains of positions at which no design reaches the SNR
+    for done, i in enumerate(order, skipped + 1):
+        if not any(np.all(gains[i] <= larger) for larger in missed):
+            best = descend_from(references, scenes[i]).best or search(i, seed).best
+            if best is None:
+                missed.append(gains[i])
+            else:
+                there = jnp.asarray(positions[i])[None]
+                sent, coefficients = tuple(best.covariance), best.reflection
+                white = _whitening(scene, coefficients)
+                information = _information(scene, sent, coefficients, white, there)
+                angles, position = _bounds(scene, there, information)
+                deviation[i], bound[i] = angles[0], position[0]
+        on_progress(done, len(positions))
     return _finished(scene, positions, deviation, bound)
+
+
+_moved_target = jax.jit(moved_target)
 
 
 @partial(jax.jit, static_argnums=1)

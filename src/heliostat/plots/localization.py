@@ -3,6 +3,7 @@
 import textwrap
 from typing import Any
 
+import jax
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -44,7 +45,7 @@ def sketch(scene: LocalizationScene) -> Sketch:
     nodes = np.stack([base_station, *places, user])
     size = symbol_size(nodes)
     bs_axis = size * np.asarray(scene.base_station.array.axis)
-    axis = size * np.asarray(user_axis(scene.user.heading))
+    axis = size * np.asarray(jax.jit(user_axis)(scene.user.heading))
     heading = format_quantity(float(scene.user.heading), "angle")
 
     surface_point = {"marker": "s", "color": ORANGE}

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from heliostat.api.evaluation import DIRECTIONS, surface_beampattern
 from heliostat.api.localization import build
 from heliostat.api.localization_results import TimeAllocation, TradeOff
 from heliostat.api.sensing_arguments import checked_reflections
+from heliostat.api.sensing_evaluation import DIRECTIONS, surface_beampattern
 from heliostat.design.result import BeamformingDesign
 from heliostat.plots import localization, sensing
 from heliostat.plots.coverage import coverage, distribution

@@ -29,7 +29,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from heliostat.bounds.pose import error_bounds, pose_information
-from heliostat.design.time_allocation import balanced_share
+from heliostat.design.time_allocation import DEFAULT_WEIGHT, balanced_share
 from heliostat.estimation.matched_pilots import simulate_matched
 from heliostat.estimation.place_search import PlaceGrid
 from heliostat.estimation.pose import PoseEstimate, locate, pose_covariance
@@ -49,8 +49,6 @@ from heliostat.rates.effective import (
 )
 from heliostat.scene.localization import LocalizationScene
 
-DEFAULT_WEIGHT = 1e-10
-"""Weight of the paper's figures. [(m + rad) s/bit]"""
 CONFIRMED = 2.0
 """Largest factor between the SNR of the data and its prediction, in either direction: with a wrong
 estimate the surface is not focused on the user."""

@@ -10,7 +10,8 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from heliostat.api.coverage import coverage, default_area
-from heliostat.api.evaluation import evaluate_localization, evaluate_sensing
+from heliostat.api.localization_evaluation import evaluate_localization
+from heliostat.api.sensing_evaluation import evaluate_sensing
 from heliostat.plots.comparison import difference_figure, distributions_figure, trade_offs_figure
 from heliostat.reports.coverage import rows as map_rows
 from heliostat.reports.localization import allocation_rows, bounds_rows

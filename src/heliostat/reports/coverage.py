@@ -1,12 +1,11 @@
 """Tables and files of maps: quantiles, shares below a threshold, CSV and GeoJSON."""
 
+import csv
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from heliostat.plots.coverage import share_of
@@ -51,18 +50,21 @@ def _ratio(name: str, label: str, value: float) -> Row:
     return decibels(name, label, float(to_db(value)) if value > 0 else -math.inf)
 
 
-def frame(data: xr.Dataset) -> pd.DataFrame:
-    """One row for each position: coordinates, the quantity, and whether it is served.
+def columns(data: xr.Dataset) -> dict[str, np.ndarray]:
+    """Coordinates, the quantity, and whether it is served, at each position.
 
     Args:
         data: Result of `heliostat.coverage`.
     """
     array = data[data.attrs["quantity"]]
-    column = f"{array.name}{SUFFIX[array.attrs['units']]}"
-    chosen = data[[array.name, "served", "near_field"]].rename({array.name: column})
-    table = chosen.to_dataframe().reset_index()
-    order = ["place"] * ("place" in table) + ["x", "y", "z", column, "served", "near_field"]
-    return table[order].rename(columns={axis: f"{axis}_m" for axis in "xyz"})
+    names = {"place": "place", "x": "x_m", "y": "y_m", "z": "z_m"}
+    names |= {str(array.name): f"{array.name}{SUFFIX[array.attrs['units']]}"}
+    names |= {"served": "served", "near_field": "near_field"}
+    return {
+        column: data[name].broadcast_like(array).transpose(*array.dims).values.ravel()
+        for name, column in names.items()
+        if name in data.variables
+    }
 
 
 def write_csv(data: xr.Dataset, file: Path) -> None:
@@ -72,7 +74,18 @@ def write_csv(data: xr.Dataset, file: Path) -> None:
         data: Result of `heliostat.coverage`.
         file: File to write.
     """
-    frame(data).to_csv(file, index=False, float_format="%.9g")
+    texts = {name: _texts(values) for name, values in columns(data).items()}
+    with file.open("w", encoding="utf-8", newline="") as opened:
+        writer = csv.writer(opened, lineterminator="\n")
+        writer.writerow(texts)
+        writer.writerows(zip(*texts.values(), strict=True))
+
+
+def _texts(values: np.ndarray) -> list[str]:
+    """Numbers of 9 digits; anything else as it is."""
+    if values.dtype.kind == "f":
+        return [f"{value:.9g}" for value in values.tolist()]
+    return [str(value) for value in values.tolist()]
 
 
 def write_geojson(data: xr.Dataset, file: Path) -> None:
@@ -85,32 +98,34 @@ def write_geojson(data: xr.Dataset, file: Path) -> None:
         data: Result of `heliostat.coverage`.
         file: File to write.
     """
-    features, table = [], frame(data)
+    table = columns(data)
+    x, y, height = (table.pop(f"{axis}_m") for axis in "xyz")
     site = parse(data.attrs["scenario_text"]).site
     system = "local: x and y of the scenario in metres"
     if site.origin is not None:
         system = "longitude and latitude in degrees, WGS 84"
-        table["x_m"], table["y_m"] = site.longitude_latitude(
-            *(table[column].to_numpy() for column in ("x_m", "y_m"))
-        )
-    for record in table.to_dict("records"):
-        x, y, z = (round(float(record.pop(f"{axis}_m")), 8) for axis in "xyz")
-        properties = {key: _plain(value) for key, value in record.items()} | {"height_m": z}
-        point = {"type": "Point", "coordinates": [x, y]}
-        features.append({"type": "Feature", "geometry": point, "properties": properties})
-    document = {
+        x, y = site.longitude_latitude(x, y)
+    properties = table | {"height_m": height}
+    parts = [np.round(x, 8).tolist(), np.round(y, 8).tolist()]
+    parts += [_json_texts(values) for values in properties.values()]
+    # A template, because encoding nested dicts takes many times longer than computing the map.
+    inner = ", ".join(f"{json.dumps(name)}: %s" for name in properties)
+    feature = (
+        '{"type": "Feature", "geometry": {"type": "Point", "coordinates": [%s, %s]}, '
+        f'"properties": {{{inner}}}}}'
+    )
+    head = {
         "type": "FeatureCollection",
         "name": data.attrs["title"],
         "coordinate_system": system,
-        "features": features,
     }
-    file.write_text(json.dumps(document, allow_nan=False), encoding="utf-8")
+    features = ",\n".join(feature % row for row in zip(*parts, strict=True))
+    text = f'{json.dumps(head)[:-1]}, "features": [\n{features}\n]}}\n'
+    file.write_text(text, encoding="utf-8")
 
 
-def _plain(value: Any) -> Any:
-    """A value for JSON: bool, text, or a finite number of 9 digits; otherwise None."""
-    if isinstance(value, bool | np.bool_):
-        return bool(value)
-    if isinstance(value, str):
-        return value
-    return float(f"{value:.9g}") if math.isfinite(value) else None
+def _json_texts(values: np.ndarray) -> list[str]:
+    """Values as JSON: true or false, text, or numbers of 9 digits, null if not finite."""
+    if values.dtype.kind == "f":
+        return [f"{v:.9g}" if math.isfinite(v) else "null" for v in values.tolist()]
+    return [json.dumps(value) for value in values.tolist()]

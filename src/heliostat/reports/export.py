@@ -3,15 +3,17 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import equinox as eqx
 import numpy as np
 import scipy.io
-from jaxtyping import Complex
+from jaxtyping import Array, Complex, Float
 
 from heliostat.api.localization import build, require_single_path
 from heliostat.api.sensing_arguments import checked_reflections
-from heliostat.design.cooperative import RegionDesign
-from heliostat.design.result import BeamformingDesign, patterned
+from heliostat.design.result import BeamformingDesign, RegionDesign, patterned
 from heliostat.scenario import LocalizationScenario, ScenarioLike, SensingScenario, of_system
+from heliostat.scene.localization import LocalizationScene
+from heliostat.surface.passive import Configurations
 
 NAMES: dict[str, str] = {
     "covariance": "R, covariance of the transmitted signal, [surface, pattern, tx, tx], W",
@@ -140,7 +142,7 @@ def phase_arrays(scenario: LocalizationScenario) -> dict[str, np.ndarray]:
     scene = build(scenario)
     surface = scene.surface
     alignment, data = (
-        np.asarray(scene.phases(stage)) for stage in (surface.alignment, surface.data)
+        np.asarray(_phases(scene, stage)) for stage in (surface.alignment, surface.data)
     )
     entries: dict[str, object] = {}
     for name, phase in (("alignment", alignment), ("data", data[0])):
@@ -153,6 +155,11 @@ def phase_arrays(scenario: LocalizationScenario) -> dict[str, np.ndarray]:
         "scenario_text": scenario.dump(),
     }
     return _listed(PHASE_NAMES, entries | panel)
+
+
+@eqx.filter_jit
+def _phases(scene: LocalizationScene, stage: Configurations) -> Float[Array, "config element"]:
+    return scene.phases(stage)
 
 
 def write_arrays(arrays: Mapping[str, np.ndarray], file: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from heliostat.api.evaluation import LocalizationEvaluation
+from heliostat.api.localization_evaluation import LocalizationEvaluation
 from heliostat.plots import localization as localization_plots
 from heliostat.reports.export import phase_arrays
 from heliostat.reports.report import Report

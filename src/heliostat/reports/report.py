@@ -16,7 +16,13 @@ from matplotlib.figure import Figure
 from heliostat.plots.style import save_figures
 from heliostat.provenance import citation
 from heliostat.reports.export import write_arrays
-from heliostat.reports.tables import Table, provenance, without_infinities, write_columns
+from heliostat.reports.tables import (
+    Table,
+    provenance,
+    without_infinities,
+    write_columns,
+    write_dataset,
+)
 from heliostat.scenario import AnyScenario
 
 
@@ -103,9 +109,7 @@ class Report:
         save_figures(figures, folder, pdf=pdf)
         origin = self.origin
         attributes = {"title": self.title} | origin | {"overrides": json.dumps(origin["overrides"])}
-        self.dataset.assign_attrs(attributes).to_netcdf(
-            folder / f"{self.name}.nc", engine="h5netcdf"
-        )
+        write_dataset(self.dataset.assign_attrs(attributes), folder / f"{self.name}.nc")
         if self.columns:
             write_columns(self.columns, folder / f"{self.name}.csv")
         if self.arrays:

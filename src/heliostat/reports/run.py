@@ -3,11 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from heliostat.api.evaluation import evaluate_localization, evaluate_sensing
-from heliostat.api.sensing import Method
-from heliostat.reports.localization import localization_report
+from heliostat.api.sensing_arguments import Method
 from heliostat.reports.report import Report
-from heliostat.reports.sensing import sensing_report
 from heliostat.scenario import ScenarioLike, SensingScenario, any_scenario
 
 
@@ -43,9 +40,16 @@ def report(
         ValueError: An argument is out of range.
     """
     scenario = any_scenario(scenario, "report")
+    # The modules of each system take long to import.
     if isinstance(scenario, SensingScenario):
+        from heliostat.api.sensing_evaluation import evaluate_sensing  # noqa: PLC0415
+        from heliostat.reports.sensing import sensing_report  # noqa: PLC0415
+
         found = sensing_report(evaluate_sensing(scenario, method=method, overrides=overrides))
     else:
+        from heliostat.api.localization_evaluation import evaluate_localization  # noqa: PLC0415
+        from heliostat.reports.localization import localization_report  # noqa: PLC0415
+
         found = localization_report(
             evaluate_localization(
                 scenario,

@@ -6,11 +6,10 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from heliostat.api.evaluation import DIRECTIONS, SensingEvaluation
+from heliostat.api.sensing_evaluation import DIRECTIONS, SensingEvaluation
 from heliostat.design.result import patterned
 from heliostat.plots import sensing as sensing_plots
 from heliostat.reports.export import design_arrays
@@ -32,7 +31,7 @@ from heliostat.reports.tables import (
     share,
     variables_of,
 )
-from heliostat.scene.sensing import ANGLES
+from heliostat.scene.sensing import ANGLES, SensingScene
 from heliostat.units import to_db
 
 TERMS = ("signal", "noise", "echo", "echo_noise")
@@ -88,15 +87,14 @@ def power_rows(found: SensingEvaluation, index: int) -> list[Row]:
         found: Results of the scenario.
         index: Index of the surface.
     """
-    patterns = jax.tree.map(lambda term: term[index], found.radiated)
-    most = jnp.argmax(jax.vmap(lambda own: own.total)(patterns))
-    parts = jax.tree.map(lambda term: term[most], patterns)
+    patterns = np.stack([np.asarray(getattr(found.radiated, term))[index] for term in TERMS])
+    parts = dict(zip(TERMS, patterns[:, np.argmax(patterns.sum(axis=0))].tolist(), strict=True))
     labels = dict(zip(TERMS, ("signal", "noise", "echo", "echoed noise"), strict=True))
     return [
         dbm("sent", "transmit", float(_sent(found)[index].mean())),
-        dbm("radiated", "radiated", float(parts.total)),
-        dbm("own_noise", "own noise", float(parts.own_noise)),
-        *(dbm(f"{term}_power", labels[term], float(getattr(parts, term))) for term in TERMS),
+        dbm("radiated", "radiated", sum(parts.values())),
+        dbm("own_noise", "own noise", parts["noise"] + parts["echo_noise"]),
+        *(dbm(f"{term}_power", labels[term], parts[term]) for term in TERMS),
     ]
 
 
@@ -136,7 +134,10 @@ def _surface_numbers(found: SensingEvaluation, index: int) -> dict[str, Any]:
         "lost": list(found.bounds.lost[index]),
         "by_pattern": {
             "sent_w": _sent(found)[index].tolist(),
-            **{f"{term}_power_w": getattr(found.radiated, term)[index].tolist() for term in TERMS},
+            **{
+                f"{term}_power_w": np.asarray(getattr(found.radiated, term))[index].tolist()
+                for term in TERMS
+            },
         },
     }
 
@@ -230,7 +231,7 @@ def sensing_report(found: SensingEvaluation) -> Report:
                     found.beampatterns,
                     DIRECTIONS,
                     DIRECTIONS,
-                    np.asarray(scene.angles())[: len(found.beampatterns)],
+                    np.asarray(jax.jit(SensingScene.angles)(scene))[: len(found.beampatterns)],
                     scene.n_surfaces,
                 ),
             ),

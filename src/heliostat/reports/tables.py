@@ -228,6 +228,21 @@ def columns_of(dataset: xr.Dataset, dimension: str) -> dict[str, list[Any]]:
     }
 
 
+def write_dataset(dataset: xr.Dataset, file: Path) -> None:
+    """Write a dataset as netCDF.
+
+    Args:
+        dataset: The dataset.
+        file: Output file.
+    """
+    # `Dataset.to_netcdf` imports Dask's scheduler, where it is installed, to choose a lock.
+    store = xr.backends.H5NetCDFStore.open(file, "w", lock=False)
+    try:
+        dataset.dump_to_store(store)
+    finally:
+        store.close()
+
+
 def write_columns(columns: Mapping[str, Sequence[Any]], file: Path) -> None:
     """Write columns as CSV; a column of lists becomes one column for each of their entries.
 

@@ -9,7 +9,8 @@ surface i of a purpose uses ``fold_in`` of that key and i.
 from typing import Literal, TypeAlias
 
 import jax
-from jaxtyping import PRNGKeyArray
+import numpy as np
+from jaxtyping import Array, Int, PRNGKeyArray, UInt
 
 Purpose: TypeAlias = Literal[
     "path gain phase",
@@ -57,5 +58,17 @@ def purpose_key(
         channel: Number of the surface for the purpose ``channel``, number of the path for
             ``further path``, 0 being the direct one.
     """
-    root = jax.random.key(seed_or_key) if isinstance(seed_or_key, int) else seed_or_key
-    return jax.random.fold_in(root, _TAGS[purpose] + channel)
+    tag = np.uint32(_TAGS[purpose] + channel)
+    if isinstance(seed_or_key, int):
+        return _from_seed(np.int64(seed_or_key), tag)
+    return _from_key(seed_or_key, tag)
+
+
+@jax.jit
+def _from_seed(seed: Int[Array, ""], tag: UInt[Array, ""]) -> PRNGKeyArray:
+    return jax.random.fold_in(jax.random.key(seed), tag)
+
+
+@jax.jit
+def _from_key(key: PRNGKeyArray, tag: UInt[Array, ""]) -> PRNGKeyArray:
+    return jax.random.fold_in(key, tag)

@@ -5,6 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from heliostat.channel.path_loss import PathLossLaw
@@ -282,12 +283,14 @@ def with_traced_sizes(scene: LocalizationScene) -> LocalizationScene:
         vertical=panel.vertical,
         normal=panel.normal,
         spacing=panel.spacing,
-        columns=jnp.asarray(float(panel.columns)),
-        rows=jnp.asarray(float(panel.rows)),
+        columns=jax.device_put(np.float64(panel.columns)),
+        rows=jax.device_put(np.float64(panel.rows)),
     )
-    traced_array = _TracedArray(array.axis, array.spacing, jnp.asarray(float(array.elements)))
+    traced_array = _TracedArray(
+        array.axis, array.spacing, jax.device_put(np.float64(array.elements))
+    )
     traced_user = _TracedUser(
-        user.position, user.heading, user.spacing, jnp.asarray(float(user.antennas))
+        user.position, user.heading, user.spacing, jax.device_put(np.float64(user.antennas))
     )
     return LocalizationScene(
         BaseStation(base_station.position, traced_array, base_station.power),

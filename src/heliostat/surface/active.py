@@ -8,7 +8,7 @@ and without a limit of its power.
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Complex, PRNGKeyArray
+from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 from heliostat.geometry.arrays import PlanarArray
 from heliostat.geometry.frames import Scalar, Vector
@@ -107,6 +107,21 @@ def reflected_power(
         signal=jnp.real(jnp.sum(jnp.conj(weighted) * (weighted @ covariance))),
         noise=own,
     )
+
+
+def own_noise(
+    reflection: Complex[Array, "element"], target_gain: Complex[Array, "*any"], noise: Scalar
+) -> Float[Array, "*any"]:
+    r"""Power that a surface radiates without any signal, 2nd and 4th term of paper eq. (7). [W]
+
+    Args:
+        reflection: Coefficients, :math:`\psi`. [1]
+        target_gain: Complex gain of the target, :math:`\beta`. [1]
+        noise: Noise power of one element and pass, :math:`\sigma_r^2`. [W]
+    """
+    gain = jnp.sum(jnp.abs(reflection) ** 2)
+    echo_noise, own = radiated_noise(gain, jnp.abs(target_gain) ** 2, noise)
+    return echo_noise + own
 
 
 def power_weight(

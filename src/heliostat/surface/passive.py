@@ -30,10 +30,6 @@ class Steered(eqx.Module):
         """Number of configurations."""
         return self.offset.shape[0]
 
-    def repeated(self, times: int) -> "Steered":
-        """The same configurations, each several times in a row."""
-        return eqx.tree_at(lambda c: c.offset, self, jnp.repeat(self.offset, times, axis=0))
-
 
 class Focused(eqx.Module):
     """Configurations focused on a position by exact distances, each with an offset."""
@@ -46,10 +42,6 @@ class Focused(eqx.Module):
         """Number of configurations."""
         return self.offset.shape[0]
 
-    def repeated(self, times: int) -> "Focused":
-        """The same configurations, each several times in a row."""
-        return eqx.tree_at(lambda c: c.offset, self, jnp.repeat(self.offset, times, axis=0))
-
 
 class Phased(eqx.Module):
     """Configurations given by their phases."""
@@ -60,10 +52,6 @@ class Phased(eqx.Module):
     def count(self) -> int:
         """Number of configurations."""
         return self.phase.shape[0]
-
-    def repeated(self, times: int) -> "Phased":
-        """The same configurations, each several times in a row."""
-        return Phased(jnp.repeat(self.phase, times, axis=0))
 
 
 Configurations: TypeAlias = Steered | Focused | Phased

@@ -1,4 +1,8 @@
-"""Build the scene of a localization scenario; needs JAX."""
+"""Build the scene of a localization scenario; needs JAX.
+
+Sums of given numbers are NumPy's, and draws are compiled: each operation of ``jax.numpy`` outside
+``jax.jit`` is a program of its own, which takes several milliseconds to load.
+"""
 
 import math
 from typing import Any
@@ -7,11 +11,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, Complex, PRNGKeyArray
 
 from heliostat.channel.path_loss import LAWS
 from heliostat.geometry.arrays import LinearArray, PlanarArray
-from heliostat.geometry.frames import travel
 from heliostat.scenario.errors import Problem, ScenarioError
 from heliostat.scenario.localization.schema import LocalizationSections
 from heliostat.scenario.random_keys import purpose_key
@@ -85,15 +88,20 @@ def localization_scene(
 
 
 def _real(value: Any) -> jax.Array:
-    return jnp.asarray(value, dtype=float)
+    return jax.device_put(np.asarray(value, dtype=float))
+
+
+@jax.jit
+def _random_gain(key: PRNGKeyArray) -> Complex[Array, ""]:
+    return jnp.exp(1j * jax.random.uniform(key, maxval=2 * jnp.pi))
 
 
 def _path_gain(scenario: LocalizationSections, root: int | PRNGKeyArray) -> jax.Array:
     """Gain of a path beyond path loss, of modulus 1. [1]"""
     phase = scenario.link.gain_phase
     if isinstance(phase, float):
-        return jnp.exp(1j * _real(phase))
-    return jnp.exp(1j * jax.random.uniform(purpose_key(root, "path gain phase"), maxval=2 * jnp.pi))
+        return jax.device_put(np.exp(1j * phase))
+    return _random_gain(purpose_key(root, "path gain phase"))
 
 
 def _surface(
@@ -122,20 +130,24 @@ def _surface(
     alignment: passive.Configurations
     data: passive.Configurations
     if listed is not None:
-        alignment, data = passive.Phased(_real(listed)), passive.Phased(_real(listed[:1]))
+        alignment = passive.Phased(_real(np.repeat(listed, length, axis=0)))
+        data = passive.Phased(_real(listed[:1]))
     elif surface.phases == "random":
         count, elements = len(sweep), array.elements
         alignment_key = purpose_key(root, "alignment phases")
-        alignment = passive.Phased(passive.random_phases(alignment_key, count, elements))
+        phases = passive.random_phases(alignment_key, count, elements)
+        alignment = passive.Phased(phases if length == 1 else jnp.repeat(phases, length, axis=0))
         data = passive.Phased(passive.random_phases(purpose_key(root, "data phases"), 1, elements))
     else:
-        target = _real(surface.focus or scenario.user.position)
-        offset = _real(sweep) / _real([[surface.columns, surface.rows]])
-        still = jnp.zeros((1, 2))
+        target = surface.focus or scenario.user.position
+        offset = _real(np.repeat(np.divide(sweep, [[surface.columns, surface.rows]]), length, 0))
+        still = _real(np.zeros((1, 2)))
         if spherical:
-            alignment, data = passive.Focused(target, offset), passive.Focused(target, still)
+            alignment = passive.Focused(_real(target), offset)
+            data = passive.Focused(_real(target), still)
         else:
-            focus = array.direction_cosines(travel(position, target)[0])
+            towards = np.subtract(target, surface.position)
+            focus = _real(surface.axes[:2] @ (towards / np.linalg.norm(towards)))
             alignment, data = passive.Steered(focus, offset), passive.Steered(focus, still)
     row = (index + (scenario.link.direct == "clear")) % length
     signs = [(-1.0) ** (row & i).bit_count() for i in range(length)]  # of a Hadamard matrix
@@ -143,10 +155,10 @@ def _surface(
         position=position,
         array=array,
         reflection=_real(surface.reflection),
-        alignment=alignment.repeated(length),
+        alignment=alignment,
         data=data,
         element_area=_real(surface.gain * scenario.wavelength**2 / (4 * math.pi)),
         gain=_path_gain(scenario, root),
-        code=_real(np.tile(signs, alignment.count)),
+        code=_real(np.tile(signs, alignment.count // length)),
         spherical=spherical,
     )

@@ -4,12 +4,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 from heliostat.channel.fading import line_of_sight, rician
 from heliostat.channel.path_loss import exponent_law, radar_equation
 from heliostat.geometry.arrays import LinearArray, PlanarArray
-from heliostat.geometry.frames import Vector, travel
+from heliostat.geometry.frames import Scalar, Vector, travel
 from heliostat.scenario.errors import Problem, ScenarioError
 from heliostat.scenario.random_keys import purpose_key
 from heliostat.scenario.sensing.schema import ActiveSurfaceSpec, SensingSections
@@ -59,7 +60,7 @@ def sensing_scene(scenario: SensingSections, key: PRNGKeyArray | None) -> Sensin
 
 
 def _real(value: Any) -> jax.Array:
-    return jnp.asarray(value, dtype=float)
+    return jax.device_put(np.asarray(value, dtype=float))
 
 
 def _surface(surface: ActiveSurfaceSpec) -> ActiveSurface:
@@ -100,18 +101,39 @@ def _channels(
             problem = Problem(scenario.name, "link.channels", value, str(error))
             raise ScenarioError([problem]) from error
         return found.bs_to_irs, found.target_gain
-    loss, exponent = _real(scenario.reference_loss), _real(scenario.exponent)
-    channels = []
-    for i, (surface, written) in enumerate(zip(surfaces, scenario.surfaces, strict=True)):
-        _, distance = travel(base_station.position, surface.position)
-        specular = line_of_sight(
-            base_station.position, base_station.array, surface.position, surface.array
+    channels = tuple(
+        _channel(
+            purpose_key(root, "channel", i),
+            base_station,
+            surface,
+            _real(scenario.base_station.antenna_gain * written.gain),
+            _real(scenario.reference_loss),
+            _real(scenario.exponent),
+            _real(link.rician),
         )
-        gains = _real(scenario.base_station.antenna_gain * written.gain)
-        amplitude = jnp.sqrt(gains) * exponent_law(distance, loss, exponent)
-        key = purpose_key(root, "channel", i)
-        channels.append(rician(key, specular, _real(link.rician), amplitude))
-    return tuple(channels), None
+        for i, (surface, written) in enumerate(zip(surfaces, scenario.surfaces, strict=True))
+    )
+    return channels, None
+
+
+# Compiled, because each operation outside `jax.jit` is a program of its own, which takes several
+# milliseconds to load.
+@jax.jit
+def _channel(
+    key: PRNGKeyArray,
+    base_station: BaseStation,
+    surface: ActiveSurface,
+    gains: Scalar,
+    loss: Scalar,
+    exponent: Scalar,
+    rician_factor: Scalar,
+) -> Complex[Array, "_ tx"]:
+    _, distance = travel(base_station.position, surface.position)
+    specular = line_of_sight(
+        base_station.position, base_station.array, surface.position, surface.array
+    )
+    amplitude = jnp.sqrt(gains) * exponent_law(distance, loss, exponent)
+    return rician(key, specular, rician_factor, amplitude)
 
 
 def _target_gain(
@@ -120,11 +142,27 @@ def _target_gain(
     surfaces: tuple[ActiveSurface, ...],
     target: Target,
 ) -> Complex[Array, "surface"]:
-    loss, cross_section = _real(scenario.reference_loss), _real(scenario.target.cross_section)
-    distances = [travel(surface.position, target.position)[1] for surface in surfaces]
-    gains = _real([surface.gain for surface in scenario.surfaces])
+    return _radar_gain(
+        purpose_key(root, "target gain phase"),
+        tuple(surface.position for surface in surfaces),
+        target.position,
+        _real([surface.gain for surface in scenario.surfaces]),
+        _real(scenario.reference_loss),
+        _real(scenario.target.cross_section),
+    )
+
+
+@jax.jit
+def _radar_gain(
+    key: PRNGKeyArray,
+    surfaces: tuple[Vector, ...],
+    target: Vector,
+    gains: Float[Array, "surface"],
+    loss: Scalar,
+    cross_section: Scalar,
+) -> Complex[Array, "surface"]:
+    distances = [travel(surface, target)[1] for surface in surfaces]
     modulus = gains * jnp.stack([radar_equation(d, loss, cross_section) for d in distances])
-    key = purpose_key(root, "target gain phase")
     phase = jax.random.uniform(key, modulus.shape, minval=-jnp.pi, maxval=jnp.pi)
     return modulus * jnp.exp(1j * phase)
 

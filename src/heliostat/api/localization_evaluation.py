@@ -1,0 +1,106 @@
+"""Complete evaluation of a localization scenario: every bound and map that a report shows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import xarray as xr
+
+from heliostat.api.coverage import coverage
+from heliostat.api.localization import (
+    allocate_time,
+    build,
+    effective_rate,
+    most_active_antennas,
+    no_error_effect,
+    pose_bounds,
+    trade_off_of,
+    under_errors,
+)
+from heliostat.api.localization_results import (
+    EffectiveRate,
+    ErrorEffect,
+    NotIdentifiableError,
+    PoseBounds,
+    TimeAllocation,
+    TradeOff,
+)
+from heliostat.design.time_allocation import DEFAULT_WEIGHT
+from heliostat.scenario import LocalizationScenario
+from heliostat.scene.localization import LocalizationScene
+
+
+@dataclass(frozen=True)
+class LocalizationEvaluation:
+    """A localization scenario with its bounds, rate, best time allocation and PEB map."""
+
+    scenario: LocalizationScenario
+    active_antennas: int
+    weight: float | None
+    """Weight of the rate; None if a balance is given. [(m + rad) s/bit]"""
+    balance: float | None
+    """Unit-free alternative to the weight. [1]"""
+    scene: LocalizationScene
+    bounds: PoseBounds
+    rate: EffectiveRate
+    trade_off: TradeOff
+    allocation: TimeAllocation | None
+    """None if no bound exists."""
+    no_allocation: str
+    """Reason for a missing allocation; empty if there is one."""
+    under_errors: ErrorEffect | None
+    """None if the scenario has no errors."""
+    area_map: xr.Dataset
+    """Map of the PEB or another quantity, see `heliostat.coverage`."""
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    """Overrides with which the scenario was loaded."""
+
+
+def evaluate_localization(
+    scenario: LocalizationScenario,
+    *,
+    active_antennas: int | None = None,
+    weight: float | None = None,
+    balance: float | None = None,
+    overrides: Mapping[str, str] | None = None,
+    **map_options: Any,
+) -> LocalizationEvaluation:
+    """Bounds, rate, best time allocation and PEB map of a scenario.
+
+    Args:
+        scenario: A loaded scenario.
+        active_antennas: Antennas for bounds, rate and map; default as many as the period has time
+            for.
+        weight: See `heliostat.allocate_time`. [(m + rad) s/bit]
+        balance: Unit-free alternative to the weight. [1]
+        overrides: Overrides with which the scenario was loaded.
+        map_options: Arguments of `heliostat.coverage`; default a map of the PEB.
+
+    Raises:
+        ValueError: ``active_antennas``, ``weight`` or ``balance`` is out of range.
+    """
+    antennas = most_active_antennas(scenario) if active_antennas is None else active_antennas
+    if balance is None and weight is None:
+        weight = DEFAULT_WEIGHT
+    bounds = pose_bounds(scenario, antennas)
+    allocation, reason = None, ""
+    try:
+        allocation = allocate_time(scenario, weight, balance=balance)
+    except NotIdentifiableError as error:
+        reason = str(error)
+    scene = build(scenario)
+    return LocalizationEvaluation(
+        scenario=scenario,
+        active_antennas=antennas,
+        weight=weight,
+        balance=balance,
+        scene=scene,
+        bounds=bounds,
+        rate=effective_rate(scenario, antennas),
+        trade_off=allocation.trade_off if allocation else trade_off_of(scenario),
+        allocation=allocation,
+        no_allocation=reason,
+        under_errors=None if no_error_effect(scenario) else under_errors(scenario, antennas),
+        area_map=coverage(scenario, active_antennas=antennas, **map_options),
+        overrides=dict(overrides or {}),
+    )
