@@ -78,7 +78,7 @@ def localization_scene(
                 data,
                 real(spacing[0] * spacing[1] * wavelength**2),
                 jnp.asarray(gain, dtype=complex),
-                real(np.ones(len(sweep) if phases is None else len(phases))),
+                real([1.0]),
             ),
         ),
         User(real(position), real(heading), real(user_spacing), user_antennas),

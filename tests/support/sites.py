@@ -62,10 +62,9 @@ def yard(
         at, horizontal, normal = (real(x) for x in PLACES[i])
         array = PlanarArray(horizontal, real([0, 0, 1]), normal, real([0.5, 0.5]), columns, rows)
         off = real(sweep) / real([[columns, rows]])
-        code = jnp.ones(len(sweep))
+        code = jnp.ones(1)
         if codes is not None:
-            off = jnp.repeat(off, codes.shape[1], axis=0)
-            code = jnp.tile(real(codes[i + direct]), len(sweep))
+            code = real(codes[i + direct])
         near = user + real([0.1, -0.2, 0.05])
         if phases is not None:
             alignment = Phased(real(phases[i]))
@@ -88,7 +87,7 @@ def yard(
                 data,
                 real(0.25 * wavelength**2),
                 jnp.asarray(gains[i + 1]),
-                code if phases is None else jnp.ones(len(phases[i])),
+                code,
                 spherical,
             )
         )

@@ -1,5 +1,6 @@
 """Public function for maps: a bound, the rate or the SNR at many positions, for both systems."""
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
@@ -16,6 +17,7 @@ from heliostat.maps import localization as localization_maps
 from heliostat.maps.area import Area, area_around, grid_points
 from heliostat.provenance import commit
 from heliostat.scenario import AnyScenario, LocalizationScenario, SensingScenario
+from heliostat.scenario.localization.visibility import visible_paths
 from heliostat.scenario.panels import PanelSpec
 from heliostat.scene.sensing import ANGLES
 
@@ -38,6 +40,7 @@ QUANTITIES: dict[str, MapQuantity] = {
     "reb": MapQuantity("localization", "reb", "rad", "heading error bound (REB)"),
     "rate": MapQuantity("localization", "rate", "bit/s", "effective rate"),
     "snr": MapQuantity("localization", "snr", "1", "signal-to-noise ratio (SNR) of the data"),
+    "cause": MapQuantity("localization", "cause", "1", "paths that reach the point"),
     "position": MapQuantity("sensing", "position_bound", "m", "position error bound"),
     "direction": MapQuantity(
         "sensing", "direction_bound", "rad", "direction error bound of the worst surface"
@@ -74,9 +77,11 @@ def coverage(
 
     Args:
         scenario: A scenario of either system; its user or target is moved.
-        quantity: "peb" [m], "reb" [rad], "rate" [bit/s] or "snr" [1] for localization, default
-            "peb"; "position" [m], "direction" [rad] or "crb" [rad²] for sensing, default
-            "position".
+        quantity: "peb" [m], "reb" [rad], "rate" [bit/s], "snr" [1] or "cause" for localization,
+            default "peb"; "position" [m], "direction" [rad] or "crb" [rad²] for sensing, default
+            "position". "cause" tells which paths reach a point: 1 for the first, 2 for the second,
+            4 for the third, and so on, and their sum for several; the attribute ``flag_meanings``
+            names the sums.
         area: Rectangle (x0, x1, y0, y1), or corners of a polygon, [corner, 2]; default a rectangle
             around the scene. [m]
         points: Approximate number of points in the rectangle, or in that around the polygon;
@@ -157,9 +162,16 @@ def coverage(
         "scenario": scenario.name,
         "seed": scenario.link.seed,
         "scenario_text": scenario.dump(),
+        "obstacles": _outlines(scenario),
         **polygon,
     }
     return data
+
+
+def _outlines(scenario: AnyScenario) -> str:
+    """Names and footprints of the obstacles, as JSON."""
+    found = scenario.obstacles if isinstance(scenario, LocalizationScenario) else ()
+    return json.dumps([{"name": each.name, "footprint": each.footprint} for each in found])
 
 
 def steers_each_by_default(scenario: AnyScenario) -> bool:
@@ -320,6 +332,8 @@ def _localization(
         turned = np.asarray(headings, dtype=float)
         if turned.shape != (len(places),) or not np.isfinite(turned).all():
             raise ValueError(f"headings needs {len(places)} finite numbers, one per position.")
+    if quantity.variable == "cause":
+        return _causes(scenario, quantity, places)
     active = int(chosen_antennas(scenario, active_antennas))
     if scenario.model.wavefront == "auto":
         near = any(_within_fraunhofer(scenario, panel, places).any() for panel in scenario.panels)
@@ -327,13 +341,16 @@ def _localization(
     bits = _common_bits(scenario)
     if each and bits:
         scenario = scenario.updated({f"{key}.bits": None for key in scenario.panel_keys})
-    scene = build(scenario)
+    scene, visible = build(scenario), visible_paths(scenario, places)
+    if scenario.obstacles:  # those to the scenario's user do not matter
+        scene = build(scenario.updated({"obstacles": [], "link.direct": scenario.direct}))
     values = localization_maps.quantity_at(
         scene,
         places,
         quantity.variable,  # type: ignore[arg-type]
         active,
         localization_maps.Steering(each, bits if each else None),
+        visible=visible,
         headings=turned,
         as_printed=scenario.model.as_printed,
         on_progress=on_progress,
@@ -342,13 +359,36 @@ def _localization(
     surfaces = "surface" if len(scenario.panels) == 1 else f"{len(scenario.panels)} surfaces"
     setting = "steered at each point" if each else "in a fixed configuration"
     surface = f"{surfaces} {setting}"
-    if scenario.link.direct == "clear":
+    if scenario.direct != "blocked":
         surface += ", direct path"
     if any(scenario.spherical):
         surface += ", spherical waves"
     resolution = "" if bits is None else f", phases of {bits} bit{'s' * (bits > 1)}"
     conditions = f"active antennas: {active}, {surface}{resolution}"
-    return variables, localization_maps.reachable(scene, places), conditions
+    return variables, np.asarray(visible.any(axis=1)), conditions
+
+
+def _causes(
+    scenario: LocalizationScenario, quantity: MapQuantity, places: np.ndarray
+) -> tuple[_Variables, np.ndarray, str]:
+    """The paths that reach each position, and whether it is outside all obstacles."""
+    visible = visible_paths(scenario, places)
+    value = visible @ (1 << np.arange(visible.shape[1]))
+    names = [name.removeprefix("the ") for name in scenario.path_names]
+
+    def meaning(flags: int) -> str:
+        found = [name for i, name in enumerate(names) if flags >> i & 1]
+        return " and ".join(found) or "none"
+
+    attributes = {
+        "flag_values": ", ".join(map(str, range(1 << len(names)))),
+        "flag_meanings": "; ".join(meaning(flags) for flags in range(1 << len(names))),
+    }
+    outside = np.ones(len(places), dtype=bool)
+    for obstacle in scenario.obstacles:
+        outside &= ~obstacle.contains(places)
+    variable = (value,), {"units": quantity.unit, "long_name": quantity.label} | attributes
+    return {quantity.variable: variable}, outside, "obstacles and orientation of the surfaces"
 
 
 def _sensing(

@@ -228,7 +228,7 @@ def _possible_remedies(
     if swept and scenario.model.gain == "unknown":
         words = f"more configurations of the surface (remove {' and '.join(swept)})"
         yield words, scenario.updated(dict.fromkeys(swept))
-    if scenario.link.direct == "blocked":
+    if scenario.direct != "clear":
         yield "a clear direct path", scenario.updated({"link.direct": "clear"})
 
 
@@ -254,8 +254,7 @@ def effective_rate(
     scene = _for_any_size(scenario, build(scenario, key))
     *values, by_path = _rates(scene, antennas)
     rate, closed_form, snr, ratio = (float(x) for x in values)
-    names = ("direct path",) * (scenario.link.direct == "clear") + scenario.panel_names
-    path_snr = dict(zip(names, np.asarray(by_path).tolist(), strict=True))
+    path_snr = dict(zip(scenario.path_names, np.asarray(by_path).tolist(), strict=True))
     return EffectiveRate(rate, closed_form, snr, ratio, path_snr)
 
 

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 def map_command(
     scenario: ScenarioArgument,
     quantity: Annotated[
-        Literal["peb", "reb", "rate", "snr", "position", "direction", "crb"] | None,
+        Literal["peb", "reb", "rate", "snr", "cause", "position", "direction", "crb"] | None,
         typer.Option(
-            help="Quantity of the map: peb, reb, rate or snr for localization, default peb; "
-            "position, direction or crb for sensing, default position."
+            help="Quantity of the map: peb, reb, rate, snr or cause, the paths that reach it, for "
+            "localization, default peb; position, direction or crb for sensing, default position."
         ),
     ] = None,
     out: Annotated[

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from heliostat.bounds.paths import paths_information
 from heliostat.bounds.pose import (
@@ -41,10 +41,17 @@ class Steering(NamedTuple):
     """Bits of phase resolution of a surface that is steered to each position."""
 
 
-def _at(steering: Steering, scene: LocalizationScene, pose: Float[Array, "4"]) -> LocalizationScene:
-    """The scene with its user at x, y, z and heading."""
+def _at(
+    steering: Steering,
+    scene: LocalizationScene,
+    pose: Float[Array, "4"],
+    visible: Float[Array, "path"] | None = None,
+) -> LocalizationScene:
+    """The scene with its user at x, y, z and heading, and only the visible paths to it."""
     position, heading = pose[:3], pose[3]
     there = scene.with_user(position, heading)
+    if visible is not None:
+        there = there.with_gains(scene.gains() * visible)
     if not steering.each_point:
         return there
     surfaces = []
@@ -85,11 +92,12 @@ def _bounds_over_paths(
     scene: LocalizationScene,
     active_antennas: Scalar,
     poses: Float[Array, "point 4"],
+    visible: Float[Array, "point path"],
 ) -> tuple[Array, Array]:
-    def at(pose: Array) -> tuple[Array, Array]:
-        return error_bounds(paths_information(_at(steering, scene, pose), active_antennas))
+    def at(pose: Array, seen: Array) -> tuple[Array, Array]:
+        return error_bounds(paths_information(_at(steering, scene, pose, seen), active_antennas))
 
-    return jax.vmap(at)(poses)
+    return jax.vmap(at)(poses, visible)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -113,20 +121,14 @@ def _rates(
     scene: LocalizationScene,
     active_antennas: Scalar,
     poses: Float[Array, "point 4"],
+    visible: Float[Array, "point path"],
 ) -> Float[Array, "point"]:
     of = eadr if quantity == "rate" else codebook_snr
-    return jax.vmap(lambda pose: of(_at(steering, scene, pose), active_antennas))(poses)
 
+    def at(pose: Array, seen: Array) -> Array:
+        return of(_at(steering, scene, pose, seen), active_antennas)
 
-def reachable(scene: LocalizationScene, positions: Float[np.ndarray, "point xyz"]) -> np.ndarray:
-    """Whether there is a path to each position: it is in front of a surface, or the direct path is
-    clear. [point]
-    """
-    found = np.full(len(positions), scene.direct is not None)
-    for surface in scene.surfaces:
-        offset = positions - np.asarray(surface.position)
-        found |= offset @ np.asarray(surface.array.normal) > 0
-    return found
+    return jax.vmap(at)(poses, visible)
 
 
 def quantity_at(
@@ -136,6 +138,7 @@ def quantity_at(
     active_antennas: int,
     steering: Steering,
     *,
+    visible: Bool[np.ndarray, "point path"],
     headings: Float[np.ndarray, "point"] | None = None,
     as_printed: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
@@ -147,7 +150,8 @@ def quantity_at(
         positions: Positions of the user. [m]
         quantity: ``peb`` [m], ``reb`` [rad], ``rate`` [bit/s] or ``snr`` of the data [1].
         active_antennas: :math:`N_B`.
-        steering: How the surface is set for each position.
+        steering: How the surfaces are set for each position.
+        visible: Whether each path reaches each position, the direct path first if there is one.
         headings: Headings of the user; default that of the scene's user. [rad]
         as_printed: Use the bound as printed in the paper, for comparison.
         on_progress: Called with the number of finished positions and of all positions.
@@ -155,11 +159,11 @@ def quantity_at(
     active = jax.device_put(np.float64(active_antennas))
 
     def chunk(part: np.ndarray) -> tuple[np.ndarray, ...]:
-        poses = jax.device_put(part)
+        poses, seen = jax.device_put(part[:, :4]), jax.device_put(part[:, 4:])
         if quantity in ("rate", "snr"):
-            return (np.asarray(_rates(quantity, steering, scene, active, poses)),)
+            return (np.asarray(_rates(quantity, steering, scene, active, poses, seen)),)
         if not scene.single_path:
-            bounds = _bounds_over_paths(steering, scene, active, poses)
+            bounds = _bounds_over_paths(steering, scene, active, poses, seen)
         elif as_printed:
             bounds = _printed_bounds(steering, scene, active, poses)
         else:
@@ -169,16 +173,16 @@ def quantity_at(
     work = sum(_numbers(surface, steering) for surface in scene.surfaces)
     if not scene.single_path:
         antennas = scene.base_station.array.elements, scene.user.antennas
-        samples = scene.surface.alignment.count + sum(antennas)
+        samples = scene.surface.alignment.count * scene.surface.code.size + sum(antennas)
         pairs = antennas[0] * antennas[1] if quantity in ("rate", "snr") else 0
         work += 10 * len(scene.gains()) * samples + pairs
     turned = np.full(len(positions), float(scene.user.heading)) if headings is None else headings
     size = min(CHUNK, max(MOST_NUMBERS // work, 1))
     # XLA computes a chunk on one core; two threads use two cores and need little memory.
-    poses = np.column_stack([positions, turned])
+    poses = np.column_stack([positions, turned, visible.astype(float)])
     (value,) = in_chunks(chunk, poses, size, threads=2, on_progress=on_progress)
     unserved = 0.0 if quantity in ("rate", "snr") else np.inf
-    return np.where(reachable(scene, positions), value, unserved)
+    return np.where(visible.any(axis=1), value, unserved)
 
 
 def _numbers(surface: PassiveSurface, steering: Steering) -> int:

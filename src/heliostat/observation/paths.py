@@ -62,7 +62,9 @@ def paths(
         active_antennas: :math:`N_B`; the response of inactive antennas is zero.
         stage: Stage of the period whose configurations the surfaces have.
     """
-    count = getattr(scene.surface, stage).count
+    count = scene.surface.data.count
+    if stage == "alignment":
+        count = scene.surface.alignment.count * scene.surface.code.size
     found = [] if scene.direct is None else [_direct(scene, active_antennas, count)]
     through = [scene.through(i) for i in range(len(scene.surfaces))]
     return tuple(found + [_reflected(one, active_antennas, stage) for one in through])
@@ -91,7 +93,7 @@ def _reflected(scene: LocalizationScene, active_antennas: int | Scalar, stage: S
     """The path through the only surface of a scene."""
     surface, user = scene.surface, scene.user
     configurations = surface.alignment if stage == "alignment" else surface.data
-    code = surface.code if stage == "alignment" else jnp.ones(configurations.count)
+    code = surface.code if stage == "alignment" else jnp.ones(1)
     centre = scene.reflection_point()
     direction, distance = travel(centre, user.position)
     arrival, bs_to_irs = travel(scene.base_station.position, centre)
@@ -119,7 +121,7 @@ def _reflected(scene: LocalizationScene, active_antennas: int | Scalar, stage: S
     return Path(
         gain=jnp.where(jnp.dot(direction, surface.array.normal) > 0, surface.gain * amplitude, 0.0),
         decay=_position_slopes(decay * direction),
-        config=code[None, :] * jnp.stack([response, slope[:, 0], slope[:, 1], zero, zero]),
+        config=jnp.kron(jnp.stack([response, slope[:, 0], slope[:, 1], zero, zero]), code[None, :]),
         tx=jnp.zeros((5, tx.size), dtype=complex).at[0].set(tx),
         rx=_receive(scene, direction, distance),
         length=bs_to_irs + distance,
@@ -180,9 +182,10 @@ def paths_mean(
     """
     transmit, receive = dft_codebook(active_antennas), dft_codebook(scene.user.antennas)
     energy = scene.base_station.power * scene.frame.pilot
-    share = jnp.sqrt(energy / (scene.surface.alignment.count * frequency.size))
+    found = paths(scene, active_antennas)
+    share = jnp.sqrt(energy / (found[0].config.shape[1] * frequency.size))
     mean = jnp.zeros((), dtype=complex)
-    for path in paths(scene, active_antennas):
+    for path in found:
         mean = mean + path.gain * jnp.einsum(
             "k,b,m,f->kbmf",
             path.config[0],

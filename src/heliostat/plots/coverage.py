@@ -1,5 +1,7 @@
 """Maps of a bound, the rate or the SNR, and their cumulative distribution."""
 
+import itertools
+import json
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,10 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Polygon
 
 from heliostat.plots.style import (
     BLUE,
+    CATEGORIES,
+    GREY,
     ORANGE,
     RED,
     length_unit,
@@ -97,10 +101,13 @@ def coverage(data: xr.Dataset, ax: Axes | None = None, *, below: float | None = 
     if ax is None:
         ax = new_axes()
     display, norm = display_of(data), None
-    if display.finite.size:
+    draw = _cells if "y" in data.dims else _dots
+    if data.attrs["quantity"] == "cause":
+        draw = _categories
+    elif display.finite.size:
         limit = float(to_deg(1.0)) if display.unit == "deg" else np.inf  # no information above
         norm = map_norm(np.minimum(_drawable(display), limit), logarithmic=display.logarithmic)
-    handles = (_cells if "y" in data.dims else _dots)(data, display, norm, ax)
+    handles = draw(data, display, norm, ax)
     if below is not None and display.finite.size and min(data.sizes.get(d, 1) for d in "xy") > 1:
         level = display.converted(below)
         shown = np.where(display.served, np.minimum(display.values, 1e300), np.nan)
@@ -145,6 +152,8 @@ def distribution(data: xr.Dataset, ax: Axes | None = None, *, below: float | Non
     """
     if ax is None:
         ax = new_axes()
+    if data.attrs["quantity"] == "cause":
+        return _shares(data, ax)
     display = display_of(data)
     other = "area" if "y" in data.dims else "places"
     ax.set(xlabel=display.label, ylabel=f"share of the served {other} below the value", ylim=(0, 1))
@@ -158,6 +167,63 @@ def distribution(data: xr.Dataset, ax: Axes | None = None, *, below: float | Non
         ax.plot([level], [share_below], "o", color=RED)
         ax.set_title(f"{100 * share_below:.3g} % below {level:.3g} {display.unit}", fontsize=10)
     return ax
+
+
+def shares_of_causes(data: xr.Dataset) -> dict[str, float]:
+    """Share of the positions outside all obstacles that each set of paths reaches.
+
+    Args:
+        data: Result of `heliostat.coverage` for the quantity "cause".
+
+    Returns:
+        Shares of the sets that occur, by their names, the largest first.
+    """
+    array = data["cause"]
+    values = array.values[data["served"].values]
+    names = array.attrs["flag_meanings"].split("; ")
+    flags, counts = np.unique(values, return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    return {names[flags[i]]: float(counts[i] / values.size) for i in order}
+
+
+def _shares(data: xr.Dataset, ax: Axes) -> Axes:
+    """Draw the share of each set of paths as a bar."""
+    shares = shares_of_causes(data)
+    colors = _cause_colors(data)
+    other = "area" if "y" in data.dims else "places"
+    percent = [100 * share for share in shares.values()]
+    ax.barh(list(shares), percent, color=[colors[name] for name in shares])
+    ax.set(xlabel=f"share of the {other} outside all obstacles [%]", xlim=(0, 100))
+    ax.invert_yaxis()
+    return ax
+
+
+def _cause_colors(data: xr.Dataset) -> dict[str, str]:
+    """Color of each set of paths that may occur."""
+    names = data["cause"].attrs["flag_meanings"].split("; ")
+    return dict(zip(names, itertools.chain([GREY], itertools.cycle(CATEGORIES)), strict=False))
+
+
+def _categories(data: xr.Dataset, display: Display, norm: Normalize | None, ax: Axes) -> list[Any]:
+    """Draw the sets of paths that reach the positions, and return legend entries."""
+    del norm
+    handles: list[Any] = []
+    values = data["cause"].values
+    x, y = data["x"].values, data["y"].values
+    for flags, (name, color) in enumerate(_cause_colors(data).items()):
+        chosen = (values == flags) & display.served
+        if not chosen.any():
+            continue
+        if "y" in data.dims:
+            edges = (*_edges(x), *_edges(y))
+            ax.set(xlim=edges[:2], ylim=edges[2:])
+            shown = np.where(chosen, 0.0, np.nan)
+            place: dict[str, Any] = {"origin": "lower", "extent": edges, "interpolation": "nearest"}
+            ax.imshow(shown, cmap=ListedColormap([color]), **place)
+        else:
+            ax.scatter(x[chosen], y[chosen], color=color, s=60, zorder=3)
+        handles.append(Patch(color=color, label=name))
+    return handles
 
 
 def draw_distribution(ax: Axes, display: Display, **look: Any) -> None:
@@ -262,6 +328,15 @@ def _unserved(data: xr.Dataset) -> str:
     return f"{behind}, or outside the area" if "polygon" in data.attrs else behind
 
 
+def _obstacles(data: xr.Dataset, ax: Axes) -> list[Any]:
+    """Draw the outlines of the obstacles, and return legend entries."""
+    outlines = json.loads(data.attrs.get("obstacles", "[]"))
+    look: dict[str, Any] = {"facecolor": "#C8C8C8", "edgecolor": "black", "linewidth": 1.0}
+    for outline in outlines:
+        ax.add_patch(Polygon(outline["footprint"], closed=True, zorder=2.5, **look))
+    return [Patch(label="obstacle", **look)] if outlines else []
+
+
 def _edges(centres: np.ndarray) -> tuple[float, float]:
     """Outer edges of evenly spaced cells."""
     half = (centres[-1] - centres[0]) / (len(centres) - 1) / 2 if len(centres) > 1 else 0.5
@@ -272,6 +347,7 @@ def _nodes(data: xr.Dataset, ax: Axes) -> list[Any]:
     """Mark the nodes in view with the normals of the surfaces, and return legend entries."""
     moved = data.attrs["moved"]
     surfaces = np.atleast_2d(data["surfaces"].values)
+    handles = _obstacles(data, ax)
     marks = [
         ("base station", "^", "black", data["base_station"].values[None]),
         ("surface and its normal", "s", ORANGE, surfaces),
@@ -283,7 +359,6 @@ def _nodes(data: xr.Dataset, ax: Axes) -> list[Any]:
     left, right = ax.get_xlim()
     bottom, top = ax.get_ylim()
     inside = "y" in data.dims
-    handles: list[Any] = []
     for label, marker, color, places in marks:
         x, y = places[:, 0], places[:, 1]
         seen = (left <= x) & (x <= right) & (bottom <= y) & (y <= top) | (not inside)

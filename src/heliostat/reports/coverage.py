@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from heliostat.plots.coverage import share_of
+from heliostat.plots.coverage import share_of, shares_of_causes
 from heliostat.reports.tables import SUFFIX, Row, angle_bound, crb, decibels, length, rate, share
 from heliostat.scenario import parse
 from heliostat.units import to_db
@@ -28,6 +28,12 @@ def rows(data: xr.Dataset, below: float | None = None) -> list[Row]:
     values = array.values[data["served"].values]
     if not values.size:
         return []
+    if array.name == "cause":
+        other = "area" if "y" in data.dims else "places"
+        return [
+            share("share", f"{name}: share of the {other} outside all obstacles", part)
+            for name, part in shares_of_causes(data).items()
+        ]
     unit, name = array.attrs["units"], str(array.name)
     row = {"m": length, "rad": angle_bound, "rad²": crb, "bit/s": rate}.get(unit, _ratio)
     quantiles = np.quantile(values, [0, 0.5, 0.9], method="inverted_cdf").tolist()

@@ -6,14 +6,13 @@ from pathlib import Path
 import equinox as eqx
 import numpy as np
 import scipy.io
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Complex, Float, Shaped
 
-from heliostat.api.localization import build, require_single_path
+from heliostat.api.localization import build
 from heliostat.api.sensing_arguments import checked_reflections
 from heliostat.design.result import BeamformingDesign, RegionDesign, patterned
 from heliostat.scenario import LocalizationScenario, ScenarioLike, SensingScenario, of_system
 from heliostat.scene.localization import LocalizationScene
-from heliostat.surface.passive import Configurations
 
 NAMES: dict[str, str] = {
     "covariance": "R, covariance of the transmitted signal, [surface, pattern, tx, tx], W",
@@ -41,14 +40,19 @@ NAMES: dict[str, str] = {
 
 PHASE_NAMES: dict[str, str] = {
     "alignment_phase_rad": "phases of the surface while pilots are sent, (-pi, pi], "
-    "[configuration, element], the horizontal index fastest, for the time dependence "
-    "exp(-j omega t); reverse their signs for exp(+j omega t)",
+    "[configuration, element], for several surfaces [surface, configuration, element] with zeros "
+    "beyond a surface's elements, the horizontal index fastest, for the time dependence "
+    "exp(-j omega t); reverse their signs for exp(+j omega t). Of a panel with spherical waves the "
+    "phases are referred to its centre, otherwise to its first element",
     "alignment_phase_deg": "the same in degrees, (-180, 180]",
-    "data_phase_rad": "phases of the surface while data are sent, (-pi, pi], [element]",
+    "code": "signs with which each configuration is repeated while pilots are sent, [sign], for "
+    "several surfaces [surface, sign]",
+    "data_phase_rad": "phases of the surface while data are sent, (-pi, pi], [element], for "
+    "several surfaces [surface, element]",
     "data_phase_deg": "the same in degrees, (-180, 180]",
-    "amplitude": "amplitude of all coefficients",
-    "rows": "number of rows of elements",
-    "columns": "number of columns of elements",
+    "amplitude": "amplitude of all coefficients, for several surfaces [surface]",
+    "rows": "number of rows of elements, for several surfaces [surface]",
+    "columns": "number of columns of elements, for several surfaces [surface]",
     "scenario_text": "the scenario, as YAML",
     "names": "this list of entries with their meaning",
 }
@@ -74,8 +78,8 @@ def beams_of(
     return np.asarray(beams)
 
 
-def _padded(settings: list[np.ndarray]) -> Complex[np.ndarray, "surface pattern element"]:
-    """Coefficients of all surfaces in one array, padded with zeros."""
+def _padded(settings: list[np.ndarray]) -> Shaped[np.ndarray, "surface pattern element"]:
+    """Coefficients or phases of all surfaces in one array, padded with zeros."""
     widest = max(patterns.shape[1] for patterns in settings)
     return np.stack([np.pad(p, ((0, 0), (0, widest - p.shape[1]))) for p in settings])
 
@@ -133,33 +137,33 @@ def design_arrays(
 
 
 def phase_arrays(scenario: LocalizationScenario) -> dict[str, np.ndarray]:
-    """Phases of the surface with the entries of `PHASE_NAMES`.
+    """Phases of all surfaces with the entries of `PHASE_NAMES`.
 
     Args:
         scenario: A loaded scenario.
     """
-    require_single_path(scenario, "export")
     scene = build(scenario)
-    surface = scene.surface
-    alignment, data = (
-        np.asarray(_phases(scene, stage)) for stage in (surface.alignment, surface.data)
-    )
+    each = [_phases(scene.through(i)) for i in range(len(scene.surfaces))]
     entries: dict[str, object] = {}
-    for name, phase in (("alignment", alignment), ("data", data[0])):
-        wrapped = np.angle(np.exp(1j * phase))
+    for name, stage in (("alignment", 0), ("data", 1)):
+        phase = _padded([np.asarray(phases[stage]) for phases in each])
+        wrapped = np.angle(np.exp(1j * (phase if name == "alignment" else phase[:, 0])))
         entries |= {f"{name}_phase_rad": wrapped, f"{name}_phase_deg": np.rad2deg(wrapped)}
-    panel = {
-        "amplitude": surface.reflection,
-        "rows": scenario.panel.rows,
-        "columns": scenario.panel.columns,
-        "scenario_text": scenario.dump(),
+    entries |= {
+        "code": np.stack([np.asarray(surface.code) for surface in scene.surfaces]),
+        "amplitude": np.array([panel.reflection for panel in scenario.panels]),
+        "rows": np.array([panel.rows for panel in scenario.panels]),
+        "columns": np.array([panel.columns for panel in scenario.panels]),
     }
-    return _listed(PHASE_NAMES, entries | panel)
+    if len(scenario.panels) == 1:
+        entries = {name: np.asarray(entry)[0] for name, entry in entries.items()}
+    return _listed(PHASE_NAMES, entries | {"scenario_text": scenario.dump()})
 
 
 @eqx.filter_jit
-def _phases(scene: LocalizationScene, stage: Configurations) -> Float[Array, "config element"]:
-    return scene.phases(stage)
+def _phases(scene: LocalizationScene) -> tuple[Float[Array, "_ element"], ...]:
+    """Phases of the alignment and of the data stage."""
+    return scene.phases(scene.surface.alignment), scene.phases(scene.surface.data)
 
 
 def write_arrays(arrays: Mapping[str, np.ndarray], file: Path) -> None:

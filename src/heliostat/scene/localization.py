@@ -41,7 +41,7 @@ class PassiveSurface(eqx.Module):
     data: Configurations  # in the data stage: one
     element_area: Scalar  # effective area of an element, gain x wavelength^2 / 4 pi [m²]
     gain: Complex[Array, ""]  # of the path beyond path loss, h_1; 0 if the path is blocked
-    code: Float[Array, "config"]  # sign of each configuration in the alignment stage, 1 or -1
+    code: Float[Array, "sign"]  # signs with which each configuration of the alignment is repeated
     spherical: bool = eqx.field(static=True, default=False)  # exact distances for each element
 
 

@@ -46,9 +46,17 @@ def focused_phases(
     """
     offsets = array.element_offsets(wavelength)
     length = excess_length(offsets, start - centre) + excess_length(offsets, focused.focus - centre)
+    return _steering(array, wavelength, focused) - 2 * jnp.pi / wavelength * length[None, :]
+
+
+def _steering(
+    array: PlanarArray, wavelength: Scalar, focused: Focused
+) -> Float[Array, "config element"]:
+    """Phases of the offsets from the focus. [rad]"""
+    offsets = array.element_offsets(wavelength)
     across, up = offsets @ array.horizontal, offsets @ array.vertical
     steered = focused.offset[:, :1] * across[None, :] + focused.offset[:, 1:] * up[None, :]
-    return 2 * jnp.pi / wavelength * (steered - length[None, :])
+    return 2 * jnp.pi / wavelength * steered
 
 
 def spherical_response(
@@ -81,15 +89,19 @@ def spherical_response(
     """
     wavenumber = 2 * jnp.pi / wavelength
     offsets = array.element_offsets(wavelength)
+    excess = excess_length(offsets, end - centre)
+    # The coefficients of a focused surface are split, so that over many foci the sum over the
+    # elements is one matrix product.
     if isinstance(configurations, Focused):
-        phase = focused_phases(array, wavelength, start, configurations, centre)
+        phase = _steering(array, wavelength, configurations)
+        excess = excess - excess_length(offsets, configurations.focus - centre)
     elif isinstance(configurations, Phased):
-        phase = configurations.phase
+        incident = wavenumber * excess_length(offsets, start - centre)
+        phase = configurations.phase + incident[None, :]
     else:
         raise TypeError("a surface with spherical waves is focused or set by phases, not steered")
-    incident = wavenumber * excess_length(offsets, start - centre)
-    coefficient = reflection * jnp.exp(1j * (phase + incident[None, :]))
-    outgoing = jnp.exp(1j * wavenumber * excess_length(offsets, end - centre))
+    coefficient = reflection * jnp.exp(1j * phase)
+    outgoing = jnp.exp(1j * wavenumber * excess)
     ray = (end - centre)[None, :] - offsets
     direction = ray / jnp.linalg.norm(ray, axis=1, keepdims=True)
     mean_direction = (end - centre) / jnp.linalg.norm(end - centre)

@@ -17,6 +17,7 @@ from heliostat.channel.path_loss import LAWS
 from heliostat.geometry.arrays import LinearArray, PlanarArray
 from heliostat.scenario.errors import Problem, ScenarioError
 from heliostat.scenario.localization.schema import LocalizationSections
+from heliostat.scenario.localization.visibility import visible_paths
 from heliostat.scenario.random_keys import purpose_key
 from heliostat.scene import localization as scene
 from heliostat.surface import passive
@@ -39,7 +40,7 @@ def localization_scene(
     base_station, user, link = scenario.base_station, scenario.user, scenario.link
     antenna_gain = math.sqrt(base_station.antenna_gain * user.antenna_gain)
     direct = None
-    if link.direct == "clear":
+    if scenario.direct != "blocked":
         direct = scene.DirectPath(
             attenuation=_real(link.direct_attenuation * antenna_gain),
             gain=_path_gain(scenario, purpose_key(root, "further path")),
@@ -84,7 +85,11 @@ def localization_scene(
         each if panel.bits is None else built.through(i).quantised(panel.bits).surface
         for i, (each, panel) in enumerate(zip(built.surfaces, scenario.panels, strict=True))
     )
-    return eqx.tree_at(lambda s: s.surfaces, built, surfaces)
+    built = eqx.tree_at(lambda s: s.surfaces, built, surfaces)
+    if scenario.obstacles:
+        seen = visible_paths(scenario, np.array([user.position], dtype=float))[0]
+        built = built.with_gains(built.gains() * _real(seen))
+    return built
 
 
 def _real(value: Any) -> jax.Array:
@@ -125,22 +130,19 @@ def _surface(
         problem = Problem(scenario.name, field, quote(surface.phases), str(error))
         raise ScenarioError([problem]) from error
 
-    # Each configuration is repeated with the signs of the code.
     length, sweep = scenario.code_length, scenario.sweep_of(surface)
     alignment: passive.Configurations
     data: passive.Configurations
     if listed is not None:
-        alignment = passive.Phased(_real(np.repeat(listed, length, axis=0)))
-        data = passive.Phased(_real(listed[:1]))
+        alignment, data = passive.Phased(_real(listed)), passive.Phased(_real(listed[:1]))
     elif surface.phases == "random":
         count, elements = len(sweep), array.elements
         alignment_key = purpose_key(root, "alignment phases")
-        phases = passive.random_phases(alignment_key, count, elements)
-        alignment = passive.Phased(phases if length == 1 else jnp.repeat(phases, length, axis=0))
+        alignment = passive.Phased(passive.random_phases(alignment_key, count, elements))
         data = passive.Phased(passive.random_phases(purpose_key(root, "data phases"), 1, elements))
     else:
         target = surface.focus or scenario.user.position
-        offset = _real(np.repeat(np.divide(sweep, [[surface.columns, surface.rows]]), length, 0))
+        offset = _real(np.divide(sweep, [[surface.columns, surface.rows]]))
         still = _real(np.zeros((1, 2)))
         if spherical:
             alignment = passive.Focused(_real(target), offset)
@@ -149,7 +151,7 @@ def _surface(
             towards = np.subtract(target, surface.position)
             focus = _real(surface.axes[:2] @ (towards / np.linalg.norm(towards)))
             alignment, data = passive.Steered(focus, offset), passive.Steered(focus, still)
-    row = (index + (scenario.link.direct == "clear")) % length
+    row = (index + (scenario.direct != "blocked")) % length
     signs = [(-1.0) ** (row & i).bit_count() for i in range(length)]  # of a Hadamard matrix
     return scene.PassiveSurface(
         position=position,
@@ -159,6 +161,6 @@ def _surface(
         data=data,
         element_area=_real(surface.gain * scenario.wavelength**2 / (4 * math.pi)),
         gain=_path_gain(scenario, root),
-        code=_real(np.tile(signs, alignment.count // length)),
+        code=_real(signs),
         spherical=spherical,
     )

@@ -45,6 +45,7 @@ class LocalizationScenario(LocalizationSections):
             return
         misplaced = list(self._clashes_of_places())
         yield from misplaced
+        yield from self._clashes_of_obstacles()
         carrier, frame = self.carrier, self.frame
         if not carrier.bandwidth < 2 * carrier.frequency:
             yield Clash(
@@ -117,7 +118,7 @@ class LocalizationScenario(LocalizationSections):
         except ValueError as error:
             yield Clash(f"{key}.phases", (f"{key}.rows", f"{key}.columns"), str(error))
         listed = panel.phases == "random" or panel.bits is not None
-        entries = len(self.sweep_of(panel)) * self.code_length * panel.elements
+        entries = len(self.sweep_of(panel)) * panel.elements
         if listed and entries > 10**7:
             keys = [f"{key}.{name}" for name in ("columns", "sweep", "phases", "bits")]
             yield Clash(
@@ -126,6 +127,36 @@ class LocalizationScenario(LocalizationSections):
                 f"{entries} phases in total are too many to store; use at most {10**7}, or "
                 "designed phases without bits",
             )
+
+    def _clashes_of_obstacles(self) -> Iterator[Clash]:
+        """Yield outlines that cross themselves, and nodes within an obstacle."""
+        if not self.obstacles:
+            return
+        from heliostat.geometry.obstacles import fault_of  # noqa: PLC0415
+
+        nodes = {
+            "base_station.position": self.base_station.position,
+            "user.position": self.user.position,
+        }
+        panels = zip(self.panel_keys, self.panels, strict=True)
+        nodes |= {f"{key}.position": panel.position for key, panel in panels}
+        for i, obstacle in enumerate(self.obstacles):
+            key = f"obstacles.{i}"
+            if fault := fault_of(obstacle.prism):
+                yield Clash(
+                    f"{key}.footprint",
+                    (),
+                    f"is no outline: {fault}; list its corners in order around it",
+                )
+                continue
+            for field, place in nodes.items():
+                if obstacle.contains(np.array([place], dtype=float))[0]:
+                    yield Clash(
+                        field,
+                        (f"{key}.footprint", f"{key}.height", f"{key}.base"),
+                        f"{write_vector(place)} is inside {obstacle.name}; move it out, or onto "
+                        "its surface",
+                    )
 
     def _clashes_of_places(self) -> Iterator[Clash]:
         for key, panel in zip(self.panel_keys, self.panels, strict=True):
@@ -174,7 +205,9 @@ class LocalizationScenario(LocalizationSections):
         """Return the fields that differ from the paper's set-up, with the paper's values."""
         surface, position = self.panel, self.user.position
         conditions = {
-            "surfaces": (not self.several_paths, "one surface"),
+            "surfaces": (len(self.panels) == 1, "one surface"),
+            "link.direct": (self.direct == "blocked", "blocked"),
+            "obstacles": (not self.obstacles, "[]"),
             "model.wavefront": (self.model.wavefront == "plane", "plane"),
             "base_station.axis": (self.base_station.axis == (1, 0, 0), "[1, 0, 0]"),
             "surface.azimuth": (surface.azimuth in (None, 0), "0 deg"),

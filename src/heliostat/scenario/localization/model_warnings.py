@@ -10,6 +10,7 @@ from heliostat.scenario.base import function_name
 from heliostat.scenario.grating_lobes import array_warning, panel_warning
 from heliostat.scenario.link_budget import LinkBudget, free_space_gain
 from heliostat.scenario.localization.schema import LocalizationSections, SurfaceSpec
+from heliostat.scenario.localization.visibility import blocked_paths
 from heliostat.scenario.panels import high_element_gain, near_field
 from heliostat.units import SPEED_OF_LIGHT, format_quantity
 
@@ -21,14 +22,14 @@ def model_warnings(scenario: LocalizationSections) -> Iterator[str]:
         scenario: The checked sections of a scenario.
     """
     panels = list(zip(scenario.panel_keys, scenario.panel_names, scenario.panels, strict=True))
-    found = [*_far_field(scenario), *_narrow_band(scenario)]
+    found = [*_far_field(scenario), *_narrow_band(scenario), *blocked_paths(scenario)]
     if not scenario.several_paths:
         found += _end_fire(scenario)
     for key, name, panel in panels:
         found += _link_budget_warnings(scenario, key, name, panel)
         found += _grating_lobes(scenario, name, panel)
         found += _without_effect(key, panel)
-    if scenario.link.direct == "clear" and scenario.link.direct_attenuation > 1:
+    if scenario.direct != "blocked" and scenario.link.direct_attenuation > 1:
         excess = format_quantity(scenario.link.direct_attenuation**2, "ratio")
         found.append(
             f"Link budget: link.direct_attenuation gives the direct path {excess} over free space; "

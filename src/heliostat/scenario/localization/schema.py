@@ -5,7 +5,7 @@ import math
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from pydantic import AfterValidator, BeforeValidator, Field, StrictBool
@@ -25,6 +25,9 @@ from heliostat.scenario.fields import (
 from heliostat.scenario.panels import PanelSpec
 from heliostat.scenario.site import SiteSpec
 from heliostat.units import SPEED_OF_LIGHT, quote
+
+if TYPE_CHECKING:
+    import heliostat.geometry.obstacles
 
 DEFAULT_STEERING = (1.0, 1.4)
 """Offsets of the default sweep from the focus along columns and rows, in 1/columns and 1/rows for
@@ -61,7 +64,7 @@ def _phase_source(text: str) -> str:
     return text
 
 
-def _surface_name(text: str) -> str:
+def _plain_name(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}", text):
         raise ValueError(
             f"{quote(text)} is no name; write up to 40 letters, digits, - and _, e.g. facade-north"
@@ -72,7 +75,7 @@ def _surface_name(text: str) -> str:
 class SurfaceSpec(PanelSpec):
     """Passive surface."""
 
-    name: Annotated[str, AfterValidator(_surface_name)] | None = setting(
+    name: Annotated[str, AfterValidator(_plain_name)] | None = setting(
         "Name of the surface in results; default surface 1, surface 2, ...", "facade-north", None
     )
 
@@ -184,10 +187,11 @@ class LinkSpec(Section):
             "product",
         )
     )
-    direct: Literal["blocked", "clear"] = setting(
-        "Whether the direct path from base station to user is blocked, as in the paper, or clear.",
+    direct: Literal["blocked", "clear", "auto"] | None = setting(
+        "Whether the direct path from base station to user is blocked, as in the paper, clear, or "
+        "depends on the obstacles; default auto with obstacles, blocked without.",
         "blocked",
-        "blocked",
+        None,
     )
     direct_attenuation: Positive = setting(
         "Additional amplitude factor of the direct path.", 1.0, 1.0
@@ -202,6 +206,44 @@ class LinkSpec(Section):
     seed: Annotated[int, Field(ge=0, lt=2**32), BeforeValidator(not_a_word)] = setting(
         "Seed of random gain phases and surface phases, unless a key is passed.", 0, 0
     )
+
+
+class ObstacleSpec(Section):
+    """Obstacle with vertical walls that blocks straight paths."""
+
+    name: Annotated[str, AfterValidator(_plain_name)] = setting(
+        "Name in messages and figures.", "building-a"
+    )
+    footprint: Annotated[
+        tuple[tuple[Number, Number], ...], Field(min_length=3, max_length=1000)
+    ] = setting(
+        "Corners of its outline from above, x and y in metres.", [[0, 0], [10, 0], [10, 8], [0, 8]]
+    )
+    height: Annotated[float, quantity("length")] = setting(
+        "Height from its lower to its upper end.", "12 m"
+    )
+    base: Annotated[float, quantity("length", signed=True)] = setting(
+        "Height of its lower end.", "0 m", "0 m"
+    )
+
+    @property
+    def prism(self) -> "heliostat.geometry.obstacles.Obstacle":
+        """The obstacle for `geometry.obstacles`."""
+        # Scenarios without obstacles do not need shapely.
+        from heliostat.geometry.obstacles import Obstacle  # noqa: PLC0415
+
+        footprint = np.asarray(self.footprint, dtype=float)
+        return Obstacle(footprint, self.base, self.base + self.height)
+
+    def contains(self, positions: np.ndarray) -> np.ndarray:
+        """Whether each position is in the interior.
+
+        Args:
+            positions: Positions, [point, xyz]. [m]
+        """
+        from heliostat.geometry.obstacles import inside  # noqa: PLC0415
+
+        return inside(positions, self.prism)
 
 
 class FrameSpec(Section):
@@ -274,6 +316,9 @@ class LocalizationSections(Scenario):
         setting("Several surfaces, instead of surface.", [{"position": [-20, 20, 30]}], None)
     )
     user: UserSpec
+    obstacles: Annotated[tuple[ObstacleSpec, ...], Field(max_length=1000)] = setting(
+        "Obstacles that block the paths that cross them.", [], ()
+    )
     link: LinkSpec
     frame: FrameSpec
     model: ModelSpec = ModelSpec()
@@ -310,9 +355,19 @@ class LocalizationSections(Scenario):
         return tuple(s.name or f"surface {i + 1}" for i, s in enumerate(self.surfaces))
 
     @property
+    def direct(self) -> Literal["blocked", "clear", "auto"]:
+        """``link.direct`` with its default."""
+        return self.link.direct or ("auto" if self.obstacles else "blocked")
+
+    @property
+    def path_names(self) -> tuple[str, ...]:
+        """Name of each path: the direct one, if it is not always blocked, and the surfaces."""
+        return ("direct path",) * (self.direct != "blocked") + self.panel_names
+
+    @property
     def several_paths(self) -> bool:
         """Whether there is another path beside that through the first surface."""
-        return len(self.panels) > 1 or self.link.direct == "clear"
+        return len(self.path_names) > 1
 
     @property
     def single_path(self) -> bool:
@@ -322,7 +377,7 @@ class LocalizationSections(Scenario):
     @property
     def code_length(self) -> int:
         """Number of repetitions of each configuration with different signs."""
-        paths = len(self.panels) + (self.link.direct == "clear")
+        paths = len(self.path_names)
         coded = self.several_paths if self.link.codes is None else self.link.codes == "hadamard"
         return 1 << (paths - 1).bit_length() if coded else 1
 
