@@ -86,7 +86,7 @@ def test_a_user_behind_one_of_the_surfaces_has_the_paths_of_the_others():
         ({"surfaces": [WEST, NORTH | {"sweep": [[0, 0]]}]}, "has 1 configurations, but surfaces.0"),
         ({"base_station.position": [-3, 1, 6]}, "is behind west"),
         ({"surfaces": [WEST], "user.position": [-3, 1, 1]}, "is behind west"),
-        ({"link.direct": "open"}, "is not one of 'blocked' or 'clear'"),
+        ({"link.direct": "open"}, "is not one of 'blocked', 'clear' or 'auto'"),
     ],
 )
 def test_what_does_not_fit_is_refused(overrides, sentence):
@@ -124,3 +124,84 @@ def test_dumping_and_reading_gives_the_same_scenario():
     scenario = site(link__direct="clear", model__wavefront="auto")
     assert parse(scenario.dump()).dump() == scenario.dump()
     assert parse(scenario.dump()).panel_names == ("north", "west")
+
+
+WALL = {"name": "wall", "footprint": [[9, 2], [10, 2], [10, 4], [9, 4]], "height": "10 m"}
+
+
+def test_obstacles_block_the_paths_that_cross_them():
+    # The wall stands between the base station at (14, 1) and the user at (6, 5).
+    free, walled = site(link__direct="clear"), site(obstacles=[WALL])
+    assert free.direct == "clear"
+    assert walled.direct == "auto"
+    assert site().direct == "blocked"
+    np.testing.assert_array_equal(np.abs(walled.build().gains()) > 0, [False, True, True])
+    assert "Blocked: wall blocks the direct path." in walled.notes
+    low = site(obstacles=[WALL | {"height": "1 m"}])
+    np.testing.assert_array_equal(np.abs(low.build().gains()) > 0, [True, True, True])
+    assert hs.pose_bounds(low).peb == hs.pose_bounds(free).peb
+
+
+def test_a_blocked_single_path_leaves_no_bound_and_no_rate():
+    between = {"name": "rack", "footprint": [[2, 4], [3, 4], [3, 7], [2, 7]], "height": "10 m"}
+    blocked = site([WEST], obstacles=[between], link__direct="blocked")
+    assert hs.pose_bounds(blocked).peb == np.inf
+    assert hs.effective_rate(blocked).eadr == 0
+    assert blocked.notes[0] == "Blocked: rack blocks the path through west."
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "field", "sentence"),
+    [
+        ({"footprint": [[5, 4], [7, 4], [7, 6], [5, 6]]}, "user.position", "is inside box"),
+        ({"footprint": [[0, 0], [1, 1], [1, 0], [0, 1]]}, "footprint", "self-intersection"),
+        ({"footprint": [[0, 0], [1, 1], [2, 2]]}, "footprint", "is no outline"),
+    ],
+)
+def test_impossible_obstacles_are_refused(obstacle, field, sentence):
+    box = {"name": "box", "height": "5 m"} | obstacle
+    with pytest.raises(ScenarioError, match=sentence) as refused:
+        site(obstacles=[box])
+    assert field in str(refused.value)
+
+
+def test_a_map_of_causes_counts_what_is_visible():
+    # Truth: `geometry.obstacles` for each hop of each path at each place, one by one.
+    scenario = site(obstacles=[WALL])
+    places = np.array([[6.0, 5.0], [12, 6], [8, 2.5], [9.5, 3], [3, 10], [-1, 5]])
+    found = hs.coverage(scenario, "cause", positions=places)
+    (obstacle,), start = [o.prism for o in scenario.obstacles], (14, 1, 6)
+    for place, value, served in zip(places, found.cause.values, found.served.values, strict=True):
+        end = (*place, 1.0)
+        direct = not crosses(start, end, obstacle)
+        flags = int(direct)
+        for i, panel in enumerate(scenario.panels):
+            ahead = np.dot(np.subtract(end, panel.position), panel.facing) > 0
+            hops = [(start, panel.position), (panel.position, end)]
+            if ahead and not any(crosses(*hop, obstacle) for hop in hops):
+                flags += 2 << i
+        within = 9 < place[0] < 10 and 2 < place[1] < 4
+        assert served == (not within)
+        assert value == (0 if within else flags)
+    assert len(set(found.cause.values.tolist())) >= 4
+    names = found.cause.attrs["flag_meanings"].split("; ")
+    assert names[:4] == ["no path", "direct path", "north", "direct path, north"]
+
+
+def crosses(start, end, obstacle):
+    """Whether a segment passes through a box along the axes, by a dense walk."""
+    walk = np.linspace(start, end, 20001)[1:-1]
+    low, high = obstacle.footprint.min(axis=0), obstacle.footprint.max(axis=0)
+    inside = (walk[:, :2] > low + 1e-5).all(axis=1) & (walk[:, :2] < high - 1e-5).all(axis=1)
+    return bool((inside & (walk[:, 2] < obstacle.top)).any())
+
+
+def test_a_map_of_several_paths_has_the_bound_of_each_place():
+    scenario = site(obstacles=[WALL], model__wavefront="auto")
+    places = [[6.0, 5.0], [8, 2.5], [4, 9]]
+    found = hs.coverage(scenario, "peb", positions=places)
+    rates = hs.coverage(scenario, "rate", positions=places)
+    for place, peb, rate in zip(places, found.peb.values, rates.rate.values, strict=True):
+        there = scenario.updated({"user.position": [*place, 1]})
+        np.testing.assert_allclose(hs.pose_bounds(there).peb, peb, rtol=1e-9)
+        np.testing.assert_allclose(hs.effective_rate(there).eadr, rate, rtol=1e-9)

@@ -378,7 +378,7 @@ def _causes(
 
     def meaning(flags: int) -> str:
         found = [name for i, name in enumerate(names) if flags >> i & 1]
-        return " and ".join(found) or "none"
+        return ", ".join(found) or "no path"
 
     attributes = {
         "flag_values": ", ".join(map(str, range(1 << len(names)))),

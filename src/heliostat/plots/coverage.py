@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Polygon
 
+from heliostat.plots.scene import OBSTACLE
 from heliostat.plots.style import (
     BLUE,
     CATEGORIES,
@@ -320,6 +321,8 @@ def _bar(ax: Axes, image: Any, display: Display, norm: Normalize) -> None:
 def _unserved(data: xr.Dataset) -> str:
     """Why no value can exist at some positions."""
     alone = data.sizes["surface"] == 1
+    if data.attrs["moved"] == "user" and (not alone or data.attrs["obstacles"] != "[]"):
+        return "no path, or outside the area" if "polygon" in data.attrs else "no path"
     fixed_position = data.attrs["quantity"] == "position_bound"
     if fixed_position and data.attrs["steering"] == "fixed" and not alone:
         behind = "in front of fewer than two surfaces"
@@ -331,10 +334,9 @@ def _unserved(data: xr.Dataset) -> str:
 def _obstacles(data: xr.Dataset, ax: Axes) -> list[Any]:
     """Draw the outlines of the obstacles, and return legend entries."""
     outlines = json.loads(data.attrs.get("obstacles", "[]"))
-    look: dict[str, Any] = {"facecolor": "#C8C8C8", "edgecolor": "black", "linewidth": 1.0}
     for outline in outlines:
-        ax.add_patch(Polygon(outline["footprint"], closed=True, zorder=2.5, **look))
-    return [Patch(label="obstacle", **look)] if outlines else []
+        ax.add_patch(Polygon(outline["footprint"], closed=True, zorder=2.5, **OBSTACLE))
+    return [Patch(label="obstacle", **OBSTACLE)] if outlines else []
 
 
 def _edges(centres: np.ndarray) -> tuple[float, float]:

@@ -1,6 +1,7 @@
 """Figures of localization: scene, map and trade-off of time allocations."""
 
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -34,11 +35,12 @@ COINCIDENT = 0.01
 """Lines closer than this fraction of the axis are drawn as one."""
 
 
-def sketch(scene: LocalizationScene) -> Sketch:
-    """Drawing instructions of a scene; arrays and panel are not to scale.
+def sketch(scene: LocalizationScene, obstacles: Sequence[np.ndarray] = ()) -> Sketch:
+    """Drawing instructions of a scene; arrays and panels are not to scale.
 
     Args:
         scene: The scene.
+        obstacles: Footprints of the obstacles, [corner xy]. [m]
     """
     base_station, user = np.asarray(scene.base_station.position), np.asarray(scene.user.position)
     places = [np.asarray(surface.position) for surface in scene.surfaces]
@@ -53,15 +55,16 @@ def sketch(scene: LocalizationScene) -> Sketch:
     path = {"color": BLUE, "label": "signal path"}
     if scene.single_path:
         path["label"] += f", {_hops(base_station, places[0], user)}"
+    clear = scene.direct is not None and abs(scene.direct.gain) > 0
     direct = np.stack([base_station, user])
     lines: list[tuple[np.ndarray, dict[str, Any]]]
-    lines = [(direct, BLOCKED if scene.direct is None else path | {"label": "_"})]
+    lines = [(direct, path | {"label": "_"} if clear else BLOCKED)]
     arrows = [(user, 2.5 * axis, GREEN)]
     for i, (place, surface) in enumerate(zip(places, scene.surfaces, strict=True)):
         panel = surface.array
         named = {"label": "surface and its normal"} if i == 0 else {}
         hops = np.stack([base_station, place, user])
-        if np.dot(user - place, np.asarray(panel.normal)) > 0:
+        if np.dot(user - place, np.asarray(panel.normal)) > 0 and abs(surface.gain) > 0:
             lines.append((hops, path if i == 0 else path | {"label": "_"}))
         lines += [
             (outline(place, panel, size), {"color": ORANGE, "linewidth": 2.5}),
@@ -74,7 +77,7 @@ def sketch(scene: LocalizationScene) -> Sketch:
         (base_station[None], POINT | BS_POINT),
         (user[None], POINT | user_point),
     ]
-    return Sketch(nodes, lines, arrows)
+    return Sketch(nodes, lines, arrows, obstacles)
 
 
 def _hops(base_station: np.ndarray, surface: np.ndarray, user: np.ndarray) -> str:
@@ -84,13 +87,14 @@ def _hops(base_station: np.ndarray, surface: np.ndarray, user: np.ndarray) -> st
     )
 
 
-def scene_figure(scene: LocalizationScene) -> Figure:
-    """Scene from above and in 3-D, with arrays and panel not drawn to scale.
+def scene_figure(scene: LocalizationScene, obstacles: Sequence[np.ndarray] = ()) -> Figure:
+    """Scene from above and in 3-D, with arrays and panels not drawn to scale.
 
     Args:
         scene: The scene.
+        obstacles: Footprints of the obstacles, [corner xy]. [m]
     """
-    return draw_scene(sketch(scene))
+    return draw_scene(sketch(scene, obstacles))
 
 
 def map_figure(data: xr.Dataset) -> Figure:

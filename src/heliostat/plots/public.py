@@ -34,7 +34,7 @@ def scene(scenario: ScenarioLike, ax: Axes | None = None) -> Axes:
     if isinstance(scenario, SensingScenario):
         drawn = sensing.sketch(scenario.build())
     else:
-        drawn = localization.sketch(build(scenario))
+        drawn = localization.sketch(build(scenario), scenario.footprints)
     with styled():
         ax = ax or new_axes()
         if ax.name == "3d":

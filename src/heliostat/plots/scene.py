@@ -1,5 +1,6 @@
 """Drawing of a scene from above and in 3-D, shared by both systems."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -7,12 +8,14 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.patches import Polygon
 from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d import Axes3D  # type: ignore[import-untyped]
 
 from heliostat.geometry.arrays import PlanarArray
 from heliostat.plots.style import GREY, WIDTH, styled
 
+OBSTACLE: dict[str, Any] = {"facecolor": "#C8C8C8", "edgecolor": "black", "linewidth": 1.0}
 BLOCKED: dict[str, Any] = {
     "color": GREY,
     "linestyle": (0, (4, 3)),
@@ -26,6 +29,7 @@ class Sketch(NamedTuple):
     nodes: np.ndarray  # positions of all nodes, [node xyz] [m]
     lines: list[tuple[np.ndarray, dict[str, Any]]]  # [point xyz] [m], and style
     arrows: list[tuple[np.ndarray, np.ndarray, str]]  # start and extent [m], and colour
+    obstacles: Sequence[np.ndarray] = ()  # footprints, [corner xy] [m]
 
 
 def symbol_size(nodes: np.ndarray) -> float:
@@ -68,6 +72,12 @@ def draw_above(axes: Axes, sketch: Sketch) -> None:
     axes.set(title="From above", xlabel="x [m]", ylabel="y [m]")
     axes.set_aspect("equal", adjustable="datalim")
     axes.margins(0.12)
+    if sketch.obstacles:  # larger than the scene; they do not extend the view
+        axes.autoscale_view()
+        axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())
+        for i, footprint in enumerate(sketch.obstacles):
+            label = "obstacle" if i == 0 else "_"
+            axes.add_patch(Polygon(footprint, closed=True, zorder=1, label=label, **OBSTACLE))
 
 
 def draw_space(space: Axes3D, sketch: Sketch) -> None:

@@ -31,7 +31,7 @@ def rows(data: xr.Dataset, below: float | None = None) -> list[Row]:
     if array.name == "cause":
         other = "area" if "y" in data.dims else "places"
         return [
-            share("share", f"{name}: share of the {other} outside all obstacles", part)
+            share("share", f"share of the {other} reached by {name}", part)
             for name, part in shares_of_causes(data).items()
         ]
     unit, name = array.attrs["units"], str(array.name)

@@ -199,7 +199,7 @@ def localization_report(found: LocalizationEvaluation) -> Report:
         figures={
             "scene": (
                 "The scene from above and in 3-D. Arrays and panel are not drawn to scale.",
-                partial(localization_plots.scene_figure, found.scene),
+                partial(localization_plots.scene_figure, found.scene, found.scenario.footprints),
             ),
             "trade-off": (
                 "Position error bound (PEB) and effective rate for each number of active antennas.",

@@ -355,6 +355,11 @@ class LocalizationSections(Scenario):
         return tuple(s.name or f"surface {i + 1}" for i, s in enumerate(self.surfaces))
 
     @property
+    def footprints(self) -> list[np.ndarray]:
+        """Footprint of each obstacle, [corner xy]. [m]"""
+        return [np.asarray(obstacle.footprint, dtype=float) for obstacle in self.obstacles]
+
+    @property
     def direct(self) -> Literal["blocked", "clear", "auto"]:
         """``link.direct`` with its default."""
         return self.link.direct or ("auto" if self.obstacles else "blocked")
