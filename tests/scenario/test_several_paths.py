@@ -126,11 +126,12 @@ def test_dumping_and_reading_gives_the_same_scenario():
     assert parse(scenario.dump()).panel_names == ("north", "west")
 
 
-WALL = {"name": "wall", "footprint": [[9, 2], [10, 2], [10, 4], [9, 4]], "height": "10 m"}
+WALL = {"name": "wall", "footprint": [[9, 2], [10, 2], [10, 4], [9, 4]], "height": "5 m"}
 
 
 def test_obstacles_block_the_paths_that_cross_them():
-    # The wall stands between the base station at (14, 1) and the user at (6, 5).
+    # The wall is between the base station at (14, 1, 6) and the user at (6, 5, 1), below the path to
+    # west.
     free, walled = site(link__direct="clear"), site(obstacles=[WALL])
     assert free.direct == "clear"
     assert walled.direct == "auto"
