@@ -8,6 +8,7 @@ from rich.table import Table
 
 SUBJECTS = (
     "pose_map",
+    "paths_map",
     "command_line",
     "transmit_design",
     "cooperative_design",

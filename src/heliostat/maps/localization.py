@@ -131,6 +131,18 @@ def _rates(
     return jax.vmap(at)(poses, visible)
 
 
+def _facing(
+    scene: LocalizationScene, positions: Float[np.ndarray, "point xyz"]
+) -> Bool[np.ndarray, "point path"]:
+    """Whether the surface of each path faces each position; true for the direct path."""
+    ahead = [
+        (positions - np.asarray(surface.position)) @ np.asarray(surface.array.normal) > 0
+        for surface in scene.surfaces
+    ]
+    direct = [] if scene.direct is None else [np.ones(len(positions), dtype=bool)]
+    return np.stack(direct + ahead, axis=1)
+
+
 def quantity_at(
     scene: LocalizationScene,
     positions: Float[np.ndarray, "point xyz"],
@@ -138,7 +150,7 @@ def quantity_at(
     active_antennas: int,
     steering: Steering,
     *,
-    visible: Bool[np.ndarray, "point path"],
+    visible: Bool[np.ndarray, "point path"] | None = None,
     headings: Float[np.ndarray, "point"] | None = None,
     as_printed: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
@@ -151,11 +163,14 @@ def quantity_at(
         quantity: ``peb`` [m], ``reb`` [rad], ``rate`` [bit/s] or ``snr`` of the data [1].
         active_antennas: :math:`N_B`.
         steering: How the surfaces are set for each position.
-        visible: Whether each path reaches each position, the direct path first if there is one.
+        visible: Whether each path reaches each position, the direct path first if there is one;
+            default those of the surfaces that face it.
         headings: Headings of the user; default that of the scene's user. [rad]
         as_printed: Use the bound as printed in the paper, for comparison.
         on_progress: Called with the number of finished positions and of all positions.
     """
+    if visible is None:
+        visible = _facing(scene, positions)
     active = jax.device_put(np.float64(active_antennas))
 
     def chunk(part: np.ndarray) -> tuple[np.ndarray, ...]:
