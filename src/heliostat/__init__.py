@@ -38,7 +38,6 @@ if TYPE_CHECKING:
         allocate_time,
         effective_rate,
         pose_bounds,
-        under_errors,
     )
     from heliostat.api.sensing import (
         design_beamforming,
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
         design_transmit,
         direction_bounds,
     )
+    from heliostat.api.steering_errors import under_errors
     from heliostat.api.target_search import find_target
     from heliostat.api.tracking import run_protocol
     from heliostat.batch.python import sweep
@@ -64,7 +64,7 @@ _HOME = {
     "pose_bounds": "api.localization",
     "effective_rate": "api.localization",
     "allocate_time": "api.localization",
-    "under_errors": "api.localization",
+    "under_errors": "api.steering_errors",
     "design_sweep": "api.alignment_codebook",
     "direction_bounds": "api.sensing",
     "design_transmit": "api.sensing",

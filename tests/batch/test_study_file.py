@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import heliostat as hs
+from heliostat.batch.axes import read_axis
 from heliostat.batch.quantities import read_options
-from heliostat.batch.study_file import parse_study, read_axis, read_study
+from heliostat.batch.study_file import parse_study, read_study
 from heliostat.scenario import ScenarioError
 from heliostat.studies.study import Block
 from tests.support.refusals import plain_data

@@ -130,8 +130,8 @@ WALL = {"name": "wall", "footprint": [[9, 2], [10, 2], [10, 4], [9, 4]], "height
 
 
 def test_obstacles_block_the_paths_that_cross_them():
-    # The wall is between the base station at (14, 1, 6) and the user at (6, 5, 1), below the path to
-    # west.
+    # The wall is between the base station at (14, 1, 6) and the user at (6, 5, 1), and below the
+    # path to west.
     free, walled = site(link__direct="clear"), site(obstacles=[WALL])
     assert free.direct == "clear"
     assert walled.direct == "auto"

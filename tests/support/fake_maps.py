@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from heliostat.api.coverage import QUANTITIES
+from heliostat.api.map_quantities import QUANTITIES
 
 
 def fake_map(name, value, served=None, *, near=None, user=(10.0, 20.0, 0.0), steering="fixed"):

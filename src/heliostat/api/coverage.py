@@ -1,55 +1,33 @@
 """Public function for maps: a bound, the rate or the SNR at many positions, for both systems."""
 
 import json
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias, get_args
 
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
 from heliostat._version import __version__
 from heliostat.api.arguments import described, public
-from heliostat.api.localization import build, chosen_antennas
-from heliostat.design.result import BeamformingDesign, patterned
-from heliostat.maps import localization as localization_maps
+from heliostat.api.map_quantities import (
+    QUANTITIES,
+    MapQuantity,
+    OnProgress,
+    localization_values,
+    sensing_values,
+    variable,
+    within_fraunhofer,
+)
+from heliostat.design.result import BeamformingDesign
 from heliostat.maps.area import Area, area_around, grid_points
 from heliostat.provenance import commit
 from heliostat.scenario import AnyScenario, LocalizationScenario, SensingScenario
-from heliostat.scenario.localization.visibility import visible_paths
 from heliostat.scenario.panels import PanelSpec
 from heliostat.scene.sensing import ANGLES
 
 SteeringChoice: TypeAlias = Literal["each point", "fixed"]
-OnProgress: TypeAlias = Callable[[int, int], None]
 
-
-class MapQuantity(NamedTuple):
-    """A quantity that can be mapped."""
-
-    system: str
-    variable: str
-    """Name in the dataset."""
-    unit: str
-    label: str
-
-
-QUANTITIES: dict[str, MapQuantity] = {
-    "peb": MapQuantity("localization", "peb", "m", "position error bound (PEB)"),
-    "reb": MapQuantity("localization", "reb", "rad", "heading error bound (REB)"),
-    "rate": MapQuantity("localization", "rate", "bit/s", "effective rate"),
-    "snr": MapQuantity("localization", "snr", "1", "signal-to-noise ratio (SNR) of the data"),
-    "cause": MapQuantity("localization", "cause", "1", "paths that reach the point"),
-    "position": MapQuantity("sensing", "position_bound", "m", "position error bound"),
-    "direction": MapQuantity(
-        "sensing", "direction_bound", "rad", "direction error bound of the worst surface"
-    ),
-    "crb": MapQuantity(
-        "sensing", "crb", "rad²", "Cramér-Rao bound (CRB) of the direction, worst surface"
-    ),
-}
-"""Quantities by the name that `coverage` accepts; the first of a system is its default."""
 
 DEFAULT_POINTS = {"localization": 40_000, "quantised": 10_000, "sensing": 10_000, "design": 150}
 """Approximate default numbers of points: a bound of the closed form takes a microsecond, one of
@@ -124,7 +102,7 @@ def coverage(
     if isinstance(scenario, LocalizationScenario):
         if design is not None:
             raise ValueError(f"design is for sensing scenarios; {scenario.name} is another.")
-        variables, served, conditions = _localization(
+        variables, served, conditions = localization_values(
             scenario, chosen, places, headings, active_antennas, each, advance
         )
     else:
@@ -132,14 +110,16 @@ def coverage(
             raise ValueError(
                 "active_antennas and headings are for localization scenarios; leave them out."
             )
-        variables, served, conditions = _sensing(scenario, chosen, places, each, design, advance)
+        variables, served, conditions = sensing_values(
+            scenario, chosen, places, each, design, advance
+        )
     polygon = {}
     if area is not None and np.ndim(area) == 2:
         served &= _inside(np.asarray(area, dtype=float), places)
         polygon = {"polygon": np.ravel(np.asarray(area, dtype=float))}
     variables |= {
-        "served": _variable((served,), "1", "whether a bound can exist"),
-        "near_field": _variable(
+        "served": variable((served,), "1", "whether a bound can exist"),
+        "near_field": variable(
             (_near_field(scenario, places),), "1", "within the Fraunhofer distance of a surface"
         ),
     }
@@ -308,173 +288,14 @@ def _inside(corners: np.ndarray, places: np.ndarray) -> np.ndarray:
     return Path(corners).contains_points(places[:, :2])
 
 
-# Values ------------------------------------------------------------------------------------------
-
-_Variables: TypeAlias = dict[str, tuple[tuple[Any, ...], dict[str, str]]]
-
-
-def _variable(values: tuple[Any, ...], unit: str, label: str) -> Any:
-    return values, {"units": unit, "long_name": label}
-
-
-def _localization(
-    scenario: LocalizationScenario,
-    quantity: MapQuantity,
-    places: np.ndarray,
-    headings: ArrayLike | None,
-    active_antennas: int | None,
-    each: bool,
-    on_progress: OnProgress,
-) -> tuple[_Variables, np.ndarray, str]:
-    """Values of a user's positions, where a bound can exist, and the conditions in words."""
-    turned = None
-    if headings is not None:
-        turned = np.asarray(headings, dtype=float)
-        if turned.shape != (len(places),) or not np.isfinite(turned).all():
-            raise ValueError(f"headings needs {len(places)} finite numbers, one per position.")
-    if quantity.variable == "cause":
-        return _causes(scenario, quantity, places)
-    active = int(chosen_antennas(scenario, active_antennas))
-    if scenario.model.wavefront == "auto":
-        near = any(_within_fraunhofer(scenario, panel, places).any() for panel in scenario.panels)
-        scenario = scenario.updated({"model.wavefront": "spherical" if near else "plane"})
-    bits = _common_bits(scenario)
-    if each and bits:
-        scenario = scenario.updated({f"{key}.bits": None for key in scenario.panel_keys})
-    scene, visible = build(scenario), visible_paths(scenario, places)
-    if scenario.obstacles:  # those to the scenario's user do not matter
-        scene = build(scenario.updated({"obstacles": [], "link.direct": scenario.direct}))
-    values = localization_maps.quantity_at(
-        scene,
-        places,
-        quantity.variable,  # type: ignore[arg-type]
-        active,
-        localization_maps.Steering(each, bits if each else None),
-        visible=visible,
-        headings=turned,
-        as_printed=scenario.model.as_printed,
-        on_progress=on_progress,
-    )
-    variables = {quantity.variable: _variable((values,), quantity.unit, quantity.label)}
-    surfaces = "surface" if len(scenario.panels) == 1 else f"{len(scenario.panels)} surfaces"
-    setting = "steered at each point" if each else "in a fixed configuration"
-    surface = f"{surfaces} {setting}"
-    if scenario.direct != "blocked":
-        surface += ", direct path"
-    if any(scenario.spherical):
-        surface += ", spherical waves"
-    resolution = "" if bits is None else f", phases of {bits} bit{'s' * (bits > 1)}"
-    conditions = f"active antennas: {active}, {surface}{resolution}"
-    return variables, np.asarray(visible.any(axis=1)), conditions
-
-
-def _causes(
-    scenario: LocalizationScenario, quantity: MapQuantity, places: np.ndarray
-) -> tuple[_Variables, np.ndarray, str]:
-    """The paths that reach each position, and whether it is outside all obstacles."""
-    visible = visible_paths(scenario, places)
-    value = visible @ (1 << np.arange(visible.shape[1]))
-    names = [name.removeprefix("the ") for name in scenario.path_names]
-
-    def meaning(flags: int) -> str:
-        found = [name for i, name in enumerate(names) if flags >> i & 1]
-        return ", ".join(found) or "no path"
-
-    attributes = {
-        "flag_values": ", ".join(map(str, range(1 << len(names)))),
-        "flag_meanings": "; ".join(meaning(flags) for flags in range(1 << len(names))),
-    }
-    outside = np.ones(len(places), dtype=bool)
-    for obstacle in scenario.obstacles:
-        outside &= ~obstacle.contains(places)
-    variable = (value,), {"units": quantity.unit, "long_name": quantity.label} | attributes
-    return {quantity.variable: variable}, outside, "obstacles and orientation of the surfaces"
-
-
-def _sensing(
-    scenario: SensingScenario,
-    quantity: MapQuantity,
-    places: np.ndarray,
-    each: bool,
-    design: BeamformingDesign | None,
-    on_progress: OnProgress,
-) -> tuple[_Variables, np.ndarray, str]:
-    """Bounds for a target's positions, where one can exist, and the conditions in words."""
-    # The designs take long to import.
-    from heliostat.api.sensing import designed  # noqa: PLC0415
-    from heliostat.maps import sensing as sensing_maps  # noqa: PLC0415
-
-    scene = scenario.build()
-    if each:
-        if design is not None:
-            raise ValueError("design is for steering 'fixed'; leave one of them out.")
-        found = sensing_maps.bounds_of_designs(
-            scene,
-            places,
-            patterns=scenario.dwell.patterns,
-            min_snr=scenario.dwell.least_snr,
-            on_progress=on_progress,
-        )
-        count = sensing_maps.REFERENCES
-        conditions = f"a design for each point, from the best of {count} reference designs"
-    else:
-        covariance, reflection = (
-            tuple(map(jnp.asarray, entries))
-            for entries in patterned(designed(scenario) if design is None else design)
-        )
-        found = sensing_maps.bounds_at(
-            scene, covariance, reflection, places, on_progress=on_progress
-        )
-        conditions = "one design for the scenario's target" if design is None else "a given design"
-    values: dict[str, tuple[Any, ...]] = {
-        "position": (found.position_bound,),
-        "direction": (np.sqrt(found.crb),),
-        "crb": (found.crb,),
-    }
-    variables = {
-        QUANTITIES[name].variable: _variable(entry, QUANTITIES[name].unit, QUANTITIES[name].label)
-        for name, entry in values.items()
-    }
-    facing = sensing_maps.facing(scene, places)
-    variables |= {
-        "direction_std": _variable(
-            (found.direction_std, "surface", "angle"), "rad", "bound on elevation and azimuth"
-        ),
-        "facing": _variable((facing, "surface"), "1", "whether a surface faces the point"),
-    }
-    every = each or quantity.variable != "position_bound"
-    served = facing.sum(axis=1) >= (facing.shape[1] if every else 2)
-    return variables, served, conditions
-
-
-def _common_bits(scenario: LocalizationScenario) -> int | None:
-    """Phase resolution of all surfaces.
-
-    Raises:
-        ValueError: They differ.
-    """
-    bits = {panel.bits for panel in scenario.panels}
-    if len(bits) > 1:
-        raise ValueError(
-            f"{scenario.name} has surfaces with different bits; give all surfaces the same bits "
-            "for a map."
-        )
-    return bits.pop()
-
-
 def _near_field(scenario: AnyScenario, places: np.ndarray) -> np.ndarray:
     """Whether plane waves are assumed within the Fraunhofer distance of a surface."""
     near = np.zeros(len(places), dtype=bool)
     if isinstance(scenario, LocalizationScenario) and scenario.model.wavefront != "plane":
         return near
     for surface in _surfaces(scenario):
-        near |= _within_fraunhofer(scenario, surface, places)
+        near |= within_fraunhofer(scenario, surface, places)
     return near
-
-
-def _within_fraunhofer(scenario: AnyScenario, surface: PanelSpec, places: np.ndarray) -> np.ndarray:
-    distance = np.linalg.norm(places - np.asarray(surface.position), axis=1)
-    return np.asarray(distance < surface.fraunhofer_distance(scenario.wavelength))
 
 
 def _surfaces(scenario: AnyScenario) -> Sequence[PanelSpec]:

@@ -12,7 +12,6 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from heliostat.api.arguments import described, is_whole, public
 from heliostat.api.localization_results import (
     EffectiveRate,
-    ErrorEffect,
     NotIdentifiableError,
     PoseBounds,
     TimeAllocation,
@@ -28,8 +27,7 @@ from heliostat.design.time_allocation import (
     dominated,
     peak_rate_ratio,
 )
-from heliostat.protocol.errors import ErrorLevels, draw_errors
-from heliostat.protocol.period import as_steered, largest_ratio, next_share
+from heliostat.protocol.period import largest_ratio, next_share
 from heliostat.rates.effective import (
     available_ratio,
     codebook_snr,
@@ -40,7 +38,6 @@ from heliostat.rates.effective import (
     time_ratio,
 )
 from heliostat.scenario import AnyScenario, LocalizationScenario, of_system
-from heliostat.scenario.random_keys import purpose_key
 from heliostat.scene.localization import LocalizationScene, with_traced_sizes
 
 
@@ -61,9 +58,16 @@ def build(scenario: AnyScenario, key: PRNGKeyArray | None = None) -> Localizatio
     return scene
 
 
-def _information(
+def pose_information_by_form(
     as_printed: bool, scene: LocalizationScene, antennas: int | Array
 ) -> PoseInformation:
+    """Return the Fisher information of the pose.
+
+    Args:
+        as_printed: Whether in the form that the paper prints.
+        scene: The scene.
+        antennas: Number of active antennas.
+    """
     of = pose_information_as_printed if as_printed else scene_pose_information
     return of(scene, antennas)
 
@@ -77,7 +81,7 @@ def _for_any_size(scenario: LocalizationScenario, scene: LocalizationScene) -> L
 def _bounds(
     as_printed: bool, scene: LocalizationScene, antennas: Float[Array, ""]
 ) -> tuple[Array, ...]:
-    pose = _information(as_printed, scene, antennas)
+    pose = pose_information_by_form(as_printed, scene, antennas)
     seen = identify(pose.information, jnp.diag(pose.reference))
     peb, reb = error_bounds(pose)
     # At the threshold the two criteria may differ; finite bounds take precedence.
@@ -102,7 +106,7 @@ def _choices(
     as_printed: bool, scene: LocalizationScene, antennas: Float[Array, "choice"]
 ) -> tuple[Array, ...]:
     def choice(active: Array) -> tuple[Array, ...]:
-        peb, reb = error_bounds(_information(as_printed, scene, active))
+        peb, reb = error_bounds(pose_information_by_form(as_printed, scene, active))
         return time_ratio(scene, active), peb, reb, eadr(scene, active)
 
     return jax.vmap(choice)(antennas)
@@ -341,106 +345,10 @@ def _compiled_share(
 ) -> tuple[TimeShare, Array, Array, Array]:
     slope, available, largest = snr_slope(scene), available_ratio(scene), largest_ratio(scene)
     if balance is None:
-        share = next_share(scene, weight, partial(_information, as_printed))
+        share = next_share(scene, weight, partial(pose_information_by_form, as_printed))
     else:
         share = balanced_share(slope, available, balance, largest)
     return share, slope, available, largest
-
-
-@public(LocalizationScenario)
-def under_errors(
-    scenario: LocalizationScenario,
-    active_antennas: int | None = None,
-    *,
-    trials: int = 200,
-    key: PRNGKeyArray | None = None,
-) -> ErrorEffect:
-    """Simulate bounds and rate with a surface steered by outdated estimates with errors.
-
-    Position errors and mobility are drawn as in eqs. (1) and (21) of the localization paper.
-    Heading and gain errors, (22) and (23), affect only the allocation of the next period, not the
-    steering.
-
-    Args:
-        scenario: A localization scenario with ``errors``.
-        active_antennas: :math:`N_B`; default as many as fit into the period.
-        trials: Number of trials.
-        key: Random key of the trials; default ``link.seed``.
-
-    Raises:
-        TypeError: The scenario is not one of localization.
-        ValueError: ``active_antennas`` is out of range, the scenario has neither position errors
-            nor mobility, or its phases are not designed.
-    """
-    antennas = chosen_antennas(scenario, active_antennas)
-    if reason := no_error_effect(scenario):
-        raise ValueError(reason)
-    # Phases are steered in each trial and quantised afterwards.
-    scene = build(scenario.updated({"surface.bits": None}), key)
-    draws = purpose_key(scenario.link.seed if key is None else key, "errors")
-    keys = jax.vmap(lambda i: jax.random.fold_in(draws, i))(jnp.arange(trials))
-    errors = scenario.errors
-    levels = ErrorLevels(
-        *(jnp.asarray(level, dtype=float) for level in (errors.position, errors.heading)),
-        *(jnp.asarray(level, dtype=float) for level in (errors.mobility, errors.gain_variance)),
-    )
-    peb, reb, rate = (
-        np.asarray(x)
-        for x in _trials(
-            scenario.model.as_printed, scenario.panel.bits, scene, antennas, levels, keys
-        )
-    )
-    return ErrorEffect(
-        trials=trials,
-        peb_median=float(np.median(peb)),
-        peb_90=float(np.quantile(peb, 0.9, method="higher")),
-        reb_median=float(np.median(reb)),
-        eadr_mean=float(np.mean(rate)),
-        eadr_10=float(np.quantile(rate, 0.1)),
-    )
-
-
-def no_error_effect(scenario: LocalizationScenario) -> str:
-    """Return the reason why errors do not affect the steering; empty if they do.
-
-    Args:
-        scenario: A loaded scenario.
-    """
-    if not scenario.single_path:
-        return (
-            f"{scenario.name} has several paths or spherical waves; steering errors are simulated "
-            "for one surface and plane waves."
-        )
-    if scenario.panel.phases != "designed":
-        return (
-            f"surface.phases of {scenario.name} are {scenario.panel.phases}, so estimates do "
-            "not steer the surface; errors have an effect on designed phases only."
-        )
-    if not (scenario.errors.position or scenario.errors.mobility):
-        return (
-            f"{scenario.name} has no errors; give errors.position, errors.mobility or both, for "
-            'example {"errors.position": "1 m"}.'
-        )
-    return ""
-
-
-@partial(jax.jit, static_argnums=(0, 1))
-def _trials(
-    as_printed: bool,
-    bits: int | None,
-    scene: LocalizationScene,
-    antennas: Array,
-    levels: ErrorLevels,
-    keys: Array,
-) -> tuple[Array, Array, Array]:
-    def trial(key: PRNGKeyArray) -> tuple[Array, Array, Array]:
-        steered = as_steered(scene, draw_errors(levels, key))
-        if bits is not None:
-            steered = steered.quantised(bits)
-        bounds = error_bounds(_information(as_printed, steered, antennas))
-        return *bounds, eadr(steered, antennas)
-
-    return jax.lax.map(trial, keys, batch_size=50)
 
 
 def trade_off_of(scenario: AnyScenario, *, key: PRNGKeyArray | None = None) -> TradeOff:

@@ -12,10 +12,8 @@ from heliostat.api.localization import (
     build,
     effective_rate,
     most_active_antennas,
-    no_error_effect,
     pose_bounds,
     trade_off_of,
-    under_errors,
 )
 from heliostat.api.localization_results import (
     EffectiveRate,
@@ -25,6 +23,7 @@ from heliostat.api.localization_results import (
     TimeAllocation,
     TradeOff,
 )
+from heliostat.api.steering_errors import no_error_effect, under_errors
 from heliostat.design.time_allocation import DEFAULT_WEIGHT
 from heliostat.scenario import LocalizationScenario
 from heliostat.scene.localization import LocalizationScene

@@ -24,6 +24,7 @@ from heliostat.api import sensing as sensing_api
 from heliostat.api import target_search as target_search_api
 from heliostat.api import tracking as tracking_api
 from heliostat.api.localization_results import ErrorEffect
+from heliostat.api.steering_errors import under_errors
 from heliostat.design.result import BeamformingDesign
 from heliostat.geometry.frames import wrapped_angle
 from heliostat.scenario import AnyScenario, LocalizationScenario, SensingScenario, of_system
@@ -76,7 +77,7 @@ class Computed(NamedTuple):
 
 def _under_errors(trial: Trial) -> ErrorEffect:
     options = trial.options_of("under_errors")
-    return localization_api.under_errors(trial.scenario, key=trial.key, **options)
+    return under_errors(trial.scenario, key=trial.key, **options)
 
 
 def _estimate_pose(trial: Trial) -> Computed:
@@ -196,7 +197,7 @@ FUNCTIONS: Mapping[str, Function] = {
     ),
     "under_errors": Function(
         "localization",
-        localization_api.under_errors,
+        under_errors,
         {
             "peb_median": Quantity("m", (), "median position error bound under errors"),
             "reb_median": Quantity("rad", (), "median heading error bound under errors"),

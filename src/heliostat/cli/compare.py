@@ -59,7 +59,7 @@ def compare(
         kinds = ", ".join(f"{name} is {scenario.system}" for name, scenario in compared.items())
         raise UserError(f"compare: all scenarios must describe one system; {kinds}.")
     folder, where = out or Path("results") / "compare", polygon_or_rectangle_of(area)
-    from heliostat.api.coverage import QUANTITIES
+    from heliostat.api.map_quantities import QUANTITIES
 
     (system,) = systems
     if quantity is not None and QUANTITIES[quantity].system != system:

@@ -133,7 +133,7 @@ def _map(
     where: dict[str, Any],
 ) -> Any:
     """Compute a map, write figure and data, and return its table."""
-    from heliostat.api.coverage import QUANTITIES
+    from heliostat.api.map_quantities import QUANTITIES
 
     if quantity is not None and QUANTITIES[quantity].system != scenario.system:
         own = [name for name, entry in QUANTITIES.items() if entry.system == scenario.system]
