@@ -63,9 +63,8 @@ def coverage(
         area: Rectangle (x0, x1, y0, y1), or corners of a polygon, [corner, 2]; default a rectangle
             around the scene. [m]
         points: Approximate number of points in the rectangle, or in that around the polygon;
-            default 40,000 for localization, 10,000 for quantised phases at each point, for
-            spherical waves and for one
-            sensing design, 150 for a design at each point.
+            default 40,000 for localization, 10,000 for quantised phases at each point, spherical
+            waves and one sensing design, 150 for a design at each point.
         positions: Positions in place of an area, [place, 2 or 3]; the default height is that of the
             user or the target. [m]
         headings: Heading of the user at each position; default that of the scenario. [rad]

@@ -53,7 +53,8 @@ def map_command(
             min=1,
             max=10**7,
             help="Approximate number of points; default 40000 for localization, 10000 for "
-            "quantised phases at each point and for one sensing design, 150 for a design at each.",
+            "quantised phases at each point, spherical waves and one sensing design, 150 for a "
+            "design at each.",
         ),
     ] = None,
     points_file: Annotated[
