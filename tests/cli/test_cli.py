@@ -469,7 +469,7 @@ def test_a_bad_scenario_is_refused_in_one_sentence(hall, capsys, command, old, n
         ),
         (
             ["map", "hall.yaml", "--quantity", "position"],
-            ["peb, reb, rate or snr"],
+            ["peb, reb, rate, snr or cause"],
         ),
         (
             ["run", "yard.yaml", "--set", "surfaces.0.power=1 pW"],

@@ -221,6 +221,7 @@ def test_shipped_scenarios_build_and_strain_nothing(name):
     expected = {
         TABLE_1: ["Link budget", "Known gain:"],
         "sensing-two-surfaces": ["Link budget", "Link budget", "Minimum SNR"],
+        "street-crossing": ["Blocked: so"],
     }
     assert [warning[:11] for warning in scenario.warnings()] == expected.get(name, [])
     assert scenario_text(name).startswith("# ")
@@ -241,7 +242,7 @@ def test_the_template_writes_the_defaults():
     bare = parse(template_text()).dump()
     without = {
         section: keys
-        if isinstance(keys, str) or keys is None
+        if not isinstance(keys, dict)
         else {
             name: value
             for name, value in keys.items()

@@ -321,7 +321,7 @@ def _bar(ax: Axes, image: Any, display: Display, norm: Normalize) -> None:
 def _unserved(data: xr.Dataset) -> str:
     """Why no value can exist at some positions."""
     alone = data.sizes["surface"] == 1
-    if data.attrs["moved"] == "user" and (not alone or data.attrs["obstacles"] != "[]"):
+    if data.attrs["moved"] == "user" and (not alone or data.attrs.get("obstacles", "[]") != "[]"):
         return "no path, or outside the area" if "polygon" in data.attrs else "no path"
     fixed_position = data.attrs["quantity"] == "position_bound"
     if fixed_position and data.attrs["steering"] == "fixed" and not alone:

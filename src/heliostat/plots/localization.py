@@ -59,7 +59,7 @@ def sketch(scene: LocalizationScene, obstacles: Sequence[np.ndarray] = ()) -> Sk
     direct = np.stack([base_station, user])
     lines: list[tuple[np.ndarray, dict[str, Any]]]
     lines = [(direct, path | {"label": "_"} if clear else BLOCKED)]
-    arrows = [(user, 2.5 * axis, GREEN)]
+    arrows = []
     for i, (place, surface) in enumerate(zip(places, scene.surfaces, strict=True)):
         panel = surface.array
         named = {"label": "surface and its normal"} if i == 0 else {}
@@ -77,6 +77,7 @@ def sketch(scene: LocalizationScene, obstacles: Sequence[np.ndarray] = ()) -> Sk
         (base_station[None], POINT | BS_POINT),
         (user[None], POINT | user_point),
     ]
+    arrows.append((user, 2.5 * axis, GREEN))
     return Sketch(nodes, lines, arrows, obstacles)
 
 
