@@ -119,7 +119,7 @@ def test_the_whole_trade_off_has_dominated_choices_before_the_peak():
 
 
 def test_without_a_bound_there_is_nothing_to_trade():
-    with pytest.raises(NotIdentifiableError, match=r"no PEB \+ REB to trade"):
+    with pytest.raises(NotIdentifiableError, match=r"PEB \+ REB is infinite"):
         hs.allocate_time(TABLE.updated(BLIND))
 
 

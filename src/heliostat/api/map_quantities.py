@@ -67,7 +67,7 @@ def localization_values(
     each: bool,
     on_progress: OnProgress,
 ) -> tuple[Variables, np.ndarray, str]:
-    """Values of a user's positions, where one can exist, and the conditions in words.
+    """Compute the values at each position, whether it is served, and the conditions in words.
 
     Args:
         scenario: A loaded scenario.
@@ -96,7 +96,7 @@ def localization_values(
     if each and bits:
         scenario = scenario.updated({f"{key}.bits": None for key in scenario.panel_keys})
     scene, visible = build(scenario), visible_paths(scenario, places)
-    if scenario.obstacles:  # those to the scenario's user do not matter
+    if scenario.obstacles:  # paths blocked to the scenario's user may be clear elsewhere
         scene = build(scenario.updated({"obstacles": [], "link.direct": scenario.direct}))
     values = localization_maps.quantity_at(
         scene,
@@ -153,7 +153,7 @@ def sensing_values(
     design: BeamformingDesign | None,
     on_progress: OnProgress,
 ) -> tuple[Variables, np.ndarray, str]:
-    """Bounds for a target's positions, where one can exist, and the conditions in words.
+    """Compute bounds for a target at each position, whether it is served, and the conditions.
 
     Args:
         scenario: A loaded scenario.
@@ -214,7 +214,7 @@ def sensing_values(
 
 
 def _common_bits(scenario: LocalizationScenario) -> int | None:
-    """Phase resolution of all surfaces.
+    """Return the number of bits of all surfaces, None for continuous phases.
 
     Raises:
         ValueError: They differ.
@@ -222,8 +222,8 @@ def _common_bits(scenario: LocalizationScenario) -> int | None:
     bits = {panel.bits for panel in scenario.panels}
     if len(bits) > 1:
         raise ValueError(
-            f"{scenario.name} has surfaces with different bits; give all surfaces the same bits "
-            "for a map."
+            f"{scenario.name} has surfaces with different bits; a map needs the same bits for all "
+            "surfaces."
         )
     return bits.pop()
 

@@ -111,7 +111,7 @@ def transmit_lower_bound(
             scale.
         snr_price: Price of a watt at the target in the SNR constraint, :math:`\xi_l \ge 0`, in
             the scale of the slopes.
-        min_snr: Smallest allowed SNR of the matched filter. [1]
+        min_snr: Minimum SNR of the matched filter. [1]
     """
 
     def terms(

@@ -30,7 +30,7 @@ def violation(scene: SensingScene, slack: Slack, min_snr: float | Scalar) -> str
     Args:
         scene: The scene.
         slack: Constraint slack.
-        min_snr: Smallest allowed SNR. [1]
+        min_snr: Minimum SNR. [1]
     """
     if float(slack.transmit) < -TOLERANCE * float(scene.base_station.power):
         return f"the base station sends {-float(slack.transmit):.3g} W more than it may"
@@ -84,7 +84,7 @@ def dwell_design(
         scene: The scene.
         covariance: Transmit covariance for each surface and pattern. [W]
         reflection: Reflection coefficients of each surface and pattern. [1]
-        min_snr: Smallest allowed SNR. [1]
+        min_snr: Minimum SNR. [1]
         history: Smallest worst CRB up to each step; default that of the design only. [rad²]
         lower_bound: Lower bound on the worst CRB of any design; default
             `cooperative_lower_bound`. [rad²]

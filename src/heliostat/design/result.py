@@ -34,7 +34,7 @@ class Slack(eqx.Module):
     transmit: Scalar  # P_t minus the mean of tr R over the surfaces, paper eq. (17b) [W]
     surface: Float[Array, "surface"]  # P_s minus the radiated power, (17a); inf: no limit [W]
     amplitude: Float[Array, "surface"]  # a_max minus the largest amplitude, (17d) [1]
-    snr: Float[Array, "surface"]  # SNR of the matched filter minus the smallest allowed one [1]
+    snr: Float[Array, "surface"]  # SNR of the matched filter minus the minimum SNR [1]
 
 
 class BeamformingDesign(eqx.Module):
@@ -190,7 +190,7 @@ def constraint_slack(
         reflection: Coefficients of each surface and pattern. [1]
         covariance: Transmit covariance of each surface and pattern. [W]
         snr: SNR of each surface's echo. [1]
-        min_snr: Smallest allowed SNR. [1]
+        min_snr: Minimum SNR. [1]
     """
 
     def one(
@@ -227,7 +227,7 @@ def evaluated_design(
         reflection: Coefficients of each surface and pattern. [1]
         covariance: Transmit covariance of each surface and pattern. [W]
         bounds: Bounds of the design, see `surface_bounds`.
-        min_snr: Smallest allowed SNR. [1]
+        min_snr: Minimum SNR. [1]
         lower_bound: Lower bound on the worst CRB of any design. [rad²]
         history: Smallest worst CRB up to each step. [rad²]
         steps: Number of steps.

@@ -144,7 +144,7 @@ def design_transmit(
     Args:
         scene: The scene.
         reflection: Reflection coefficients of each surface. [1]
-        min_snr: Smallest allowed SNR of the matched filter at every surface. With 0, the paper's
+        min_snr: Minimum SNR of the matched filter at every surface. With 0, the paper's
             problem, the optimal beams may have a null at the target. [1]
 
     Raises:
@@ -228,7 +228,7 @@ def solve_transmit(
     Args:
         scene: The scene.
         reflection: Reflection coefficients of each surface. [1]
-        min_snr: Smallest allowed SNR of the matched filter at every surface. [1]
+        min_snr: Minimum SNR of the matched filter at every surface. [1]
     """
     surfaces = _reduced(scene, reflection)
     powered = surfaces.limit > 0

@@ -1,4 +1,4 @@
-"""Plotting functions for axes of one's own: the namespace ``heliostat.plot``."""
+"""Plotting functions for user-supplied axes: the namespace ``heliostat.plot``."""
 
 from typing import Any
 

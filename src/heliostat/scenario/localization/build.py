@@ -1,7 +1,7 @@
-"""Build the scene of a localization scenario; needs JAX.
+"""Build the scene of a localization scenario; requires JAX.
 
-Sums of given numbers are NumPy's, and draws are compiled: each operation of ``jax.numpy`` outside
-``jax.jit`` is a program of its own, which takes several milliseconds to load.
+Numbers are computed with NumPy, and random draws are compiled: each ``jax.numpy`` operation outside
+``jax.jit`` would be a separate program, which takes several milliseconds to load.
 """
 
 import math
@@ -112,7 +112,7 @@ def _path_gain(scenario: LocalizationSections, root: int | PRNGKeyArray) -> jax.
 def _surface(
     scenario: LocalizationSections, index: int, root: int | PRNGKeyArray
 ) -> scene.PassiveSurface:
-    """The surface with an index; the root is for its random phases and gain."""
+    """Build one surface; its random phases and gain are drawn with the root key."""
     surface, spherical = scenario.panels[index], scenario.spherical[index]
     position = _real(surface.position)
     array = PlanarArray(
