@@ -43,7 +43,7 @@ class Pilots:
     frequency: np.ndarray
     """Frequency of each bin relative to the carrier. [Hz]"""
     notes: tuple[str, ...] = ()
-    """Model assumptions that hold only roughly, one sentence each."""
+    """Model assumptions that hold only approximately, one sentence each."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Pose:
     converged: bool
     """Whether the iteration converged to a maximum at which the covariance is valid."""
     notes: tuple[str, ...] = ()
-    """Model assumptions that hold only roughly, one sentence each."""
+    """Model assumptions that hold only approximately, one sentence each."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Echoes:
     transmitted: tuple[np.ndarray, ...]
     """Transmitted samples of each surface, complex [pattern, antenna, snapshot]. [√W]"""
     notes: tuple[str, ...] = ()
-    """Model assumptions that hold only roughly, one sentence each."""
+    """Model assumptions that hold only approximately, one sentence each."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Directions:
     converged: np.ndarray
     """Whether the maximisation of the likelihood converged. [surface]"""
     notes: tuple[str, ...] = ()
-    """Model assumptions that hold only roughly, one sentence each."""
+    """Model assumptions that hold only approximately, one sentence each."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Position:
     """Covariance, propagated from the covariances of the directions. [m²]"""
     converged: bool
     notes: tuple[str, ...] = ()
-    """Model assumptions that hold only roughly, one sentence each."""
+    """Model assumptions that hold only approximately, one sentence each."""
 
 
 def _noise_key(scenario: AnyScenario, key: PRNGKeyArray | None) -> PRNGKeyArray:

@@ -28,7 +28,7 @@ class PoseBounds:
     """Single changes of the scenario that make position and heading identifiable, if they are
     not."""
     notes: tuple[str, ...] = ()
-    """Model assumptions that hold only roughly, one sentence each."""
+    """Model assumptions that hold only approximately, one sentence each."""
 
     @property
     def identifiable(self) -> bool:
@@ -73,7 +73,7 @@ class EffectiveRate:
     path_snr: dict[str, float]
     """SNR over each path alone, with the best codebook beams for this path, linear. [1]"""
     notes: tuple[str, ...] = ()
-    """Model assumptions that hold only roughly, one sentence each."""
+    """Model assumptions that hold only approximately, one sentence each."""
 
     def _repr_html_(self) -> str:
         return _html_table(
@@ -128,7 +128,7 @@ class TimeAllocation:
     trade_off: TradeOff
     """Bounds and rates of all allocations."""
     notes: tuple[str, ...] = ()
-    """Model assumptions that hold only roughly, one sentence each."""
+    """Model assumptions that hold only approximately, one sentence each."""
 
     def _repr_html_(self) -> str:
         return _html_table(
@@ -157,7 +157,7 @@ class ErrorEffect:
     eadr_10: float
     """10 % quantile of the EADR. [bit/s]"""
     notes: tuple[str, ...] = ()
-    """Model assumptions that hold only roughly, one sentence each."""
+    """Model assumptions that hold only approximately, one sentence each."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ class SweepDesign:
     value: float
     """Largest PEB in the region, or the root mean square for the criterion "mean". [m]"""
     notes: tuple[str, ...] = ()
-    """Model assumptions that hold only roughly, one sentence each."""
+    """Model assumptions that hold only approximately, one sentence each."""
 
 
 def _html_table(rows: dict[str, str]) -> str:

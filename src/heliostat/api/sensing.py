@@ -64,7 +64,7 @@ class DirectionBounds:
     unidentifiable: np.ndarray
     """Unit vectors along which a motion of the target does not change the echoes. [direction, 3]"""
     notes: tuple[str, ...] = ()
-    """Model assumptions that hold only roughly, one sentence each."""
+    """Model assumptions that hold only approximately, one sentence each."""
 
     @property
     def identifiable(self) -> bool:

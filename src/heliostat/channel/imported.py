@@ -40,7 +40,7 @@ from scipy.io import loadmat
 
 
 class ImportedChannels(eqx.Module):
-    """Channels to every surface, and the target's gain through each if the file has it."""
+    """Channels to every surface, and the gains of the target if the file contains them."""
 
     bs_to_irs: tuple[Complex[Array, "_ tx"], ...]  # one [element tx] a surface [1]
     target_gain: Complex[Array, "surface"] | None  # beta [1]
@@ -55,12 +55,12 @@ def read_channels(path: str | Path, elements: Sequence[int], antennas: int) -> I
         antennas: Number of the base station's antennas.
 
     Raises:
-        ValueError: The file is of another kind, lacks ``bs_to_irs``, holds numbers that are not
-            finite, or has another shape than the scene; both shapes are named.
+        ValueError: The file is of another kind, lacks ``bs_to_irs``, contains numbers that are not
+            finite, or its arrays do not have the shape that the scene needs.
     """
     file = Path(path)
     if file.suffix not in {".npz", ".mat"}:
-        raise ValueError(f"{file.name}: channels come from a .npz or .mat file.")
+        raise ValueError(f"{file.name}: channels are read from .npz and .mat files only.")
     names = ("bs_to_irs", "target_gain")
     if file.suffix == ".npz":
         with np.load(file, allow_pickle=False) as archive:
@@ -71,11 +71,11 @@ def read_channels(path: str | Path, elements: Sequence[int], antennas: int) -> I
         except NotImplementedError as error:
             raise ValueError(f"{file.name}: save it with '-v7'; -v7.3 cannot be read.") from error
     if "bs_to_irs" not in found:
-        raise ValueError(f"{file.name} holds no 'bs_to_irs', complex [surface, element, antenna].")
+        raise ValueError(f"{file.name} has no 'bs_to_irs', complex [surface, element, antenna].")
 
     expected = (len(elements), max(elements), antennas)
     channels = np.asarray(found["bs_to_irs"], dtype=complex)
-    # MATLAB drops a last axis of length 1, and NumPy users the first: only these are put back.
+    # MATLAB drops a last axis of length 1, and NumPy users often the first; these are restored.
     if channels.ndim < 3 and channels.size == np.prod(expected) and 1 in expected:
         channels = channels.reshape(expected)
     if channels.shape != expected:
@@ -93,7 +93,7 @@ def read_channels(path: str | Path, elements: Sequence[int], antennas: int) -> I
             )
         gain = gain.ravel()
     if not np.all(np.isfinite(channels)) or (gain is not None and not np.all(np.isfinite(gain))):
-        raise ValueError(f"{file.name} holds numbers that are not finite.")
+        raise ValueError(f"{file.name} contains numbers that are not finite.")
     return ImportedChannels(
         tuple(jnp.asarray(channels[i, :n]) for i, n in enumerate(elements)),
         None if gain is None else jnp.asarray(gain),

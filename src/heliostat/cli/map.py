@@ -28,8 +28,10 @@ def map_command(
     quantity: Annotated[
         Literal["peb", "reb", "rate", "snr", "cause", "position", "direction", "crb"] | None,
         typer.Option(
-            help="Localization: peb, reb, rate, snr, or cause (the paths that reach each point), "
-            "default peb. Sensing: position, direction or crb, default position."
+            help="Localization: peb or reb (position or heading error bound), rate, snr "
+            "(signal-to-noise ratio), or cause (the paths that reach each point); default peb. "
+            "Sensing: position or direction (error bounds), or crb (Cramér-Rao bound); default "
+            "position."
         ),
     ] = None,
     out: Annotated[
@@ -83,9 +85,9 @@ def map_command(
     antennas: AntennasOption = None,
     settings: SetOption = None,
 ) -> None:
-    """Map a bound, the rate or the SNR over an area, as a figure and as data.
+    """Map an error bound, the rate or the signal-to-noise ratio over an area.
 
-    Sensing scenarios: bounds for a target at each point, at the height of the scenario's target.
+    Points are at the height of the scenario's user or target.
 
     Example: heliostat map street-canyon --below "10 cm" --area -20,20,-10,20 --out map.png
     """

@@ -40,14 +40,14 @@ class Slack(eqx.Module):
 class BeamformingDesign(eqx.Module):
     """Transmit covariances and reflection coefficients of all surfaces.
 
-    With several patterns a surface uses each for an equal part of its time. With one pattern
-    ``covariance`` and ``reflection`` have no pattern axis.
+    If there are several patterns, a surface uses each of them for an equal part of its time. With
+    one pattern, ``covariance`` and ``reflection`` have no pattern axis.
     """
 
     covariance: Complex[Array, "surface *pattern tx tx"]  # R_l [W]
     reflection: tuple[Complex[Array, "*pattern _"], ...]  # psi_l [1]
     crb: Float[Array, "surface"]
-    """Paper's :math:`\\mathrm{tr}F_l^{-1}`. [rad²]"""
+    """Cramér-Rao bound (CRB), the paper's :math:`\\mathrm{tr}F_l^{-1}`. [rad²]"""
     direction_std: Float[Array, "surface 2"]  # elevation, azimuth [rad]
     snr: Float[Array, "surface"]  # of the matched filter's output [1]
     lower_bound: Scalar  # lower bound on the worst CRB of any design of this problem [rad²]
@@ -114,7 +114,7 @@ class RegionDesign(eqx.Module):
 
     @property
     def gap(self) -> float:
-        """Largest possible relative excess over the optimum: 1 - lower bound / criterion. [1]"""
+        """Largest possible relative distance from the optimum, 1 - lower bound / criterion. [1]"""
         value = self.worst_crb if self.criterion == "worst" else self.mean_crb
         return gap_to_bound(value, float(self.lower_bound))
 
@@ -180,10 +180,10 @@ def constraint_slack(
     snr: Float[Array, "surface"],
     min_snr: float | Scalar,
 ) -> Slack:
-    """Slack of the constraints of paper eq. (17), for each surface that of its worst pattern.
+    """Slack of the constraints of paper eq. (17); for each surface, that of its worst pattern.
 
-    The limit of the transmit power holds for its mean over the dwell, that of a surface's power in
-    every pattern.
+    The transmit power is limited in the mean over the dwell, the power of a surface in every
+    pattern.
 
     Args:
         scene: The scene.

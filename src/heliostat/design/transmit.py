@@ -162,7 +162,7 @@ def design_transmit(
         )
     broken = violation(scene, design.slack, min_snr)
     if broken is not None:
-        raise ValueError(f"No design that keeps every constraint was found: {broken}.")
+        raise ValueError(f"No design that satisfies all constraints was found: {broken}.")
     check_lower_bound(float(design.lower_bound), design.worst_crb)
     return design
 

@@ -75,7 +75,7 @@ def place_grid(scene: LocalizationScene, bins: int, max_range: float | None = No
     if not nearest < max_range <= unambiguous * (1 + 1e-9):
         raise ValueError(
             f"max_range is {max_range:g} m; with {bins} bins it must be between {nearest:g} m, the "
-            f"difference in height, and {unambiguous:g} m. More bins allow a larger range."
+            f"difference in height, and {unambiguous:g} m; more bins allow a larger range."
         )
     side = float(np.max(np.asarray(array.spacing) * np.array([array.columns, array.rows])))
     around = max(64, math.ceil(2 * math.pi * OVERSAMPLING * side))

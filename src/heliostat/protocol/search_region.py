@@ -91,7 +91,7 @@ def sample_positions(region: Region, scene: SensingScene, count: int, seed: int)
         ahead &= along > MIN_FACING_COSINE * np.linalg.norm(offset, axis=1)
     if ahead.sum() < count:
         raise ValueError(
-            "the region lies behind a surface, or nearly so; give one that all surfaces face"
+            "the region is behind a surface, or almost; give a region in front of all surfaces"
         )
     return drawn[ahead][:count]
 

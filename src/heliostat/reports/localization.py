@@ -43,7 +43,7 @@ def bounds_rows(found: LocalizationEvaluation) -> list[Row]:
 
 
 def path_rows(found: LocalizationEvaluation) -> list[Row]:
-    """SNR over each path by itself; no rows for a single path."""
+    """SNR over each path alone; no rows for a single path."""
     each = found.rate.path_snr
     if len(each) == 1:
         return []
@@ -97,7 +97,7 @@ def error_rows(found: LocalizationEvaluation) -> list[Row]:
 
 
 def _notes(found: LocalizationEvaluation) -> list[str]:
-    """Reasons for a missing bound or allocation, and warnings about strained assumptions."""
+    """Reasons for a missing bound or allocation, and warnings about violated assumptions."""
     notes, scenario = [found.no_allocation or found.bounds.reason], found.scenario
     available = 1 - scenario.frame.optimization / scenario.period
     if found.rate.time_ratio > available * (1 - 1e-9):
@@ -198,7 +198,7 @@ def localization_report(found: LocalizationEvaluation) -> Report:
         dataset=_dataset(found),
         figures={
             "scene": (
-                "The scene from above and in 3-D. Arrays and panel are not drawn to scale.",
+                "The scene from above and in 3-D. Arrays and panels are not drawn to scale.",
                 partial(localization_plots.scene_figure, found.scene, found.scenario.footprints),
             ),
             "trade-off": (

@@ -46,7 +46,7 @@ class Scenario(Section, ABC):
 
     @property
     def name(self) -> str:
-        """Name of the shipped scenario, or of the file without its suffix."""
+        """Name of the packaged scenario, or of the file without its suffix."""
         return self._name
 
     @property
@@ -65,7 +65,7 @@ class Scenario(Section, ABC):
 
     @abstractmethod
     def warnings(self) -> list[str]:
-        """Warnings about model assumptions that hold only roughly, one sentence each."""
+        """Warnings about model assumptions that hold only approximately, one sentence each."""
 
     @cached_property
     def notes(self) -> tuple[str, ...]:

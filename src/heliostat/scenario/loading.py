@@ -263,5 +263,5 @@ def _refused(where: str, sentence: str) -> ScenarioError:
 def _not_shipped(name: str) -> str:
     shipped = scenario_names()
     if near := difflib.get_close_matches(name, shipped, n=1):
-        return f"neither a file nor a shipped scenario; did you mean {near[0]}?"
-    return f"neither a file nor a shipped scenario; shipped are {', '.join(shipped)}"
+        return f"neither a file nor a packaged scenario; did you mean {near[0]}?"
+    return f"neither a file nor a packaged scenario; packaged are {', '.join(shipped)}"

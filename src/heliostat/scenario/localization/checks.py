@@ -154,8 +154,8 @@ class LocalizationScenario(LocalizationSections):
                     yield Clash(
                         field,
                         (f"{key}.footprint", f"{key}.height", f"{key}.base"),
-                        f"{write_vector(place)} is inside {obstacle.name}; move it outside, or onto a "
-                        "wall",
+                        f"{write_vector(place)} is inside {obstacle.name}; move it outside, or "
+                        "onto a wall",
                     )
 
     def _clashes_of_places(self) -> Iterator[Clash]:
