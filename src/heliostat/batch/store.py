@@ -36,7 +36,7 @@ ARRAY, REMARKS, LOCK = "study.zarr", "remarks.jsonl", "lock"
 
 
 class StoreError(ValueError):
-    """A store cannot be used; the message says what to do instead."""
+    """Raised if a store cannot be used; the message contains a remedy."""
 
 
 class StoreStatus(NamedTuple):

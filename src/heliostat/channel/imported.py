@@ -7,7 +7,7 @@ station's axis. Phases are those of :math:`e^{+j\omega t}`, falling along the pa
 paper's and most ray tracers' are. Surfaces of different size are padded with rows of zeros to
 the largest number of elements.
 
-**From Sionna RT.** A base station as transmitter with a one-row array and one receiver a surface,
+**From Sionna RT.** A base station as transmitter with a one-row array and one receiver per surface,
 synthetic arrays, one subcarrier: ``paths.cfr`` gives [receiver, receiver antenna, transmitter,
 transmitter antenna, time, subcarrier]. Sionna counts the antennas of a panel column by column from
 the top, here they are counted row by row from the bottom:
@@ -42,7 +42,7 @@ from scipy.io import loadmat
 class ImportedChannels(eqx.Module):
     """Channels to every surface, and the gains of the target if the file contains them."""
 
-    bs_to_irs: tuple[Complex[Array, "_ tx"], ...]  # one [element tx] a surface [1]
+    bs_to_irs: tuple[Complex[Array, "_ tx"], ...]  # one [element tx] per surface [1]
     target_gain: Complex[Array, "surface"] | None  # beta [1]
 
 

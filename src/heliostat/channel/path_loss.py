@@ -65,7 +65,7 @@ def check_law(
     wavelength: float,
     element_area: float,
 ) -> float:
-    """Return the amplitude of one element by a law of one's own, after checking the law.
+    """Return the amplitude of one element by a user-defined law, after checking the law.
 
     Args:
         law: The law.

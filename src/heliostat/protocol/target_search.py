@@ -42,14 +42,15 @@ from heliostat.protocol.search_region import DwellDesign, Scans, region_grids
 from heliostat.scene.sensing import SensingScene
 
 STARTS = 2
-"""Random starts of a focused dwell's design for each surface, fewer than of a complete design."""
+"""Number of random starts per surface for the design of a focused dwell; a complete design has
+more."""
 SNR_SHARES = (1.0, 0.25, 0.0625, 0.0)
 """Shares of the minimum SNR that the design of a focused dwell tries, the largest first."""
 MIN_ENERGY_SHARE = 0.25
 """Smallest consistent ratio of an echo's energy to its predicted energy."""
 REUSE_FACTOR = 1.02
-"""A design is reused while its bound at the new estimate is at most this factor times its bound at
-the estimate it was made for."""
+"""A design is reused as long as its bound at the new estimate is at most this factor times that at
+the estimate for which it was made."""
 
 
 class DwellRecord(NamedTuple):
@@ -57,8 +58,8 @@ class DwellRecord(NamedTuple):
 
     focused: bool  # otherwise a scan
     fix: PositionFix
-    energy_consistent: bool  # the echoes had the predicted energy; True for scans
-    found: bool  # the estimate is accepted: consistent in itself and in energy
+    energy_consistent: bool  # whether the echoes had the predicted energy; True for scans
+    found: bool  # whether the estimate is accepted
     confirmed: bool  # accepted after a focused dwell
     bound: float  # position error bound from all dwells so far [m]
     worst_crb: (
@@ -85,7 +86,7 @@ def _reached(record: DwellRecord, accuracy: float) -> bool:
 
 
 def design_dwell(scene: SensingScene, patterns: int, min_snr: float, seed: int) -> DwellDesign:
-    """Design for the target's position and gains, from few starts and without a certificate.
+    """Design one dwell for the target's position and gains, from few starts, without a certificate.
 
     If no design reaches the minimum SNR, the largest of `SNR_SHARES` that can be reached is used.
 
@@ -244,9 +245,9 @@ def find(
 def _energy_consistent(
     scene: SensingScene, reception: Reception, fix: PositionFix, predicted: np.ndarray
 ) -> bool:
-    """Whether every echo has at least `MIN_ENERGY_SHARE` of its predicted energy.
+    """Return whether every echo has at least `MIN_ENERGY_SHARE` of its predicted energy.
 
-    Surfaces whose predicted echo energy noise alone could reach are not tested.
+    A surface is not tested if noise alone could reach this share of its predicted energy.
     """
     energy = np.asarray(matched_energy(scene, reception, fix.angles))
     tested = MIN_ENERGY_SHARE * predicted > -math.log(FALSE_ALARM)

@@ -50,8 +50,8 @@ from heliostat.rates.effective import (
 from heliostat.scene.localization import LocalizationScene
 
 CONFIRMED = 2.0
-"""Largest factor between the SNR of the data and its prediction, in either direction: with a wrong
-estimate the surface is not focused on the user."""
+"""Largest ratio between the SNR of the data and its prediction, in either direction, that confirms
+an estimate. With a wrong estimate the surface is not focused on the user."""
 
 
 class TradeOffObjective(eqx.Module):
@@ -204,7 +204,7 @@ def pilot_snr(scene: LocalizationScene, active_antennas: Scalar) -> Scalar:
 def assumed_estimate(
     scene: LocalizationScene, active_antennas: Scalar, levels: ErrorLevels, key: PRNGKeyArray
 ) -> PoseEstimate:
-    """The true pose with random errors, as the papers assume in place of an estimate.
+    """Return the true pose with random errors, which the localization paper uses as estimates.
 
     Args:
         scene: The true scene.
@@ -356,7 +356,9 @@ def run_periods(
     key: PRNGKeyArray,
     assumed: ErrorLevels | None = None,
 ) -> PeriodRecord:
-    """Consecutive periods, each continuing from the previous one's estimate; one record a period.
+    """Simulate consecutive periods, each of which starts from the estimate of the previous one.
+
+    The leaves of the result have a leading axis over the periods.
 
     Args:
         scene: The scene; its user is replaced.

@@ -51,7 +51,7 @@ class Scenario(Section, ABC):
 
     @property
     def folder(self) -> Path:
-        """Folder of the file; other files named in it are searched there first."""
+        """Folder of the file, in which other files named in it are looked for first."""
         return self._folder
 
     @property
@@ -61,7 +61,7 @@ class Scenario(Section, ABC):
 
     @abstractmethod
     def clashes(self) -> Iterator[Clash]:
-        """Conditions on several fields that are violated."""
+        """Violated conditions that involve several fields."""
 
     @abstractmethod
     def warnings(self) -> list[str]:
@@ -69,7 +69,7 @@ class Scenario(Section, ABC):
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
-        """`warnings`, computed once."""
+        """The result of `warnings`, computed once."""
         return tuple(self.warnings())
 
     @abstractmethod

@@ -102,7 +102,7 @@ def _random_gain(key: PRNGKeyArray) -> Complex[Array, ""]:
 
 
 def _path_gain(scenario: LocalizationSections, root: int | PRNGKeyArray) -> jax.Array:
-    """Gain of a path beyond path loss, of modulus 1. [1]"""
+    """Return the gain of a path without path loss, of modulus 1. [1]"""
     phase = scenario.link.gain_phase
     if isinstance(phase, float):
         return jax.device_put(np.exp(1j * phase))

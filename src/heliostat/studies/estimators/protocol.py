@@ -1,4 +1,4 @@
-"""Tracking with real estimates, compared with the papers' random errors."""
+"""Tracking with simulated estimates, compared with the random errors of the paper."""
 
 from collections.abc import Mapping
 
@@ -53,7 +53,7 @@ def point(
 
 
 def verdicts(dataset: xr.Dataset) -> list[Verdict]:
-    """The localization paper's claims of robustness, tested with real estimates."""
+    """Verdicts on the localization paper's claims of robustness, with simulated estimates."""
     real, invented = (dataset.sel(estimates=e) for e in ESTIMATES)
     sides = dataset.side.values.tolist()
     still, far = MOBILITIES[0], MOBILITIES[-1]
