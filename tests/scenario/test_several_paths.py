@@ -96,7 +96,7 @@ def test_what_does_not_fit_is_refused(overrides, sentence):
 
 def test_functions_for_one_surface_refuse_several():
     for function in (hs.simulate_pilots, hs.run_protocol):
-        with pytest.raises(ValueError, match="has several paths or spherical waves"):
+        with pytest.raises(ScenarioError, match="is for one path"):
             function(site())
     with pytest.raises(ValueError, match="printed equations"):
         hs.load(site(), {"model.as_printed": True})
@@ -206,3 +206,8 @@ def test_a_map_of_several_paths_has_the_bound_of_each_place():
         there = scenario.updated({"user.position": [*place, 1]})
         np.testing.assert_allclose(hs.pose_bounds(there).peb, peb, rtol=1e-9)
         np.testing.assert_allclose(hs.effective_rate(there).eadr, rate, rtol=1e-9)
+
+
+def test_a_map_of_surfaces_with_different_bits_is_refused():
+    with pytest.raises(ScenarioError, match=r"surfaces\.1\.bits: maps need the same bits"):
+        hs.coverage(site([NORTH | {"bits": 2}, WEST]), "peb", positions=[[6, 5]])

@@ -253,7 +253,8 @@ def _places(
         if each and isinstance(scenario, SensingScenario):
             kind = "design"
         elif isinstance(scenario, LocalizationScenario) and (
-            any(scenario.spherical) or (each and any(panel.bits for panel in scenario.panels))
+            scenario.model.wavefront != "plane"
+            or (each and any(panel.bits for panel in scenario.panels))
         ):
             kind = "quantised"
         points = DEFAULT_POINTS[kind]

@@ -37,7 +37,13 @@ from heliostat.rates.effective import (
     snr_slope,
     time_ratio,
 )
-from heliostat.scenario import AnyScenario, LocalizationScenario, of_system
+from heliostat.scenario import (
+    AnyScenario,
+    LocalizationScenario,
+    Problem,
+    ScenarioError,
+    of_system,
+)
 from heliostat.scene.localization import LocalizationScene, with_traced_sizes
 
 
@@ -120,13 +126,18 @@ def require_single_path(scenario: LocalizationScenario, function: str) -> None:
         function: Name of the public function, for the message.
 
     Raises:
-        ValueError: The scenario has several paths or spherical waves.
+        ScenarioError: The scenario has several paths or spherical waves.
     """
-    if not scenario.single_path:
-        raise ValueError(
-            f"{function} needs one surface, link.direct: blocked and model.wavefront: plane; "
-            f"{scenario.name} has several paths or spherical waves."
-        )
+    if scenario.single_path:
+        return
+    if len(scenario.panels) > 1:
+        field, found, remedy = "surfaces", f"{len(scenario.panels)} surfaces", "one surface"
+    elif scenario.direct != "blocked":
+        field, found, remedy = "link.direct", scenario.direct, "blocked"
+    else:
+        field, found, remedy = "model.wavefront", scenario.model.wavefront, "plane"
+    sentence = f"{function} is for one path, through a surface by plane waves; write {remedy}"
+    raise ScenarioError([Problem(scenario.name, field, found, sentence)])
 
 
 def most_active_antennas(scenario: AnyScenario) -> int:

@@ -10,7 +10,13 @@ from numpy.typing import ArrayLike
 from heliostat.api.localization import build, chosen_antennas
 from heliostat.design.result import BeamformingDesign, patterned
 from heliostat.maps import localization as localization_maps
-from heliostat.scenario import AnyScenario, LocalizationScenario, SensingScenario
+from heliostat.scenario import (
+    AnyScenario,
+    LocalizationScenario,
+    Problem,
+    ScenarioError,
+    SensingScenario,
+)
 from heliostat.scenario.localization.visibility import visible_paths
 from heliostat.scenario.panels import PanelSpec
 
@@ -217,15 +223,14 @@ def _common_bits(scenario: LocalizationScenario) -> int | None:
     """Return the number of bits of all surfaces, None for continuous phases.
 
     Raises:
-        ValueError: They differ.
+        ScenarioError: They differ.
     """
-    bits = {panel.bits for panel in scenario.panels}
-    if len(bits) > 1:
-        raise ValueError(
-            f"{scenario.name} has surfaces with different bits; a map needs the same bits for all "
-            "surfaces."
-        )
-    return bits.pop()
+    bits = [panel.bits for panel in scenario.panels]
+    if other := next((i for i, each in enumerate(bits) if each != bits[0]), 0):
+        sentence = "maps need the same bits at all surfaces; write those of surfaces.0"
+        problem = Problem(scenario.name, f"surfaces.{other}.bits", str(bits[other]), sentence)
+        raise ScenarioError([problem])
+    return bits[0]
 
 
 def within_fraunhofer(scenario: AnyScenario, surface: PanelSpec, places: np.ndarray) -> np.ndarray:

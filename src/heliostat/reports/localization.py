@@ -52,7 +52,7 @@ def path_rows(found: LocalizationEvaluation) -> list[Row]:
         Row(
             f"snr_{re.sub(r'[^a-z0-9]+', '_', name.lower())}",
             "dB",
-            f"SNR over {name} alone",
+            f"SNR over {'the ' * (name == 'direct path')}{name} alone",
             "no path" if level == -np.inf else f"{level:.1f} dB",
             level,
         )
