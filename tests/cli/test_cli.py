@@ -499,7 +499,7 @@ def test_a_bad_scenario_is_refused_in_one_sentence(hall, capsys, command, old, n
             ["track", "hall.yaml", "--track", "back.csv", "--mobility", "1 m"],
             ["--track and --mobility", "leave one out"],
         ),
-        (["track", "hall.yaml", "--set", "surface.bits=1"], ["surface.bits", "set phases: designed"]),
+        (["track", "hall.yaml", "--set", "surface.bits=1"], ["surface.bits", "set phases"]),
         (["track", "hall.yaml", "--out", "file.txt"], ["file.txt is a file"]),
         (["new", "hall.yaml"], ["hall.yaml", "exists already", "another name"]),
         (["new", "file.txt/a.yaml"], ["file.txt/a.yaml", "cannot be written", "another name"]),

@@ -35,7 +35,7 @@ def bounds_rows(found: LocalizationEvaluation) -> list[Row]:
         angle_bound("reb", "Heading error bound (REB)", bounds.reb),
         Row("rank", "1", "Identifiable pose directions", f"{bounds.rank} of 3", bounds.rank),
         rate("eadr", "Effective achievable data rate (EADR), DFT beams", effective.eadr),
-        rate("eadr_closed_form", "EADR, exact beams", effective.eadr_closed_form),
+        rate("eadr_closed_form", "EADR, exactly aligned beams", effective.eadr_closed_form),
         Row("snr", "dB", "SNR, DFT beams", f"{snr_db:.1f} dB", snr_db),
         *path_rows(found),
         share("time_ratio", "Pilot share of the period", effective.time_ratio),
@@ -75,7 +75,7 @@ def allocation_rows(found: LocalizationEvaluation) -> list[Row]:
         rate("eadr", "Effective achievable data rate (EADR)", float(choices.eadr[at])),
         share("time_ratio", "Pilot share of the period", float(choices.ratio[at])),
         share("ratio", "Optimal pilot share, continuous", best.ratio),
-        share("peak_rate_ratio", "Pilot share of largest rate", best.peak_rate_ratio),
+        share("peak_rate_ratio", "Pilot share at the largest rate", best.peak_rate_ratio),
         small("kkt_residual", "Karush-Kuhn-Tucker (KKT) residual", best.kkt_residual),
         Row("dominated_choices", "1", "Dominated allocations", f"{beaten} of {count}", beaten),
     ]

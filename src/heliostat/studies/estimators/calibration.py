@@ -243,7 +243,7 @@ class _Point(NamedTuple):
 
 
 def _attainment_verdict(dataset: xr.Dataset, knees: Mapping[int, float]) -> Verdict:
-    """Whether errors reach the bound where the model holds."""
+    """Return the verdict on whether errors attain the bound where the model holds."""
     reached = bool(np.isfinite(list(knees.values())).all())
     finding = [
         f"{CASES[case].label} " + (f"from {knee:g} dB" if np.isfinite(knee) else "at no SNR")
@@ -258,7 +258,7 @@ def _attainment_verdict(dataset: xr.Dataset, knees: Mapping[int, float]) -> Verd
 
 
 def _coverage_verdict(points: list[_Point]) -> Verdict:
-    """Whether the coverage of the regions is close to 95 % where errors reach the bound."""
+    """Return the verdict on the coverage of the regions where errors attain the bound."""
     least, most = COVERAGE
     claim = (
         "where the errors are within 10 % of the bound, the reported 95 % regions contain the true "
