@@ -1,16 +1,16 @@
-r"""Channels measured or ray-traced elsewhere, read from a NumPy or MATLAB file.
+r"""Measured or ray-traced channels, read from a NumPy or MATLAB file.
 
-The file holds ``bs_to_irs``, complex [surface, element, antenna], and may hold ``target_gain``,
-complex [surface], the :math:`\beta_l` of the paper. Elements are ordered as everywhere: the
-horizontal index runs fastest, from the corner where both panel axes start; antennas along the base
-station's axis. Phases are those of :math:`e^{+j\omega t}`, falling along the path, as the sensing
-paper's and most ray tracers' are. Surfaces of different size are padded with rows of zeros to
-the largest number of elements.
+The file contains ``bs_to_irs``, complex [surface, element, antenna], and optionally
+``target_gain``, complex [surface], the :math:`\beta_l` of the paper. Elements are ordered with the
+horizontal index varying fastest, from the corner where both panel axes start, and antennas along
+the axis of the base station. Phases are for the time dependence :math:`e^{+j\omega t}` and decrease
+along the path, as in the sensing paper and in most ray tracers. Surfaces with fewer elements than
+the largest one are padded with rows of zeros.
 
 **From Sionna RT.** A base station as transmitter with a one-row array and one receiver per surface,
 synthetic arrays, one subcarrier: ``paths.cfr`` gives [receiver, receiver antenna, transmitter,
 transmitter antenna, time, subcarrier]. Sionna counts the antennas of a panel column by column from
-the top, here they are counted row by row from the bottom:
+the top, whereas heliostat counts elements row by row from the bottom:
 
 >>> import numpy as np
 >>> surfaces, rows, columns, antennas = 2, 4, 3, 5
@@ -24,7 +24,7 @@ True
 >>> bool(bs_to_irs[1, 1, 2] == cfr[1, 2 * rows - 1, 0, 2, 0, 0])  # second column, bottom row
 True
 
-``np.savez("hall.npz", bs_to_irs=bs_to_irs)`` then makes the file. Sionna's columns run to the
+``np.savez("hall.npz", bs_to_irs=bs_to_irs)`` then writes the file. Sionna's columns run to the
 right as seen by someone who looks out of the panel along its normal, which is the ``horizontal``
 axis to give; flip ``panel`` along its second axis for the opposite one.
 """

@@ -33,11 +33,11 @@ from heliostat.units import SPEED_OF_LIGHT
 OVERSAMPLING = 8
 """Grid points per resolution cell of the arrays and of the band."""
 PEAKS, BLOCK = 64, 4
-"""Number of peaks and number of further blocks of the grid from which the place is refined; grid
+"""Number of peaks of the grid, and also of blocks, from which the place is refined; number of grid
 points along each side of a block."""
 FIRST_STEPS, KEPT, REFINEMENT_STEPS = 4, 24, 8
-"""Evaluations from each of these, number of distinct places that are refined further, evaluations
-for each of them."""
+"""Number of evaluations from each starting point, number of distinct places that are refined
+further, and number of evaluations for each of these."""
 CANDIDATES = 12
 """Number of refined peaks that are returned."""
 DUPLICATE = 0.02

@@ -3,19 +3,19 @@ r"""Search for a target over several dwells: scan, estimate, design for the esti
 The designs of `design.cooperative` need the target's position, which is unknown at first. Each
 dwell is therefore one of two kinds:
 
-* a *scan* is a design for several positions of the search region, other ones in every scan;
-* a *focused* dwell is the design for the estimated position and gains.
+* a *scan* is designed for several positions of the search region, different ones in every scan;
+* a *focused* dwell is designed for the estimated position and gains.
 
 After each dwell the position is estimated from all echoes together (`multi_dwell`). The estimate is
 accepted if the lines of sight of two surfaces or more intersect, within their errors, inside the
-region. The next dwell is then focused, and the energy of its echoes is predicted. If less arrives,
-the estimate was wrong, e.g. a side lobe: it is rejected and the next dwell scans. An estimate is
-confirmed when the focused dwell designed for it had the predicted energy; the search does not end
-before.
+region. The next dwell is then focused, and the energy of its echoes is predicted. If the received
+energy is much smaller, the estimate was wrong, e.g. in a side lobe: it is rejected, and the next
+dwell is a scan. An estimate is confirmed if the echoes of the focused dwell designed for it had the
+predicted energy. The search does not end without a confirmed estimate, except after the last dwell.
 
 With n dwells that are all designed for the true position the position bound decreases as
-:math:`1/\sqrt n`. The excess of the bound of the dwells actually sent over it is the loss from not
-knowing the position.
+:math:`1/\sqrt n`. The excess of the actual bound over this one is the loss caused by the unknown
+position.
 """
 
 import math

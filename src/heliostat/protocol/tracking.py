@@ -1,4 +1,4 @@
-r"""Tracking of a user over many periods with real estimates: Fig. 3, Steps 1 to 5.
+r"""Tracking of a user over many periods with simulated estimates: Fig. 3, Steps 1 to 5.
 
 In every period
 
@@ -7,18 +7,18 @@ In every period
 2. the user estimates its pose from the noisy pilots;
 3. the surface is focused on the estimate, and data are received with the beam in which the pilots
    were strongest;
-4. the time of the next period is allocated for the estimated scene;
+4. the time of the next period is allocated for the estimated pose;
 5. the user moves.
 
-The receiver knows the fixed parts of the scene only. The user is lost in a period if the pilots
-are not detected, do not fit the model, or give an estimate far from the expected position while
-another one is nearly as likely; or if the data that follow have another SNR than predicted. Then
-all antennas send pilots, and
+Only the fixed parts of the scene are known to the receiver. The user is lost in a period if the
+pilots are not detected or do not fit the model, if the estimate is far from the expected position
+and another one is nearly as likely, or if the SNR of the data differs from its prediction. Then all
+antennas send pilots, and
 
 - if the pilots were detected, the next sweep is steered at their estimate, once;
 - otherwise the sweeps scan all directions in turn, starting next to the last known position.
 
-Lost periods are counted and carry no data.
+Lost periods are counted, and no data are sent in them.
 """
 
 from typing import NamedTuple
