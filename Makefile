@@ -1,4 +1,4 @@
-# Everything starts here: `make test`, `make reproduce`. Needs only Python >= 3.11 with venv, git and make.
+# Main targets: `make test`, `make reproduce`. Requires Python >= 3.11 with venv, git and make.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
@@ -17,42 +17,42 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --no-deps -e .
 	touch $(READY)
 
-install: $(READY) ## build .venv from requirements.lock (done by every other target)
+install: $(READY) ## build .venv from requirements.lock (every other target does this, too)
 
-reproduce: $(READY) ## every figure of the papers and the verdict on every claim
+reproduce: $(READY) ## compute every figure of the papers and check every claim
 	$(BIN)/heliostat reproduce localization --out results/localization
 	$(BIN)/heliostat reproduce sensing --out results/sensing
 
 # Most tests compile a program and run it once, so XLA's optimisations cost more than they save.
-test: $(READY)   ## the tests, shapes and types checked at run time; long Monte Carlo apart
+test: $(READY)   ## run the tests with run-time checks of shapes and types, except slow ones
 	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
 
-test-slow: $(READY) ## the long ones: many random cases against independent solvers
+test-slow: $(READY) ## run the slow tests: Monte Carlo, many random cases, independent solvers
 	SHAPE_CHECKS=off $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow
 
 QUICK := tests/bounds tests/channel tests/geometry tests/observation tests/rates tests/scenario tests/surface tests/test_units.py
-test-quick: $(READY) ## physics and scenario files only, for the inner loop
+test-quick: $(READY) ## run the tests of physics and scenario files only
 	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(QUICK)
 
-lint: $(READY)   ## style and spelling
+lint: $(READY)   ## check style and spelling
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
 
-types: $(READY)  ## static types
+types: $(READY)  ## check static types
 	$(BIN)/mypy
 
-layers: $(READY) ## each layer imports only from layers below it
+layers: $(READY) ## check that each layer imports only from layers below it
 	$(BIN)/lint-imports
 
-check: lint types layers test ## what CI runs
+check: lint types layers test ## run all checks of CI
 
-bench: $(READY)  ## speed and memory, as ratios against what a user would pick instead
+bench: $(READY)  ## measure run time and memory, relative to common alternatives
 	$(BIN)/python -m benchmarks
 
-lock: $(READY)   ## renew requirements.lock
+lock: $(READY)   ## update requirements.lock
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
 	  --custom-compile-command 'make lock' pyproject.toml --group dev -o requirements.lock
 
-clean:           ## remove what the targets made
+clean:           ## remove the files that the targets created
 	rm -rf .venv results .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

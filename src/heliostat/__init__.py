@@ -1,4 +1,4 @@
-"""Bounds, designs and proofs for intelligent reflecting surfaces.
+"""Error bounds, certified designs and estimators for intelligent reflecting surfaces.
 
 The names below are the public interface; each is imported when first used, so that
 ``heliostat --help`` needs neither JAX nor Matplotlib.
@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 from heliostat._version import __version__ as __version__
 from heliostat.compilation import keep_compiled_programs
 
-# Information matrices span many decades: single precision is never enough. The variable serves a
-# JAX that is not imported yet, the call one that is.
+# The entries of information matrices span many decades, so single precision is not sufficient. The
+# variable takes effect if JAX is imported later, the call if it was imported before.
 os.environ["JAX_ENABLE_X64"] = "1"
 if "jax" in sys.modules:
     sys.modules["jax"].config.update("jax_enable_x64", True)
-# XLA has as many threads as there are cores. With few of them, batched linear algebra can fill
-# them all with tasks that wait for tasks that find no thread, for ever.
+# XLA has as many threads as there are cores. With few threads, batched linear algebra can deadlock:
+# all threads run tasks that wait for other tasks, for which no thread is available.
 if (os.cpu_count() or 1) < 16:
     os.environ.setdefault("NPROC", "16")
 

@@ -10,7 +10,7 @@ CLOSED_PIPE = 128 + 13
 
 
 def main() -> int:
-    """Run the command that was typed and return its exit code."""
+    """Run the command given by the arguments and return its exit code."""
     interruption.install()  # before anything that takes long to import
     # Imports and JAX's traces make a million objects that stay: looking through them for cycles
     # after each 700 new ones, Python's default, takes a sixth of a short command.

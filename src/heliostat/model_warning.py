@@ -1,14 +1,14 @@
-"""The warning that a model assumption holds only roughly, in a module that imports nothing else."""
+"""Warning about violated model assumptions; this module imports nothing else of heliostat."""
 
 import warnings
 
 
 class ModelWarning(UserWarning):
-    """An assumption of the model is violated, so that results may not hold in reality.
+    """Warning that an assumption of the model is violated, so that results may be inaccurate.
 
     Each text is issued once in a process. ``warnings.simplefilter("ignore",
-    heliostat.ModelWarning)`` hides all of them; with ``"error"`` in place of ``"ignore"`` they are
-    raised, every time. Results list them as ``notes``.
+    heliostat.ModelWarning)`` hides these warnings; ``"error"`` instead of ``"ignore"`` raises them
+    as exceptions every time. Results contain the texts in ``notes``.
     """
 
 

@@ -46,7 +46,7 @@ WRONG_TYPES = {
     "hs.pose_bounds(name, '8')": "active_antennas is '8' (str); it may be a whole number from 1 to",
     "hs.pose_bounds(name, [8])": "active_antennas is [8] (list); it may be a whole number from 1",
     "hs.pose_bounds(name, 2.5)": "active_antennas is 2.5 (float); it may be a whole number from 1",
-    "hs.simulate_pilots(name, bins='4')": "bins is '4' (str); it may be a whole number from 2 on.",
+    "hs.simulate_pilots(name, bins='4')": "bins is '4' (str); it must be a whole number, 2 or more",
     "hs.coverage(name, steering='user')": "steering is 'user' (str); it may be 'each point' or 'f",
     "hs.estimate_pose(name, 5)": "pilots.samples has the shape (); localization-table-1 needs (1 c",
 }

@@ -119,7 +119,7 @@ def test_the_whole_trade_off_has_dominated_choices_before_the_peak():
 
 
 def test_without_a_bound_there_is_nothing_to_trade():
-    with pytest.raises(NotIdentifiableError, match=r"no PEB \+ REB to trade"):
+    with pytest.raises(NotIdentifiableError, match=r"PEB \+ REB is infinite"):
         hs.allocate_time(TABLE.updated(BLIND))
 
 
@@ -133,7 +133,7 @@ def test_impossible_numbers_of_antennas_are_refused(active):
     ("request_", "message"),
     [
         ({"weight": 1.0, "balance": 0.5}, "not both"),
-        ({"balance": 1.0}, "not including, 1"),
+        ({"balance": 1.0}, "or more, and below 1"),
         ({"balance": -0.1}, "0 .rate alone"),
         ({"weight": float("nan")}, "finite"),
         ({"weight": -1.0}, "0 or more"),
@@ -242,7 +242,7 @@ def test_errors_of_a_scenario_act_by_where_they_steer_the_surface(bits):
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
-        ({}, "localization-table-1 has no errors; give errors.position"),
+        ({}, "localization-table-1 has no errors; set errors.position"),
         ({"errors.position": "1 m", "surface.phases": "random"}, "surface.phases of .* are random"),
     ],
 )

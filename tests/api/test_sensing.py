@@ -223,7 +223,7 @@ def test_power_beyond_the_budget_is_a_note():
     within = hs.direction_bounds(SMALL, covariance * (0.99 * 20 / power), psi)
     beyond = hs.direction_bounds(SMALL, covariance * (2 * 20 / power), psi)
     (note,) = set(beyond.notes) - set(within.notes)
-    assert "sends 40 W in the mean over the dwell, base_station.power is 20 W" in note
+    assert "a mean power of 40 W over the dwell, but base_station.power is 20 W" in note
     np.testing.assert_allclose(beyond.crb, within.crb * 0.99 / 2, rtol=1e-9)
 
 
@@ -309,7 +309,7 @@ def test_the_relaxation_does_not_beat_the_direct_reflective_design():
         ),
         (
             lambda: hs.design_reflection(SMALL, isotropic(SMALL, 2.0)),
-            r"sends 40 W .* base_station.power .* is 20 W; multiply it by at most 0\.5",
+            r"power of 40 W .* base_station.power .* is 20 W; multiply it by at most 0\.5",
         ),
         (lambda: hs.design_reflection(SMALL, np.eye(6)), r"\(6, 6\); .* needs \(surface, tx, tx\)"),
         (

@@ -98,8 +98,8 @@ def test_zero_errors_give_the_true_pose_along_the_track(room):
         ({}, {"track": [[1.0, 0.0], [-2.0, 0.0]]}, r"position 2, \(-2, 0\), is behind the surface"),
         ({}, {"track": [[1e300, 0.0]]}, "position 1.*10000 m from the surface"),
         ({}, {"track": [[300.0, 0.0]], "bins": 16}, "give more bins"),
-        ({"surface__bits": 1}, {}, "leave phases designed and bits out"),
-        ({"surface__phases": "random"}, {}, "leave phases designed and bits out"),
+        ({"surface__bits": 1}, {}, "set phases: designed and remove bits"),
+        ({"surface__phases": "random"}, {}, "set phases: designed and remove bits"),
     ],
 )
 def test_what_cannot_be_run_is_refused_in_one_sentence(room, sets, options, words):

@@ -220,7 +220,7 @@ def test_studies_that_are_shown_can_be_read():
 
 REFUSED = [
     ("scenario: localization-table-1\n", "", "scenario: missing"),
-    ("localization-table-1", "nowhere.yaml", "neither a file nor a shipped scenario"),
+    ("localization-table-1", "nowhere.yaml", "neither a file nor a packaged scenario"),
     ("localization-table-1", "[3]", "mine.yaml:2: scenario: [3] is not a word"),
     ("outputs: [pose_bounds.peb]", "outputs: peb", "mine.yaml:6: outputs: 'peb' is not a list"),
     ("pose_bounds.peb", "pose_bounds.pbe", "mine.yaml:6: outputs: 'pose_bounds.pbe' is not an"),

@@ -424,7 +424,7 @@ def test_a_bad_scenario_is_refused_in_one_sentence(hall, capsys, command, old, n
         (["run", "hall.yaml", "--out", "file.txt/out"], ["file.txt/out", "file.txt is a file"]),
         (["run", "hall.yaml", "--out", "file.txt"], ["file.txt is a file", "another folder"]),
         (["map", "hall.yaml", "--out", "file.txt/a.png"], ["file.txt is a file"]),
-        (["run", "nowhere.yaml"], ["nowhere.yaml", "neither a file nor a shipped scenario"]),
+        (["run", "nowhere.yaml"], ["nowhere.yaml", "neither a file nor a packaged scenario"]),
         (["run", "hall.yaml", "--set", "surface.rows"], ["--set", "KEY=VALUE", "surface.rows=16"]),
         (
             ["run", "hall.yaml", "--set", "surface.rows=0"],
@@ -499,7 +499,7 @@ def test_a_bad_scenario_is_refused_in_one_sentence(hall, capsys, command, old, n
             ["track", "hall.yaml", "--track", "back.csv", "--mobility", "1 m"],
             ["--track and --mobility", "leave one out"],
         ),
-        (["track", "hall.yaml", "--set", "surface.bits=1"], ["surface.bits", "leave phases"]),
+        (["track", "hall.yaml", "--set", "surface.bits=1"], ["surface.bits", "set phases"]),
         (["track", "hall.yaml", "--out", "file.txt"], ["file.txt is a file"]),
         (["new", "hall.yaml"], ["hall.yaml", "exists already", "another name"]),
         (["new", "file.txt/a.yaml"], ["file.txt/a.yaml", "cannot be written", "another name"]),

@@ -86,7 +86,7 @@ def test_the_near_field_is_marked():
     assert not [text for text in labels(coverage_figure(fake_map("peb", value))) if "near" in text]
     near[:2, :2] = True
     legend = labels(coverage_figure(fake_map("peb", value, near=near)))
-    assert "near field of a surface: model invalid" in legend
+    assert "near field of a surface: bounds may be wrong" in legend
 
 
 def test_shares_below_a_threshold_are_counted():

@@ -664,10 +664,10 @@ def test_errors_survive_pickling():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nowhere.yaml", "neither a file nor a shipped scenario; shipped are"),
+        ("nowhere.yaml", "neither a file nor a packaged scenario; packaged are"),
         ("localization-table", "did you mean localization-table-1?"),
         (".", "is a folder; give a scenario file in it"),
-        ("", "neither a file nor a shipped scenario"),
+        ("", "neither a file nor a packaged scenario"),
         (os.devnull, "is not a scenario file"),
         ("a\0b", "cannot be read"),
         ("\ud800", "cannot be read"),

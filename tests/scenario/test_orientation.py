@@ -65,7 +65,7 @@ def test_angles_and_vectors_together_are_refused(key):
     given_ = {f"surface.{key}": vectors[key], "surface.tilt": "0 deg"}
     problem = refused(LOCALIZATION, given_)
     assert problem.field == "surface.tilt"
-    assert f"a second orientation beside surface.{key}; remove one" in problem.sentence
+    assert f"the orientation is also given by surface.{key}; remove one" in problem.sentence
     parse(LOCALIZATION, given_ | {f"surface.{key}": None})
 
 

@@ -79,10 +79,10 @@ def test_a_user_behind_one_of_the_surfaces_has_the_paths_of_the_others():
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
-        ({"surface": WEST}, "a second list of surfaces beside surface"),
+        ({"surface": WEST}, "surface and surfaces are both given"),
         ({"surfaces": None}, "missing; add e.g. surface"),
         ({"surfaces": [WEST, WEST]}, "has two surfaces named west"),
-        ({"surfaces": [WEST | {"name": "a b"}]}, "is no name"),
+        ({"surfaces": [WEST | {"name": "a b"}]}, "is not a name"),
         ({"surfaces": [WEST, NORTH | {"sweep": [[0, 0]]}]}, "has 1 configurations, but surfaces.0"),
         ({"base_station.position": [-3, 1, 6]}, "is behind west"),
         ({"surfaces": [WEST], "user.position": [-3, 1, 1]}, "is behind west"),
@@ -156,7 +156,7 @@ def test_a_blocked_single_path_leaves_no_bound_and_no_rate():
     [
         ({"footprint": [[5, 4], [7, 4], [7, 6], [5, 6]]}, "user.position", "is inside box"),
         ({"footprint": [[0, 0], [1, 1], [1, 0], [0, 1]]}, "footprint", "self-intersection"),
-        ({"footprint": [[0, 0], [1, 1], [2, 2]]}, "footprint", "is no outline"),
+        ({"footprint": [[0, 0], [1, 1], [2, 2]]}, "footprint", "is not a valid polygon"),
     ],
 )
 def test_impossible_obstacles_are_refused(obstacle, field, sentence):

@@ -27,14 +27,15 @@ def design_sweep(
     seed: int = 0,
     key: PRNGKeyArray | None = None,
 ) -> SweepDesign:
-    r"""Surface configurations with the smallest PEB over a region of possible user positions.
+    r"""Design surface configurations with a small PEB over a region of possible user positions.
 
-    Minimises :math:`\max_q \mathrm{PEB}_q` or :math:`\frac1Q\sum_q\mathrm{PEB}_q^2` over the
-    steering of all configurations by descents from random starts; the minimum is a local one.
+    Minimises the largest position error bound, :math:`\max_q \mathrm{PEB}_q`, or the mean square,
+    :math:`\frac1Q\sum_q\mathrm{PEB}_q^2`, over the steering directions of all configurations, by
+    descents from random starts. The result is a local minimum.
 
     Args:
-        scenario: A localization scenario with designed phases of continuous resolution. The
-            heading of its user is used at every position.
+        scenario: A localization scenario with designed, continuous phases. The heading of its user
+            is used at every position.
         positions: Possible user positions in front of the surface, [position, 3]. [m]
         configurations: Number of configurations.
         criterion: "worst" for the largest PEB, "mean" for the root mean square PEB.

@@ -1,4 +1,4 @@
-"""Arguments and results that all public functions have in common."""
+"""Handling of arguments and results that all public functions share."""
 
 import dataclasses
 import functools
@@ -28,7 +28,7 @@ Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 _INSIDE: ContextVar[bool] = ContextVar("inside", default=False)
-"""Whether a public function is running; those that it calls do not repeat the notes."""
+"""Whether a public function is running; functions that it calls do not repeat the notes."""
 
 
 def public(
@@ -100,7 +100,7 @@ def checked_key(key: Any, function: str) -> PRNGKeyArray:
 
 
 def is_whole(value: Any) -> bool:
-    """Whether an argument is a whole number; True and False are none."""
+    """Return whether an argument is a whole number; booleans are not numbers."""
     number = isinstance(value, int | np.integer | float) and not isinstance(value, bool)
     return number and bool(value % 1 == 0)
 

@@ -1,4 +1,4 @@
-"""Public function for maps: a bound, the rate or the SNR at many positions, for both systems."""
+"""Public function for maps of a bound, the rate or the SNR, for both systems."""
 
 import json
 from collections.abc import Sequence
@@ -30,8 +30,8 @@ SteeringChoice: TypeAlias = Literal["each point", "fixed"]
 
 
 DEFAULT_POINTS = {"localization": 40_000, "quantised": 10_000, "sensing": 10_000, "design": 150}
-"""Approximate default numbers of points: a bound of the closed form takes a microsecond, one of
-quantised phases or a fixed design half a millisecond, a design 0.05 to 0.2 s."""
+"""Approximate default numbers of points. A bound in closed form takes a microsecond, one for
+quantised phases or for a fixed design half a millisecond, and a design 0.05 to 0.2 s."""
 
 
 @public(LocalizationScenario, SensingScenario)
@@ -57,40 +57,38 @@ def coverage(
         scenario: A scenario of either system; its user or target is moved.
         quantity: "peb" [m], "reb" [rad], "rate" [bit/s], "snr" [1] or "cause" for localization,
             default "peb"; "position" [m], "direction" [rad] or "crb" [rad²] for sensing, default
-            "position". "cause" tells which paths reach a point: 1 for the first, 2 for the second,
-            4 for the third, and so on, and their sum for several; the attribute ``flag_meanings``
-            names the sums.
+            "position". "cause" is the set of paths that reach a point, as the sum of 1 for the
+            first path, 2 for the second, 4 for the third, and so on; the attribute
+            ``flag_meanings`` contains a description of each sum.
         area: Rectangle (x0, x1, y0, y1), or corners of a polygon, [corner, 2]; default a rectangle
             around the scene. [m]
-        points: Approximate number of points in the rectangle, or in that around the polygon;
-            default 40,000 for localization, 10,000 for quantised phases at each point, spherical
-            waves and one sensing design, 150 for a design at each point.
+        points: Approximate number of points in the rectangle, or in the bounding box of the
+            polygon; default 40,000 for localization, 10,000 with quantised phases at each point or
+            spherical waves and for one sensing design, 150 for a sensing design at each point.
         positions: Positions in place of an area, [place, 2 or 3]; the default height is that of the
             user or the target. [m]
         headings: Heading of the user at each position; default that of the scenario. [rad]
         names: Names of the positions; default their numbers.
         active_antennas: Number of active antennas for localization; default as many as fit into the
             period.
-        steering: "each point" to steer the surface to each position (with ``surface.bits`` to the
-            best quantised phases, for sensing with a design for each position), "fixed" for the
-            configuration that the scenario describes. Default "each point" for localization unless
-            the scenario has a ``surface.focus`` or phases that are not designed, otherwise
-            "fixed".
-        design: Design for a sensing scenario with steering "fixed"; default that of
+        steering: "each point" to steer the surface to each position (with the best quantised phases
+            if the scenario has ``surface.bits``; for sensing, with a separate design for each
+            position), or "fixed" for the configuration of the scenario. Default "each point" for
+            localization with designed phases and without ``surface.focus``, otherwise "fixed".
+        design: Design for a sensing scenario with steering "fixed"; default the result of
             `design_beamforming` for the scenario's target.
-        on_progress: Called with the number of finished positions and of all positions.
+        on_progress: Function called with the number of finished positions and the total number.
 
     Returns:
-        The quantity over y and x, or over place, with its unit; for sensing all three. ``served``
-        is true where a bound can exist: in front of a surface or with a direct path, for positions
-        of a target in front of two surfaces, and within a polygon. ``near_field`` is true for
-        positions within the Fraunhofer distance of a surface if plane waves are assumed, so that
-        the bound may be wrong.
-        Positions of the base station, the surfaces and of the user or target, and the normals of
-        the surfaces are included. [m]
+        The quantity with its unit, over y and x, or over place; for sensing all three quantities.
+        ``served`` is true where a bound can exist: where a path reaches a user; in front of enough
+        surfaces for a target; and, if a polygon is given, only within it. ``near_field`` is true
+        for positions within the Fraunhofer distance of a surface if plane waves are assumed, where
+        the bound may be wrong. The dataset also contains the positions of the base station, of the
+        surfaces and of the user or target [m], and the normals of the surfaces [1].
 
     Raises:
-        TypeError: The argument is no scenario.
+        TypeError: The argument is not a scenario.
         ValueError: An argument is out of range or belongs to the other system.
     """
     chosen = _quantity(scenario, quantity)
@@ -101,7 +99,9 @@ def coverage(
     shape = tuple(len(axes[dim][1]) for dim in dims)
     if isinstance(scenario, LocalizationScenario):
         if design is not None:
-            raise ValueError(f"design is for sensing scenarios; {scenario.name} is another.")
+            raise ValueError(
+                f"design is for sensing scenarios; {scenario.name} is a localization scenario."
+            )
         variables, served, conditions = localization_values(
             scenario, chosen, places, headings, active_antennas, each, advance
         )
@@ -155,7 +155,7 @@ def _outlines(scenario: AnyScenario) -> str:
 
 
 def steers_each_by_default(scenario: AnyScenario) -> bool:
-    """Whether the surface is steered to each position by default, see `coverage`.
+    """Return whether the surface is steered to each position by default, see `coverage`.
 
     Args:
         scenario: A scenario.
@@ -166,7 +166,7 @@ def steers_each_by_default(scenario: AnyScenario) -> bool:
 
 
 def default_area(scenario: AnyScenario) -> Area:
-    """A rectangle that contains all nodes of the scene, with a margin.
+    """Return a rectangle that contains all nodes of the scene, with a margin.
 
     Args:
         scenario: A scenario.
@@ -226,7 +226,7 @@ def _places(
     height = float(moved.position[2])
     if positions is not None:
         if area is not None or points is not None:
-            raise ValueError("positions take the place of area and points; leave those out.")
+            raise ValueError("positions replace area and points; leave those out.")
         places = np.asarray(positions, dtype=float)
         if places.ndim != 2 or places.shape[1] not in (2, 3) or not len(places):
             raise ValueError(
@@ -236,10 +236,12 @@ def _places(
         if places.shape[1] == 2:
             places = np.column_stack([places, np.full(len(places), height)])
         if not np.isfinite(places).all():
-            raise ValueError("positions holds numbers that are not finite.")
+            raise ValueError("positions contains numbers that are not finite.")
         labels = [str(i) for i in range(len(places))] if names is None else list(names)
         if len(labels) != len(places):
-            raise ValueError(f"names has {len(labels)} entries for {len(places)} positions.")
+            raise ValueError(
+                f"names has {len(labels)} entries for {len(places)} positions; give one for each."
+            )
         names_axis: dict[str, Any] = {"place": ("place", labels)}
         return places, names_axis | {
             axis: ("place", places[:, i], {"units": "m"}) for i, axis in enumerate("xyz")
@@ -290,7 +292,7 @@ def _inside(corners: np.ndarray, places: np.ndarray) -> np.ndarray:
 
 
 def _near_field(scenario: AnyScenario, places: np.ndarray) -> np.ndarray:
-    """Whether plane waves are assumed within the Fraunhofer distance of a surface."""
+    """Whether each position is in the near field of a surface whose waves are assumed plane."""
     near = np.zeros(len(places), dtype=bool)
     if isinstance(scenario, LocalizationScenario) and scenario.model.wavefront != "plane":
         return near
@@ -304,7 +306,7 @@ def _surfaces(scenario: AnyScenario) -> Sequence[PanelSpec]:
 
 
 def _nodes(scenario: AnyScenario) -> tuple[dict[str, Any], str]:
-    """Positions of the nodes and normals of the surfaces, and the name of what is moved."""
+    """Positions of the nodes, normals of the surfaces, and the name of the node that is moved."""
     surfaces = _surfaces(scenario)
     local = isinstance(scenario, LocalizationScenario)
     name = "user" if local else "target"

@@ -43,14 +43,14 @@ class Pilots:
     frequency: np.ndarray
     """Frequency of each bin relative to the carrier. [Hz]"""
     notes: tuple[str, ...] = ()
-    """Model assumptions that hold only roughly, one sentence each."""
+    """Model assumptions that hold only approximately, one sentence each."""
 
 
 @dataclass(frozen=True)
 class Pose:
     """Maximum-likelihood pose of a user.
 
-    ``detected and fits and unique`` is the condition to test before the pose is used.
+    Use the pose only if ``detected and fits and unique`` is true.
     """
 
     position: np.ndarray
@@ -75,15 +75,15 @@ class Pose:
     detected: bool
     """Whether the fitted pilots exceed the noise threshold; if not, the estimate is meaningless."""
     unique: bool
-    """Whether ``log_likelihood_margin`` exceeds the value that noise gives to a wrong position with
-    probability 1e-6."""
+    """Whether ``log_likelihood_margin`` is so large that noise alone causes it at a wrong position
+    with a probability of at most about 1e-6."""
     log_likelihood_margin: float
     """Log-likelihood of the pose minus that of the second-highest peak, in another main or side
     lobe of the surface's response; ``inf`` if there is no other peak. [1]"""
     converged: bool
     """Whether the iteration converged to a maximum at which the covariance is valid."""
     notes: tuple[str, ...] = ()
-    """Model assumptions that hold only roughly, one sentence each."""
+    """Model assumptions that hold only approximately, one sentence each."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Echoes:
     transmitted: tuple[np.ndarray, ...]
     """Transmitted samples of each surface, complex [pattern, antenna, snapshot]. [√W]"""
     notes: tuple[str, ...] = ()
-    """Model assumptions that hold only roughly, one sentence each."""
+    """Model assumptions that hold only approximately, one sentence each."""
 
 
 @dataclass(frozen=True)
@@ -123,12 +123,12 @@ class Directions:
     converged: np.ndarray
     """Whether the maximisation of the likelihood converged. [surface]"""
     notes: tuple[str, ...] = ()
-    """Model assumptions that hold only roughly, one sentence each."""
+    """Model assumptions that hold only approximately, one sentence each."""
 
 
 @dataclass(frozen=True)
 class Position:
-    """Position of a target from its directions."""
+    """Position of a target, estimated from its directions at the surfaces."""
 
     position: np.ndarray
     """Position. [xyz] [m]"""
@@ -136,7 +136,7 @@ class Position:
     """Covariance, propagated from the covariances of the directions. [m²]"""
     converged: bool
     notes: tuple[str, ...] = ()
-    """Model assumptions that hold only roughly, one sentence each."""
+    """Model assumptions that hold only approximately, one sentence each."""
 
 
 def _noise_key(scenario: AnyScenario, key: PRNGKeyArray | None) -> PRNGKeyArray:
@@ -175,7 +175,7 @@ def simulate_pilots(
             paths or spherical waves.
     """
     if not is_whole(bins) or bins < 2:
-        raise ValueError(f"bins is {described(bins)}; it may be a whole number from 2 on.")
+        raise ValueError(f"bins is {described(bins)}; it must be a whole number, 2 or more.")
     require_single_path(scenario, "simulate_pilots")
     scene, antennas = build(scenario), int(chosen_antennas(scenario, active_antennas))
     frequency = band_bins(scene.link.bandwidth, bins)
@@ -184,7 +184,9 @@ def simulate_pilots(
 
 
 def as_received(scene: LocalizationScene) -> LocalizationScene:
-    """Return the scene as known to the receiver: user in front of the surface, unknown gain one.
+    """Return the scene without knowledge of the user's pose and, if unknown, of the gain.
+
+    The user is one metre in front of the surface, and an unknown gain is one.
 
     Args:
         scene: The true scene.
@@ -207,8 +209,9 @@ def estimate_pose(
 ) -> Pose:
     """Estimate position and heading of a user from its pilots by maximum likelihood.
 
-    The user's position and heading in the scenario are not used, nor its gain if unknown, except
-    that the surface is steered to this position if there is no ``surface.focus``.
+    The user's position and heading in the scenario are not used, and neither is the gain if it is
+    unknown. One exception is that the surface is steered to the user's position unless the scenario
+    has a ``surface.focus``.
 
     Args:
         scenario: A localization scenario.
@@ -216,13 +219,13 @@ def estimate_pose(
             `simulate_pilots`: [config, tx beam, rx beam, bin]. [√J]
         max_range: Largest distance of the user from the surface; default is the largest one at
             which the bins resolve the delay without ambiguity. [m]
-        believed_heading: The one of the two equally likely headings nearer to this value is
-            returned as ``heading``; default the one for which the wave travels to the left of the
-            array's axis. [rad]
+        believed_heading: Expected heading: of the two equally likely headings, the one closer to
+            this value is returned as ``heading``. Default the one for which the wave travels to the
+            left of the array's axis. [rad]
 
     Raises:
         TypeError: The scenario is not one of localization.
-        ValueError: The pilots do not have the shape that the scenario requires or hold numbers
+        ValueError: The pilots do not have the shape that the scenario requires or contain numbers
             that are not finite, or ``max_range`` exceeds the unambiguous distance.
     """
     require_single_path(scenario, "estimate_pose")
@@ -248,7 +251,7 @@ def estimate_pose(
             "the length of pilots.frequency."
         )
     if not (np.isfinite(samples).all() and np.isfinite(frequency).all()):
-        raise ValueError("pilots holds numbers that are not finite.")
+        raise ValueError("pilots contains numbers that are not finite.")
     at = jnp.asarray(frequency)
     heading = None if believed_heading is None else jnp.asarray(float(believed_heading))
     grid = place_grid(scene, frequency.size, max_range)
@@ -409,7 +412,7 @@ def triangulate(
         raise ValueError(f"method is {method!r}; it may be {' or '.join(map(repr, methods))}.")
     count = len(scenario.surfaces)
     if count < 2:
-        raise ValueError(f"{scenario.name} has 1 surface; lines of sight meet from 2 on.")
+        raise ValueError(f"{scenario.name} has 1 surface; a position needs 2 or more.")
     seen, spread = np.asarray(angles, dtype=float), np.asarray(covariance, dtype=float)
     for name, array, shape in (
         ("angles", seen, (count, 2)),

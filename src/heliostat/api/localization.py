@@ -70,7 +70,7 @@ def pose_information_by_form(
     """Return the Fisher information of the pose.
 
     Args:
-        as_printed: Whether in the form that the paper prints.
+        as_printed: Whether to use the form printed in the paper.
         scene: The scene.
         antennas: Number of active antennas.
     """
@@ -152,7 +152,7 @@ def most_active_antennas(scenario: AnyScenario) -> int:
     scenario = of_system(scenario, LocalizationScenario, "most_active_antennas")
     if scenario.frame.period is None:
         return scenario.base_station.antennas
-    # Compensates rounding of the period just below a whole number of antennas.
+    # A period that is slightly too short for a whole number of antennas because of rounding.
     frame, antenna = scenario.frame, scenario.user.antennas * scenario.frame.pilot
     fitting = (scenario.period - frame.optimization) / antenna
     rounding = 4 * np.finfo(float).eps * scenario.period / antenna
@@ -176,8 +176,8 @@ def chosen_antennas(
     if not is_whole(chosen) or not 1 <= chosen <= most:
         raise ValueError(
             f"active_antennas is {described(active_antennas)}; it may be a whole number from 1 to "
-            f"{most}: the base station has {scenario.base_station.antennas}, and the period must "
-            "hold the pilots of all that are active."
+            f"{most}: the base station has {scenario.base_station.antennas}, and the pilots of all "
+            "active antennas must fit into the period."
         )
     return jax.device_put(np.float64(chosen))
 
@@ -191,8 +191,8 @@ def pose_bounds(
 ) -> PoseBounds:
     r"""Compute the error bounds of position and heading.
 
-    These are :math:`\sqrt{\mathrm{tr}[J^{-1}]_{1:2,1:2}}` and :math:`\sqrt{[J^{-1}]_{3,3}}`,
-    eqs. (32), (33) of the localization paper.
+    The position error bound (PEB) is :math:`\sqrt{\mathrm{tr}[J^{-1}]_{1:2,1:2}}` and the heading
+    error bound (REB) is :math:`\sqrt{[J^{-1}]_{3,3}}`, eqs. (32), (33) of the localization paper.
 
     Args:
         scenario: A localization scenario.
@@ -254,7 +254,9 @@ def effective_rate(
     *,
     key: PRNGKeyArray | None = None,
 ) -> EffectiveRate:
-    """Compute the effective achievable data rate with codebook beams (39) and in closed form (42).
+    """Compute the effective achievable data rate (EADR), eqs. (39), (42) of the localization paper.
+
+    Eq. (39) is for the beams of the codebooks, the closed form (42) for exactly aligned beams.
 
     Args:
         scenario: A localization scenario.
@@ -281,13 +283,16 @@ def allocate_time(
     balance: float | None = None,
     key: PRNGKeyArray | None = None,
 ) -> TimeAllocation:
-    r"""Optimise the share of the period for pilots, with the paper's weight or a unit-free balance.
+    r"""Optimise the share of the period that is used for pilots.
+
+    Minimises :math:`\mathrm{PEB} + \mathrm{REB} - \xi R`, eq. (47) of the localization paper, or a
+    unit-free objective; PEB and REB are the position and heading error bounds, R is the rate.
 
     Args:
         scenario: A localization scenario.
         weight: :math:`\xi` of eq. (47), default 1e-10. [(m + rad) s/bit]
-        balance: Alternative to the weight, :math:`b` in
-            :math:`b\ln\mathrm{PEB} - (1-b)\ln R`, 0 <= b < 1.
+        balance: Alternative to the weight: minimise :math:`b\ln\mathrm{PEB} - (1-b)\ln R`,
+            0 <= b < 1. [1]
         key: Random key of phases; default ``link.seed``.
 
     Raises:
@@ -298,7 +303,7 @@ def allocate_time(
     if weight is not None and balance is not None:
         raise ValueError("Give a weight or a balance, not both.")
     if balance is not None and not 0 <= balance < 1:
-        raise ValueError(f"balance is {balance}; it may be 0 (rate alone) up to, not including, 1.")
+        raise ValueError(f"balance is {balance}; it must be 0 (rate alone) or more, and below 1.")
     if weight is None:
         weight = 1e-10
     if not (np.isfinite(weight) and weight >= 0):
@@ -310,7 +315,7 @@ def allocate_time(
     )
     if not np.all(np.isfinite(bound)):
         reason = pose_bounds(scenario, key=key).reason
-        raise NotIdentifiableError(f"There is no {name} to trade against the rate. {reason}")
+        raise NotIdentifiableError(f"{name} is infinite, so no allocation is optimal. {reason}")
     with np.errstate(divide="ignore"):  # the whole period for pilots leaves a rate of zero
         if balance is None:
             objective = trade_off.peb + trade_off.reb - weight * trade_off.eadr
@@ -344,7 +349,7 @@ def allocate_time(
 def _share(
     as_printed: bool, scene: LocalizationScene, weight: Array, balance: Array | None
 ) -> tuple[TimeShare, float]:
-    """Optimal share, and the ratio of maximum rate within the limit of the antennas."""
+    """Optimal share, and the share of largest rate, both limited by the number of antennas."""
     share, slope, available, largest = _compiled_share(as_printed, scene, weight, balance)
     peak = peak_rate_ratio(np.asarray(slope), np.asarray(available))
     return share, float(np.minimum(peak, np.asarray(largest)))

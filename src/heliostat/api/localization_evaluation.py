@@ -64,12 +64,11 @@ def evaluate_localization(
     overrides: Mapping[str, str] | None = None,
     **map_options: Any,
 ) -> LocalizationEvaluation:
-    """Bounds, rate, best time allocation and PEB map of a scenario.
+    """Compute bounds, rate, best time allocation and PEB map of a scenario.
 
     Args:
         scenario: A loaded scenario.
-        active_antennas: Antennas for bounds, rate and map; default as many as the period has time
-            for.
+        active_antennas: Antennas for bounds, rate and map; default as many as fit into the period.
         weight: See `heliostat.allocate_time`. [(m + rad) s/bit]
         balance: Unit-free alternative to the weight. [1]
         overrides: Overrides with which the scenario was loaded.

@@ -1,4 +1,4 @@
-"""Results of the functions for localization scenarios, and the error where a bound is missing."""
+"""Results of the functions for localization scenarios, and the error for a missing bound."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 class NotIdentifiableError(ValueError):
-    """Raised if a result needs a bound that does not exist."""
+    """Raised if a result requires a bound that does not exist."""
 
 
 @dataclass(frozen=True)
@@ -18,17 +18,17 @@ class PoseBounds:
     reb: float
     """Heading (rotation) error bound (REB). [rad]"""
     information: np.ndarray
-    """Fisher information of (x, y, heading) without nuisances. [m⁻², m⁻¹rad⁻¹, rad⁻²]"""
+    """Fisher information of (x, y, heading), nuisances eliminated. [m⁻², m⁻¹rad⁻¹, rad⁻²]"""
     rank: int
     """Number of identifiable directions of (x, y, heading), 0 to 3."""
     unidentifiable: np.ndarray
-    """Unit vectors of (x [m], y [m], heading [rad]) along which the pilots do not change, one per
-    row."""
+    """Unit vectors of (x [m], y [m], heading [rad]) along which the pilots do not change.
+    [direction, 3]"""
     remedies: tuple[str, ...] = ()
     """Single changes of the scenario that make position and heading identifiable, if they are
     not."""
     notes: tuple[str, ...] = ()
-    """Model assumptions that hold only roughly, one sentence each."""
+    """Model assumptions that hold only approximately, one sentence each."""
 
     @property
     def identifiable(self) -> bool:
@@ -46,7 +46,7 @@ class PoseBounds:
         lost = f"Changes of (x, y, heading) along {moves} do not change the received pilots."
         if not self.remedies:
             return lost
-        return f"{lost} All are identifiable with {', or with '.join(self.remedies)}."
+        return f"{lost} The pose is identifiable with {', or with '.join(self.remedies)}."
 
     def _repr_html_(self) -> str:
         return _html_table(
@@ -65,15 +65,15 @@ class EffectiveRate:
     eadr: float
     """EADR with the best beams of the DFT codebooks, paper eq. (39). [bit/s]"""
     eadr_closed_form: float
-    """EADR with exactly aligned beams, paper eq. (42), over the strongest path. [bit/s]"""
+    """EADR over the strongest path with exactly aligned beams, paper eq. (42). [bit/s]"""
     snr: float
-    """SNR with the codebook beams, linear. [1]"""
+    """Signal-to-noise ratio (SNR) with the codebook beams, linear. [1]"""
     time_ratio: float
     """Share of the period for pilots. [1]"""
     path_snr: dict[str, float]
-    """SNR over each path by itself, with the best codebook beams for it, linear. [1]"""
+    """SNR over each path alone, with the best codebook beams for this path, linear. [1]"""
     notes: tuple[str, ...] = ()
-    """Model assumptions that hold only roughly, one sentence each."""
+    """Model assumptions that hold only approximately, one sentence each."""
 
     def _repr_html_(self) -> str:
         return _html_table(
@@ -88,7 +88,7 @@ class EffectiveRate:
 
 @dataclass(frozen=True)
 class TradeOff:
-    """All allocations of the base station: 1, 2, ... active antennas."""
+    """Bounds and rates for all time allocations: 1, 2, ... active antennas."""
 
     active_antennas: np.ndarray
     """Number of active antennas. [choice]"""
@@ -110,25 +110,25 @@ class TimeAllocation:
 
     ratio: float
     """Continuous optimum of Algorithm 1, limited by the number of antennas; with several paths
-    or spherical waves that of ``active_antennas``. [1]"""
+    or spherical waves the ratio for ``active_antennas``. [1]"""
     active_antennas: int
     """Optimal number of active antennas for the rate with codebook beams."""
     objective: float
     """Objective at ``active_antennas``: PEB + REB - weight x rate [m + rad], or, with a balance,
     b ln(PEB) - (1 - b) ln(rate) with the PEB in metres and the rate in bit/s."""
     multiplier: float
-    """Lagrange multiplier of the limit on ``ratio``; zero in the interior, and with several
-    paths or spherical waves, where the optimum is found by enumeration."""
+    """Lagrange multiplier of the limit on ``ratio``. It is zero in the interior, and also with
+    several paths or spherical waves, for which the optimum is found by enumeration."""
     kkt_residual: float
-    """Violation of stationarity at ``ratio``, relative to the terms that cancel; zero where
-    the optimum is found by enumeration. [1]"""
+    """Residual of the Karush-Kuhn-Tucker (KKT) conditions at ``ratio``, relative to the terms
+    that cancel; zero if the optimum is found by enumeration. [1]"""
     peak_rate_ratio: float
-    """Ratio of maximum rate (Lambert W, with several paths by enumeration); smaller ratios are
-    dominated. [1]"""
+    """Ratio at which the rate is largest (by the Lambert W function, or by enumeration with several
+    paths or spherical waves); smaller ratios are dominated. [1]"""
     trade_off: TradeOff
-    """Bounds and rates of all choices."""
+    """Bounds and rates of all allocations."""
     notes: tuple[str, ...] = ()
-    """Model assumptions that hold only roughly, one sentence each."""
+    """Model assumptions that hold only approximately, one sentence each."""
 
     def _repr_html_(self) -> str:
         return _html_table(
@@ -143,7 +143,7 @@ class TimeAllocation:
 
 @dataclass(frozen=True)
 class ErrorEffect:
-    """Bounds and rates under the scenario's ``errors``, over trials."""
+    """Distribution of bounds and rates over trials with the scenario's ``errors``."""
 
     trials: int
     peb_median: float
@@ -157,7 +157,7 @@ class ErrorEffect:
     eadr_10: float
     """10 % quantile of the EADR. [bit/s]"""
     notes: tuple[str, ...] = ()
-    """Model assumptions that hold only roughly, one sentence each."""
+    """Model assumptions that hold only approximately, one sentence each."""
 
 
 @dataclass(frozen=True)
@@ -169,16 +169,16 @@ class SweepDesign:
     """
 
     focus: np.ndarray
-    """Position that all configurations are steered relative to, for ``surface.focus``. [xyz] [m]"""
+    """Focus of all configurations, for ``surface.focus``. [xyz] [m]"""
     sweep: np.ndarray
-    """Steering off the focus along columns and rows, in 1/columns and 1/rows, for
+    """Offsets from the focus in direction cosines, in units of 1/columns and 1/rows, for
     ``surface.sweep``. [configuration, 2] [1]"""
     peb: np.ndarray
-    """PEB at each position of the region. [position] [m]"""
+    """Position error bound (PEB) at each position of the region. [position] [m]"""
     value: float
-    """Largest PEB of the region, or its root mean square for the criterion "mean". [m]"""
+    """Largest PEB in the region, or the root mean square for the criterion "mean". [m]"""
     notes: tuple[str, ...] = ()
-    """Model assumptions that hold only roughly, one sentence each."""
+    """Model assumptions that hold only approximately, one sentence each."""
 
 
 def _html_table(rows: dict[str, str]) -> str:

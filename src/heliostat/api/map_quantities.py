@@ -73,7 +73,7 @@ def localization_values(
     each: bool,
     on_progress: OnProgress,
 ) -> tuple[Variables, np.ndarray, str]:
-    """Values of a user's positions, where one can exist, and the conditions in words.
+    """Compute the values at each position, whether it is served, and the conditions in words.
 
     Args:
         scenario: A loaded scenario.
@@ -102,7 +102,7 @@ def localization_values(
     if each and bits:
         scenario = scenario.updated({f"{key}.bits": None for key in scenario.panel_keys})
     scene, visible = build(scenario), visible_paths(scenario, places)
-    if scenario.obstacles:  # those to the scenario's user do not matter
+    if scenario.obstacles:  # paths blocked to the scenario's user may be clear elsewhere
         scene = build(scenario.updated({"obstacles": [], "link.direct": scenario.direct}))
     values = localization_maps.quantity_at(
         scene,
@@ -159,7 +159,7 @@ def sensing_values(
     design: BeamformingDesign | None,
     on_progress: OnProgress,
 ) -> tuple[Variables, np.ndarray, str]:
-    """Bounds for a target's positions, where one can exist, and the conditions in words.
+    """Compute bounds for a target at each position, whether it is served, and the conditions.
 
     Args:
         scenario: A loaded scenario.
@@ -220,7 +220,7 @@ def sensing_values(
 
 
 def _common_bits(scenario: LocalizationScenario) -> int | None:
-    """Phase resolution of all surfaces.
+    """Return the number of bits of all surfaces, None for continuous phases.
 
     Raises:
         ScenarioError: They differ.

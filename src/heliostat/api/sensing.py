@@ -52,19 +52,19 @@ class DirectionBounds:
     r"""The sensing paper's :math:`\mathrm{tr}\,F_l^{-1}`, eq. (15); ``inf`` if an angle is not
     identifiable. [surface] [rad²]"""
     direction_std: np.ndarray
-    """Lower bound on the standard deviations of elevation and azimuth. [surface, 2] [rad]"""
+    """Lower bounds on the standard deviations of elevation and azimuth. [surface, 2] [rad]"""
     snr: np.ndarray
     """SNR of the matched filter's output; below about 20 dB estimators do not attain the bounds.
     [surface] [1]"""
     lost: tuple[tuple[str, ...], ...]
-    """Angles that are not identifiable, by surface: "elevation", "azimuth", both or none."""
+    """Angles that are not identifiable at each surface: "elevation", "azimuth", both or none."""
     position_bound: float
     """Lower bound on the root mean square position error from all surfaces; ``inf`` if the position
     is not identifiable. [m]"""
     unidentifiable: np.ndarray
-    """Unit vectors of target motion that do not change the echoes, one per row."""
+    """Unit vectors along which a motion of the target does not change the echoes. [direction, 3]"""
     notes: tuple[str, ...] = ()
-    """Model assumptions that hold only roughly, one sentence each."""
+    """Model assumptions that hold only approximately, one sentence each."""
 
     @property
     def identifiable(self) -> bool:
@@ -110,8 +110,8 @@ def direction_bounds(
 ) -> DirectionBounds:
     r"""Compute bounds on the target's directions, paper eqs. (14)-(16), and on its position.
 
-    The patterns of a surface share its part of the dwell equally. A covariance beyond the power of
-    the base station is a note; the limits of the surfaces are not checked.
+    The patterns of a surface share its part of the dwell equally. If the covariance exceeds the
+    power of the base station, a note states this; the power limits of the surfaces are not checked.
 
     Args:
         scenario: A sensing scenario.
@@ -141,7 +141,7 @@ def direction_bounds(
 
 
 def _mean_power(covariance: Covariances) -> float:
-    """Transmitted power in the mean over surfaces and patterns. [W]"""
+    """Transmitted power, averaged over surfaces and patterns. [W]"""
     power = [np.trace(np.asarray(each), axis1=1, axis2=2).real.mean() for each in covariance]
     return float(np.mean(power))
 
@@ -152,7 +152,7 @@ def _power_notes(scenario: SensingScenario, covariance: Covariances) -> tuple[st
     if sent <= allowed * (1 + 1e-9):
         return ()
     return (
-        f"Transmit power: the covariance sends {sent:.6g} W in the mean over the dwell, "
+        f"Transmit power: the covariance has a mean power of {sent:.6g} W over the dwell, but "
         f"base_station.power is {allowed:.6g} W.",
     )
 
@@ -173,13 +173,16 @@ def design_transmit(
     *,
     key: PRNGKeyArray | None = None,
 ) -> BeamformingDesign:
-    r"""Design transmit covariances with the smallest worst CRB for given surfaces, (P2), eq. (18).
+    r"""Design transmit covariances that minimise the largest CRB for given coefficients.
+
+    This is problem (P2), eq. (18), of the sensing paper.
 
     Args:
         scenario: A sensing scenario; ``dwell.min_snr`` is a constraint.
         reflection: Coefficients :math:`\psi_l`, one pattern each: [surface, element], or a list
             with one array each. [1]
-        method: "structured" for the reduced problem, "sdp" for the paper's program with CVXPY.
+        method: "structured" for the reduced problem, "sdp" for the paper's semidefinite program
+            with CVXPY.
         key: Random key of the channels; default ``link.seed``.
 
     Raises:
@@ -214,7 +217,9 @@ def design_reflection(
     key: PRNGKeyArray | None = None,
     seed: int = 0,
 ) -> BeamformingDesign:
-    r"""Design coefficients with the smallest worst CRB for given covariances, (P3), eq. (23).
+    r"""Design coefficients that minimise the largest CRB for given transmit covariances.
+
+    This is problem (P3), eq. (23), of the sensing paper.
 
     Args:
         scenario: A sensing scenario; ``dwell.patterns`` is the number of patterns,
@@ -238,8 +243,8 @@ def design_reflection(
     spent, allowed = _mean_power(each), scenario.base_station
     if spent > allowed.power * (1 + 1e-9):
         raise ValueError(
-            f"covariance sends {spent:.6g} W in the mean over the dwell, base_station.power of "
-            f"{scenario.name} is {allowed.power:.6g} W; multiply it by at most "
+            f"covariance has a mean power of {spent:.6g} W over the dwell, but base_station.power "
+            f"of {scenario.name} is {allowed.power:.6g} W; multiply it by at most "
             f"{allowed.power / spent:.6g}."
         )
     scene = scenario.build(key)
@@ -259,7 +264,9 @@ def design_beamforming(
     key: PRNGKeyArray | None = None,
     seed: int = 0,
 ) -> BeamformingDesign:
-    r"""Design transmit covariances and coefficients jointly, the paper's (P1), eq. (17).
+    r"""Design transmit covariances and coefficients jointly to minimise the largest CRB.
+
+    This is problem (P1), eq. (17), of the sensing paper.
 
     Args:
         scenario: A sensing scenario. The design is for ``target.position``;
@@ -270,7 +277,7 @@ def design_beamforming(
         seed: Seed of the random starts.
 
     Returns:
-        ``covariance``, ``reflection``, their bounds, the slack of every constraint, and the gap to
+        ``covariance``, ``reflection``, the bounds, the slack of every constraint, and the gap to
         a lower bound on any design. With several patterns, covariances are [surface,
         pattern, tx, tx] and coefficients [pattern, element] for each surface.
 
@@ -289,7 +296,7 @@ def design_beamforming(
 
 
 def designed(scenario: SensingScenario, method: Method = "direct") -> BeamformingDesign:
-    """`heliostat.design_beamforming`, with a remedy in the error if the SNR is out of reach.
+    """Run `heliostat.design_beamforming`, and add a remedy to the error if the SNR is out of reach.
 
     Args:
         scenario: A loaded scenario.

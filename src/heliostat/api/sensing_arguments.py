@@ -30,7 +30,7 @@ def checked_positions(scenario: SensingScenario, given: ArrayLike) -> np.ndarray
             f"positions has the shape {places.shape}; it needs (position, 3), x, y, z in metres."
         )
     if not np.isfinite(places).all():
-        raise ValueError("positions holds numbers that are not finite.")
+        raise ValueError("positions contains numbers that are not finite.")
     for i, surface in enumerate(scenario.surfaces):
         ahead = (places - np.asarray(surface.position)) @ np.asarray(surface.facing)
         if (behind := np.flatnonzero(ahead <= 0)).size:
@@ -55,7 +55,7 @@ def _entries(scenario: SensingScenario, given: Any, name: str, wanted: str) -> l
     entries = [np.asarray(entry, dtype=complex) for entry in each]
     for i, entry in enumerate(entries):
         if not np.isfinite(entry).all():
-            raise ValueError(f"{name}[{i}] holds numbers that are not finite.")
+            raise ValueError(f"{name}[{i}] contains numbers that are not finite.")
     return entries
 
 

@@ -1,4 +1,4 @@
-"""Complete evaluation of a sensing scenario: design, bounds and patterns that a report shows."""
+"""Complete evaluation of a sensing scenario: the design, bounds and beampatterns of a report."""
 
 import warnings
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ def evaluate_sensing(
     method: Method = "direct",
     overrides: Mapping[str, str] | None = None,
 ) -> SensingEvaluation:
-    """The design for the scenario's target, with bounds, powers and beampatterns.
+    """Compute the design for the scenario's target, with bounds, powers and beampatterns.
 
     Args:
         scenario: A loaded scenario.

@@ -1,4 +1,4 @@
-"""Public function for bounds and rate of a surface that is steered by erroneous estimates."""
+"""Public function for bounds and rate with a surface that is steered by inaccurate estimates."""
 
 from functools import partial
 
@@ -27,7 +27,7 @@ def under_errors(
     trials: int = 200,
     key: PRNGKeyArray | None = None,
 ) -> ErrorEffect:
-    """Simulate bounds and rate with a surface steered by outdated estimates with errors.
+    """Simulate bounds and rate with a surface steered by inaccurate and outdated estimates.
 
     Position errors and mobility are drawn as in eqs. (1) and (21) of the localization paper.
     Heading and gain errors, (22) and (23), affect only the allocation of the next period, not the
@@ -90,7 +90,7 @@ def no_error_effect(scenario: LocalizationScenario) -> str:
         )
     if not (scenario.errors.position or scenario.errors.mobility):
         return (
-            f"{scenario.name} has no errors; give errors.position, errors.mobility or both, for "
+            f"{scenario.name} has no errors; set errors.position, errors.mobility or both, for "
             'example {"errors.position": "1 m"}.'
         )
     return ""

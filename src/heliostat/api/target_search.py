@@ -42,11 +42,11 @@ UNITS = {
 
 
 class SearchError(ValueError):
-    """A search is not possible; the message says what to change."""
+    """Raised if a search is not possible; the message contains a remedy."""
 
 
 def snapshots_of(scenario: SensingScenario) -> int:
-    """Number of whole symbols in each pattern of a surface.
+    """Return the number of whole symbols in each pattern of a surface.
 
     Args:
         scenario: A loaded scenario.
@@ -55,7 +55,7 @@ def snapshots_of(scenario: SensingScenario) -> int:
 
 
 def whole_dwell(scenario: SensingScenario, scene: SensingScene) -> SensingScene:
-    """The scene with its dwell shortened to whole symbols in every pattern of every surface.
+    """Return the scene with a dwell of whole symbols in every pattern of every surface.
 
     Args:
         scenario: The scenario that the scene was built from.
@@ -78,39 +78,40 @@ def find_target(
     """Search a region for a target until its position is known to a given accuracy.
 
     The first dwell scans the region. After each dwell the position is estimated from all echoes
-    together. If the estimate is accepted the next dwell is focused, i.e. designed for the estimate;
-    otherwise the region is scanned again. The search ends when a focused dwell has confirmed the
-    estimate and its standard deviation is small enough. The scenario's ``target`` is used to
-    simulate the echoes and to compute bounds and errors only.
+    together. If the estimate is accepted, the next dwell is focused, that is, designed for the
+    estimate; otherwise the region is scanned again. The search ends when a focused dwell has
+    confirmed the estimate and its standard deviation is small enough. The scenario's ``target`` is
+    used only to simulate the echoes and to compute bounds and errors.
 
     Args:
-        scenario: A sensing scenario of two surfaces or more; its ``dwell.patterns`` and
-            ``dwell.min_snr`` hold for each dwell, the latter as far as it can be met.
+        scenario: A sensing scenario with two surfaces or more. ``dwell.patterns`` and
+            ``dwell.min_snr`` apply to each dwell; a minimum SNR that cannot be reached is lowered.
         dwells: Maximum number of dwells.
-        accuracy: Standard deviation of the position (root of the sum over the coordinates) at which
-            to end; 0 for all dwells. Default the bound of one dwell designed for the target's true
-            position. [m]
+        accuracy: Standard deviation of the position (square root of the sum of the variances of x,
+            y and z) at which the search ends; 0 to use all dwells. Default the bound of one dwell
+            designed for the target's true position. [m]
         region: Search region: lowest and highest x, y and z, [3, 2]; default a box in front of the
-            surfaces, as large as their distance to the base station. [m]
+            surfaces, whose size is their distance to the base station. [m]
         key: Key of the noise; default ``link.seed``.
 
     Returns:
-        One entry a dwell, with units in the attributes:
+        One entry for each dwell, with units in the attributes:
 
         - ``kind``: "scan" or "focused";
         - ``x_estimate``, ``y_estimate``, ``z_estimate``, ``position_error``, and the estimated
-          ``position_std`` and ``covariance``; without an estimate the region's center with an
+          ``position_std`` and ``covariance``; without an estimate, the centre of the region with an
           infinite standard deviation;
-        - ``energy_consistent``: the echoes had the predicted energy; ``found``: the estimate is
-          accepted; ``confirmed``: it is accepted after a focused dwell;
+        - ``energy_consistent``: whether the echoes had the predicted energy; ``found``: whether the
+          estimate is accepted; ``confirmed``: whether it is accepted after a focused dwell;
         - ``bound``: position error bound of all dwells so far; ``known_target_bound``: that of as
           many dwells designed for the true position; ``excess_db``: the ratio of their squares;
         - ``worst_crb`` and ``snr`` of this dwell alone at the true position; ``reduced_chi2``,
           ``second_echo_p_value`` and ``detected`` of the estimate at each surface.
 
-        Attributes: ``dwells_needed`` (0 if the accuracy was not reached), ``dwells_known_target``
-        for the same accuracy with a known target, ``lost_dwells`` without an accepted estimate, and
-        the focused ones among them, ``inconsistent_dwells``.
+        Attributes: ``dwells_needed``, the number of dwells until the accuracy was reached (0 if it
+        was not); ``dwells_known_target``, the number for a known target position; ``lost_dwells``,
+        the number of dwells without an accepted estimate; and ``inconsistent_dwells``, the number
+        of focused dwells among these.
 
     Raises:
         TypeError: The scenario is not a sensing scenario.
@@ -118,9 +119,9 @@ def find_target(
             target's position is not identifiable.
     """
     if isinstance(dwells, bool) or not float(dwells).is_integer() or not 1 <= dwells <= 1000:
-        raise SearchError(f"dwells is {dwells}; it takes a whole number from 1 to 1000.")
+        raise SearchError(f"dwells is {dwells}; it must be a whole number from 1 to 1000.")
     if accuracy is not None and not 0 <= accuracy < math.inf:
-        raise SearchError(f"accuracy is {accuracy}; it takes a finite length, 0 or more.")
+        raise SearchError(f"accuracy is {accuracy}; it must be a finite length, 0 or more.")
     if len(scenario.surfaces) < 2:
         raise SearchError(f"{scenario.name} has 1 surface; a position needs 2 or more.")
     scene = whole_dwell(scenario, scenario.build())
@@ -144,14 +145,14 @@ def _box(given: ArrayLike) -> Region:
     ends = np.asarray(given, dtype=float)
     if ends.shape != (3, 2):
         raise SearchError(
-            f"region has the shape {ends.shape}; it takes (3, 2): lowest and highest x, y and z."
+            f"region has the shape {ends.shape}; it needs (3, 2): lowest and highest x, y and z."
         )
     if not np.isfinite(ends).all():
-        raise SearchError("region holds numbers that are not finite.")
+        raise SearchError("region contains numbers that are not finite.")
     for name, (low, high) in zip(AXES, ends, strict=True):
         if not low < high:
             raise SearchError(
-                f"region goes from {low:g} to {high:g} in {name}; the second has to be larger."
+                f"region goes from {low:g} to {high:g} in {name}; the second must be larger."
             )
     return Region(jnp.asarray(ends[:, 0]), jnp.asarray(ends[:, 1]))
 

@@ -61,7 +61,7 @@ UNITS = {
 
 
 class TrackError(ValueError):
-    """A user cannot be tracked; the message says what to change."""
+    """Raised if a user cannot be tracked; the message contains a remedy."""
 
 
 def read_track(file: str | Path) -> np.ndarray:
@@ -72,7 +72,7 @@ def read_track(file: str | Path) -> np.ndarray:
             ``heading_deg``.
 
     Returns:
-        [period, 3]: x [m], y [m], heading [rad], NaN where the file has none.
+        [period, 3]: x [m], y [m], heading [rad]; NaN for a heading that the file does not contain.
 
     Raises:
         TrackError: The file cannot be read, lacks a column, or holds a value that is not a finite
@@ -129,17 +129,17 @@ def run_protocol(
     bins: int | None = None,
     key: PRNGKeyArray | None = None,
 ) -> xr.Dataset:
-    r"""Track a user over many periods with real estimates, localization paper Fig. 3.
+    r"""Track a user over many periods with simulated estimates, localization paper Fig. 3.
 
     In each period the surface sweeps around the expected position of the user, the user estimates
     its pose from noisy pilots, data are sent with the surface focused on the estimate, and the time
-    of the next period is allocated for the estimated scene. Where the pilots are not detected, the
-    estimate is ambiguous, or the data have another SNR than predicted, the user is lost and
-    searched for.
+    of the next period is allocated for the estimated pose. If the pilots are not detected, the
+    estimate is ambiguous, or the SNR of the data is far from the prediction, the user counts as
+    lost, and the next periods search for it.
 
     Args:
-        scenario: A localization scenario with designed phases. Its user's pose is the known
-            pose before the first period.
+        scenario: A localization scenario with designed phases. The pose of its user is known before
+            the first period.
         periods: Number of periods; with a track at most its length.
         mobility: Radius of the disc in which the user moves from period to period, paper eq. (1);
             default ``errors.mobility``. [m]
@@ -147,17 +147,17 @@ def run_protocol(
             motion, see `read_track`. [period, 2 or 3]
         weight: The paper's :math:`\xi`, as for `allocate_time`; default `DEFAULT_WEIGHT` unless
             ``balance`` is given.
-        balance: Instead of a weight, as for `allocate_time`.
-        invented_errors: Replace the estimates by the true pose with the scenario's ``errors``, as
-            the papers do.
-        bins: Number of pilot frequencies; default 16, or more if unambiguous distances up to twice
-            the user's need more.
+        balance: Alternative to the weight, as for `allocate_time`.
+        invented_errors: Use the true pose plus random errors of the sizes in the scenario's
+            ``errors`` instead of estimates, as in the localization paper.
+        bins: Number of pilot frequencies; default 16, or as many as are necessary for unambiguous
+            distances up to twice that of the user.
         key: Key of motion and noise; default ``link.seed``.
 
     Returns:
-        One entry a period: true and estimated pose, errors, bounds, SNR, rate, time allocation and
-        whether the user was found (``detected``). Units are in the attributes. The attribute
-        ``lost_periods`` counts the periods in which it was not.
+        One entry for each period: true and estimated pose, errors, bounds, SNR, rate, time
+        allocation, and whether the user was found (``detected``). Units are in the attributes. The
+        attribute ``lost_periods`` is the number of periods in which the user was not found.
 
     Raises:
         TypeError: The scenario is not a localization scenario.
@@ -167,17 +167,17 @@ def run_protocol(
     """
     require_single_path(scenario, "run_protocol")
     if isinstance(periods, bool) or not float(periods).is_integer() or periods < 1:
-        raise TrackError(f"periods is {periods}; it takes a whole number from 1 on.")
+        raise TrackError(f"periods is {periods}; it must be a whole number, 1 or more.")
     if mobility is not None and track is not None:
-        raise TrackError("mobility and track are both given; leave one out.")
+        raise TrackError("mobility and track are both given; leave one of them out.")
     if mobility is not None and not 0 <= mobility < math.inf:
-        raise TrackError(f"mobility is {mobility}; it takes a finite radius, 0 or more.")
+        raise TrackError(f"mobility is {mobility}; it must be a finite radius, 0 or more.")
     objective = TradeOffObjective(weight, balance)
     scene = build(scenario)
     if not isinstance(scene.surface.alignment, Steered):
         raise TrackError(
-            "surface.phases or surface.bits of this scenario give a fixed surface configuration; "
-            "tracking steers the surface, so leave phases designed and bits out."
+            "surface.phases or surface.bits of this scenario give a fixed surface configuration, "
+            "but tracking steers the surface; set phases: designed and remove bits."
         )
     root = scenario.link.seed if key is None else key
     errors = scenario.errors
@@ -238,10 +238,10 @@ def _walk(scene: LocalizationScene, track: np.ndarray) -> tuple[Array, Array]:
     """Positions and headings of a track, checked to be in front of the surface."""
     if track.ndim != 2 or track.shape[1] not in (2, 3) or not len(track):
         raise TrackError(
-            f"track has the shape {track.shape}; it takes (periods, 2) or (periods, 3)."
+            f"track has the shape {track.shape}; it needs (periods, 2) or (periods, 3)."
         )
     if not np.isfinite(track[:, :2]).all() or np.isinf(track[:, 2:]).any():
-        raise TrackError("track holds numbers that are not finite.")
+        raise TrackError("track contains numbers that are not finite.")
     height = float(scene.user.position[2])
     positions = np.column_stack([track[:, :2], np.full(len(track), height)])
     offset = positions - np.asarray(scene.surface.position)

@@ -38,16 +38,17 @@ def sweep(
         options: Arguments by function, e.g. ``{"pose_bounds": {"active_antennas": 8}}``.
         trials: Number of trials at each point of the grid.
         seed: Seed of all draws.
-        on_progress: Called with the name, the number of finished blocks and of all blocks.
+        on_progress: Function called with the name, the number of finished blocks and the total.
 
     Returns:
         Every output over the axes and ``trial``, with units. A trial without a result is ``inf``;
-        the attributes ``failures`` and ``failure_reasons`` are their number and the reasons.
+        the attributes ``failures`` and ``failure_reasons`` contain the number of these trials and
+        the reasons.
 
     Raises:
         ScenarioError: An argument is not valid; it lists the problems.
-        TypeError: The scenario is none.
-        ValueError: The scenario has a path-loss law of one's own.
+        TypeError: The scenario is of another type.
+        ValueError: The scenario has a user-defined path-loss law.
     """
     base, report = any_scenario(scenario, "sweep"), Report("sweep")
     if base.path_loss is not None:

@@ -70,9 +70,9 @@ class Computed(NamedTuple):
 
     values: Mapping[str, Any]
     reason: str = ""
-    """Why some values are infinite or have no meaning; empty if all are valid."""
+    """Reason why some values are infinite or meaningless; empty if all are valid."""
     status: str = ""
-    """How a solver ended."""
+    """Status of the solver."""
 
 
 def _under_errors(trial: Trial) -> ErrorEffect:
@@ -156,14 +156,14 @@ class Function:
     """A public function that a study can call."""
 
     system: str
-    """System of the scenarios that it takes."""
+    """System of the scenarios that the function accepts."""
     call: Callable[..., Any]
-    """The public function that takes the options."""
+    """The public function to which the options are passed."""
     fields: Mapping[str, Quantity]
     adapter: Callable[[Trial], Any] | None = None
     """Returns `Computed` or a result with these fields; default ``call`` with the scenario."""
     needs: tuple[str, ...] = ()
-    """Functions whose results it takes."""
+    """Functions whose results are arguments of this one."""
 
 
 FUNCTIONS: Mapping[str, Function] = {
@@ -222,7 +222,7 @@ FUNCTIONS: Mapping[str, Function] = {
         {
             "eadr_mean": Quantity("bit/s", (), "mean effective rate over the periods"),
             "position_error_median": Quantity(
-                "m", (), "median position error of the periods not lost"
+                "m", (), "median position error in periods that are not lost"
             ),
             "lost_periods": Quantity("1", (), "periods in which the user is lost"),
         },

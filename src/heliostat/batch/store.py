@@ -36,7 +36,7 @@ ARRAY, REMARKS, LOCK = "study.zarr", "remarks.jsonl", "lock"
 
 
 class StoreError(ValueError):
-    """A store cannot be used; the message says what to do instead."""
+    """Raised if a store cannot be used; the message contains a remedy."""
 
 
 class StoreStatus(NamedTuple):
@@ -200,7 +200,7 @@ def _read_remarks(file: Path) -> list[Remark | None]:
 def _unwritable(folder: Path, error: OSError) -> StoreError:
     return StoreError(
         f"--out {folder}: cannot be written ({error.strerror or error}); stored results are kept. "
-        "Make room or give another folder, then repeat the command to continue."
+        "Free disk space or give another folder, then repeat the command to continue."
     )
 
 

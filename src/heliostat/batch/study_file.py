@@ -3,7 +3,7 @@
 .. code-block:: yaml
 
     title: Power and size of the surface
-    scenario: localization-table-1          # a shipped scenario, or a file relative to this one
+    scenario: localization-table-1          # a packaged scenario, or a file relative to this one
     set: {model.gain: unknown}              # changes to the scenario
     axes:
       base_station.power: 10..40 dBm in 7   # or in 7 log
@@ -82,7 +82,7 @@ class StudyText(NamedTuple):
 
 
 Source: TypeAlias = str | StudyText
-"""Name of a study that comes with heliostat, or the text of a user's study."""
+"""Name of a packaged study, or the text of a user-defined study."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ class StudyFile(Section):
     model_config = ConfigDict(title="a study file")
 
     title: str | None = setting("Title of the figure; default the file's name.", "My study", None)
-    scenario: str = setting("A shipped scenario or a file.", "localization-table-1")
+    scenario: str = setting("A packaged scenario or a file.", "localization-table-1")
     set: dict[str, Any] = setting("Changes to the scenario.", {"model.gain": "unknown"}, {})
     axes: Annotated[dict[str, _Axis], Field(min_length=1), BeforeValidator(_with_keys)] = setting(
         "Values by key.", {"base_station.power": "10..40 dBm in 7"}
@@ -210,7 +210,7 @@ def read_study(path: str | os.PathLike[str]) -> Plan:
         ScenarioError: The file cannot be read or is not valid; it lists the problems.
     """
     given = os.fspath(path)
-    text = file_text(given, "study file", "no such file, and no study that comes with heliostat")
+    text = file_text(given, "study file", "neither a file nor a packaged study")
     return parse_study(text, given)
 
 

@@ -80,7 +80,7 @@ class _Worker:
         self.task: int | None = None
 
     def send(self, number: int, function: Callable[[Any], Any], task: Any) -> None:
-        """Start a task. That the process has died is noticed while waiting for the result."""
+        """Start a task. If the process has died, this is detected while waiting for the result."""
         self.task = number
         with suppress(OSError):
             self.pipe.send((function, task))

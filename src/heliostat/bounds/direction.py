@@ -255,7 +255,7 @@ def scene_information(
     reflection: tuple[Complex[Array, "pattern _"], ...],
     position: Vector | None = None,
 ) -> tuple[DirectionInformation, ...]:
-    """Information about the direction of a position at each surface.
+    """Fisher information at each surface about the direction of a position.
 
     Args:
         scene: The scene; its target gains are used at any position.

@@ -1,4 +1,4 @@
-r"""Fisher information of complex Gaussian observations, and parameters it does not identify.
+r"""Fisher information of complex Gaussian observations, and identifiability of parameters.
 
 For samples with mean :math:`u(\eta)` in circular complex white noise of variance :math:`\sigma^2`
 (both real dimensions together) the information is :math:`(2/\sigma^2)\,\mathrm{Re}(U^HU)` with

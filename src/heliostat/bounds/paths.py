@@ -1,12 +1,12 @@
-r"""Information about a user's pose from pilots over several paths.
+r"""Fisher information about a user's pose from pilots over several paths.
 
-The mean over each path is an outer product of factors,
-:math:`u_i = g_i\,c_i \otimes t_i \otimes r_i \otimes d_i`. Inner products of two means are
-products of the inner products of their factors, and those of derivatives follow the product rule.
-No tensor over beam pairs is formed: a position costs :math:`O(n^2(K + N_B + N_M))` for n paths. The
-codebooks are orthonormal, so that sums over beams are inner products of array responses. The band
-is flat and continuous, so that the inner product over frequency is a sinc of the difference of the
-path lengths.
+The mean of the samples over each path is an outer product of factors,
+:math:`u_i = g_i\,c_i \otimes t_i \otimes r_i \otimes d_i`. The inner product of two means is the
+product of the inner products of their factors, and inner products of derivatives follow from the
+product rule. No tensor over beam pairs is formed: the cost for one position and n paths is
+:math:`O(n^2(K + N_B + N_M))`. The codebooks are orthonormal, so that sums over beams are inner
+products of array responses. The band is flat and continuous, so that the inner product over
+frequency is a sinc function of the difference of the path lengths.
 """
 
 from typing import NamedTuple
@@ -26,18 +26,18 @@ from heliostat.units import SPEED_OF_LIGHT
 
 
 class _Products(NamedTuple):
-    """Inner products of the values and derivatives of two paths' factors, for all pairs."""
+    """Inner products between the factors of two paths and their derivatives, for all pairs."""
 
     value: Complex[Array, "path path"]
-    left: Complex[Array, "path unknown path"]  # with the derivative of the first
-    right: Complex[Array, "path path unknown"]  # with the derivative of the second
+    left: Complex[Array, "path unknown path"]  # derivative of the first factor
+    right: Complex[Array, "path path unknown"]  # derivative of the second factor
     both: Complex[Array, "path unknown path unknown"]
     apart: Float[Array, "path unknown"]
     """Squared norms of the derivatives of a path if only one factor at a time depends on them."""
 
 
 def _factor_products(factor: Complex[Array, "path order sample"]) -> _Products:
-    """Products of one factor; its first order is the value, the others are derivatives."""
+    """Products of one factor; order 0 is its value, the other orders are its derivatives."""
     gram = jnp.einsum("ian,jbn->iajb", jnp.conj(factor), factor)
     return _Products(
         gram[:, 0, :, 0],
@@ -51,9 +51,9 @@ def _factor_products(factor: Complex[Array, "path order sample"]) -> _Products:
 def _band_products(
     length: Float[Array, "path"], slope: Float[Array, "path unknown"], bandwidth: Scalar
 ) -> _Products:
-    r"""Products of the phase factors of the delays, :math:`\sin(x)/x` at :math:`x = x_i - x_j`.
+    r"""Products of the phase factors of the delays, :math:`\sin(x)/x` for :math:`x = x_i - x_j`.
 
-    :math:`x_i = \pi B\ell_i/c` for the path length :math:`\ell_i`.
+    Here :math:`x_i = \pi B\ell_i/c` with the path length :math:`\ell_i`.
     """
     scale = jnp.pi * bandwidth / SPEED_OF_LIGHT
     value, first, second = sinc_and_slopes(scale * (length[:, None] - length[None, :]))
@@ -68,7 +68,7 @@ def _band_products(
 
 
 def _multiplied(one: _Products, other: _Products) -> _Products:
-    """Products of the outer product of two factors, by the product rule."""
+    """Products of the outer product of two factors, from those of each factor."""
 
     def first_derived(a: _Products, b: _Products) -> tuple[Array, ...]:
         return (
@@ -96,9 +96,9 @@ def _all_products(found: tuple[Path, ...], bandwidth: Scalar) -> _Products:
 def paths_information(scene: LocalizationScene, active_antennas: int | Scalar) -> PoseInformation:
     """Fisher information of the pose from pilots over all paths to the user.
 
-    The clock, where it is not synchronized, and the complex gain of every path, where the gains are
-    unknown, are eliminated from `joint_information`. Paths with a gain of zero are blocked and have
-    no unknown gain.
+    Unknown nuisance parameters are eliminated from `joint_information`: the clock offset if the
+    clocks are not synchronized, and the complex gains of all paths if the gains are unknown. A path
+    with a gain of zero is blocked, and its gain is not an unknown.
 
     Args:
         scene: The scene; the bound is for its user.
@@ -119,7 +119,9 @@ def paths_information(scene: LocalizationScene, active_antennas: int | Scalar) -
 def scene_pose_information(
     scene: LocalizationScene, active_antennas: int | Scalar
 ) -> PoseInformation:
-    """`pose_information` for one path by plane waves, `paths_information` otherwise.
+    """Fisher information of the pose for one path or several.
+
+    Uses `pose_information` for one path with plane waves, `paths_information` otherwise.
 
     Args:
         scene: The scene; the bound is for its user.
@@ -142,8 +144,8 @@ def joint_information(
         active_antennas: :math:`N_B`; may be traced.
 
     Returns:
-        Information about `observation.paths.POSE_AND_CLOCK`, then about a and then about b of all
-        paths, whose gains have the unknown factors :math:`e^{a + jb}`.
+        Information about `observation.paths.POSE_AND_CLOCK`, followed by a of all paths and b of
+        all paths. The gain of each path has the unknown factor :math:`e^{a + jb}`.
     """
     return _joint_information(scene, active_antennas)[0]
 
@@ -151,13 +153,13 @@ def joint_information(
 def _joint_information(
     scene: LocalizationScene, active_antennas: int | Scalar
 ) -> tuple[Float[Array, "unknown unknown"], Float[Array, "2"]]:
-    """`joint_information`, and the scales of position and gain, see `PoseInformation.reference`."""
+    """`joint_information`, and the scales for `PoseInformation.reference`."""
     found = paths(scene, active_antennas)
     products = _all_products(found, scene.link.bandwidth)
     energy = scene.base_station.power * scene.frame.pilot
     share = 2 * energy / (scene.link.noise_density * found[0].config.shape[1])
     known = jnp.real(jnp.sum(products.both, axis=(0, 2)))
-    # The derivatives with respect to a and b are u and ju.
+    # The derivatives of u with respect to a and b are u and ju.
     cross = jnp.sum(products.left, axis=0)
     cross = jnp.concatenate([jnp.real(cross), -jnp.imag(cross)], axis=1)
     real, imaginary = jnp.real(products.value), jnp.imag(products.value)
@@ -170,10 +172,10 @@ def _joint_information(
 def _without_nuisances(
     information: Float[Array, "unknown unknown"],
 ) -> Float[Array, "pose pose"]:
-    """Information about the first three unknowns, the others eliminated one after the other.
+    """Information about the first three unknowns after eliminating all others one by one.
 
-    As `fisher.eliminate_nuisance`, in steps that XLA vectorises over many positions. An unknown
-    without information left, beside those eliminated before, takes nothing away.
+    The result is that of `fisher.eliminate_nuisance`; XLA vectorises these steps over many
+    positions. An unknown about which there is no information is omitted.
     """
     diagonal = jnp.diagonal(information)
     for last in range(information.shape[0] - 1, 2, -1):
@@ -187,7 +189,7 @@ def _without_nuisances(
 def joint_information_by_definition(
     scene: LocalizationScene, active_antennas: int, nodes: int = 32
 ) -> Float[Array, "unknown unknown"]:
-    """`joint_information` from the derivatives of the mean over all beam pairs.
+    """Compute `joint_information` from the derivatives of the mean for all beam pairs.
 
     The band is integrated by Gauss-Legendre quadrature.
 

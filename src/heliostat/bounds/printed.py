@@ -21,7 +21,7 @@ from heliostat.units import SPEED_OF_LIGHT
 def pose_information_as_printed(
     scene: LocalizationScene, active_antennas: int | Scalar
 ) -> PoseInformation:
-    """Information from (36) with (88)-(102) and (112)-(128) as they stand, 1/N0 included.
+    """Fisher information from (36), (88)-(102) and (112)-(128) as printed, with 1/N0.
 
     Args:
         scene: The paper's geometry: panel in the y-z plane facing +x, base station's array along

@@ -1,4 +1,4 @@
-r"""Channels from a base station's array to a panel: line of sight with Rician fading.
+r"""Rician fading channels from a base station's array to a panel.
 
 The channel is reciprocal, :math:`G` one way and :math:`G^T` back, as the sensing paper has it, so
 both ends see *where the other end lies*: the response of an array grows in phase along the

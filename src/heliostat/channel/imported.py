@@ -1,16 +1,16 @@
-r"""Channels measured or ray-traced elsewhere, read from a NumPy or MATLAB file.
+r"""Measured or ray-traced channels, read from a NumPy or MATLAB file.
 
-The file holds ``bs_to_irs``, complex [surface, element, antenna], and may hold ``target_gain``,
-complex [surface], the :math:`\beta_l` of the paper. Elements are ordered as everywhere: the
-horizontal index runs fastest, from the corner where both panel axes start; antennas along the base
-station's axis. Phases are those of :math:`e^{+j\omega t}`, falling along the path, as the sensing
-paper's and most ray tracers' are. Surfaces of different size are padded with rows of zeros to
-the largest number of elements.
+The file contains ``bs_to_irs``, complex [surface, element, antenna], and optionally
+``target_gain``, complex [surface], the :math:`\beta_l` of the paper. Elements are ordered with the
+horizontal index varying fastest, from the corner where both panel axes start, and antennas along
+the axis of the base station. Phases are for the time dependence :math:`e^{+j\omega t}` and decrease
+along the path, as in the sensing paper and in most ray tracers. Surfaces with fewer elements than
+the largest one are padded with rows of zeros.
 
-**From Sionna RT.** A base station as transmitter with a one-row array and one receiver a surface,
+**From Sionna RT.** A base station as transmitter with a one-row array and one receiver per surface,
 synthetic arrays, one subcarrier: ``paths.cfr`` gives [receiver, receiver antenna, transmitter,
 transmitter antenna, time, subcarrier]. Sionna counts the antennas of a panel column by column from
-the top, here they are counted row by row from the bottom:
+the top, whereas heliostat counts elements row by row from the bottom:
 
 >>> import numpy as np
 >>> surfaces, rows, columns, antennas = 2, 4, 3, 5
@@ -24,7 +24,7 @@ True
 >>> bool(bs_to_irs[1, 1, 2] == cfr[1, 2 * rows - 1, 0, 2, 0, 0])  # second column, bottom row
 True
 
-``np.savez("hall.npz", bs_to_irs=bs_to_irs)`` then makes the file. Sionna's columns run to the
+``np.savez("hall.npz", bs_to_irs=bs_to_irs)`` then writes the file. Sionna's columns run to the
 right as seen by someone who looks out of the panel along its normal, which is the ``horizontal``
 axis to give; flip ``panel`` along its second axis for the opposite one.
 """
@@ -40,9 +40,9 @@ from scipy.io import loadmat
 
 
 class ImportedChannels(eqx.Module):
-    """Channels to every surface, and the target's gain through each if the file has it."""
+    """Channels to every surface, and the gains of the target if the file contains them."""
 
-    bs_to_irs: tuple[Complex[Array, "_ tx"], ...]  # one [element tx] a surface [1]
+    bs_to_irs: tuple[Complex[Array, "_ tx"], ...]  # one [element tx] per surface [1]
     target_gain: Complex[Array, "surface"] | None  # beta [1]
 
 
@@ -55,12 +55,12 @@ def read_channels(path: str | Path, elements: Sequence[int], antennas: int) -> I
         antennas: Number of the base station's antennas.
 
     Raises:
-        ValueError: The file is of another kind, lacks ``bs_to_irs``, holds numbers that are not
-            finite, or has another shape than the scene; both shapes are named.
+        ValueError: The file is of another kind, lacks ``bs_to_irs``, contains numbers that are not
+            finite, or its arrays do not have the shape that the scene needs.
     """
     file = Path(path)
     if file.suffix not in {".npz", ".mat"}:
-        raise ValueError(f"{file.name}: channels come from a .npz or .mat file.")
+        raise ValueError(f"{file.name}: channels are read from .npz and .mat files only.")
     names = ("bs_to_irs", "target_gain")
     if file.suffix == ".npz":
         with np.load(file, allow_pickle=False) as archive:
@@ -71,11 +71,11 @@ def read_channels(path: str | Path, elements: Sequence[int], antennas: int) -> I
         except NotImplementedError as error:
             raise ValueError(f"{file.name}: save it with '-v7'; -v7.3 cannot be read.") from error
     if "bs_to_irs" not in found:
-        raise ValueError(f"{file.name} holds no 'bs_to_irs', complex [surface, element, antenna].")
+        raise ValueError(f"{file.name} has no 'bs_to_irs', complex [surface, element, antenna].")
 
     expected = (len(elements), max(elements), antennas)
     channels = np.asarray(found["bs_to_irs"], dtype=complex)
-    # MATLAB drops a last axis of length 1, and NumPy users the first: only these are put back.
+    # MATLAB drops a last axis of length 1, and NumPy users often the first; these are restored.
     if channels.ndim < 3 and channels.size == np.prod(expected) and 1 in expected:
         channels = channels.reshape(expected)
     if channels.shape != expected:
@@ -93,7 +93,7 @@ def read_channels(path: str | Path, elements: Sequence[int], antennas: int) -> I
             )
         gain = gain.ravel()
     if not np.all(np.isfinite(channels)) or (gain is not None and not np.all(np.isfinite(gain))):
-        raise ValueError(f"{file.name} holds numbers that are not finite.")
+        raise ValueError(f"{file.name} contains numbers that are not finite.")
     return ImportedChannels(
         tuple(jnp.asarray(channels[i, :n]) for i, n in enumerate(elements)),
         None if gain is None else jnp.asarray(gain),

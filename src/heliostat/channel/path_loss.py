@@ -1,7 +1,7 @@
-"""Named path-loss laws of the link through a passive surface.
+"""Path-loss laws of the link through a passive surface, by name.
 
-Each gives the amplitude that one element contributes; the sum over elements is the surface's
-response, so a focused surface of N elements multiplies it by N.
+Each law returns the amplitude that one element contributes. The response of the surface multiplies
+it: by N for a focused surface of N elements.
 """
 
 from collections.abc import Callable
@@ -65,7 +65,7 @@ def check_law(
     wavelength: float,
     element_area: float,
 ) -> float:
-    """Return the amplitude of one element by a law of one's own, after checking the law.
+    """Return the amplitude of one element by a user-defined law, after checking the law.
 
     Args:
         law: The law.
@@ -113,7 +113,7 @@ def check_law(
         ) from error
     if not np.isfinite(slope):
         raise ValueError(
-            f"{call} has the slope {slope} along irs_to_user; bounds need a finite one"
+            f"the derivative of {call} with respect to irs_to_user is {slope}; it must be finite"
         )
     return float(value)
 

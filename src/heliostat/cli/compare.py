@@ -21,9 +21,9 @@ def compare(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="With one scenario: a variant of it; several keys separated by semicolons, e.g. "
-            "'surface.rows=16; surface.columns=16'. With several scenarios: an override of all. "
-            "Repeatable.",
+            help="With one scenario: a variant, with its keys separated by semicolons, e.g. "
+            "'surface.rows=16; surface.columns=16'. With several scenarios: an override for all of "
+            "them. Repeatable.",
         ),
     ] = None,
     out: Annotated[
@@ -48,8 +48,7 @@ def compare(
 ) -> None:
     """Evaluate several scenarios and write tables, distributions and difference maps.
 
-    With one scenario and one --set, the scenario is compared with its variant; with several --set,
-    the variants are compared with each other.
+    With one scenario, each --set gives a variant; a single variant is compared with the scenario.
 
     Example: heliostat compare street-canyon --set surface.bits=1 --set surface.bits=2
     """

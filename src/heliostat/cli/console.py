@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class UserError(ValueError):
-    """A request that cannot be carried out; the message names a remedy."""
+    """Raised for a request that cannot be carried out; the message contains a remedy."""
 
 
 # Writing -----------------------------------------------------------------------------------------

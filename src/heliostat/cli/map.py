@@ -28,8 +28,10 @@ def map_command(
     quantity: Annotated[
         Literal["peb", "reb", "rate", "snr", "cause", "position", "direction", "crb"] | None,
         typer.Option(
-            help="Quantity of the map: peb, reb, rate, snr or cause, the paths that reach it, for "
-            "localization, default peb; position, direction or crb for sensing, default position."
+            help="Localization: peb or reb (position or heading error bound), rate, snr "
+            "(signal-to-noise ratio), or cause (the paths that reach each point); default peb. "
+            "Sensing: position or direction (error bounds), or crb (Cramér-Rao bound); default "
+            "position."
         ),
     ] = None,
     out: Annotated[
@@ -52,40 +54,40 @@ def map_command(
         typer.Option(
             min=1,
             max=10**7,
-            help="Approximate number of points; default 40000 for localization, 10000 for "
-            "quantised phases at each point, spherical waves and one sensing design, 150 for a "
-            "design at each.",
+            help="Approximate number of points. Default: 40000 for localization, 10000 with "
+            "quantised phases or spherical waves; for sensing 10000, 150 with a design for each "
+            "point.",
         ),
     ] = None,
     points_file: Annotated[
         Path | None,
         typer.Option(
-            help="CSV file of positions in place of an area, with a header: x and y in metres, "
-            "optionally z, name, and heading in degrees."
+            help="CSV file with positions, instead of an area. Columns named in the first line: x "
+            "and y in metres; optionally z in metres, name, and heading in degrees."
         ),
     ] = None,
     below: Annotated[
         str | None,
         typer.Option(
             metavar="VALUE",
-            help="Threshold, e.g. '10 cm': prints the share of the served area below it and draws "
-            "its contour.",
+            help="Threshold, e.g. '10 cm': print the share of the served area with smaller values "
+            "and draw its contour.",
         ),
     ] = None,
     steering: Annotated[
         Literal["each point", "fixed"] | None,
         typer.Option(
-            help="Surface steered to each point, for sensing with a design for each (about 0.1 s), "
-            "or as the scenario describes it; default each point for localization without a focus "
-            "or given phases, otherwise fixed."
+            help="each point: surface steered to each point; for sensing a design for each point, "
+            "about 0.1 s. fixed: configuration of the scenario. Default: each point for "
+            "localization with designed phases and without a focus, otherwise fixed."
         ),
     ] = None,
     antennas: AntennasOption = None,
     settings: SetOption = None,
 ) -> None:
-    """Map a bound, the rate or the SNR over an area, as a figure and as data.
+    """Map an error bound, the rate or the signal-to-noise ratio over an area.
 
-    Sensing scenarios: bounds for a target at each point, at the height of the scenario's target.
+    Points are at the height of the scenario's user or target.
 
     Example: heliostat map street-canyon --below "10 cm" --area -20,20,-10,20 --out map.png
     """

@@ -24,7 +24,7 @@ AntennasOption = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Active antennas of the base station; default as many as the period has time for.",
+        help="Active antennas of the base station; default as many as fit into the period.",
         rich_help_panel=LOCALIZATION,
     ),
 ]
@@ -34,14 +34,16 @@ WeightOption = Annotated[
     float | None,
     typer.Option(
         min=0,
-        help="Weight of the rate against PEB + REB, in (m + rad) s/bit; default 1e-10.",
+        help="Weight of the rate against the sum of both error bounds, in (m + rad) s/bit; "
+        "default 1e-10.",
         rich_help_panel=LOCALIZATION,
     ),
 ]
 BalanceOption = Annotated[
     float | None,
     typer.Option(
-        help="Unit-free alternative to the weight: 0 for rate alone, towards 1 for accuracy.",
+        help="Unit-free alternative to the weight, in [0, 1): 0 for the rate alone, close to 1 "
+        "for accuracy.",
         rich_help_panel=LOCALIZATION,
     ),
 ]
@@ -103,7 +105,7 @@ def check_weighing(weight: float | None, balance: float | None) -> None:
 def available_antennas(
     antennas: int | None, scenario: "heliostat.scenario.LocalizationScenario"
 ) -> int:
-    """Number of active antennas; default as many as the period has time for.
+    """Number of active antennas; default as many as fit into the period.
 
     Args:
         antennas: Value of --antennas, if given.
@@ -117,8 +119,8 @@ def available_antennas(
     most = most_active_antennas(scenario)
     if antennas is not None and antennas > most:
         raise UserError(
-            f"--antennas: {antennas} is more than {scenario.name} has, or than its period has time "
-            f"for; give at most {most}."
+            f"--antennas: {antennas} is more than {scenario.name} has, or than fit into its "
+            f"period; give at most {most}."
         )
     return antennas or most
 

@@ -12,13 +12,13 @@ from heliostat.cli.console import UserError, print_table, progress, staged
 def reproduce(
     system: Annotated[
         Literal["localization", "sensing", "estimators"],
-        typer.Argument(help="System of the paper, or the estimators of both."),
+        typer.Argument(help="Paper, by its system; or estimators, for those of both systems."),
     ],
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Figures, such as fig4; for sensing also patterns and scaling. Default: all "
-            "figures of the paper, or of the estimators."
+            help="Studies, such as fig4; 'heliostat list' shows their names. Default: all figures "
+            "of the paper, or all studies of the estimators."
         ),
     ] = None,
     trials: Annotated[
@@ -41,8 +41,7 @@ def reproduce(
 ) -> None:
     """Compute the figures of a paper and check its claims about them against the data.
 
-    Every claim gets a verdict: yes, no, or undecided if the 95 % confidence interval contains the
-    threshold of the claim. The interval is given as ± its half-width.
+    The verdict is undecided if the 95 % confidence interval contains the threshold of the claim.
 
     Example: heliostat reproduce sensing fig2 --draws 10
     """

@@ -31,7 +31,8 @@ def run(
     method: Annotated[
         Literal["direct", "sdr"] | None,
         typer.Option(
-            help="Design method: direct, or sdr, the paper's slow algorithm; default direct.",
+            help="Design method: direct, or sdr (the paper's semidefinite relaxation, slow); "
+            "default direct.",
             rich_help_panel=SENSING,
         ),
     ] = None,
@@ -40,10 +41,9 @@ def run(
 ) -> None:
     """Evaluate a scenario and write figures, data and a report.
 
-    Localization scenarios: bounds, rate and the best allocation of the period.
+    Localization scenarios: error bounds, data rate and the best division into pilots and data.
 
-    Sensing scenarios: transmit and reflective beamforming designed for the target, with bounds and
-    powers.
+    Sensing scenarios: transmit and reflective beamforming for the target, bounds and powers.
 
     Example: heliostat run factory-hall --set surface.rows=16 --balance 0.5
     """

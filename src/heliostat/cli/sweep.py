@@ -26,9 +26,7 @@ CLUSTER = "Options for an existing Dask cluster"
 def sweep(
     study: Annotated[
         str,
-        typer.Argument(
-            help="A YAML file, or a study that comes with heliostat, e.g. sensing/fig2."
-        ),
+        typer.Argument(help="A YAML file, or a packaged study, e.g. sensing/fig2."),
     ],
     out: Annotated[
         Path | None, typer.Option(help="Folder of the results; default results/NAME.")
@@ -65,11 +63,11 @@ def sweep(
     stored: Annotated[
         bool,
         typer.Option(
-            "--stored", help="Compute nothing; print the progress and write the stored results."
+            "--stored", help="Compute nothing; print the progress and write the results so far."
         ),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Compute nothing; estimate time and size.")
+        bool, typer.Option("--dry-run", help="Only estimate the time and the size of the results.")
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first failure.")] = False,
     fresh: Annotated[

@@ -63,7 +63,8 @@ def track(
         bool,
         typer.Option(
             "--invented-errors",
-            help="Replace the estimates by the true pose with the scenario's errors.",
+            help="Use the true pose plus random errors of the sizes in the scenario's section "
+            "errors, as in the paper, instead of estimates from pilots.",
             rich_help_panel=LOCALIZATION,
         ),
     ] = False,
@@ -80,8 +81,8 @@ def track(
         str | None,
         typer.Option(
             metavar="LENGTH",
-            help='Position standard deviation to stop at, e.g. "0.2 m"; 0 m for all dwells; '
-            "default the bound of one dwell designed for the target's true position.",
+            help='Standard deviation of the position at which the search stops, e.g. "0.2 m"; 0 m '
+            "to use all dwells; default the bound of one dwell designed for the true position.",
             rich_help_panel=SENSING,
         ),
     ] = None,
@@ -89,8 +90,8 @@ def track(
         str | None,
         typer.Option(
             metavar="X0,X1,Y0,Y1,Z0,Z1",
-            help="Box to search, in metres; default a box in front of the surfaces, as large "
-            "as their distance to the base station.",
+            help="Box to search, in metres; default a box in front of the surfaces, whose size is "
+            "their distance to the base station.",
             rich_help_panel=SENSING,
         ),
     ] = None,
@@ -104,11 +105,9 @@ def track(
 ) -> None:
     """Track a user over many periods, or search for a target over many dwells.
 
-    Localization scenarios: in each period pilots, estimate, data and the next time allocation. The
-    surface is steered by the estimates, and periods in which the user is lost are counted.
+    Localization scenarios: the surface and the time allocation follow simulated estimates.
 
-    Sensing scenarios: scan, estimate, and design for the estimate until the position is known well
-    enough. The bounds are compared with those of a known target.
+    Sensing scenarios: scan a region, estimate the position, and design for the estimate.
 
     Example: heliostat track localization-table-1 --periods 50 --mobility "7 m"
 

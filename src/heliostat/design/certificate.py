@@ -111,7 +111,7 @@ def transmit_lower_bound(
             scale.
         snr_price: Price of a watt at the target in the SNR constraint, :math:`\xi_l \ge 0`, in
             the scale of the slopes.
-        min_snr: Smallest allowed SNR of the matched filter. [1]
+        min_snr: Minimum SNR of the matched filter. [1]
     """
 
     def terms(
@@ -124,7 +124,7 @@ def transmit_lower_bound(
         radiated_price: Scalar,
         lit_price: Scalar,
     ) -> tuple[Scalar, Scalar, Scalar, Scalar]:
-        """h(Z), largest tr(ZF) at unit cost, cost of the whole limit, value of the least SNR."""
+        """h(Z), largest tr(ZF) at unit cost, cost of the power limits, value of the minimum SNR."""
         antennas = link.bs_to_irs.shape[1]
         silent = jnp.zeros((antennas, antennas), dtype=complex)
         received, _ = echo_matrices(link, psi, silent, angles)

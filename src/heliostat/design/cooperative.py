@@ -70,7 +70,7 @@ def random_phases(scene: SensingScene, seed: int) -> Reflections:
 def _reflect_half(
     scene: SensingScene, best: Incumbent, method: Method, min_snr: Scalar, step: int, seed: int
 ) -> tuple[Incumbent, float]:
-    """Return a design with better coefficients for its covariances, and its least SNR."""
+    """Return a design with better coefficients for its covariances, and its smallest SNR."""
     chosen = []
     for i, psi in enumerate(best.reflection):
         task = reflection_task(scene, i, best.covariance[i], min_snr)

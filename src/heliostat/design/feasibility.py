@@ -30,20 +30,20 @@ def violation(scene: SensingScene, slack: Slack, min_snr: float | Scalar) -> str
     Args:
         scene: The scene.
         slack: Constraint slack.
-        min_snr: Smallest allowed SNR. [1]
+        min_snr: Minimum SNR. [1]
     """
     if float(slack.transmit) < -TOLERANCE * float(scene.base_station.power):
-        return f"the base station sends {-float(slack.transmit):.3g} W more than it may"
+        return f"the base station exceeds its power by {-float(slack.transmit):.3g} W"
     each = (np.asarray(s).tolist() for s in (slack.surface, slack.amplitude, slack.snr))
     for i, (surface, power, amplitude, snr) in enumerate(zip(scene.surfaces, *each, strict=True)):
         if power < -TOLERANCE * float(surface.power):
-            return f"surface {i} radiates {-power:.3g} W more than it may"
+            return f"surface {i} exceeds its power by {-power:.3g} W"
         if amplitude < -TOLERANCE * float(surface.amplification):
-            return f"an element of surface {i} amplifies {-amplitude:.3g} more than it may"
+            return f"an element of surface {i} exceeds the amplification by {-amplitude:.3g}"
         if snr < -1e-6 * float(min_snr):
             return (
-                f"the echo by surface {i} has an SNR of {float(min_snr) + snr:.4g}, "
-                f"less than {float(min_snr):.4g}"
+                f"the echo through surface {i} has an SNR of {float(min_snr) + snr:.4g}, "
+                f"below the minimum of {float(min_snr):.4g}"
             )
     return None
 
@@ -84,7 +84,7 @@ def dwell_design(
         scene: The scene.
         covariance: Transmit covariance for each surface and pattern. [W]
         reflection: Reflection coefficients of each surface and pattern. [1]
-        min_snr: Smallest allowed SNR. [1]
+        min_snr: Minimum SNR. [1]
         history: Smallest worst CRB up to each step; default that of the design only. [rad²]
         lower_bound: Lower bound on the worst CRB of any design; default
             `cooperative_lower_bound`. [rad²]
@@ -111,6 +111,6 @@ def dwell_design(
     )
     broken = violation(scene, design.slack, min_snr)
     if broken is not None:
-        raise ValueError(f"no design that keeps every constraint was found: {broken}")
+        raise ValueError(f"no design that satisfies all constraints was found: {broken}")
     check_lower_bound(lower_bound, worst)
     return design

@@ -7,13 +7,13 @@ beams are therefore parametrised as
 .. math:: W = (I + \rho\hat Q)^{-1}\hat V^*C,\qquad R = p\,\frac{WW^H}{\|W\|^2},
 
 where :math:`\hat V` spans the same space as V with orthogonalised derivatives, and
-:math:`\hat Q` is Q scaled to the trace of the identity. The beams follow when the coefficients
-move, so that a descent over :math:`(\psi, C, \rho)` does not zigzag between beams and coefficients
-as alternating optimisation does.
+:math:`\hat Q` is Q scaled to the trace of the identity. The beams change with the coefficients, so
+that a descent over :math:`(\psi, C, \rho)` does not zigzag between beams and coefficients as
+alternating optimisation does.
 
 Every candidate satisfies the power constraints. The coefficients of a pattern are scaled down
 together until the surface's own noise takes at most a share c of :math:`P_s`, and the covariance is
-scaled down until its signal takes at most what is left. The share is one of the unknowns. For
+scaled down until its signal takes at most the rest. The share is one of the unknowns. For
 coefficients of a given shape, own noise n and signal s at full amplitude, and negligible surface
 noise at the base station, the best amplitude that :math:`P_s` allows gives
 :math:`c = \max(1/2, n/(n+s))`: more than half where the elements add more noise than they receive

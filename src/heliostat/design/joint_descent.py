@@ -1,12 +1,14 @@
-r"""Joint design of all surfaces: multi-start descents and a shared transmit power.
+r"""Joint design of all surfaces by multi-start descents that share the transmit power.
 
-Only the base station's power couples the surfaces. Coefficients and beams of each surface are
-optimised together (`joint`) from several starts. Then the power is divided so that all CRBs are
-equal, by Newton steps whose derivatives follow from the envelope theorem. For one pattern and one
-position the optimal covariances of `transmit` are tried as well.
+The surfaces are coupled only by the power of the base station. Coefficients and beams of each
+surface are optimised together (`joint`) from several starts. Then the power is divided so that the
+Cramér-Rao bounds (CRB) of all surfaces are equal, by Newton steps whose derivatives follow from the
+envelope theorem. For one pattern and one position the optimal covariances of `transmit` are tried
+as well.
 
-Designs for many positions of a target, one for each, need few random starts (`descend_from`). Once
-the coefficients are steered to the new direction, a design for another position is nearly optimal.
+Maps with a separate design for each position need few random starts (`descend_from`), because a
+design for another position is nearly optimal once its coefficients are steered to the new
+direction.
 """
 
 from collections.abc import Callable, Sequence
@@ -47,7 +49,7 @@ SETTLED = 3e-4  # relative improvement below which the rounds end
 STEPS_FROM_DESIGN = (40, 10)
 """Steps of the two descents from an existing design, before and after the power is divided again.
 """
-SNR_LIMITED = 1.1  # ratio to the smallest allowed SNR below which that SNR is taken as the limit
+SNR_LIMITED = 1.1  # ratio to the minimum SNR below which this constraint counts as active
 
 
 class SurfaceState(NamedTuple):
@@ -75,7 +77,7 @@ def _evaluated(state: SurfaceState, sharpness: float) -> Callable[[np.ndarray], 
 
 
 def _descend(state: SurfaceState, sharpness: float, steps: int) -> tuple[SurfaceState, float]:
-    """Return a surface with improved unknowns at its present power, and the objective."""
+    """Return a surface with improved unknowns for its current power, and the objective."""
     evaluate = _evaluated(state, sharpness)
 
     def value_and_slope(x: np.ndarray) -> tuple[float, np.ndarray]:
@@ -100,7 +102,7 @@ def explore(state: SurfaceState, starts: int, rng: np.random.Generator) -> Surfa
 
 
 class _Evaluation(NamedTuple):
-    """One surface's design, with the powers used to nine digits."""
+    """Design of one surface; its powers are used up to nine digits."""
 
     setting: Setting
     log_crb: float  # worst over the positions, or log of the mean
@@ -130,14 +132,14 @@ def shared_power(states: list[SurfaceState], total: float, sharpness: float) -> 
     before = np.log([s.power for s in states])
     value = np.array([_evaluate(s).log_crb for s in states])
     slopes = np.array([_evaluated(s, sharpness)(s.flat)[1] for s in states], dtype=float)
-    # The CRB of a surface at its own power limit hardly depends on the transmit power: bound the
-    # derivative, so that this surface does not get all of it.
+    # The CRB of a surface at its own power limit hardly depends on the transmit power. Bounding the
+    # derivative keeps this surface from receiving all of the power.
     elasticity = np.clip(-slopes, 0.1, 2.0)
     if not np.isfinite(value).all():
         raise ValueError(
             f"elevation and azimuth are not both identifiable at surface "
             f"{int(np.argmin(np.isfinite(value)))} with {states[0].layout.patterns} pattern(s): "
-            "use more patterns, or a channel of more than one path"
+            "use more patterns, or a channel with more than one path"
         )
 
     def powers(level: float) -> np.ndarray:
@@ -158,10 +160,10 @@ class DesignSearch:
         self.min_snr = jax.device_put(np.asarray(min_snr, dtype=float))
         self.best: Incumbent | None = None
         self.history: list[float] = []
-        self.states: list[SurfaceState] = []  # as last offered, also if they miss the SNR
+        self.states: list[SurfaceState] = []  # those offered last, even if below the minimum SNR
 
     def offer(self, candidate: Incumbent) -> None:
-        """Keep a feasible design if it is better than the best so far.
+        """Keep a feasible design if it is better than the best one so far.
 
         Args:
             candidate: The design.
@@ -171,13 +173,13 @@ class DesignSearch:
         self.history.append(self.best.worst)
 
     def improvement(self) -> float:
-        """Return the relative improvement by the last step, 1 before there are two steps."""
+        """Return the relative improvement by the last step; 1 if there are fewer than two steps."""
         if len(self.history) < 2:
             return 1.0
         return 1 - self.history[-1] / self.history[-2]
 
     def offer_states(self, states: list[SurfaceState]) -> None:
-        """Offer the present design, and its coefficients with the optimal covariances for them.
+        """Offer the current design, and its coefficients with the covariances optimal for these.
 
         Args:
             states: The surfaces.
@@ -202,13 +204,13 @@ class DesignSearch:
         """Return the best design.
 
         Raises:
-            ValueError: No design that reaches the SNR was found.
+            ValueError: No design that reaches the minimum SNR was found.
         """
         if self.best is None:
             least = 10 * np.log10(float(self.min_snr)) if float(self.min_snr) > 0 else -np.inf
             raise ValueError(
                 f"no design was found in which every surface's echo has an SNR of {least:.3g} dB: "
-                "demand less, or give more power, amplification, symbols or elements"
+                "lower the minimum SNR, or use more power, amplification, symbols or elements"
             )
         return self.best
 
@@ -216,7 +218,7 @@ class DesignSearch:
         """Return the best design, evaluated for the first position, after checking its constraints.
 
         Raises:
-            ValueError: No design that reaches the SNR was found.
+            ValueError: No design that reaches the minimum SNR was found.
         """
         best = self.result()
         return dwell_design(
@@ -231,12 +233,12 @@ class DesignSearch:
 def transmit_half(
     scene: SensingScene, reflection: Reflections, min_snr: Scalar
 ) -> Incumbent | None:
-    """Return optimal covariances for single patterns, or None if none reach the SNR.
+    """Return optimal covariances for single patterns; None if none reach the minimum SNR.
 
     Args:
         scene: The scene.
         reflection: One pattern for each surface. [1]
-        min_snr: Smallest allowed SNR. [1]
+        min_snr: Minimum SNR. [1]
     """
     optimum = solve_transmit(scene, tuple(psi[0] for psi in reflection), min_snr)
     worst = optimum.worst_crb
@@ -263,7 +265,7 @@ def descend_jointly(
         scenes: The same scene with the target at each position.
         patterns: Number of patterns of each surface.
         mean: Whether to minimise the mean CRB over the positions instead of the worst.
-        min_snr: Smallest allowed SNR at every position. [1]
+        min_snr: Minimum SNR at every position. [1]
         starts: Number of random starts for each surface.
         seed: Seed of the starts.
     """
@@ -280,7 +282,7 @@ def descend_jointly(
 
 
 def _refine(search: DesignSearch, states: list[SurfaceState], rounds: Sequence[float]) -> None:
-    """Divide the power, descend and offer the design in rounds of these sharpnesses."""
+    """Divide the power, descend and offer the design, in one round for each sharpness."""
     total = sum(s.power for s in states)
     for sharpness in rounds:
         states = shared_power(states, total, sharpness)
@@ -293,13 +295,13 @@ def _refine(search: DesignSearch, states: list[SurfaceState], rounds: Sequence[f
 def descend_from(designs: Sequence[DesignSearch], scene: SensingScene) -> DesignSearch:
     """Run the joint design for another position of the target, from existing designs.
 
-    Each surface starts from that of the given designs which is best for it after steering to the
-    new position, and is improved by two short descents. Where the SNR is the limit, the optimum
-    moves with the target's gain, and complete descents follow.
+    Each surface starts from the given design that is best for it after steering to the new
+    position, and is improved by two short descents. If the minimum SNR is active, the optimum
+    depends on the target's gain, and complete descents follow.
 
     Args:
         designs: Results of `descend_jointly` for one position each, with the same number of
-            patterns and SNR.
+            patterns and the same minimum SNR.
         scene: The same scene with the target at another position.
     """
     search = DesignSearch((scene,), designs[0].min_snr)
@@ -315,7 +317,7 @@ def descend_from(designs: Sequence[DesignSearch], scene: SensingScene) -> Design
             ]
         )
     states = _best_of(candidates, [total / scene.n_surfaces] * scene.n_surfaces)
-    # Which one is best depends on the power.
+    # The best candidate depends on the power, so it is chosen again.
     states = _best_of(candidates, [s.power for s in shared_power(states, total, FINE)])
     for steps in STEPS_FROM_DESIGN:
         states = [_descend(s, FINE, steps)[0] for s in states]
@@ -328,7 +330,7 @@ def descend_from(designs: Sequence[DesignSearch], scene: SensingScene) -> Design
 
 
 def _best_of(candidates: list[list[SurfaceState]], powers: list[float]) -> list[SurfaceState]:
-    """Return for each surface the candidate of least objective at the given power."""
+    """Return for each surface the candidate with the smallest objective at the given power."""
     chosen = []
     for states, power in zip(candidates, powers, strict=True):
         given = [s._replace(power=power) for s in states]

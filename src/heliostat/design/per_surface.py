@@ -1,4 +1,4 @@
-"""The same computation for every surface of a scene."""
+"""Evaluation of a function for every surface of a scene."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar

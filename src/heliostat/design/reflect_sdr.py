@@ -224,7 +224,7 @@ def transmit_sdp_or_none(
     Args:
         scene: The scene.
         reflection: Coefficients of each surface. [1]
-        min_snr: Smallest allowed SNR of the matched filter. [1]
+        min_snr: Minimum SNR of the matched filter. [1]
     """
     for solver in (cp.CLARABEL, cp.SCS):
         try:
@@ -249,7 +249,7 @@ def design_reflection_sdr(
         scene: The scene.
         covariance: Transmit covariance of each surface. [W]
         incumbent: Initial coefficients. [1]
-        min_snr: Smallest allowed SNR of the matched filter; 0 in the paper. [1]
+        min_snr: Minimum SNR of the matched filter; 0 in the paper. [1]
         candidates: Number of random vectors in each iteration.
         seed: Seed of these vectors.
 

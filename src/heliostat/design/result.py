@@ -34,20 +34,20 @@ class Slack(eqx.Module):
     transmit: Scalar  # P_t minus the mean of tr R over the surfaces, paper eq. (17b) [W]
     surface: Float[Array, "surface"]  # P_s minus the radiated power, (17a); inf: no limit [W]
     amplitude: Float[Array, "surface"]  # a_max minus the largest amplitude, (17d) [1]
-    snr: Float[Array, "surface"]  # SNR of the matched filter minus the smallest allowed one [1]
+    snr: Float[Array, "surface"]  # SNR of the matched filter minus the minimum SNR [1]
 
 
 class BeamformingDesign(eqx.Module):
     """Transmit covariances and reflection coefficients of all surfaces.
 
-    With several patterns a surface uses each for an equal part of its time. With one pattern
-    ``covariance`` and ``reflection`` have no pattern axis.
+    If there are several patterns, a surface uses each of them for an equal part of its time. With
+    one pattern, ``covariance`` and ``reflection`` have no pattern axis.
     """
 
     covariance: Complex[Array, "surface *pattern tx tx"]  # R_l [W]
     reflection: tuple[Complex[Array, "*pattern _"], ...]  # psi_l [1]
     crb: Float[Array, "surface"]
-    """Paper's :math:`\\mathrm{tr}F_l^{-1}`. [rad²]"""
+    """Cramér-Rao bound (CRB), the paper's :math:`\\mathrm{tr}F_l^{-1}`. [rad²]"""
     direction_std: Float[Array, "surface 2"]  # elevation, azimuth [rad]
     snr: Float[Array, "surface"]  # of the matched filter's output [1]
     lower_bound: Scalar  # lower bound on the worst CRB of any design of this problem [rad²]
@@ -114,7 +114,7 @@ class RegionDesign(eqx.Module):
 
     @property
     def gap(self) -> float:
-        """Largest possible relative excess over the optimum: 1 - lower bound / criterion. [1]"""
+        """Largest possible relative distance from the optimum, 1 - lower bound / criterion. [1]"""
         value = self.worst_crb if self.criterion == "worst" else self.mean_crb
         return gap_to_bound(value, float(self.lower_bound))
 
@@ -180,17 +180,17 @@ def constraint_slack(
     snr: Float[Array, "surface"],
     min_snr: float | Scalar,
 ) -> Slack:
-    """Slack of the constraints of paper eq. (17), for each surface that of its worst pattern.
+    """Slack of the constraints of paper eq. (17); for each surface, that of its worst pattern.
 
-    The limit of the transmit power holds for its mean over the dwell, that of a surface's power in
-    every pattern.
+    The transmit power is limited in the mean over the dwell, the power of a surface in every
+    pattern.
 
     Args:
         scene: The scene.
         reflection: Coefficients of each surface and pattern. [1]
         covariance: Transmit covariance of each surface and pattern. [W]
         snr: SNR of each surface's echo. [1]
-        min_snr: Smallest allowed SNR. [1]
+        min_snr: Minimum SNR. [1]
     """
 
     def one(
@@ -227,7 +227,7 @@ def evaluated_design(
         reflection: Coefficients of each surface and pattern. [1]
         covariance: Transmit covariance of each surface and pattern. [W]
         bounds: Bounds of the design, see `surface_bounds`.
-        min_snr: Smallest allowed SNR. [1]
+        min_snr: Minimum SNR. [1]
         lower_bound: Lower bound on the worst CRB of any design. [rad²]
         history: Smallest worst CRB up to each step. [rad²]
         steps: Number of steps.

@@ -144,7 +144,7 @@ def design_transmit(
     Args:
         scene: The scene.
         reflection: Reflection coefficients of each surface. [1]
-        min_snr: Smallest allowed SNR of the matched filter at every surface. With 0, the paper's
+        min_snr: Minimum SNR of the matched filter at every surface. With 0, the paper's
             problem, the optimal beams may have a null at the target. [1]
 
     Raises:
@@ -162,7 +162,7 @@ def design_transmit(
         )
     broken = violation(scene, design.slack, min_snr)
     if broken is not None:
-        raise ValueError(f"No design that keeps every constraint was found: {broken}.")
+        raise ValueError(f"No design that satisfies all constraints was found: {broken}.")
     check_lower_bound(float(design.lower_bound), design.worst_crb)
     return design
 
@@ -228,7 +228,7 @@ def solve_transmit(
     Args:
         scene: The scene.
         reflection: Reflection coefficients of each surface. [1]
-        min_snr: Smallest allowed SNR of the matched filter at every surface. [1]
+        min_snr: Minimum SNR of the matched filter at every surface. [1]
     """
     surfaces = _reduced(scene, reflection)
     powered = surfaces.limit > 0

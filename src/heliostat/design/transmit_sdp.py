@@ -126,7 +126,7 @@ def _program(blocks: list[_Block], min_snr: float) -> _Program:
 
     Args:
         blocks: Data of the surfaces.
-        min_snr: Smallest allowed SNR at every surface. [1]
+        min_snr: Minimum SNR at every surface. [1]
     """
     antennas = len(blocks[0].back)
     unit = max(float(np.sum(b.cost**2)) for b in blocks)  # unit of the CRB
@@ -181,7 +181,7 @@ def design_transmit_sdp(
     Args:
         scene: The scene.
         reflection: Reflection coefficients of each surface. [1]
-        min_snr: Smallest allowed SNR of the matched filter at every surface. [1]
+        min_snr: Minimum SNR of the matched filter at every surface. [1]
         solver: Name of a CVXPY solver.
         rtol: Largest gap with the status "optimal".
 

@@ -33,11 +33,11 @@ from heliostat.units import SPEED_OF_LIGHT
 OVERSAMPLING = 8
 """Grid points per resolution cell of the arrays and of the band."""
 PEAKS, BLOCK = 64, 4
-"""Number of peaks and number of further blocks of the grid from which the place is refined; grid
+"""Number of peaks of the grid, and also of blocks, from which the place is refined; number of grid
 points along each side of a block."""
 FIRST_STEPS, KEPT, REFINEMENT_STEPS = 4, 24, 8
-"""Evaluations from each of these, number of distinct places that are refined further, evaluations
-for each of them."""
+"""Number of evaluations from each starting point, number of distinct places that are refined
+further, and number of evaluations for each of these."""
 CANDIDATES = 12
 """Number of refined peaks that are returned."""
 DUPLICATE = 0.02
@@ -75,7 +75,7 @@ def place_grid(scene: LocalizationScene, bins: int, max_range: float | None = No
     if not nearest < max_range <= unambiguous * (1 + 1e-9):
         raise ValueError(
             f"max_range is {max_range:g} m; with {bins} bins it must be between {nearest:g} m, the "
-            f"difference in height, and {unambiguous:g} m. More bins allow a larger range."
+            f"difference in height, and {unambiguous:g} m; more bins allow a larger range."
         )
     side = float(np.max(np.asarray(array.spacing) * np.array([array.columns, array.rows])))
     around = max(64, math.ceil(2 * math.pi * OVERSAMPLING * side))

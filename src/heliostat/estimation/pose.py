@@ -8,8 +8,8 @@ configurations, transmit beams, receive beams and frequencies, and is never form
    (`estimation.matched_pilots`).
 2. Correlated with the receive factor for every arrival cosine and with every delay, they give
    estimates of :math:`\psi_{rx}` and, with a synchronized clock, of the distance.
-3. One complex number per configuration and delay remains. It is compared with the response s of
-   the surface over a grid of places with the gain concentrated out,
+3. The result is one complex number per configuration and delay. These numbers are compared with the
+   response s of the surface on a grid of places with the gain concentrated out,
    :math:`|s^Hc|^2/\|s\|^2`, and the highest peaks are refined over the place
    (`estimation.place_search`).
 4. The best of these start a Levenberg-Marquardt iteration over position, arrival cosine and clock,

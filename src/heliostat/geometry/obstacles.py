@@ -8,12 +8,12 @@ import shapely
 from jaxtyping import Bool, Float
 
 SKIN = 1e-6
-"""Depth below the surface of an obstacle from which on a point is inside, so that end points on a
-wall are outside. [m]"""
+"""Depth below the surface of an obstacle beyond which a point counts as inside. End points on a
+wall therefore count as outside. [m]"""
 
 
 class Obstacle(NamedTuple):
-    """A prism over a footprint."""
+    """Vertical prism over a polygonal footprint."""
 
     footprint: Float[np.ndarray, "corner 2"]  # corners of a simple polygon [m]
     base: float  # height of its lower end [m]
@@ -21,7 +21,7 @@ class Obstacle(NamedTuple):
 
     @property
     def interior(self) -> shapely.Geometry:
-        """The footprint without its skin."""
+        """The footprint, reduced by `SKIN` on all sides."""
         return shapely.buffer(shapely.polygons(self.footprint), -SKIN, join_style="mitre")
 
 
@@ -30,7 +30,7 @@ def blocked(
     ends: Float[np.ndarray, "path xyz"],
     obstacles: Sequence[Obstacle],
 ) -> Bool[np.ndarray, "path"]:
-    """Whether an obstacle blocks the straight path between two positions.
+    """Return whether any obstacle blocks the straight path between two positions.
 
     A path is blocked if it passes through the interior of an obstacle. Paths that touch a wall, an
     edge or the top are not blocked.
@@ -45,7 +45,7 @@ def blocked(
     level = rise == 0
     for obstacle in obstacles:
         low, high = obstacle.base + SKIN, obstacle.top - SKIN
-        # The part of each path between the heights of the obstacle, from one share to another.
+        # First and last fraction of each path at which its height is between those of the obstacle.
         with np.errstate(divide="ignore", invalid="ignore"):
             reached = (np.array([[low], [high]]) - starts[:, 2]) / rise
         within = (starts[:, 2] > low) & (starts[:, 2] < high)
@@ -65,7 +65,7 @@ def blocked(
 def inside(
     positions: Float[np.ndarray, "point xyz"], obstacle: Obstacle
 ) -> Bool[np.ndarray, "point"]:
-    """Whether each position is in the interior of an obstacle.
+    """Return whether each position is in the interior of an obstacle.
 
     Args:
         positions: The positions. [m]
@@ -77,7 +77,7 @@ def inside(
 
 
 def fault_of(obstacle: Obstacle) -> str:
-    """Why a footprint is not the outline of an area; empty if it is.
+    """Return why a footprint is not a valid polygon; empty if it is valid.
 
     Args:
         obstacle: The obstacle.

@@ -32,7 +32,7 @@ class Area(NamedTuple):
 
 
 def area_around(positions: Float[np.ndarray, "position xyz"]) -> Area:
-    """A rectangle that contains all positions, with a margin.
+    """Return a rectangle that contains all positions, with a margin.
 
     Args:
         positions: The positions. [m]
@@ -77,7 +77,7 @@ def in_chunks(
         points: All points, at least one.
         size: Largest number of points in a chunk.
         threads: Number of chunks computed at the same time.
-        on_progress: Called with the number of finished points and of all points.
+        on_progress: Function called with the number of finished points and the total number.
     """
     count = len(points)
     size = min(size, count)

@@ -26,17 +26,17 @@ from heliostat.surface.passive import Phased
 Quantity: TypeAlias = Literal["peb", "reb", "rate", "snr"]
 
 CHUNK = 1 << 15
-"""Points computed at once: some 100 numbers each fit into a processor's cache, and more points are
-not faster."""
+"""Number of points computed at once. About 100 numbers for each of them fit into the cache of a
+processor; more points are not faster."""
 MOST_NUMBERS = 1 << 22
-"""Most complex numbers that a chunk holds at once: 64 MiB."""
+"""Maximum number of complex numbers that a chunk holds at once: 64 MiB."""
 
 
 class Steering(NamedTuple):
-    """How the surface is set for each position of the user."""
+    """Configuration of the surface for each position of the user."""
 
     each_point: bool
-    """Whether it is steered to each position, or its configuration is fixed."""
+    """Whether the surface is steered to each position; otherwise its configuration is fixed."""
     bits: int | None = None
     """Bits of phase resolution of a surface that is steered to each position."""
 
@@ -155,19 +155,19 @@ def quantity_at(
     as_printed: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Float[np.ndarray, "point"]:
-    """One quantity at each of many positions; where there is no path, bounds are inf and rates 0.
+    """Compute a quantity at many positions; without a path, bounds are inf, rate and SNR are 0.
 
     Args:
         scene: The scene; its user is moved.
         positions: Positions of the user. [m]
         quantity: ``peb`` [m], ``reb`` [rad], ``rate`` [bit/s] or ``snr`` of the data [1].
         active_antennas: :math:`N_B`.
-        steering: How the surfaces are set for each position.
+        steering: Configuration of the surfaces for each position.
         visible: Whether each path reaches each position, the direct path first if there is one;
-            default those of the surfaces that face it.
+            default true for the direct path and for surfaces that face the position.
         headings: Headings of the user; default that of the scene's user. [rad]
         as_printed: Use the bound as printed in the paper, for comparison.
-        on_progress: Called with the number of finished positions and of all positions.
+        on_progress: Function called with the number of finished positions and the total number.
     """
     if visible is None:
         visible = _facing(scene, positions)

@@ -28,7 +28,7 @@ Reflections: TypeAlias = tuple[Complex[Array, "pattern _"], ...]
 CHUNK = 1 << 10
 """Points computed at once."""
 REFERENCES = 4
-"""Number of positions whose designs start from random values; all others start from these."""
+"""Number of positions whose designs have random starts; all other designs start from these."""
 STARTS = 2
 """Random starts of each reference design; together as many as those of the design of a run."""
 
@@ -40,7 +40,7 @@ class TargetBounds(NamedTuple):
     """Least standard deviation of elevation and azimuth, ``inf`` where there is no bound and behind
     the surface. [point, surface, 2] [rad]"""
     position_bound: np.ndarray
-    """From all surfaces that face the point; ``inf`` where no bound exists. [point] [m]"""
+    """Bound from all surfaces that face the point; ``inf`` if there is none. [point] [m]"""
 
     @property
     def crb(self) -> np.ndarray:
@@ -120,7 +120,7 @@ def facing(scene: SensingScene, positions: Float[np.ndarray, "point xyz"]) -> np
 def _finished(
     scene: SensingScene, positions: np.ndarray, deviation: np.ndarray, bound: np.ndarray
 ) -> TargetBounds:
-    """Bounds with inf behind a surface, and on it, where the direction is undefined."""
+    """Set the bounds behind a surface, and on it, where the direction is undefined, to inf."""
     seen = facing(scene, positions)[:, :, None] & ~np.isnan(deviation)
     return TargetBounds(np.where(seen, deviation, np.inf), np.where(np.isnan(bound), np.inf, bound))
 
@@ -133,7 +133,7 @@ def bounds_at(
     *,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> TargetBounds:
-    """Bounds at each of many positions under one fixed design.
+    """Compute bounds for a target at each of many positions under one fixed design.
 
     Args:
         scene: The scene; its target is moved, and the gains with it.
@@ -162,17 +162,18 @@ def bounds_of_designs(
     seed: int = 0,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> TargetBounds:
-    """Bounds at each of many positions under a separate design for each.
+    """Compute bounds for a target at each of many positions, with a separate design for each.
 
-    A few positions have designs from random starts. The design at each position starts from the
-    best of these, steered to it. The order of the positions has no effect. Bounds are ``inf`` also
-    where not all surfaces face the point, and where no design was found that reaches the SNR.
+    A few reference positions have designs from random starts. The design for every other position
+    starts from the best of these, steered to it. The order of the positions has no effect. Bounds
+    are ``inf`` also where a surface does not face the point, and where no design was found that
+    reaches the minimum SNR.
 
     Args:
         scene: The scene; its target is moved, and the gains with it.
         positions: Positions of the target. [m]
         patterns: Number of patterns of each surface.
-        min_snr: Smallest permitted SNR. [1]
+        min_snr: Minimum SNR. [1]
         seed: Seed of the designs.
         on_progress: Called with the number of finished positions and of all positions.
     """
@@ -189,8 +190,8 @@ def bounds_of_designs(
             (scenes[i],), patterns=patterns, mean=False, min_snr=min_snr, starts=STARTS, seed=seed
         )
 
-    # The largest SNR that designs can reach grows with the gains. Large gains come first, so that
-    # few positions are searched in vain.
+    # The largest SNR that designs can reach grows with the gains. If no design reaches the minimum
+    # SNR at a position, positions with smaller gains are skipped; so large gains come first.
     order = sorted(served, key=lambda i: (-gains[i].min(), *positions[i]))
     spread = [k * len(order) // REFERENCES for k in range(REFERENCES)]
     references = [search(order[at], seed + k) for k, at in enumerate(spread) if order]
@@ -224,7 +225,7 @@ def beampattern(
     elevation: Float[Array, "row"],
     azimuth: Float[Array, "column"],
 ) -> Float[Array, "row column"]:
-    r"""Power radiated by a surface in each direction, the mean over its patterns. [W]
+    r"""Power radiated by a surface in each direction, averaged over its patterns. [W]
 
     .. math:: a(\theta, \varphi)^T\,\Psi GRG^H\Psi^H\,a(\theta, \varphi)^*,
 

@@ -1,14 +1,15 @@
-r"""Pilots received over several paths: the direct one and one through each surface.
+r"""Pilots received over the direct path and over one path through each surface.
 
 For configuration k, transmit beam b, receive beam m and frequency f the mean is
 
 .. math:: u = \sqrt{\frac{P T_s}{K F}}\sum_i g_i\,c_{i,k}\,(t_i^T w_b)\,(w_m^H r_i)\,
               e^{-j 2\pi f (\tau_i + \tau_c)},
 
-the sum of `observation.pilots` over the paths, with the response :math:`c_i` of surface i times the
-sign of its code, 1 for the direct path, the responses :math:`t_i, r_i` of both arrays, the complex
-gain :math:`g_i` and the offset :math:`\tau_c` of the user's clock. Paths interfere: they are not
-assumed to be resolved.
+where the sum is over the paths i. :math:`c_{i,k}` is the response of surface i in configuration k
+times the sign of its code (1 for the direct path), :math:`t_i` and :math:`r_i` are the responses of
+the arrays of base station and user, :math:`g_i` is the complex gain, :math:`\tau_i` the delay, and
+:math:`\tau_c` the offset of the user's clock. Each term is the mean in `observation.pilots`. Paths
+interfere; they are not assumed to be resolved.
 """
 
 from typing import Literal, TypeAlias
@@ -25,8 +26,7 @@ from heliostat.surface.spherical import spherical_response
 from heliostat.units import SPEED_OF_LIGHT
 
 POSE_AND_CLOCK = ("x", "y", "heading", "clock")
-"""Unknowns beside the gains: [m], [m], [rad], and the offset of the user's clock as a distance [m].
-"""
+"""Unknowns other than the gains: x [m], y [m], heading [rad], clock offset as a distance [m]."""
 
 Stage: TypeAlias = Literal["alignment", "data"]
 
@@ -43,24 +43,24 @@ class Path(eqx.Module):
 
     gain: Complex[Array, ""]  # g_i, with the path's amplitude [1]
     decay: Slopes  # derivative of the logarithm of the amplitude
-    config: Complex[Array, "5 config"]  # c_i [1]
+    config: Complex[Array, "5 config"]  # c_i of all configurations [1]
     tx: Complex[Array, "5 tx"]  # t_i over the antennas of the base station [1]
     rx: Complex[Array, "5 rx"]  # r_i over the antennas of the user [1]
-    length: Scalar  # of the path and the clock offset [m]
-    length_slope: Slopes  # its derivative
+    length: Scalar  # of the path [m]
+    length_slope: Slopes  # derivatives of the sum of length and clock offset
 
 
 def paths(
     scene: LocalizationScene, active_antennas: int | Scalar, stage: Stage = "alignment"
 ) -> tuple[Path, ...]:
-    r"""All paths to the scene's user: the direct one first, if there is one.
+    r"""Return all paths to the scene's user, the direct path first if there is one.
 
-    A path has a gain of zero if it is blocked or if the user is behind its surface.
+    The gain of a path is zero if it is blocked or if the user is behind its surface.
 
     Args:
         scene: The scene.
         active_antennas: :math:`N_B`; the response of inactive antennas is zero.
-        stage: Stage of the period whose configurations the surfaces have.
+        stage: Stage of the period, which determines the configurations of the surfaces.
     """
     count = scene.surface.data.count
     if stage == "alignment":
@@ -177,7 +177,7 @@ def paths_mean(
     Args:
         scene: The scene.
         active_antennas: :math:`N_B`, also the number of transmit beams.
-        frequency: Offsets from the carrier. [Hz]
+        frequency: Frequencies relative to the carrier. [Hz]
         clock: Offset of the user's clock, as a distance. [m]
     """
     transmit, receive = dft_codebook(active_antennas), dft_codebook(scene.user.antennas)

@@ -34,7 +34,7 @@ def _look(index: int) -> dict[str, Any]:
 
 
 def distributions_figure(maps: Mapping[str, xr.Dataset]) -> Figure:
-    """Share of the served area below each value, one curve for each scenario.
+    """Draw the share of the served area below each value, one curve for each scenario.
 
     Args:
         maps: Results of `heliostat.coverage` of the same quantity, by name.
@@ -60,7 +60,7 @@ def distributions_figure(maps: Mapping[str, xr.Dataset]) -> Figure:
 
 
 def trade_offs_figure(choices: Mapping[str, TradeOff]) -> Figure:
-    """PEB against rate over the allocations of a period, one curve for each scenario.
+    """Plot the position error bound (PEB) against the rate, one curve for each scenario.
 
     Args:
         choices: Allocations by name of the scenario.
@@ -83,7 +83,7 @@ def trade_offs_figure(choices: Mapping[str, TradeOff]) -> Figure:
 
 
 def difference_figure(maps: Mapping[str, xr.Dataset]) -> Figure:
-    """Maps of the ratio of each scenario to the first one.
+    """Draw maps of the ratio of each scenario to the first one.
 
     Args:
         maps: Results of `heliostat.coverage` of the same quantity on the same grid, by name; two or

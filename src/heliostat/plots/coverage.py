@@ -32,11 +32,11 @@ _LOST: dict[str, Any] = {"facecolor": "#E4E4E4", "edgecolor": "#9A9A9A", "hatch"
 _NEAR = "...."
 """Hatching of positions in the near field of a surface."""
 DECADE = 10.0
-"""Ratio of values from which the rate has a logarithmic scale."""
+"""Ratio of the largest to the smallest rate above which the scale is logarithmic."""
 
 
 class Display(NamedTuple):
-    """A quantity as it is shown: in a unit for people, on a scale that suits it."""
+    """A quantity in a suitable unit and on a suitable scale for display."""
 
     values: np.ndarray  # in the unit of the label; inf where there is no bound
     served: np.ndarray  # whether a value can exist
@@ -52,7 +52,7 @@ class Display(NamedTuple):
         return values[np.isfinite(values)]
 
     def converted(self, value: float) -> float:
-        """A value in the unit of the display.
+        """Return a value in the unit of the display.
 
         Args:
             value: The value. [SI]
@@ -61,7 +61,7 @@ class Display(NamedTuple):
 
 
 def display_of(data: xr.Dataset) -> Display:
-    """Units and scale in which the quantity of a map is shown.
+    """Return the quantity of a map in the unit and scale for display.
 
     Args:
         data: Result of `heliostat.coverage`.
@@ -126,7 +126,7 @@ def coverage(data: xr.Dataset, ax: Axes | None = None, *, below: float | None = 
 
 
 def coverage_figure(data: xr.Dataset, *, below: float | None = None) -> Figure:
-    """A map, and beside it the cumulative distribution over the served positions.
+    """Draw a map and, next to it, the cumulative distribution over the served positions.
 
     Args:
         data: Result of `heliostat.coverage`.
@@ -200,7 +200,7 @@ def _shares(data: xr.Dataset, ax: Axes) -> Axes:
 
 
 def _cause_colors(data: xr.Dataset) -> dict[str, str]:
-    """Color of each set of paths that may occur."""
+    """Colour of each possible set of paths."""
     names = data["cause"].attrs["flag_meanings"].split("; ")
     return dict(zip(names, itertools.chain([GREY], itertools.cycle(CATEGORIES)), strict=False))
 
@@ -236,7 +236,7 @@ def draw_distribution(ax: Axes, display: Display, **look: Any) -> None:
         look: Properties of the line.
     """
     drawable = np.sort(_drawable(display))
-    # Values without a logarithm, such as a rate of zero, are below all others.
+    # A logarithmic scale cannot show values such as a rate of zero; they are below all others.
     smaller = int((display.values[display.served] < drawable[0]).sum())
     share = (smaller + np.arange(1, drawable.size + 1)) / display.served.sum()
     ax.step(drawable, share, where="post", **look)
@@ -286,7 +286,8 @@ def _cells(data: xr.Dataset, display: Display, norm: Normalize | None, ax: Axes)
     if near.any() and min(near.shape) > 1:
         ax.contourf(data["x"], data["y"], near, levels=[0.5, 1.5], colors="none", hatches=[_NEAR])
         face: dict[str, Any] = {"facecolor": "white", "edgecolor": "black", "hatch": _NEAR}
-        handles.append(Patch(**face, linewidth=0, label="near field of a surface: model invalid"))
+        label = "near field of a surface: bounds may be wrong"
+        handles.append(Patch(**face, linewidth=0, label=label))
     return handles
 
 
@@ -319,7 +320,7 @@ def _bar(ax: Axes, image: Any, display: Display, norm: Normalize) -> None:
 
 
 def _unserved(data: xr.Dataset) -> str:
-    """Why no value can exist at some positions."""
+    """Return the reason why no value can exist at some positions."""
     alone = data.sizes["surface"] == 1
     if data.attrs["moved"] == "user" and (not alone or data.attrs.get("obstacles", "[]") != "[]"):
         return "no path, or outside the area" if "polygon" in data.attrs else "no path"

@@ -36,7 +36,7 @@ COINCIDENT = 0.01
 
 
 def sketch(scene: LocalizationScene, obstacles: Sequence[np.ndarray] = ()) -> Sketch:
-    """Drawing instructions of a scene; arrays and panels are not to scale.
+    """Return drawing instructions for a scene; arrays and panels are not to scale.
 
     Args:
         scene: The scene.
@@ -89,7 +89,7 @@ def _hops(base_station: np.ndarray, surface: np.ndarray, user: np.ndarray) -> st
 
 
 def scene_figure(scene: LocalizationScene, obstacles: Sequence[np.ndarray] = ()) -> Figure:
-    """Scene from above and in 3-D, with arrays and panels not drawn to scale.
+    """Draw the scene from above and in 3-D; arrays and panels are not to scale.
 
     Args:
         scene: The scene.
@@ -99,7 +99,7 @@ def scene_figure(scene: LocalizationScene, obstacles: Sequence[np.ndarray] = ())
 
 
 def map_figure(data: xr.Dataset) -> Figure:
-    """Map in the width of the other figures of a report.
+    """Draw a map with the width of the other figures of a report.
 
     Args:
         data: Result of `heliostat.coverage`.
@@ -127,7 +127,7 @@ def _draw_choices(
     trade_off: TradeOff,
     allocation: TimeAllocation | None,
 ) -> None:
-    """All allocations as dots, with the best one marked."""
+    """Draw all allocations as dots and mark the best one."""
     kept = ~trade_off.dominated
     dot: dict[str, Any] = {"linestyle": "none", "marker": "o", "markeredgecolor": BLUE}
     axes.plot(across[~kept], up[~kept], **dot, color="white", label="dominated")
@@ -137,7 +137,7 @@ def _draw_choices(
 
 
 def _peb_axis(axes: Axes, trade_off: TradeOff, reason: str) -> None:
-    """Logarithmic axis of the PEB, or a sentence if there is none."""
+    """Make the axis of the PEB logarithmic, or write a sentence if there is no PEB."""
     if np.isfinite(trade_off.peb).any():
         axes.set_yscale("log")
         plain_ticks(axes.yaxis, Normalize(*axes.get_ylim()))
@@ -151,7 +151,7 @@ def _peb_axis(axes: Axes, trade_off: TradeOff, reason: str) -> None:
 def draw_trade_off(
     axes: Axes, trade_off: TradeOff, allocation: TimeAllocation | None, reason: str = ""
 ) -> None:
-    """PEB against rate over all allocations.
+    """Plot the position error bound (PEB) against the rate for all allocations.
 
     Args:
         axes: Axes to draw in.
@@ -172,7 +172,7 @@ def draw_trade_off(
 def trade_off_figure(
     trade_off: TradeOff, allocation: TimeAllocation | None, reason: str = ""
 ) -> Figure:
-    """PEB against rate over all allocations, and both against the pilot share.
+    """Plot the PEB against the rate for all allocations, and both against the pilot share.
 
     Args:
         trade_off: All allocations.

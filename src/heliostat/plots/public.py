@@ -1,4 +1,4 @@
-"""Plotting functions for axes of one's own: the namespace ``heliostat.plot``."""
+"""Plotting functions for user-supplied axes: the namespace ``heliostat.plot``."""
 
 from typing import Any
 
@@ -46,7 +46,7 @@ def scene(scenario: ScenarioLike, ax: Axes | None = None) -> Axes:
 
 
 def trade_off(result: TimeAllocation | TradeOff, ax: Axes | None = None) -> Axes:
-    """Plot the PEB against the effective rate over all allocations of a period.
+    """Plot the position error bound (PEB) against the effective rate for all allocations.
 
     Args:
         result: Result of `heliostat.allocate_time`, whose allocation is marked, or its

@@ -33,7 +33,7 @@ class Sketch(NamedTuple):
 
 
 def symbol_size(nodes: np.ndarray) -> float:
-    """Half the side of arrays and panels as they are drawn. [m]
+    """Return half the side length with which arrays and panels are drawn. [m]
 
     Args:
         nodes: Positions of all nodes of the scene. [node xyz] [m]
@@ -42,7 +42,7 @@ def symbol_size(nodes: np.ndarray) -> float:
 
 
 def outline(centre: np.ndarray, panel: PlanarArray, size: float) -> np.ndarray:
-    """Closed outline of a panel. [corner xyz] [m]
+    """Return the closed outline of a panel. [corner xyz] [m]
 
     Args:
         centre: Position of the panel. [m]
@@ -59,7 +59,7 @@ def _axes_of(space: Axes3D) -> tuple[Axis, Axis, Axis]:
 
 
 def draw_above(axes: Axes, sketch: Sketch) -> None:
-    """Scene from above.
+    """Draw a scene from above.
 
     Args:
         axes: Axes to draw in.
@@ -72,7 +72,7 @@ def draw_above(axes: Axes, sketch: Sketch) -> None:
     axes.set(title="From above", xlabel="x [m]", ylabel="y [m]")
     axes.set_aspect("equal", adjustable="datalim")
     axes.margins(0.12)
-    if sketch.obstacles:  # larger than the scene; they do not extend the view
+    if sketch.obstacles:  # they may be larger than the scene and must not extend the view
         axes.autoscale_view()
         axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())
         for i, footprint in enumerate(sketch.obstacles):
@@ -81,7 +81,7 @@ def draw_above(axes: Axes, sketch: Sketch) -> None:
 
 
 def draw_space(space: Axes3D, sketch: Sketch) -> None:
-    """Scene in 3-D.
+    """Draw a scene in 3-D.
 
     Args:
         space: Axes to draw in.
@@ -112,7 +112,7 @@ def draw_space(space: Axes3D, sketch: Sketch) -> None:
 
 
 def draw_scene(sketch: Sketch) -> Figure:
-    """Scene from above and in 3-D.
+    """Draw a scene from above and in 3-D.
 
     Args:
         sketch: Drawing instructions.

@@ -39,7 +39,7 @@ def _nodes(scene: SensingScene) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def sketch(scene: SensingScene) -> Sketch:
-    """Drawing instructions of a scene; arrays and panels are not to scale.
+    """Return drawing instructions for a scene; arrays and panels are not to scale.
 
     Args:
         scene: The scene.
@@ -70,7 +70,7 @@ def sketch(scene: SensingScene) -> Sketch:
 
 
 def scene_figure(scene: SensingScene) -> Figure:
-    """Scene from above and in 3-D, with arrays and panels not drawn to scale.
+    """Draw the scene from above and in 3-D; arrays and panels are not to scale.
 
     Args:
         scene: The scene.
@@ -89,7 +89,7 @@ def draw_beampattern(
     target: np.ndarray,
     highest: float,
 ) -> AxesImage:
-    """Beampattern of one surface, with a circle at the target.
+    """Draw the beampattern of one surface, with a circle at the target.
 
     Args:
         axes: Axes to draw in.
@@ -126,7 +126,7 @@ def beampattern_figure(
     target: np.ndarray,
     of: int,
 ) -> Figure:
-    """Beampattern of each surface.
+    """Draw the beampattern of each surface.
 
     Args:
         patterns: Power by direction, of the first surfaces. [surface row column] [W]
@@ -168,7 +168,7 @@ def _ends(directions: np.ndarray) -> tuple[float, float]:
 
 
 def bounds_figure(bounds: DirectionBounds, lower_bound: float) -> Figure:
-    """Bounds on the direction at each surface.
+    """Plot the bounds on the direction at each surface.
 
     Args:
         bounds: Bounds under the design.
@@ -224,7 +224,7 @@ def bounds_figure(bounds: DirectionBounds, lower_bound: float) -> Figure:
 
 
 def convergence_figure(history: np.ndarray, lower_bound: float) -> Figure:
-    """Worst CRB of the best design found so far, against the step.
+    """Plot the largest Cramér-Rao bound (CRB) of the best design so far against the step.
 
     Args:
         history: Worst CRB after each step. [rad²]

@@ -30,7 +30,7 @@ from heliostat.plots.style import (
 def search_figure(
     dwells: xr.Dataset, base_station: np.ndarray, surfaces: np.ndarray, title: str
 ) -> Figure:
-    """Search region from above, and the estimates around the target.
+    """Draw the search region from above, and the estimates around the target.
 
     Args:
         dwells: See `heliostat.find_target`.
@@ -68,7 +68,7 @@ def search_figure(
 def _close_by(
     axes: Axes, dwells: xr.Dataset, place: np.ndarray, target: np.ndarray, there: np.ndarray
 ) -> None:
-    """Accepted estimates and their ellipses around the target; the first have a dwell number."""
+    """Draw accepted estimates and ellipses around the target; label the first by dwell."""
     axes.set_title("Around the target")
     shown = np.flatnonzero(there & dwells.found.values.astype(bool))
     if not shown.size:
@@ -98,7 +98,7 @@ def _close_by(
 
 
 def dwells_figure(dwells: xr.Dataset, title: str) -> Figure:
-    """Error, estimated standard deviation and bounds over the dwells, and the excess below.
+    """Plot error, standard deviation and bounds over the dwells, with the excess below.
 
     Args:
         dwells: See `heliostat.find_target`.

@@ -54,7 +54,7 @@ def path_figure(
     surface: Sequence[float],
     title: str,
 ) -> Figure:
-    """Path from above, with errors and the bound's 95 % ellipses in some of the periods.
+    """Draw the path from above, with errors and 95 % ellipses of the bound in some periods.
 
     Base station and surface are shown where they are or, far from the path, as arrows to them.
 
@@ -154,7 +154,7 @@ def path_figure(
 
 
 def _point_to(axes: Axes, offset: np.ndarray, look: dict[str, Any]) -> None:
-    """Arrow at the edge of the axes towards a node outside of them, with its distance.
+    """Draw an arrow at the edge of the axes towards a node outside, with its distance.
 
     Args:
         axes: The axes.
@@ -184,7 +184,7 @@ def _point_to(axes: Axes, offset: np.ndarray, look: dict[str, Any]) -> None:
 
 
 def periods_figure(track: xr.Dataset, title: str) -> Figure:
-    """Errors with their bounds, rate and active antennas over the periods; lost periods are marked.
+    """Plot errors with bounds, rate and active antennas over the periods; mark lost periods.
 
     Args:
         track: See `heliostat.run_protocol`.

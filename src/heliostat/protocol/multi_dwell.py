@@ -41,23 +41,24 @@ Dwell = TypeVar("Dwell", "Transmission", "Reception")
 SMALLEST_CAPACITY = 4
 """Smallest padded number of dwells; the capacity doubles so that few shapes are compiled."""
 UNDETECTED_VAR = 1e6
-"""Variance assigned to a direction without a detected echo, which gets no weight. [rad²]"""
+"""Variance assigned to a direction without a detected echo, so that its weight is negligible.
+[rad²]"""
 REGION_MARGIN = 3.0
 """Number of standard deviations by which an estimate may lie outside the region."""
 
 
 class Transmission(NamedTuple):
-    """What is sent in one dwell, or in several dwells one after the other."""
+    """Coefficients and transmitted samples of one dwell, or of several dwells in sequence."""
 
-    reflection: Patterns  # one entry a surface [1]
-    transmitted: Samples  # one entry a surface [√W]
+    reflection: Patterns  # one entry per surface [1]
+    transmitted: Samples  # one entry per surface [√W]
 
 
 class Reception(NamedTuple):
-    """Transmission and received samples of one dwell or several."""
+    """Transmission and received samples of one dwell or of several dwells."""
 
     transmission: Transmission
-    echoes: Samples  # one entry a surface [√W]
+    echoes: Samples  # one entry per surface [√W]
 
 
 class PositionFix(eqx.Module):
@@ -116,7 +117,7 @@ def simulate_dwell(scene: SensingScene, transmission: Transmission, key: PRNGKey
 
 
 def stack_dwells(dwells: list[Dwell]) -> tuple[Dwell, int]:
-    """Several dwells as one, padded with silent patterns.
+    """Stack several dwells into one, padded with patterns without transmission.
 
     A pattern with zero signal and zero coefficients carries no information and changes no
     estimate. Padding keeps the number of different array shapes small.
@@ -140,7 +141,7 @@ def stack_dwells(dwells: list[Dwell]) -> tuple[Dwell, int]:
 
 
 def with_duration(scene: SensingScene, dwells: int) -> SensingScene:
-    """The scene with its dwell extended to the duration of several.
+    """Return the scene with a dwell as long as several dwells.
 
     Args:
         scene: The scene.
@@ -150,7 +151,7 @@ def with_duration(scene: SensingScene, dwells: int) -> SensingScene:
 
 
 class DwellBounds(NamedTuple):
-    """Bounds and SNR of one dwell or several."""
+    """Bounds and SNR of one dwell or of several dwells."""
 
     bound: Scalar  # position error bound [m]
     worst_crb: Scalar  # largest CRB of the surfaces' directions [rad²]
@@ -282,7 +283,7 @@ def locate(
 
 
 def _without_silence(estimate: DirectionEstimate, padded: int, samples: int) -> DirectionEstimate:
-    """The estimate with its reduced chi-squared per sample that is not padding.
+    """Return the estimate with a reduced chi-squared over the samples that are not padding.
 
     Silent patterns add samples but no energy to the residual. The test for a second echo depends
     on energies alone and needs no correction.

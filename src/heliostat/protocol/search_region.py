@@ -30,14 +30,14 @@ MIN_FACING_COSINE = 0.05
 
 
 class Region(eqx.Module):
-    """Axis-aligned box in which the target may be."""
+    """Axis-aligned box that contains the target."""
 
     low: Vector  # [m]
     high: Vector  # [m]
 
     @property
     def center(self) -> Vector:
-        """Center of the box. [m]"""
+        """Centre of the box. [m]"""
         return (self.low + self.high) / 2
 
     def contains(self, position: Vector, margin: Scalar | float = 0.0) -> Bool[Array, ""]:
@@ -51,11 +51,11 @@ class Region(eqx.Module):
 
 
 def default_region(scene: SensingScene) -> Region:
-    """Default search region, from the surfaces alone.
+    """Default search region, from the positions of the base station and of the surfaces.
 
-    With the distance d from the base station to the farthest surface: the smallest box with sides
-    of at least d around the base station and the points at distance 0 and d in front of each
-    surface.
+    The region is the smallest box that contains the base station and, for each surface, the points
+    at the distances 0 and d in front of it, and whose sides are at least d. The distance d is that
+    from the base station to the farthest surface.
 
     Args:
         scene: The scene; its target is not used.
@@ -71,7 +71,7 @@ def default_region(scene: SensingScene) -> Region:
 
 
 def sample_positions(region: Region, scene: SensingScene, count: int, seed: int) -> np.ndarray:
-    """Random positions of a region in front of all surfaces, [position xyz]. [m]
+    """Draw random positions of a region in front of all surfaces, [position xyz]. [m]
 
     Args:
         region: The region.
@@ -91,13 +91,13 @@ def sample_positions(region: Region, scene: SensingScene, count: int, seed: int)
         ahead &= along > MIN_FACING_COSINE * np.linalg.norm(offset, axis=1)
     if ahead.sum() < count:
         raise ValueError(
-            "the region lies behind a surface, or nearly so; give one that all surfaces face"
+            "the region is behind a surface, or almost; give a region in front of all surfaces"
         )
     return drawn[ahead][:count]
 
 
 def region_grids(scene: SensingScene, region: Region) -> list[CosineGrid]:
-    """Search grids of direction cosines that cover the region with a margin, one a surface.
+    """Search grids of direction cosines that cover the region with a margin, for each surface.
 
     The range of cosines is that of all surfaces together, so that equal panels have equal grids
     and share a compiled search.
@@ -140,8 +140,8 @@ def with_assumed_target(scene: SensingScene, place: np.ndarray, echo: float) -> 
 class DwellDesign(NamedTuple):
     """Transmit covariances and surface coefficients of one dwell."""
 
-    covariance: Covariances  # one entry a surface [W]
-    reflection: Patterns  # one entry a surface [1]
+    covariance: Covariances  # one entry per surface [W]
+    reflection: Patterns  # one entry per surface [1]
 
 
 class Scans:

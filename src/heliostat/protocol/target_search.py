@@ -3,19 +3,19 @@ r"""Search for a target over several dwells: scan, estimate, design for the esti
 The designs of `design.cooperative` need the target's position, which is unknown at first. Each
 dwell is therefore one of two kinds:
 
-* a *scan* is a design for several positions of the search region, other ones in every scan;
-* a *focused* dwell is the design for the estimated position and gains.
+* a *scan* is designed for several positions of the search region, different ones in every scan;
+* a *focused* dwell is designed for the estimated position and gains.
 
 After each dwell the position is estimated from all echoes together (`multi_dwell`). The estimate is
 accepted if the lines of sight of two surfaces or more intersect, within their errors, inside the
-region. The next dwell is then focused, and the energy of its echoes is predicted. If less arrives,
-the estimate was wrong, e.g. a side lobe: it is rejected and the next dwell scans. An estimate is
-confirmed when the focused dwell designed for it had the predicted energy; the search does not end
-before.
+region. The next dwell is then focused, and the energy of its echoes is predicted. If the received
+energy is much smaller, the estimate was wrong, e.g. in a side lobe: it is rejected, and the next
+dwell is a scan. An estimate is confirmed if the echoes of the focused dwell designed for it had the
+predicted energy. The search does not end without a confirmed estimate, except after the last dwell.
 
 With n dwells that are all designed for the true position the position bound decreases as
-:math:`1/\sqrt n`. The excess of the bound of the dwells actually sent over it is the loss from not
-knowing the position.
+:math:`1/\sqrt n`. The excess of the actual bound over this one is the loss caused by the unknown
+position.
 """
 
 import math
@@ -42,14 +42,15 @@ from heliostat.protocol.search_region import DwellDesign, Scans, region_grids
 from heliostat.scene.sensing import SensingScene
 
 STARTS = 2
-"""Random starts of a focused dwell's design for each surface, fewer than of a complete design."""
+"""Number of random starts per surface for the design of a focused dwell; a complete design has
+more."""
 SNR_SHARES = (1.0, 0.25, 0.0625, 0.0)
 """Shares of the minimum SNR that the design of a focused dwell tries, the largest first."""
 MIN_ENERGY_SHARE = 0.25
 """Smallest consistent ratio of an echo's energy to its predicted energy."""
 REUSE_FACTOR = 1.02
-"""A design is reused while its bound at the new estimate is at most this factor times its bound at
-the estimate it was made for."""
+"""A design is reused as long as its bound at the new estimate is at most this factor times that at
+the estimate for which it was made."""
 
 
 class DwellRecord(NamedTuple):
@@ -57,8 +58,8 @@ class DwellRecord(NamedTuple):
 
     focused: bool  # otherwise a scan
     fix: PositionFix
-    energy_consistent: bool  # the echoes had the predicted energy; True for scans
-    found: bool  # the estimate is accepted: consistent in itself and in energy
+    energy_consistent: bool  # whether the echoes had the predicted energy; True for scans
+    found: bool  # whether the estimate is accepted
     confirmed: bool  # accepted after a focused dwell
     bound: float  # position error bound from all dwells so far [m]
     worst_crb: (
@@ -85,7 +86,7 @@ def _reached(record: DwellRecord, accuracy: float) -> bool:
 
 
 def design_dwell(scene: SensingScene, patterns: int, min_snr: float, seed: int) -> DwellDesign:
-    """Design for the target's position and gains, from few starts and without a certificate.
+    """Design one dwell for the target's position and gains, from few starts, without a certificate.
 
     If no design reaches the minimum SNR, the largest of `SNR_SHARES` that can be reached is used.
 
@@ -244,9 +245,9 @@ def find(
 def _energy_consistent(
     scene: SensingScene, reception: Reception, fix: PositionFix, predicted: np.ndarray
 ) -> bool:
-    """Whether every echo has at least `MIN_ENERGY_SHARE` of its predicted energy.
+    """Return whether every echo has at least `MIN_ENERGY_SHARE` of its predicted energy.
 
-    Surfaces whose predicted echo energy noise alone could reach are not tested.
+    A surface is not tested if noise alone could reach this share of its predicted energy.
     """
     energy = np.asarray(matched_energy(scene, reception, fix.angles))
     tested = MIN_ENERGY_SHARE * predicted > -math.log(FALSE_ALARM)

@@ -1,4 +1,4 @@
-r"""Tracking of a user over many periods with real estimates: Fig. 3, Steps 1 to 5.
+r"""Tracking of a user over many periods with simulated estimates: Fig. 3, Steps 1 to 5.
 
 In every period
 
@@ -7,18 +7,18 @@ In every period
 2. the user estimates its pose from the noisy pilots;
 3. the surface is focused on the estimate, and data are received with the beam in which the pilots
    were strongest;
-4. the time of the next period is allocated for the estimated scene;
+4. the time of the next period is allocated for the estimated pose;
 5. the user moves.
 
-The receiver knows the fixed parts of the scene only. The user is lost in a period if the pilots
-are not detected, do not fit the model, or give an estimate far from the expected position while
-another one is nearly as likely; or if the data that follow have another SNR than predicted. Then
-all antennas send pilots, and
+Only the fixed parts of the scene are known to the receiver. The user is lost in a period if the
+pilots are not detected or do not fit the model, if the estimate is far from the expected position
+and another one is nearly as likely, or if the SNR of the data differs from its prediction. Then all
+antennas send pilots, and
 
 - if the pilots were detected, the next sweep is steered at their estimate, once;
 - otherwise the sweeps scan all directions in turn, starting next to the last known position.
 
-Lost periods are counted and carry no data.
+Lost periods are counted, and no data are sent in them.
 """
 
 from typing import NamedTuple
@@ -50,8 +50,8 @@ from heliostat.rates.effective import (
 from heliostat.scene.localization import LocalizationScene
 
 CONFIRMED = 2.0
-"""Largest factor between the SNR of the data and its prediction, in either direction: with a wrong
-estimate the surface is not focused on the user."""
+"""Largest ratio between the SNR of the data and its prediction, in either direction, that confirms
+an estimate. With a wrong estimate the surface is not focused on the user."""
 
 
 class TradeOffObjective(eqx.Module):
@@ -204,7 +204,7 @@ def pilot_snr(scene: LocalizationScene, active_antennas: Scalar) -> Scalar:
 def assumed_estimate(
     scene: LocalizationScene, active_antennas: Scalar, levels: ErrorLevels, key: PRNGKeyArray
 ) -> PoseEstimate:
-    """The true pose with random errors, as the papers assume in place of an estimate.
+    """Return the true pose with random errors, which the localization paper uses as estimates.
 
     Args:
         scene: The true scene.
@@ -356,7 +356,9 @@ def run_periods(
     key: PRNGKeyArray,
     assumed: ErrorLevels | None = None,
 ) -> PeriodRecord:
-    """Consecutive periods, each continuing from the previous one's estimate; one record a period.
+    """Simulate consecutive periods, each of which starts from the estimate of the previous one.
+
+    The leaves of the result have a leading axis over the periods.
 
     Args:
         scene: The scene; its user is replaced.

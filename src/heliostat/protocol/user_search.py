@@ -65,7 +65,7 @@ def search_beams(
 
 
 def with_sweep(scene: LocalizationScene, state: TrackState, max_range: Scalar) -> LocalizationScene:
-    """The scene with the alignment stage steered at the expected position, or searching.
+    """Return the scene with a sweep around the expected position, or with one of the search.
 
     Args:
         scene: The scene with a steered surface.

@@ -25,7 +25,7 @@ def time_ratio(scene: LocalizationScene, active_antennas: int | Scalar) -> Scala
 
 
 def path_snrs(scene: LocalizationScene) -> Float[Array, "path"]:
-    """SNR between one antenna at each end over each path by itself. [1]
+    """Signal-to-noise ratio (SNR) over each path alone, for one antenna at each end. [1]
 
     The direct path comes first, if there is one.
     """
@@ -35,10 +35,10 @@ def path_snrs(scene: LocalizationScene) -> Float[Array, "path"]:
 
 
 def single_antenna_snr(scene: LocalizationScene) -> Scalar:
-    r"""SNR between one antenna at each end, :math:`P|\tilde h|^2|s|^2/(N_0B)`. [1]
+    r"""SNR for one antenna at each end, :math:`P|\tilde h|^2|s|^2/(N_0B)`. [1]
 
     The surface has its configuration of the data stage; :math:`|s| = \delta N` if it is focused on
-    the user. With several paths, that of the strongest path.
+    the user. With several paths, the SNR of the strongest path.
     """
     if not scene.single_path:
         return jnp.max(path_snrs(scene))
@@ -56,7 +56,9 @@ def single_antenna_snr(scene: LocalizationScene) -> Scalar:
 
 
 def snr_slope(scene: LocalizationScene) -> Scalar:
-    r""":math:`Y` in SNR :math:`= Y\varpi`: more pilots mean more active antennas. [1]
+    r"""Slope :math:`Y` of the SNR over the time ratio, SNR :math:`= Y\varpi`. [1]
+
+    The SNR is proportional to the number of active antennas, and so is the number of pilots.
 
     Paper eq. (46) with :math:`|s|^2` in place of :math:`N^2`, which also holds for a surface that
     is not focused on the user and for :math:`\delta < 1`.
@@ -65,7 +67,7 @@ def snr_slope(scene: LocalizationScene) -> Scalar:
 
 
 def codebook_snr(scene: LocalizationScene, active_antennas: int | Scalar) -> Scalar:
-    """SNR with the best pair of beams of both DFT codebooks over all paths together. [1]"""
+    """SNR over all paths together with the best pair of beams of both DFT codebooks. [1]"""
     if not scene.single_path:
         whole = jnp.sum(_beam_amplitudes(scene, active_antennas), axis=0)
         return jnp.max(jnp.abs(whole) ** 2)
@@ -79,7 +81,7 @@ def codebook_snr(scene: LocalizationScene, active_antennas: int | Scalar) -> Sca
 
 
 def snr_by_path(scene: LocalizationScene, active_antennas: int | Scalar) -> Float[Array, "path"]:
-    """SNR of `codebook_snr` over each path by itself, with the best beams for it. [1]
+    """SNR over each path alone with the best pair of codebook beams for this path. [1]
 
     The direct path comes first, if there is one; blocked paths have an SNR of 0.
     """
@@ -91,7 +93,7 @@ def snr_by_path(scene: LocalizationScene, active_antennas: int | Scalar) -> Floa
 def _beam_amplitudes(
     scene: LocalizationScene, active_antennas: int | Scalar
 ) -> Complex[Array, "path rx tx"]:
-    """Root of the SNR for all pairs of codebook beams, by path. [1]"""
+    """Complex amplitude for each path and pair of beams; its squared modulus is the SNR. [1]"""
     index = jnp.arange(scene.base_station.array.elements)
     turn = jnp.mod(index[:, None] * index[None, :], active_antennas) / active_antennas
     transmit = jnp.exp(-2j * jnp.pi * turn) / jnp.sqrt(jnp.asarray(active_antennas, dtype=float))
@@ -112,7 +114,7 @@ def _beam_amplitudes(
 
 
 def rate_left(scene: LocalizationScene, ratio: Scalar, snr: Scalar) -> Scalar:
-    r"""Rate over the time without pilots, :math:`(c - \varpi)B\log_2(1 + \mathrm{SNR})`. [bit/s]
+    r"""Rate in the time without pilots, :math:`(c - \varpi)B\log_2(1 + \mathrm{SNR})`. [bit/s]
 
     Args:
         scene: Bandwidth and period.

@@ -200,8 +200,9 @@ def export(
             ``scenario_text`` are missing.
 
     Raises:
-        TypeError: ``design`` is neither.
-        ValueError: The suffix is neither, or the scenario has other surfaces than the design.
+        TypeError: ``design`` is neither a design nor a localization scenario.
+        ValueError: The suffix is neither .npz nor .mat, or the surfaces of the scenario are not
+            those of the design.
     """
     if not isinstance(design, BeamformingDesign | RegionDesign):
         arrays = phase_arrays(of_system(design, LocalizationScenario, "export"))

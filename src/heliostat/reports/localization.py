@@ -35,7 +35,7 @@ def bounds_rows(found: LocalizationEvaluation) -> list[Row]:
         angle_bound("reb", "Heading error bound (REB)", bounds.reb),
         Row("rank", "1", "Identifiable pose directions", f"{bounds.rank} of 3", bounds.rank),
         rate("eadr", "Effective achievable data rate (EADR), DFT beams", effective.eadr),
-        rate("eadr_closed_form", "EADR, exact beams", effective.eadr_closed_form),
+        rate("eadr_closed_form", "EADR, exactly aligned beams", effective.eadr_closed_form),
         Row("snr", "dB", "SNR, DFT beams", f"{snr_db:.1f} dB", snr_db),
         *path_rows(found),
         share("time_ratio", "Pilot share of the period", effective.time_ratio),
@@ -43,7 +43,7 @@ def bounds_rows(found: LocalizationEvaluation) -> list[Row]:
 
 
 def path_rows(found: LocalizationEvaluation) -> list[Row]:
-    """SNR over each path by itself; no rows for a single path."""
+    """SNR over each path alone; no rows for a single path."""
     each = found.rate.path_snr
     if len(each) == 1:
         return []
@@ -75,7 +75,7 @@ def allocation_rows(found: LocalizationEvaluation) -> list[Row]:
         rate("eadr", "Effective achievable data rate (EADR)", float(choices.eadr[at])),
         share("time_ratio", "Pilot share of the period", float(choices.ratio[at])),
         share("ratio", "Optimal pilot share, continuous", best.ratio),
-        share("peak_rate_ratio", "Pilot share of largest rate", best.peak_rate_ratio),
+        share("peak_rate_ratio", "Pilot share at the largest rate", best.peak_rate_ratio),
         small("kkt_residual", "Karush-Kuhn-Tucker (KKT) residual", best.kkt_residual),
         Row("dominated_choices", "1", "Dominated allocations", f"{beaten} of {count}", beaten),
     ]
@@ -97,7 +97,7 @@ def error_rows(found: LocalizationEvaluation) -> list[Row]:
 
 
 def _notes(found: LocalizationEvaluation) -> list[str]:
-    """Reasons for a missing bound or allocation, and warnings about strained assumptions."""
+    """Reasons for a missing bound or allocation, and warnings about violated assumptions."""
     notes, scenario = [found.no_allocation or found.bounds.reason], found.scenario
     available = 1 - scenario.frame.optimization / scenario.period
     if found.rate.time_ratio > available * (1 - 1e-9):
@@ -198,7 +198,7 @@ def localization_report(found: LocalizationEvaluation) -> Report:
         dataset=_dataset(found),
         figures={
             "scene": (
-                "The scene from above and in 3-D. Arrays and panel are not drawn to scale.",
+                "The scene from above and in 3-D. Arrays and panels are not drawn to scale.",
                 partial(localization_plots.scene_figure, found.scene, found.scenario.footprints),
             ),
             "trade-off": (

@@ -1,4 +1,4 @@
-"""One form for the reports of all subjects: tables, notes, JSON document, data files and page."""
+"""Common structure of all reports: tables, notes, JSON document, data files and HTML page."""
 
 import base64
 import json

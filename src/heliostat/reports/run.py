@@ -24,8 +24,8 @@ def report(
     Args:
         scenario: A scenario, its name, path or dict.
         folder: Output folder; created if it does not exist.
-        active_antennas: Localization: antennas for bounds, rate and map; default as many as the
-            period has time for.
+        active_antennas: Localization: antennas for bounds, rate and map; default as many as fit
+            into the period.
         weight: Localization: see `heliostat.allocate_time`. [(m + rad) s/bit]
         balance: Localization: see `heliostat.allocate_time`.
         method: Sensing: see `heliostat.design_beamforming`.

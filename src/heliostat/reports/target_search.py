@@ -100,19 +100,17 @@ def _notes(found: Search) -> list[str]:
     """Reasons why the accuracy was not reached, and warnings of the scenario."""
     run, texts = found.dwells, []
     if not run.attrs["target_in_region"]:
-        texts.append(
-            "Region: the target lies outside of it and cannot be found; give another --region."
-        )
+        texts.append("Region: the target is outside and cannot be found; give another --region.")
     elif not run.attrs["dwells_needed"] and run.attrs["accuracy"] > 0:
         texts.append(
-            f"Accuracy: not reached within {found.most} dwells; allow more with --dwells, ask for "
-            "less with --accuracy, or give a smaller --region."
+            f"Accuracy: not reached within {found.most} dwells; give more --dwells, a larger "
+            "--accuracy, or a smaller --region."
         )
     lost = found.scenario.dwell.symbols - snapshots_of(found.scenario) * (
         len(found.scenario.surfaces) * found.scenario.dwell.patterns
     )
     if lost:
-        texts.append(f"Dwell: {lost} symbols are not used, as all patterns have the same length.")
+        texts.append(f"Dwell: {lost} symbols are not used; all patterns have the same length.")
     warned = found.scenario.warnings()
     return texts + [each for each in warned if not (lost and each.startswith("Dwell:"))]
 

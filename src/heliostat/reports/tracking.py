@@ -126,16 +126,16 @@ def _notes(track: Track) -> list[str]:
         notes.append(reason)
     elif scenario.model.gain == "known" and len(scenario.sweep_of(scenario.panel)) == 1:
         notes.append(
-            "Gain: the user is assumed to know the complex path gain including its phase; with one "
-            "configuration of the surface the position is identifiable only because of that."
+            "Gain: the user is assumed to know the complex path gain, including its phase. With "
+            "one surface configuration, the position is identifiable only for this reason."
         )
     errors = scenario.errors
     if track.invented_errors and not (errors.position or errors.heading or errors.gain_variance):
         notes.append(
-            "Errors: those of the scenario are zero, so every estimate equals the true pose."
+            "Errors: all errors of the scenario are zero, so every estimate equals the true pose."
         )
     if track.motion == 0:
-        notes.append("Mobility: zero, the user does not move; give --mobility or --track.")
+        notes.append("Mobility: zero, so the user does not move; give --mobility or --track.")
     if scenario.model.as_printed:
         notes.append("Bounds: model.as_printed has no effect here; the corrected bounds are shown.")
     return notes + scenario.warnings()

@@ -46,12 +46,12 @@ class Scenario(Section, ABC):
 
     @property
     def name(self) -> str:
-        """Name of the shipped scenario, or of the file without its suffix."""
+        """Name of the packaged scenario, or of the file without its suffix."""
         return self._name
 
     @property
     def folder(self) -> Path:
-        """Folder of the file; other files named in it are searched there first."""
+        """Folder of the file, in which other files named in it are looked for first."""
         return self._folder
 
     @property
@@ -61,15 +61,15 @@ class Scenario(Section, ABC):
 
     @abstractmethod
     def clashes(self) -> Iterator[Clash]:
-        """Conditions on several fields that are violated."""
+        """Violated conditions that involve several fields."""
 
     @abstractmethod
     def warnings(self) -> list[str]:
-        """Warnings about model assumptions that hold only roughly, one sentence each."""
+        """Warnings about model assumptions that hold only approximately, one sentence each."""
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
-        """`warnings`, computed once."""
+        """The result of `warnings`, computed once."""
         return tuple(self.warnings())
 
     @abstractmethod

@@ -49,7 +49,7 @@ class Clash(NamedTuple):
 
 
 class ClashError(ValueError):
-    """Carries clashes through pydantic, whose errors are about single fields only."""
+    """Exception that carries clashes through pydantic, whose errors refer to single fields."""
 
     def __init__(self, clashes: list[Clash]) -> None:
         super().__init__("; ".join(f"{clash.field}: {clash.sentence}" for clash in clashes))

@@ -1,4 +1,4 @@
-r"""Warnings about grating lobes: directions in which an array responds as in the wanted one.
+r"""Warnings about grating lobes: directions with the same array response as the wanted one.
 
 The response of an array with the spacing :math:`d` (in wavelengths) depends on a direction cosine
 :math:`\psi` only through :math:`e^{j2\pi d\psi}`, so that it is the same at :math:`\psi + k/d` for

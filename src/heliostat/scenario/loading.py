@@ -94,11 +94,11 @@ def load(
         overrides: Values by dotted key, e.g. ``{"surface.rows": 16, "base_station.power":
             "30 dBm"}``. Text is read as YAML, so that a value of `--set` has the same meaning as
             in the file; None resets to the default.
-        path_loss: Path-loss law of one's own for localization, instead of ``link.path_loss``: a
+        path_loss: User-defined path-loss law for localization, instead of ``link.path_loss``: a
             function of ``bs_to_irs`` [m], ``irs_to_user`` [m], ``wavelength`` [m] and
             ``element_area`` [m²] (effective area of an element) that returns the amplitude that one
             element contributes between isotropic antennas. JAX traces and differentiates it, so it
-            uses ``jax.numpy``. Antenna gains and ``link.attenuation`` are factors beside it.
+            uses ``jax.numpy``. Antenna gains and ``link.attenuation`` multiply its result.
 
     Raises:
         ScenarioError: The file cannot be read or is not a valid scenario; lists all problems.
@@ -263,5 +263,5 @@ def _refused(where: str, sentence: str) -> ScenarioError:
 def _not_shipped(name: str) -> str:
     shipped = scenario_names()
     if near := difflib.get_close_matches(name, shipped, n=1):
-        return f"neither a file nor a shipped scenario; did you mean {near[0]}?"
-    return f"neither a file nor a shipped scenario; shipped are {', '.join(shipped)}"
+        return f"neither a file nor a packaged scenario; did you mean {near[0]}?"
+    return f"neither a file nor a packaged scenario; packaged are {', '.join(shipped)}"

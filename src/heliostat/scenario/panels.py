@@ -169,8 +169,8 @@ def clash_of_axes(panel: PanelSpec, name: str) -> Clash | None:
         return Clash(
             angles[0],
             (*angles[1:], *vectors),
-            f"a second orientation beside {' and '.join(vectors)}; remove one of them (an "
-            f"override removes with {vectors[0]}=null)",
+            f"the orientation is also given by {' and '.join(vectors)}; remove one of them (as an "
+            f"override: {vectors[0]}=null)",
         )
     if angles:
         return None

@@ -40,7 +40,7 @@ class PassiveSurface(eqx.Module):
     alignment: Configurations  # in the beam-alignment stage; they share each pilot equally
     data: Configurations  # in the data stage: one
     element_area: Scalar  # effective area of an element, gain x wavelength^2 / 4 pi [m²]
-    gain: Complex[Array, ""]  # of the path beyond path loss, h_1; 0 if the path is blocked
+    gain: Complex[Array, ""]  # of the path, without path loss, h_1; 0 if the path is blocked
     code: Float[Array, "sign"]  # signs with which each configuration of the alignment is repeated
     spherical: bool = eqx.field(static=True, default=False)  # exact distances for each element
 
@@ -49,7 +49,7 @@ class DirectPath(eqx.Module):
     """The path from base station to user without a surface."""
 
     attenuation: Scalar  # an amplitude, times the roots of both antennas' gains
-    gain: Complex[Array, ""]  # beyond path loss; 0 if the path is blocked
+    gain: Complex[Array, ""]  # without path loss; 0 if the path is blocked
 
 
 class User(eqx.Module):
@@ -62,7 +62,7 @@ class User(eqx.Module):
 
 
 class Link(eqx.Module):
-    """Carrier, noise and what the receiver knows of the link."""
+    """Carrier, noise, path loss, and knowledge of the receiver about gains and clock."""
 
     wavelength: Scalar  # [m]
     bandwidth: Scalar  # [Hz]
@@ -93,16 +93,16 @@ class LocalizationScene(eqx.Module):
 
     @property
     def surface(self) -> PassiveSurface:
-        """The surface of a scene with one surface, to which all other methods refer."""
+        """The first surface, or the only one; methods that need a surface use this one."""
         return self.surfaces[0]
 
     @property
     def single_path(self) -> bool:
-        """Whether the only path leads through one surface by plane waves."""
+        """Whether the only path is that through one surface with plane waves."""
         return len(self.surfaces) == 1 and self.direct is None and not self.surface.spherical
 
     def through(self, index: int) -> "LocalizationScene":
-        """The same scene with one of its surfaces and without the direct path.
+        """Return the scene with only one of its surfaces and without the direct path.
 
         Args:
             index: Index of the surface.
@@ -162,7 +162,7 @@ class LocalizationScene(eqx.Module):
         return eqx.tree_at(lambda s: (s.user.position, s.user.heading), self, (position, heading))
 
     def gains(self) -> Complex[Array, "path"]:
-        """Gain of each path beyond path loss, the direct one first if there is one. [1]"""
+        """Gain of each path without path loss, the direct path first if there is one. [1]"""
         direct = [] if self.direct is None else [self.direct.gain]
         return jnp.stack(direct + [surface.gain for surface in self.surfaces])
 

@@ -62,7 +62,7 @@ class SensingScene(eqx.Module):
     base_station: BaseStation  # its power is P_t, the mean over the dwell
     surfaces: tuple[ActiveSurface, ...]
     target: Target
-    bs_to_irs: tuple[Complex[Array, "_ tx"], ...]  # G_l, one [element tx] a surface [1]
+    bs_to_irs: tuple[Complex[Array, "_ tx"], ...]  # G_l, one [element tx] per surface [1]
     target_gain: Complex[Array, "surface"]  # beta_l, from the surface to the target and back [1]
     noise: Scalar  # of each of the base station's antennas, sigma_b^2 [W]
     symbols: Scalar  # in the whole dwell, T_c [1]

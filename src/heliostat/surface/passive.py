@@ -20,7 +20,7 @@ from heliostat.geometry.frames import Vector
 
 
 class Steered(eqx.Module):
-    """Configurations steered at a focus, each with an offset."""
+    """Configurations steered to a focus by plane waves, each with an offset."""
 
     focus: Float[Array, "2"]  # direction cosines of the focus seen from the surface [1]
     offset: Float[Array, "config 2"]  # added to the focus, one row per configuration [1]
@@ -32,7 +32,7 @@ class Steered(eqx.Module):
 
 
 class Focused(eqx.Module):
-    """Configurations focused on a position by exact distances, each with an offset."""
+    """Configurations focused on a position by spherical waves, each with an offset."""
 
     focus: Vector  # [m]
     offset: Float[Array, "config 2"]  # added steering, in direction cosines [1]

@@ -1,14 +1,14 @@
 r"""Response of a passive surface to spherical waves, for users in its near field.
 
-Each element has its own distances to the base station b and to the user p. With distances relative
-to those of the panel's centre c and the wavenumber :math:`\kappa`,
+The exact distances of each element :math:`q_i` to the base station b and to the user p are used,
+relative to those of the panel's centre c. With the wavenumber :math:`\kappa`,
 
 .. math:: s_k = \delta\sum_i e^{j\vartheta_{k,i}}\,
                 e^{j\kappa(\|q_i - b\| - \|c - b\|)}\,e^{j\kappa(\|q_i - p\| - \|c - p\|)}.
 
-For distant b and p it becomes the response of `surface.passive` up to a phase, which there is
-referred to the first element. All elements have the amplitude of the centre; their own amplitudes
-differ from it only within a few panel widths.
+For distant b and p this is the response in `surface.passive` up to a phase, because phases are
+referred to the first element there. The amplitude at the centre is used for all elements; the true
+amplitudes differ noticeably only within a few panel widths.
 """
 
 import jax.numpy as jnp
@@ -20,13 +20,13 @@ from heliostat.surface.passive import Configurations, Focused, Phased
 
 
 def excess_length(offsets: Float[Array, "element xyz"], end: Vector) -> Float[Array, "element"]:
-    """Distance of each element from a position, less that of the panel's centre. [m]
+    """Distance of each element from a position minus that of the panel's centre. [m]
 
     Args:
         offsets: Positions of the elements relative to the centre. [m]
         end: The position relative to the centre. [m]
     """
-    # The difference of squares over the sum of distances keeps all digits for a distant position.
+    # Dividing the difference of squares by the sum of distances avoids cancellation at a distance.
     far = jnp.linalg.norm(end)
     squares = jnp.sum(offsets * (offsets - 2 * end[None, :]), axis=1)
     return squares / (jnp.linalg.norm(offsets - end[None, :], axis=1) + far)
@@ -70,7 +70,7 @@ def spherical_response(
 ) -> tuple[Complex[Array, "config"], Complex[Array, "config xyz"]]:
     r"""Response of each configuration, and its derivatives with respect to the user's position.
 
-    O(N) for each configuration.
+    The cost is O(N) for each configuration.
 
     Args:
         array: Array of the panel.
@@ -90,8 +90,8 @@ def spherical_response(
     wavenumber = 2 * jnp.pi / wavelength
     offsets = array.element_offsets(wavelength)
     excess = excess_length(offsets, end - centre)
-    # The coefficients of a focused surface are split, so that over many foci the sum over the
-    # elements is one matrix product.
+    # The phase of a focused surface is split into two terms, so that the sum over the elements is a
+    # single matrix product for many foci.
     if isinstance(configurations, Focused):
         phase = _steering(array, wavelength, configurations)
         excess = excess - excess_length(offsets, configurations.focus - centre)

@@ -1,7 +1,7 @@
-"""Build the scene of a localization scenario; needs JAX.
+"""Build the scene of a localization scenario; requires JAX.
 
-Sums of given numbers are NumPy's, and draws are compiled: each operation of ``jax.numpy`` outside
-``jax.jit`` is a program of its own, which takes several milliseconds to load.
+Numbers are computed with NumPy, and random draws are compiled: each ``jax.numpy`` operation outside
+``jax.jit`` would be a separate program, which takes several milliseconds to load.
 """
 
 import math
@@ -102,7 +102,7 @@ def _random_gain(key: PRNGKeyArray) -> Complex[Array, ""]:
 
 
 def _path_gain(scenario: LocalizationSections, root: int | PRNGKeyArray) -> jax.Array:
-    """Gain of a path beyond path loss, of modulus 1. [1]"""
+    """Return the gain of a path without path loss, of modulus 1. [1]"""
     phase = scenario.link.gain_phase
     if isinstance(phase, float):
         return jax.device_put(np.exp(1j * phase))
@@ -112,7 +112,7 @@ def _path_gain(scenario: LocalizationSections, root: int | PRNGKeyArray) -> jax.
 def _surface(
     scenario: LocalizationSections, index: int, root: int | PRNGKeyArray
 ) -> scene.PassiveSurface:
-    """The surface with an index; the root is for its random phases and gain."""
+    """Build one surface; its random phases and gain are drawn with the root key."""
     surface, spherical = scenario.panels[index], scenario.spherical[index]
     position = _real(surface.position)
     array = PlanarArray(

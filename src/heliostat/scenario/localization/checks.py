@@ -1,4 +1,4 @@
-"""Localization scenario: conditions on several keys, warnings, and building the scene."""
+"""Localization scenario: conditions that involve several keys, warnings, building the scene."""
 
 import math
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class LocalizationScenario(LocalizationSections):
-    """Base station, passive surface, and a user that estimates its position and heading."""
+    """Base station, passive surfaces, and a user that estimates its position and heading."""
 
     def build(
         self, key: "jaxtyping.PRNGKeyArray | None" = None
@@ -66,7 +66,7 @@ class LocalizationScenario(LocalizationSections):
             yield Clash(
                 "model.as_printed",
                 tuple(unlike),
-                "the printed equations hold for the paper's set-up only; write "
+                "the printed equations hold only for the setup of the paper; write "
                 f"{'; '.join(f'{name}: {value}' for name, value in unlike.items())}; or "
                 "as_printed: false",
             )
@@ -92,7 +92,7 @@ class LocalizationScenario(LocalizationSections):
         """Return the violated condition on the number of surfaces and their names."""
         if self.surface is not None and self.surfaces is not None:
             return Clash(
-                "surfaces", ("surface",), "a second list of surfaces beside surface; remove one"
+                "surfaces", ("surface",), "surface and surfaces are both given; remove one of them"
             )
         if not self.panels:
             return Clash(
@@ -105,7 +105,7 @@ class LocalizationScenario(LocalizationSections):
         return None
 
     def _configurations(self, panel: SurfaceSpec) -> int:
-        """Number of configurations of a surface in the alignment stage, without sign codes."""
+        """Return the number of configurations in the alignment stage, without sign codes."""
         try:
             listed = panel.listed_phases(self.folder)
         except ValueError:
@@ -129,7 +129,7 @@ class LocalizationScenario(LocalizationSections):
             )
 
     def _clashes_of_obstacles(self) -> Iterator[Clash]:
-        """Yield outlines that cross themselves, and nodes within an obstacle."""
+        """Yield footprints that are not polygons, and nodes within an obstacle."""
         if not self.obstacles:
             return
         from heliostat.geometry.obstacles import fault_of  # noqa: PLC0415
@@ -146,7 +146,7 @@ class LocalizationScenario(LocalizationSections):
                 yield Clash(
                     f"{key}.footprint",
                     (),
-                    f"is no outline: {fault}; list its corners in order around it",
+                    f"is not a valid polygon: {fault}; list the corners in order around it",
                 )
                 continue
             for field, place in nodes.items():
@@ -154,8 +154,8 @@ class LocalizationScenario(LocalizationSections):
                     yield Clash(
                         field,
                         (f"{key}.footprint", f"{key}.height", f"{key}.base"),
-                        f"{write_vector(place)} is inside {obstacle.name}; move it out, or onto "
-                        "its surface",
+                        f"{write_vector(place)} is inside {obstacle.name}; move it outside, or "
+                        "onto a wall",
                     )
 
     def _clashes_of_places(self) -> Iterator[Clash]:
@@ -202,7 +202,7 @@ class LocalizationScenario(LocalizationSections):
                 )
 
     def _unlike_the_paper(self) -> dict[str, str]:
-        """Return the fields that differ from the paper's set-up, with the paper's values."""
+        """Return the fields that differ from the setup of the paper, with the paper's values."""
         surface, position = self.panel, self.user.position
         conditions = {
             "surfaces": (len(self.panels) == 1, "one surface"),
@@ -229,5 +229,5 @@ class LocalizationScenario(LocalizationSections):
         return {name: value for name, (fulfilled, value) in conditions.items() if not fulfilled}
 
     def warnings(self) -> list[str]:
-        """Warnings about model assumptions that hold only roughly, one sentence each."""
+        """Return warnings about model assumptions that hold only approximately."""
         return list(model_warnings(self))

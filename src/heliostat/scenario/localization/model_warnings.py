@@ -1,4 +1,4 @@
-"""Warnings about assumptions of the localization model that a scenario meets only roughly."""
+"""Warnings about assumptions of the localization model that hold only approximately."""
 
 import math
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from heliostat.units import SPEED_OF_LIGHT, format_quantity
 
 
 def model_warnings(scenario: LocalizationSections) -> Iterator[str]:
-    """Yield one sentence for each assumption.
+    """Yield one sentence for each violated assumption.
 
     Args:
         scenario: The checked sections of a scenario.
@@ -33,13 +33,13 @@ def model_warnings(scenario: LocalizationSections) -> Iterator[str]:
         excess = format_quantity(scenario.link.direct_attenuation**2, "ratio")
         found.append(
             f"Link budget: link.direct_attenuation gives the direct path {excess} over free space; "
-            "write at most 1, the gains of the antennas have keys of their own."
+            "write at most 1; antenna gains have their own keys, antenna_gain."
         )
     if scenario.model.gain == "known":
         found.append(
             "Known gain: the bounds assume a known carrier phase, referred to the corner "
-            "elements; another reference point gives other bounds, some of them infinite. "
-            "With model.gain: unknown the bounds do not depend on it."
+            "elements. They depend on this reference point, and for some points they are infinite; "
+            "with model.gain: unknown they do not depend on it."
         )
     else:
         for key, _, panel in panels:
@@ -107,7 +107,7 @@ def _end_fire(scenario: LocalizationSections) -> Iterator[str]:
 
 
 def own_amplitude(scenario: LocalizationSections, panel: SurfaceSpec) -> float:
-    """Amplitude of one element by the law passed to `load`.
+    """Return the amplitude of one element from the path-loss law passed to `load`.
 
     Args:
         scenario: The checked sections of a scenario with such a law.
@@ -131,7 +131,7 @@ def own_amplitude(scenario: LocalizationSections, panel: SurfaceSpec) -> float:
 
 
 def _link_budget(scenario: LocalizationSections, name: str, surface: SurfaceSpec) -> LinkBudget:
-    """Gain of the path through all elements in phase, and what they can scatter."""
+    """Gain of the path through all elements in phase, and the gain that free space allows."""
     link, wavelength = scenario.link, scenario.wavelength
     bs_to_irs = math.dist(scenario.base_station.position, surface.position)
     irs_to_user = math.dist(surface.position, scenario.user.position)
@@ -142,12 +142,12 @@ def _link_budget(scenario: LocalizationSections, name: str, surface: SurfaceSpec
         remedy = f"check {function_name(scenario.path_loss)} and link.attenuation"
     elif link.path_loss == "sum_distance":
         element = math.sqrt(free_space_gain(bs_to_irs + irs_to_user, wavelength))
-        remedy = "sum_distance reproduces the localization paper, write path_loss: product to plan"
+        remedy = "sum_distance is for the localization paper only; for planning write product"
     else:
         element = scattered
         remedy = (
-            "write a link.attenuation of at most 1; the gains of antennas and elements have "
-            "keys of their own, antenna_gain and element_gain"
+            "write a link.attenuation of at most 1; gains of antennas and elements have their own "
+            "keys, antenna_gain and element_gain"
         )
     lossless = scenario.base_station.antenna_gain * scenario.user.antenna_gain
     lossless *= surface.elements**2
@@ -162,10 +162,10 @@ def _link_budget(scenario: LocalizationSections, name: str, surface: SurfaceSpec
 def _link_budget_warnings(
     scenario: LocalizationSections, key: str, name: str, surface: SurfaceSpec
 ) -> Iterator[str]:
-    """Yield warnings about gains that the elements do not allow, or that have no effect."""
+    """Yield warnings about gains that are too high for the elements, or have no effect."""
     sum_distance = scenario.path_loss is None and scenario.link.path_loss == "sum_distance"
     if surface.element_gain is not None and sum_distance:
-        yield f"Link budget: {key}.element_gain has no effect on the law sum_distance."
+        yield f"Link budget: {key}.element_gain has no effect with path_loss: sum_distance."
     elif high := high_element_gain(surface, key):
         yield high
     if over := _link_budget(scenario, name, surface).warning():
@@ -196,9 +196,9 @@ def _grating_lobes(
 def _without_effect(key: str, surface: SurfaceSpec) -> Iterator[str]:
     """Yield a warning for each key of a surface that has no effect."""
     if surface.phases != "designed" and surface.focus is not None:
-        yield f"Surface: {key}.focus has no effect on phases that are not designed."
+        yield f"Surface: {key}.focus has no effect, because the phases are not designed."
     if surface.phases.endswith(".npy") and surface.sweep is not None:
-        yield f"Surface: {key}.sweep has no effect; each row of the file is used as is."
+        yield f"Surface: {key}.sweep has no effect; each row of the file is one configuration."
 
 
 def _ambiguity(scenario: LocalizationSections, key: str, surface: SurfaceSpec) -> Iterator[str]:
@@ -207,7 +207,7 @@ def _ambiguity(scenario: LocalizationSections, key: str, surface: SurfaceSpec) -
     correlation = largest_correlation(scenario, surface)
     if correlation > AMBIGUOUS:
         yield (
-            f"Sweep: with this {key}.sweep and an unknown gain two separate directions "
+            f"Sweep: with this {key}.sweep and an unknown gain, two separate directions "
             f"have nearly proportional responses (correlation {correlation:.2f}), so that "
-            f"an estimate may be at the wrong one; remove {key}.sweep."
+            f"an estimate may be in the wrong direction; remove {key}.sweep."
         )

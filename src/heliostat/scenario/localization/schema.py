@@ -49,7 +49,7 @@ class BaseStationSpec(Section):
     position: Position = setting("Position of its first antenna, x, y, z in metres.", [0, 0, 40])
     antennas: Count = setting("Number of antennas.", 32)
     power: Annotated[float, quantity("power")] = setting(
-        "Transmit power, in total over the active antennas.", "27 dBm"
+        "Total transmit power of the active antennas.", "27 dBm"
     )
     axis: Direction = setting("Unit vector along the array.", [1, 0, 0], (1.0, 0.0, 0.0))
     spacing: Positive = setting("Distance between neighbouring antennas in wavelengths.", 0.5, 0.5)
@@ -67,7 +67,8 @@ def _phase_source(text: str) -> str:
 def _plain_name(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}", text):
         raise ValueError(
-            f"{quote(text)} is no name; write up to 40 letters, digits, - and _, e.g. facade-north"
+            f"{quote(text)} is not a name; write up to 40 letters, digits, - and _, "
+            "e.g. facade-north"
         )
     return text
 
@@ -84,8 +85,8 @@ class SurfaceSpec(PanelSpec):
     )
     phases: Annotated[str, AfterValidator(_phase_source)] = setting(
         "designed, random, or a .npy file of phases in radians, [element] or [configuration, "
-        "element], the horizontal index fastest; searched next to the scenario file, then in the "
-        "working folder.",
+        "element], the horizontal index fastest; looked for next to the scenario file, then in "
+        "the working folder.",
         "designed",
         "designed",
     )
@@ -93,14 +94,14 @@ class SurfaceSpec(PanelSpec):
         "Bits of phase resolution; default continuous phases.", 2, None
     )
     focus: Position | None = setting(
-        "Point that designed phases steer to in both stages, x, y, z in metres; default the user.",
+        "Point to which designed phases steer in both stages, x, y, z in metres; default the user.",
         [20, 40, 0],
         None,
     )
     sweep: Annotated[tuple[tuple[Number, Number], ...], Field(min_length=1, max_length=4096)] | (
         None
     ) = setting(
-        "Configurations of the alignment stage, one entry each: offset from the focus (along "
+        "Configurations of the alignment stage, one entry for each: offset from the focus (along "
         "columns, along rows) in direction cosines, in units of 1/columns and 1/rows. Default "
         "[[0, 0]] if model.gain is known, else four around the focus, with larger offsets along "
         "rows than along columns, so that no two directions near the focus give the same response.",
@@ -170,7 +171,7 @@ def _not_a_function(value: object) -> object:
 
 
 class LinkSpec(Section):
-    """Noise and gain of the link through the surface."""
+    """Noise, gains and sign codes of the paths."""
 
     noise: Annotated[float, quantity("power")] = setting(
         "Noise power in the bandwidth at the user.", "-80 dBm"
@@ -188,8 +189,8 @@ class LinkSpec(Section):
         )
     )
     direct: Literal["blocked", "clear", "auto"] | None = setting(
-        "Whether the direct path from base station to user is blocked, as in the paper, clear, or "
-        "depends on the obstacles; default auto with obstacles, blocked without.",
+        "Direct path from base station to user: blocked (as in the paper), clear, or auto "
+        "(blocked by obstacles); default auto with obstacles, otherwise blocked.",
         "blocked",
         None,
     )
@@ -261,7 +262,7 @@ class FrameSpec(Section):
 
 
 class ModelSpec(Section):
-    """Knowledge of the receiver, and the form of the equations."""
+    """Assumptions of the model: unknown parameters, shape of the waves, form of equations."""
 
     gain: Literal["known", "unknown"] = setting(
         "Whether the user knows the complex gain of the link, including its phase.",
@@ -274,8 +275,8 @@ class ModelSpec(Section):
         "synchronized",
     )
     wavefront: Literal["plane", "spherical", "auto"] = setting(
-        "Waves at the surfaces: plane, spherical with exact distances of each element, or auto, "
-        "spherical within a surface's Fraunhofer distance.",
+        "Waves at the surfaces: plane, spherical (exact distances to each element), or auto "
+        "(spherical within the Fraunhofer distance of a surface).",
         "auto",
         "plane",
     )
@@ -290,7 +291,7 @@ class ErrorsSpec(Section):
     """Errors of the estimates, and motion of the user."""
 
     position: Annotated[float, quantity("length", zero=True)] = setting(
-        "Radius of the disc in which position estimates lie.", "7 m", "0 m"
+        "Radius of the disc of position estimates around the true position.", "7 m", "0 m"
     )
     heading: Annotated[float, quantity("angle", zero=True)] = setting(
         "Largest absolute error of a heading estimate.", "30 deg", "0 deg"
@@ -310,14 +311,14 @@ class LocalizationSections(Scenario):
     carrier: CarrierSpec
     base_station: BaseStationSpec
     surface: SurfaceSpec | None = setting(
-        "The surface, if there is one.", {"position": [-20, 20, 30]}, None
+        "The surface, if there is only one.", {"position": [-20, 20, 30]}, None
     )
     surfaces: Annotated[tuple[SurfaceSpec, ...], Field(min_length=1, max_length=64)] | None = (
         setting("Several surfaces, instead of surface.", [{"position": [-20, 20, 30]}], None)
     )
     user: UserSpec
     obstacles: Annotated[tuple[ObstacleSpec, ...], Field(max_length=1000)] = setting(
-        "Obstacles that block the paths that cross them.", [], ()
+        "Obstacles, which block the paths that pass through them.", [], ()
     )
     link: LinkSpec
     frame: FrameSpec
@@ -371,12 +372,12 @@ class LocalizationSections(Scenario):
 
     @property
     def several_paths(self) -> bool:
-        """Whether there is another path beside that through the first surface."""
+        """Whether there are other paths than that through the first surface."""
         return len(self.path_names) > 1
 
     @property
     def single_path(self) -> bool:
-        """Whether the only path leads through one surface by plane waves."""
+        """Whether the only path is that through one surface with plane waves."""
         return not self.several_paths and not any(self.spherical)
 
     @property

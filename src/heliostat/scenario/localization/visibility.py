@@ -1,4 +1,4 @@
-"""Paths of a localization scenario that obstacles and the backs of surfaces leave to a position."""
+"""Visibility of the paths of a localization scenario: obstacles and orientation of surfaces."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from heliostat.scenario.localization.schema import LocalizationSections, Obstacl
 def visible_paths(
     scenario: LocalizationSections, positions: Float[np.ndarray, "point xyz"]
 ) -> Bool[np.ndarray, "point path"]:
-    """Whether each path of `LocalizationSections.path_names` reaches each position.
+    """Return whether each path of `LocalizationSections.path_names` reaches each position.
 
     Args:
         scenario: A localization scenario.
@@ -64,5 +64,6 @@ def blocked_paths(scenario: LocalizationSections) -> Iterator[str]:
             owners = [o.name for o in scenario.obstacles if _blocked(start, end[None], (o,))[0]]
             if owners:
                 path = name if name == "the direct path" else f"the path through {name}"
-                yield f"Blocked: {' and '.join(owners)} blocks {path}."
+                verb = "blocks" if len(owners) == 1 else "block"
+                yield f"Blocked: {' and '.join(owners)} {verb} {path}."
                 break

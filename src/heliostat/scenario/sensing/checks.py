@@ -1,4 +1,4 @@
-"""Sensing scenario: conditions on several keys, warnings, and building the scene."""
+"""Sensing scenario: conditions that involve several keys, warnings, building the scene."""
 
 import math
 from collections.abc import Iterator
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
 
 
 REMEDY = {
-    "reference_loss": "remove link.reference_loss; the gains of antennas and elements have keys of "
-    "their own, antenna_gain and element_gain",
+    "reference_loss": "remove link.reference_loss; gains of antennas and elements have their own "
+    "keys, antenna_gain and element_gain",
     "exponent": "write a link.exponent of at least 2",
 }
-"""Remedies of path-loss laws that exceed free space, by the key that causes it."""
+"""Remedies for path-loss laws that exceed free space, by the key that causes this."""
 
 
 RANK_ONE = 1e-2
-"""Largest share of a channel's power outside its strongest singular vector with which it counts as
-rank one. With one pattern the bounds of both angles are inversely proportional to this share."""
+"""Share of a channel's power outside its strongest singular vector below which the channel counts
+as rank one. With one pattern the bounds of both angles are inversely proportional to this share."""
 
 
 def _scattered_share(channel: np.ndarray) -> float:
@@ -228,7 +228,7 @@ class SensingScenario(SensingSections):
         return float(sum(radiated_noise(gain, gain_power, surface.noise or 0.0)))
 
     def warnings(self) -> list[str]:
-        """Warnings about model assumptions that hold only roughly, one sentence each."""
+        """Warnings about model assumptions that hold only approximately, one sentence each."""
         imported = self._imported()
         warnings = [
             *self._far_field_warnings(),
@@ -253,7 +253,7 @@ class SensingScenario(SensingSections):
             )
         if dwell.min_snr == "none":
             warnings.append(
-                "Minimum SNR: none is the criterion of the sensing paper; its designs may have an "
+                "Minimum SNR: dwell.min_snr is none, as in the sensing paper; designs may have an "
                 "echo so weak that no estimator attains the bound. For planning, remove the key."
             )
         return warnings
@@ -360,8 +360,8 @@ class SensingScenario(SensingSections):
         loss = "have no bound" if min(scattered) == 0 else "have very large bounds"
         yield (
             f"Rank one: the channel between the base station and {names} has (nearly) rank one. "
-            "The echo of one reflection pattern is then one complex number, which the unknown gain "
-            f"of the target explains alone, so that both elevation and azimuth {loss}. Write "
+            "The echo of one reflection pattern is then one complex number, which determines only "
+            f"the unknown gain of the target, so that both elevation and azimuth {loss}. Write "
             "dwell.patterns: 2 or more."
         )
 

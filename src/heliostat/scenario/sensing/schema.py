@@ -49,7 +49,7 @@ class SensingBaseStationSpec(Section):
     axis: Direction = setting("Unit vector along the array.", [0, 1, 0], (0.0, 1.0, 0.0))
     spacing: Positive = setting("Distance between neighbouring antennas in wavelengths.", 0.5, 0.5)
     power: Annotated[float, quantity("power")] = setting(
-        "Transmit power, mean over the dwell, total of all antennas.", "20 W"
+        "Total transmit power of all antennas, averaged over the dwell.", "20 W"
     )
     noise: Annotated[float, quantity("power")] = setting(
         "Noise power in the bandwidth at each antenna.", "-80 dBm"
@@ -71,12 +71,12 @@ class ActiveSurfaceSpec(PanelSpec):
         "Largest amplitude of a coefficient, applied in each pass; 1 if passive.", 8, 1.0
     )
     power: Annotated[float, quantity("power")] | None = setting(
-        "Limit of the radiated power of both passes, noise included; absent if passive.",
+        "Limit of the radiated power of both passes, noise included; omit if passive.",
         "0.1 W",
         None,
     )
     noise: Annotated[float, quantity("power")] | None = setting(
-        "Noise power that each element adds in each pass; absent if passive.",
+        "Noise power that each element adds in each pass; omit if passive.",
         "-80 dBm",
         None,
     )
@@ -91,7 +91,7 @@ class TargetSpec(Section):
     """Point target."""
 
     position: Position = setting(
-        "Assumed position, x, y, z in metres; designs and bounds are for this position.",
+        "Assumed position, x, y, z in metres, for which designs and bounds are computed.",
         [5, 15, 0],
     )
     cross_section: Annotated[float, quantity("area")] = setting("Radar cross-section.", "1 m2")
@@ -124,7 +124,7 @@ class SensingLinkSpec(Section):
     channels: Annotated[str, AfterValidator(_channel_file)] | None = setting(
         "Instead of rician: a .npz or .mat file with bs_to_irs, complex [surface, element, "
         "antenna], the horizontal index fastest, and optionally target_gain, complex [surface]; "
-        "searched next to the scenario file, then in the working folder.",
+        "looked for next to the scenario file, then in the working folder.",
         "channels.npz",
         None,
     )
@@ -170,9 +170,11 @@ class SensingLinkSpec(Section):
 class DwellSpec(Section):
     """Dwell, and the minimum SNR of designs."""
 
-    symbols: Count = setting("Number of symbols in the dwell, shared equally by the surfaces.", 100)
+    symbols: Count = setting(
+        "Number of symbols in the dwell, divided equally among the surfaces.", 100
+    )
     patterns: Count = setting(
-        "Number of reflection patterns of each surface in its share of the dwell.", 1, 1
+        "Number of reflection patterns of each surface in its part of the dwell.", 1, 1
     )
     min_snr: Annotated[float | Literal["none"], quantity("ratio", word="none")] | None = setting(
         "Minimum SNR of the matched filter's output at each surface, a constraint of designs "
@@ -197,7 +199,7 @@ class SensingSections(Scenario):
     carrier: SensingCarrierSpec
     base_station: SensingBaseStationSpec
     surfaces: Annotated[tuple[ActiveSurfaceSpec, ...], Field(min_length=1, max_length=1024)] = (
-        setting("Surfaces, one entry each.", [{"position": [-5, 10, 0], "rows": 4, "columns": 4}])
+        setting("One entry for each surface.", [{"position": [-5, 10, 0], "rows": 4, "columns": 4}])
     )
     target: TargetSpec
     link: SensingLinkSpec = setting(

@@ -99,8 +99,8 @@ CASES = [
     ),
     Case(
         "direction, one pattern, designed",
-        "Transmission and reflection designed for the smallest CRB, with the minimum SNR binding "
-        "at this SNR; 20 dB is the default minimum SNR with one pattern.",
+        "Transmission and reflection designed for the smallest CRB, with this SNR as the minimum "
+        "SNR, which is active; 20 dB is the default minimum SNR with one pattern.",
         direction_trial,
         {"patterns": 1, "designed": True},
     ),
@@ -118,7 +118,8 @@ CASES = [
     ),
     Case(
         "pose, gain unknown, second path of 10 %",
-        "Model violated: a ground reflection with 10 % of the direct path's amplitude is added.",
+        "Model violated: a ground reflection with 10 % of the amplitude of the path through the "
+        "surface is added.",
         pose_trial,
         {"second": SECOND},
         violated=True,
@@ -243,7 +244,7 @@ class _Point(NamedTuple):
 
 
 def _attainment_verdict(dataset: xr.Dataset, knees: Mapping[int, float]) -> Verdict:
-    """Whether errors reach the bound where the model holds."""
+    """Return the verdict on whether errors attain the bound where the model holds."""
     reached = bool(np.isfinite(list(knees.values())).all())
     finding = [
         f"{CASES[case].label} " + (f"from {knee:g} dB" if np.isfinite(knee) else "at no SNR")
@@ -258,7 +259,7 @@ def _attainment_verdict(dataset: xr.Dataset, knees: Mapping[int, float]) -> Verd
 
 
 def _coverage_verdict(points: list[_Point]) -> Verdict:
-    """Whether the coverage of the regions is close to 95 % where errors reach the bound."""
+    """Return the verdict on the coverage of the regions where errors attain the bound."""
     least, most = COVERAGE
     claim = (
         "where the errors are within 10 % of the bound, the reported 95 % regions contain the true "
@@ -286,7 +287,7 @@ def _coverage_verdict(points: list[_Point]) -> Verdict:
 
 
 def _gross_verdict(points: list[_Point]) -> Verdict:
-    """Whether gross errors are rare at the SNRs that designs keep by default."""
+    """Return the verdict on the share of gross errors at the default minimum SNRs of designs."""
     claim = (
         f"where the model holds, from {GROSS_SNR:g} dB on less than {GROSS_LIMIT:.0%} of the "
         f"usable results are gross errors, more than {GROSS:g} times the bound"

@@ -59,20 +59,20 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
     return [
         Verdict(
             "Direction",
-            "at high SNR maximum likelihood reaches the bound",
+            "at high SNR maximum likelihood attains the bound",
             bool(reached(likeliest)[high].all()),
             f"error over bound {likeliest.ratio[high].mean():.3f} at the three highest SNRs; "
             f"within 10 % of it from {threshold(level, likeliest):g} dB",
         ),
         Verdict(
             "Direction",
-            "MUSIC, which does not use the transmitted signal, does not",
+            "MUSIC, which does not use the transmitted signal, does not attain the bound",
             bool((music.low[high] > 1.0).all()),
             f"{loss:.1f} dB above the bound at the three highest SNRs",
         ),
         Verdict(
             "Direction",
-            "at 10 dB maximum likelihood does not reach the bound, at 20 dB it does: designs need "
+            "maximum likelihood does not attain the bound at 10 dB, but at 20 dB: designs need "
             "a minimum SNR",
             bool(likeliest.ratio[level == 10][0] > 1.5 and likeliest.ratio[level == 20][0] < 1.1),
             f"{likeliest.ratio[level == 10][0]:.1f} times the bound at 10 dB, "

@@ -193,7 +193,7 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
         ),
         Verdict(
             "Excess over the known-target bound",
-            f"it is below 3 dB after {DWELLS} dwells for a target of 1 m2",
+            f"the excess is below 3 dB after {DWELLS} dwells for a target of 1 m2",
             bool((last.sel(cross_section_db=LEVELS[0]) < 3).all()),
             "medians for 1 m2: "
             + ", ".join(

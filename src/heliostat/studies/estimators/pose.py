@@ -77,14 +77,14 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
     return [
         Verdict(
             "Pose",
-            "at high SNR the errors reach the bound (its ratio to the root mean square error "
+            "at high SNR the errors attain the bound (its ratio to the root mean square error "
             "within the 95 % interval at the three highest SNRs)",
             all(attained),
             "error over bound: " + ", ".join(ratios),
         ),
         Verdict(
             "Pose",
-            "below a threshold SNR they do not",
+            "below a threshold SNR the errors do not attain the bound",
             bool(min(largest) > 2),
             "position within 10 % of the bound from "
             + ", ".join(thresholds)

@@ -83,7 +83,7 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
         ),
         Verdict(
             "Position",
-            "at 10 degrees they do not",
+            "at 10 degrees at least one of them does not come within 2 % of the bound",
             far,
             f"error over bound {ratios(large)}; bias "
             + ", ".join(f"{label} {b[large][0]:.2f} m" for label, b in bias.items()),

@@ -1,4 +1,4 @@
-"""Tracking with real estimates, compared with the papers' random errors."""
+"""Tracking with simulated estimates, compared with the random errors of the paper."""
 
 from collections.abc import Mapping
 
@@ -53,7 +53,7 @@ def point(
 
 
 def verdicts(dataset: xr.Dataset) -> list[Verdict]:
-    """The localization paper's claims of robustness, tested with real estimates."""
+    """Verdicts on the localization paper's claims of robustness, with simulated estimates."""
     real, invented = (dataset.sel(estimates=e) for e in ESTIMATES)
     sides = dataset.side.values.tolist()
     still, far = MOBILITIES[0], MOBILITIES[-1]
@@ -72,7 +72,7 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
     return [
         judge(
             "Protocol",
-            "mobility of 7 m changes the rate by less than 5 %, with real estimates",
+            "with simulated estimates, mobility of 7 m changes the rate by less than 5 %",
             change(real.sel(mobility=far), real.sel(mobility=still)),
             within=5.0,
             quantity="relative change of the mean rate",
@@ -83,12 +83,12 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
             "errors of 7 m and 30 degrees change the rate by less than 5 %",
             change(invented.sel(mobility=still), real.sel(mobility=still)),
             within=5.0,
-            quantity="relative change of the mean rate, random errors against real estimates",
+            quantity="relative change of the mean rate, random errors against estimates",
             unit=" %",
         ),
         Verdict(
             "Protocol",
-            "the median error of real estimates is below 3 times the bound",
+            "the median error of the estimates is below 3 times the bound",
             typical < 3,
             f"median {typical:.2f} times the bound, {1e3 * float(real.error.median()):.2g} mm; the "
             f"user is lost in {lost:.1%} of the periods",

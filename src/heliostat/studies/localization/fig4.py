@@ -93,7 +93,7 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
                 for name, step in zip(("PEB", "REB"), by_size.mean(axis=-1), strict=True)
             ),
         ),
-        _slight(dataset, 2, "location error up to 7 m"),
+        _slight(dataset, 2, "a position error of up to 7 m"),
         _slight(dataset, 4, "mobility up to 7 m"),
         Verdict(
             "Fig. 4",

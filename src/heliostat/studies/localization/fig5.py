@@ -82,7 +82,7 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
         ),
         judge(
             "Fig. 5",
-            "location error up to 7 m lowers the rate",
+            "a position error of up to 7 m lowers the rate",
             {n: estimate.scaled(1e-6) for n, estimate in change.items()},
             high=0.0,
             quantity="mean change",

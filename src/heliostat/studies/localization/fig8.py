@@ -76,8 +76,8 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
         ),
         Verdict(
             "Fig. 8",
-            "with more antennas it first rises fast (to over 90 % of its maximum at 8 antennas), "
-            "then falls slowly (here: falls at every step)",
+            "with more antennas the best ratio first rises fast (to over 90 % of its maximum at 8 "
+            "antennas), then falls slowly (here: falls at every step)",
             rising and falling and 0 < top < len(ANTENNAS) - 1 and at_eight > 0.9,
             f"{antennas[0]:.3f} at {ANTENNAS[0]} antennas; {100 * at_eight:.0f} % of the maximum "
             f"at 8; maximum {antennas[top]:.3f} at {ANTENNAS[top]}; {antennas[-1]:.3f} at "
@@ -88,7 +88,7 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
         ),
         judge(
             "Fig. 8",
-            "mobility up to 7 m hardly changes it (by less than 5 %)",
+            "mobility up to 7 m hardly changes the best ratio (by less than 5 %)",
             {"mobility 7 m": change(1)},
             within=5.0,
             quantity="mean relative change",
@@ -97,7 +97,7 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
         ),
         judge(
             "Fig. 8",
-            "errors of position, heading and gain reduce it",
+            "errors of position, heading and gain reduce the best ratio",
             {"position and heading errors": change(2), "gain errors as well": change(3)},
             high=0.0,
             quantity="mean relative change",

@@ -77,7 +77,7 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
         ),
         Verdict(
             "Patterns",
-            "in pure line of sight one pattern does not identify both angles, two do",
+            "in pure line of sight both angles are identifiable with two patterns, not with one",
             bounded[1] == 0 and bounded[2] == draws,
             f"draws with a worst CRB below {USELESS:g} rad²: "
             + ", ".join(f"{bounded[p]} of {draws} ({_patterns(p)})" for p in PATTERNS),

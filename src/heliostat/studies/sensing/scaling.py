@@ -102,8 +102,8 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
             "Section IV",
             "the worst CRB never rises from one iteration to the next",
             rises <= 0.0,
-            f"largest change {rises:.1e} rad². Both algorithms keep the best design so far; the "
-            "alternation as printed does not",
+            f"largest change {rises:.1e} rad². Both algorithms here keep the best design "
+            "so far; the alternation as printed does not keep it",
         ),
     ]
 

@@ -174,7 +174,7 @@ def band(dataset: xr.Dataset) -> str:
 
 @dataclass(frozen=True)
 class Advantage(Estimate):
-    """By how much one design is better than another on the same draws. [dB]"""
+    """Advantage of one design over another for the same draws. [dB]"""
 
     wins: int
     draws: int
@@ -189,7 +189,7 @@ class Advantage(Estimate):
 
 
 def advantage(better: xr.DataArray, other: xr.DataArray) -> Advantage:
-    """By how much one CRB is smaller than another, draw by draw; other axes are averaged, in dB."""
+    """Reduction of the CRB relative to another one, draw by draw; other axes are averaged. [dB]"""
     gain = decibel(other) - decibel(better)
     gain = gain.mean([d for d in gain.dims if d != "trial"])
     change = paired_change(decibel(other), decibel(better))
