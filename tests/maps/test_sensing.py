@@ -130,6 +130,19 @@ def test_designs_for_each_place_do_not_depend_on_the_order_of_the_places(designe
     assert calls == [(0, 12)] + [(done, 12) for done in range(hidden, 13)]
 
 
+def test_designs_at_the_minimum_snr_are_at_least_those_of_random_starts():
+    scenario = yard(dwell__patterns=2)
+    scene, least = scenario.build(), 10**0.1
+    found = sensing_maps.bounds_of_designs(
+        scene, np.array([[4.0, 15.0, 1.0], [3.0, 14.0, 1.0]]), patterns=2, min_snr=least
+    )
+    there = moved_target(scene, jnp.array([4.0, 15.0, 1.0]))
+    options = {"patterns": 2, "mean": False, "starts": sensing_maps.STARTS, "seed": 0}
+    cold = descend_jointly((there,), min_snr=least, **options)
+    assert cold.snr_limited
+    assert found.crb[0] <= cold.result().worst * (1 + 1e-9)
+
+
 def test_no_place_is_searched_that_is_farther_from_all_surfaces_than_one_searched_in_vain(
     monkeypatch,
 ):
@@ -144,8 +157,8 @@ def test_no_place_is_searched_that_is_farther_from_all_surfaces_than_one_searche
     # Both surfaces can have an SNR of 3 dB at the nearest place, of -1 dB at the second.
     found = sensing_maps.bounds_of_designs(scenario.build(), places, patterns=2, min_snr=10**0.1)
     assert np.isfinite(found.position_bound).tolist() == [False, True, False, False]
-    assert len(asked) == sensing_maps.REFERENCES + 1
-    assert asked[-1] == 30.0
+    # The minimum SNR is active at the nearest place.
+    assert [float(y) for y in asked[sensing_maps.REFERENCES :]] == [15.0, 30.0]
 
 
 def test_a_beampattern_is_the_literal_sum_over_elements_and_antennas(two_patterns):

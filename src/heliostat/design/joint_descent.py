@@ -161,6 +161,7 @@ class DesignSearch:
         self.best: Incumbent | None = None
         self.history: list[float] = []
         self.states: list[SurfaceState] = []  # those offered last, even if below the minimum SNR
+        self.snr_limited = False  # whether the minimum SNR is active in those offered last
 
     def offer(self, candidate: Incumbent) -> None:
         """Keep a feasible design if it is better than the best one so far.
@@ -186,6 +187,7 @@ class DesignSearch:
         """
         self.states = states
         each = [_evaluate(state) for state in states]
+        self.snr_limited = min(e.snr for e in each) < SNR_LIMITED * float(self.min_snr)
         reflection = tuple(e.setting.reflection for e in each)
         candidates = []
         if min(e.snr for e in each) >= float(self.min_snr) * (1 - 1e-6):
@@ -277,27 +279,22 @@ def descend_jointly(
         layout = joint_layout(task, patterns, mean)
         begin = SurfaceState(task, layout, np.zeros(layout.size), power)
         states.append(explore(begin, starts, np.random.default_rng([seed, i])))
-    _refine(search, states, ROUNDS)
-    return search
-
-
-def _refine(search: DesignSearch, states: list[SurfaceState], rounds: Sequence[float]) -> None:
-    """Divide the power, descend and offer the design, in one round for each sharpness."""
-    total = sum(s.power for s in states)
-    for sharpness in rounds:
-        states = shared_power(states, total, sharpness)
+    for sharpness in ROUNDS:
+        states = shared_power(states, power * scene.n_surfaces, sharpness)
         states = [_descend(s, sharpness, STEPS)[0] for s in states]
         search.offer_states(states)
         if sharpness > COARSE and search.improvement() < SETTLED:
             break
+    return search
 
 
 def descend_from(designs: Sequence[DesignSearch], scene: SensingScene) -> DesignSearch:
     """Run the joint design for another position of the target, from existing designs.
 
     Each surface starts from the given design that is best for it after steering to the new
-    position, and is improved by two short descents. If the minimum SNR is active, the optimum
-    depends on the target's gain, and complete descents follow.
+    position, and is improved by two short descents. Where the minimum SNR is active
+    (`DesignSearch.snr_limited`), the optimum depends on the target's gain, and a search from random
+    starts may find a better design.
 
     Args:
         designs: Results of `descend_jointly` for one position each, with the same number of
@@ -323,9 +320,6 @@ def descend_from(designs: Sequence[DesignSearch], scene: SensingScene) -> Design
         states = [_descend(s, FINE, steps)[0] for s in states]
         states = shared_power(states, total, FINE)
     search.offer_states(states)
-    least = SNR_LIMITED * float(search.min_snr)
-    if least > 0 and min(_evaluate(s).snr for s in states) < least:
-        _refine(search, states, ROUNDS[1:])
     return search
 
 

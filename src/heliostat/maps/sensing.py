@@ -15,7 +15,7 @@ from heliostat.bounds.direction import (
     direction_information,
     position_bound,
 )
-from heliostat.design.joint_descent import DesignSearch, descend_from, descend_jointly
+from heliostat.design.joint_descent import DesignSearch, Incumbent, descend_from, descend_jointly
 from heliostat.geometry.frames import Vector
 from heliostat.maps.area import in_chunks
 from heliostat.observation.echoes import noise_covariance, target_steering
@@ -165,7 +165,8 @@ def bounds_of_designs(
     """Compute bounds for a target at each of many positions, with a separate design for each.
 
     A few reference positions have designs from random starts. The design for every other position
-    starts from the best of these, steered to it. The order of the positions has no effect. Bounds
+    starts from the best of these, steered to it, and where the minimum SNR is active from random
+    starts too. The order of the positions has no effect. Bounds
     are ``inf`` also where a surface does not face the point, and where no design was found that
     reaches the minimum SNR.
 
@@ -190,6 +191,13 @@ def bounds_of_designs(
             (scenes[i],), patterns=patterns, mean=False, min_snr=min_snr, starts=STARTS, seed=seed
         )
 
+    def best_design(i: int) -> Incumbent | None:
+        found = [descend_from(references, scenes[i])]
+        if found[0].best is None or found[0].snr_limited:
+            found.append(search(i, seed))
+        each = [design.best for design in found if design.best is not None]
+        return min(each, key=lambda design: design.worst, default=None)
+
     # The largest SNR that designs can reach grows with the gains. If no design reaches the minimum
     # SNR at a position, positions with smaller gains are skipped; so large gains come first.
     order = sorted(served, key=lambda i: (-gains[i].min(), *positions[i]))
@@ -199,7 +207,7 @@ def bounds_of_designs(
     missed: list[np.ndarray] = []  # gains of positions at which no design reaches the SNR
     for done, i in enumerate(order, skipped + 1):
         if not any(np.all(gains[i] <= larger) for larger in missed):
-            best = descend_from(references, scenes[i]).best or search(i, seed).best
+            best = best_design(i)
             if best is None:
                 missed.append(gains[i])
             else:
