@@ -31,7 +31,7 @@ def compare(
     ] = None,
     quantity: Annotated[
         Literal["peb", "reb", "rate", "snr", "position", "direction", "crb"] | None,
-        typer.Option(help="Quantity of the maps, as for 'heliostat map'."),
+        typer.Option(help="Quantity of the maps, as for 'heliostat map', except cause."),
     ] = None,
     area: Annotated[
         str | None,
