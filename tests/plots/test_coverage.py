@@ -5,7 +5,13 @@ import pytest
 from matplotlib.colors import LogNorm
 
 import heliostat as hs
-from heliostat.plots.coverage import coverage, coverage_figure, distribution, share_of
+from heliostat.plots.coverage import (
+    coverage,
+    coverage_figure,
+    distribution,
+    share_of,
+    shares_of_causes,
+)
 from tests.plots.test_localization import labels
 from tests.support.fake_maps import fake_map
 
@@ -113,3 +119,23 @@ def test_listed_positions_are_dots_with_names():
     (dots,) = [c for c in axes.collections if c.get_array() is not None]
     np.testing.assert_allclose(dots.get_offsets(), [[5, 8], [8, 12]])
     assert beside.get_ylabel() == "share of the served places below the value"
+
+
+def test_a_map_of_causes_shows_each_set_of_paths_once_and_its_share():
+    data = hs.coverage("street-crossing", "cause", points=400)
+    names = data.cause.attrs["flag_meanings"].split("; ")
+    shares = shares_of_causes(data)
+    served = data.served.values
+    for name, share in shares.items():  # counted by hand
+        count = sum(names[value] == name for value in data.cause.values[served])
+        np.testing.assert_allclose(share, count / served.sum())
+    np.testing.assert_allclose(sum(shares.values()), 1)
+    above, beside = coverage_figure(data).axes
+    legend = [text.get_text() for text in above.figure.legends[0].get_texts()]
+    assert set(shares) <= set(legend)
+    assert len(legend) == len(set(legend))
+    assert {"obstacle", "base station"} <= set(legend)
+    bars = [bar.get_width() / 100 for bar in beside.patches]
+    np.testing.assert_allclose(bars, list(shares.values()))
+    colors = [tuple(bar.get_facecolor()) for bar in beside.patches]
+    assert len(set(colors)) == len(colors)

@@ -172,21 +172,26 @@ def test_a_map_of_causes_counts_what_is_visible():
     places = np.array([[6.0, 5.0], [12, 6], [8, 2.5], [9.5, 3], [3, 10], [-1, 5]])
     found = hs.coverage(scenario, "cause", positions=places)
     (obstacle,), start = [o.prism for o in scenario.obstacles], (14, 1, 6)
+    names = found.cause.attrs["flag_meanings"].split("; ")
     for place, value, served in zip(places, found.cause.values, found.served.values, strict=True):
         end = (*place, 1.0)
-        direct = not crosses(start, end, obstacle)
-        flags = int(direct)
-        for i, panel in enumerate(scenario.panels):
+        reaching = [] if crosses(start, end, obstacle) else ["direct path"]
+        for panel in scenario.panels:
             ahead = np.dot(np.subtract(end, panel.position), panel.facing) > 0
             hops = [(start, panel.position), (panel.position, end)]
             if ahead and not any(crosses(*hop, obstacle) for hop in hops):
-                flags += 2 << i
+                reaching.append(panel.name)
         within = 9 < place[0] < 10 and 2 < place[1] < 4
         assert served == (not within)
-        assert value == (0 if within else flags)
-    assert len(set(found.cause.values.tolist())) >= 4
+        assert names[value] == ("no path" if within else ", ".join(reaching) or "no path")
+    assert len(set(names)) == len(names) >= 4
+
+
+def test_sets_of_many_paths_are_listed_only_where_they_occur():
+    many = [NORTH | {"name": f"panel-{i}", "rows": 1, "columns": 1} for i in range(64)]
+    found = hs.coverage(site(many), "cause", positions=[[6, 5], [6, 20]])
     names = found.cause.attrs["flag_meanings"].split("; ")
-    assert names[:4] == ["no path", "direct path", "north", "direct path, north"]
+    assert [names[i] for i in found.cause.values] == [", ".join(p["name"] for p in many), "no path"]
 
 
 def crosses(start, end, obstacle):

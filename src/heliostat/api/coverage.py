@@ -57,9 +57,8 @@ def coverage(
         scenario: A scenario of either system; its user or target is moved.
         quantity: "peb" [m], "reb" [rad], "rate" [bit/s], "snr" [1] or "cause" for localization,
             default "peb"; "position" [m], "direction" [rad] or "crb" [rad²] for sensing, default
-            "position". "cause" is the set of paths that reach a point, as the sum of 1 for the
-            first path, 2 for the second, 4 for the third, and so on; the attribute
-            ``flag_meanings`` contains a description of each sum.
+            "position". "cause" is the set of paths that reach a point, as an index into the sets
+            that the attribute ``flag_meanings`` lists, separated by "; ".
         area: Rectangle (x0, x1, y0, y1), or corners of a polygon, [corner, 2]; default a rectangle
             around the scene. [m]
         points: Approximate number of points in the rectangle, or in the bounding box of the

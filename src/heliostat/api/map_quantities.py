@@ -131,23 +131,18 @@ def localization_values(
 def _causes(
     scenario: LocalizationScenario, quantity: MapQuantity, places: np.ndarray
 ) -> tuple[Variables, np.ndarray, str]:
-    """The paths that reach each position, and whether it is outside all obstacles."""
-    visible = visible_paths(scenario, places)
-    value = visible @ (1 << np.arange(visible.shape[1]))
+    """The set of paths that reaches each position, and whether it is outside all obstacles."""
+    sets, value = np.unique(visible_paths(scenario, places), axis=0, return_inverse=True)
     names = [name.removeprefix("the ") for name in scenario.path_names]
-
-    def meaning(flags: int) -> str:
-        found = [name for i, name in enumerate(names) if flags >> i & 1]
-        return ", ".join(found) or "no path"
-
-    attributes = {
-        "flag_values": ", ".join(map(str, range(1 << len(names)))),
-        "flag_meanings": "; ".join(meaning(flags) for flags in range(1 << len(names))),
-    }
+    meanings = [
+        ", ".join(name for name, seen in zip(names, each, strict=True) if seen) or "no path"
+        for each in sets
+    ]
     outside = np.ones(len(places), dtype=bool)
     for obstacle in scenario.obstacles:
         outside &= ~obstacle.contains(places)
-    variable = (value,), {"units": quantity.unit, "long_name": quantity.label} | attributes
+    attributes = {"flag_meanings": "; ".join(meanings)}
+    variable = (value.ravel(),), {"units": quantity.unit, "long_name": quantity.label} | attributes
     return {quantity.variable: variable}, outside, "obstacles and orientation of the surfaces"
 
 

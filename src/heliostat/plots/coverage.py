@@ -182,9 +182,9 @@ def shares_of_causes(data: xr.Dataset) -> dict[str, float]:
     array = data["cause"]
     values = array.values[data["served"].values]
     names = array.attrs["flag_meanings"].split("; ")
-    flags, counts = np.unique(values, return_counts=True)
+    indices, counts = np.unique(values, return_counts=True)
     order = np.argsort(-counts, kind="stable")
-    return {names[flags[i]]: float(counts[i] / values.size) for i in order}
+    return {names[indices[i]]: float(counts[i] / values.size) for i in order}
 
 
 def _shares(data: xr.Dataset, ax: Axes) -> Axes:
@@ -200,9 +200,10 @@ def _shares(data: xr.Dataset, ax: Axes) -> Axes:
 
 
 def _cause_colors(data: xr.Dataset) -> dict[str, str]:
-    """Colour of each possible set of paths."""
+    """Colour of each set of paths."""
     names = data["cause"].attrs["flag_meanings"].split("; ")
-    return dict(zip(names, itertools.chain([GREY], itertools.cycle(CATEGORIES)), strict=False))
+    colors = itertools.cycle(CATEGORIES)
+    return {name: GREY if name == "no path" else next(colors) for name in names}
 
 
 def _categories(data: xr.Dataset, display: Display, norm: Normalize | None, ax: Axes) -> list[Any]:
@@ -211,8 +212,8 @@ def _categories(data: xr.Dataset, display: Display, norm: Normalize | None, ax: 
     handles: list[Any] = []
     values = data["cause"].values
     x, y = data["x"].values, data["y"].values
-    for flags, (name, color) in enumerate(_cause_colors(data).items()):
-        chosen = (values == flags) & display.served
+    for index, (name, color) in enumerate(_cause_colors(data).items()):
+        chosen = (values == index) & display.served
         if not chosen.any():
             continue
         if "y" in data.dims:
