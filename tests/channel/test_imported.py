@@ -50,7 +50,7 @@ def test_unusable_files_are_refused(tmp_path):
     np.savez(tmp_path / "a.npz", other=np.zeros(3))
     with pytest.raises(ValueError, match="bs_to_irs"):
         read_channels(tmp_path / "a.npz", [6], 4)
-    with pytest.raises(ValueError, match=r"\.npz or \.mat"):
+    with pytest.raises(ValueError, match=r"\.npz and \.mat"):
         read_channels(tmp_path / "a.csv", [6], 4)
     np.savez(tmp_path / "b.npz", bs_to_irs=np.full((1, 2, 2), np.nan))
     with pytest.raises(ValueError, match="finite"):

@@ -347,7 +347,7 @@ def test_run_of_a_sensing_scenario_prints_bounds_powers_and_slack(sensed, capsys
         "above 1 rad",  # the cheap design is that bad
     )
     assert all(word in printed for word in words)
-    assert "Note: Minimum SNR: none" in printed
+    assert "Note: Minimum SNR: dwell.min_snr is none" in printed
     assert "Powers by surface, in dBm, pattern of largest radiated power" in printed
     assert "Wrote out/report.html" in printed
 

@@ -193,8 +193,8 @@ def test_any_title_can_be_drawn_and_kept(study, title):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nothing.yaml"], "nothing.yaml: no such file, and no study"),
-        (["sensing/fig9"], "sensing/fig9: no such file, and no study"),
+        (["nothing.yaml"], "nothing.yaml: neither a file nor a packaged study"),
+        (["sensing/fig9"], "sensing/fig9: neither a file nor a packaged study"),
         (["mine.yaml", "--out", "mine.yaml"], "--out mine.yaml: cannot be written"),
         (
             ["mine.yaml", "--scheduler", "tcp://h:1", "--engine", "serial"],
