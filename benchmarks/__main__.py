@@ -1,10 +1,13 @@
 """Run every benchmark, or those named, and print one table: ``python -m benchmarks pose_map``."""
 
 import sys
+import warnings
 from importlib import import_module
 
 from rich.console import Console
 from rich.table import Table
+
+import heliostat as hs
 
 SUBJECTS = (
     "pose_map",
@@ -21,6 +24,7 @@ def main(names: list[str]) -> int:
     """Print the table; 1 where an aim is missed."""
     table = Table("what", "measured", "aim", "met", title="ratios and times, each in one run")
     missed = 0
+    warnings.simplefilter("ignore", hs.ModelWarning)
     console = Console(width=None if sys.stdout.isatty() else 140)
     for name in names or SUBJECTS:
         with console.status(f"{name} ..."):
