@@ -29,7 +29,7 @@ def run() -> list[Row]:
         return Row(f"{what} / import jax", figure, f"at most {most:g}", ratio <= most)
 
     with tempfile.TemporaryDirectory() as folder:
-        # With a folder of its own JAX keeps only what takes a second to compile, unless told.
+        # With a folder of its own JAX keeps by default only programs that take a second to compile.
         cache = {**os.environ, FOLDER: str(Path(folder) / "cache"), LEAST_SECONDS: "0"}
 
         def cold(*command: str) -> float:

@@ -13,7 +13,8 @@ from heliostat.bounds.paths import (
     paths_information,
 )
 from heliostat.bounds.pose import error_bounds, pose_information
-from tests.support.sites import FOUR, yard
+from tests.support.scenes import FOUR
+from tests.support.sites import yard
 
 _information = eqx.filter_jit(paths_information)
 _by_definition = eqx.filter_jit(joint_information_by_definition)

@@ -34,12 +34,12 @@ def test_a_short_computation_is_not_announced():
 
 
 def test_compiling_is_mentioned_once_and_loading_from_the_cache_is_not():
-    told = []
-    _when_compiling(lambda: told.append(True))
+    announced = []
+    _when_compiling(lambda: announced.append(True))
     for _ in range(4):  # JAX includes the time of retrieval in that of compilation
         jax.monitoring.record_event_duration_secs(RETRIEVAL, COMPILING)
         jax.monitoring.record_event_duration_secs(COMPILATION, 1.05 * COMPILING)
-    assert not told
+    assert not announced
     for _ in range(3):
         jax.monitoring.record_event_duration_secs(COMPILATION, COMPILING)
-    assert told == [True]
+    assert announced == [True]

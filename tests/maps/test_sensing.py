@@ -6,6 +6,7 @@ import pytest
 
 import heliostat as hs
 from heliostat.design.joint_descent import descend_jointly
+from heliostat.maps import area
 from heliostat.maps import sensing as sensing_maps
 from heliostat.scenario.sensing.build import moved_target
 from tests.support.sensing_designs import cheap_design, yard
@@ -50,7 +51,7 @@ def test_a_target_elsewhere_has_the_gain_that_the_scenario_gives_it():
 
 def test_bounds_are_those_of_the_public_function_at_every_place(two_patterns, mapped):
     scenario, design = two_patterns
-    seen = sensing_maps.facing(scenario.build(), PLACES)
+    seen = area.facing(scenario.build().surfaces, PLACES)
     for i, place in enumerate(PLACES):
         if place[0] < -5:
             assert not seen[i].any()
@@ -71,7 +72,7 @@ def test_a_place_that_one_surface_alone_faces_has_its_direction_but_no_position(
     scene, design = turned.build(), cheap_design(turned)
     places = np.array([[3.0, y, 1.0] for y in (12.0, 28.0, 13.0, 14.0, 15.0)])
     found = sensing_maps.bounds_at(scene, *as_tuples(design), places)
-    facing = sensing_maps.facing(scene, places)
+    facing = area.facing(scene.surfaces, places)
     assert facing[:2].tolist() == [[True, True], [True, False]]
     assert np.isfinite(found.position_bound[0])
     assert found.position_bound[1] == np.inf

@@ -16,8 +16,8 @@ from heliostat.scene.localization import (
     User,
 )
 from heliostat.surface.passive import Focused, Phased, Steered
+from tests.support.scenes import FOUR, real
 
-FOUR = ((1.0, 0.0), (-1.0, 0.0), (0.0, 1.4), (0.0, -1.4))
 PLACES = (
     # position, horizontal, normal
     ((0.0, 12.0, 4.0), (1.0, 0.0, 0.0), (0.0, -1.0, 0.0)),
@@ -25,10 +25,6 @@ PLACES = (
     ((11.0, 3.0, 6.0), (0.0, -1.0, 0.0), (-1.0, 0.0, 0.0)),
 )
 """Surfaces on three walls of a yard."""
-
-
-def real(x):
-    return jnp.asarray(x, dtype=float)
 
 
 def yard(

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from heliostat.api.localization import build, chosen_antennas
 from heliostat.design.result import BeamformingDesign, patterned
 from heliostat.maps import localization as localization_maps
+from heliostat.maps.area import facing
 from heliostat.scenario import (
     AnyScenario,
     LocalizationScenario,
@@ -101,11 +102,11 @@ def localization_values(
     bits = _common_bits(scenario)
     if each and bits:
         scenario = scenario.updated({f"{key}.bits": None for key in scenario.panel_keys})
-    scene, visible = build(scenario), visible_paths(scenario, places)
+    visible = visible_paths(scenario, places)
     if scenario.obstacles:  # paths blocked to the scenario's user may be clear elsewhere
-        scene = build(scenario.updated({"obstacles": [], "link.direct": scenario.direct}))
+        scenario = scenario.updated({"obstacles": [], "link.direct": scenario.direct})
     values = localization_maps.quantity_at(
-        scene,
+        build(scenario),
         places,
         quantity.variable,  # type: ignore[arg-type]
         active,
@@ -202,15 +203,15 @@ def sensing_values(
         QUANTITIES[name].variable: variable(entry, QUANTITIES[name].unit, QUANTITIES[name].label)
         for name, entry in values.items()
     }
-    facing = sensing_maps.facing(scene, places)
+    ahead = facing(scene.surfaces, places)
     variables |= {
         "direction_std": variable(
             (found.direction_std, "surface", "angle"), "rad", "bound on elevation and azimuth"
         ),
-        "facing": variable((facing, "surface"), "1", "whether a surface faces the point"),
+        "facing": variable((ahead, "surface"), "1", "whether a surface faces the point"),
     }
     every = each or quantity.variable != "position_bound"
-    served = facing.sum(axis=1) >= (facing.shape[1] if every else 2)
+    served = ahead.sum(axis=1) >= (ahead.shape[1] if every else 2)
     return variables, served, conditions
 
 

@@ -170,7 +170,7 @@ COMPILING = 1.0
 """Compilation that takes longer than this is mentioned. [s]"""
 
 
-def _when_compiling(tell: Callable[[], None]) -> None:
+def _when_compiling(announce: Callable[[], None]) -> None:
     """Call a function once JAX has compiled for more than `COMPILING`."""
     from jax import monitoring
 
@@ -183,7 +183,7 @@ def _when_compiling(tell: Callable[[], None]) -> None:
         elif event == "/jax/core/compile/backend_compile_duration":
             before, compiled = compiled, compiled + duration_secs
             if before <= COMPILING < compiled:
-                tell()
+                announce()
 
     monitoring.register_event_duration_secs_listener(count)
 
@@ -220,11 +220,11 @@ def progress(delay: float = 0.0) -> Iterator[Callable[[str, int, int], None]]:
 
     compiling = bar.add_task(ONCE, total=None, visible=False)
 
-    def tell() -> None:
+    def announce() -> None:
         bar.update(compiling, visible=True)
         bar.start()
 
-    _when_compiling(tell)
+    _when_compiling(announce)
 
     def advance(name: str, done: int, total: int) -> None:
         bar.update(compiling, visible=False)

@@ -1,12 +1,15 @@
 """Rectangles, the points at which maps are computed, and their computation in chunks."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
+
+from heliostat.scene.localization import PassiveSurface
+from heliostat.surface.active import ActiveSurface
 
 
 class Area(NamedTuple):
@@ -89,3 +92,19 @@ def in_chunks(
             parts.append(part)
             on_progress(min(len(parts) * size, count), count)
     return tuple(np.concatenate(arrays)[:count] for arrays in zip(*parts, strict=True))
+
+
+def facing(
+    surfaces: Sequence[PassiveSurface | ActiveSurface], positions: Float[np.ndarray, "point xyz"]
+) -> Bool[np.ndarray, "point surface"]:
+    """Whether each position lies in front of each surface.
+
+    Args:
+        surfaces: The surfaces.
+        positions: The positions. [m]
+    """
+    ahead = [
+        (positions - np.asarray(surface.position)) @ np.asarray(surface.array.normal)
+        for surface in surfaces
+    ]
+    return np.stack(ahead, axis=-1) > 0

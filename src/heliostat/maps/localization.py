@@ -18,7 +18,7 @@ from heliostat.bounds.pose import (
 )
 from heliostat.bounds.printed import pose_information_as_printed
 from heliostat.geometry.frames import Scalar
-from heliostat.maps.area import in_chunks
+from heliostat.maps.area import facing, in_chunks
 from heliostat.rates.effective import codebook_snr, eadr
 from heliostat.scene.localization import LocalizationScene, PassiveSurface
 from heliostat.surface.passive import Phased
@@ -135,12 +135,10 @@ def _facing(
     scene: LocalizationScene, positions: Float[np.ndarray, "point xyz"]
 ) -> Bool[np.ndarray, "point path"]:
     """Whether the surface of each path faces each position; true for the direct path."""
-    ahead = [
-        (positions - np.asarray(surface.position)) @ np.asarray(surface.array.normal) > 0
-        for surface in scene.surfaces
-    ]
-    direct = [] if scene.direct is None else [np.ones(len(positions), dtype=bool)]
-    return np.stack(direct + ahead, axis=1)
+    ahead = facing(scene.surfaces, positions)
+    if scene.direct is None:
+        return ahead
+    return np.column_stack([np.ones(len(positions), dtype=bool), ahead])
 
 
 def quantity_at(

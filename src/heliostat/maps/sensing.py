@@ -17,7 +17,7 @@ from heliostat.bounds.direction import (
 )
 from heliostat.design.joint_descent import DesignSearch, Incumbent, descend_from, descend_jointly
 from heliostat.geometry.frames import Vector
-from heliostat.maps.area import in_chunks
+from heliostat.maps.area import facing, in_chunks
 from heliostat.observation.echoes import noise_covariance, target_steering
 from heliostat.scenario.sensing.build import moved_target
 from heliostat.scene.sensing import EchoLink, SensingScene
@@ -108,20 +108,11 @@ def _whitening(scene: SensingScene, reflection: Reflections) -> Covariances:
     )
 
 
-def facing(scene: SensingScene, positions: Float[np.ndarray, "point xyz"]) -> np.ndarray:
-    """Whether each position lies in front of each surface. [point, surface]"""
-    ahead = [
-        (positions - np.asarray(surface.position)) @ np.asarray(surface.array.normal)
-        for surface in scene.surfaces
-    ]
-    return np.stack(ahead, axis=-1) > 0
-
-
 def _finished(
     scene: SensingScene, positions: np.ndarray, deviation: np.ndarray, bound: np.ndarray
 ) -> TargetBounds:
     """Set the bounds behind a surface, and on it, where the direction is undefined, to inf."""
-    seen = facing(scene, positions)[:, :, None] & ~np.isnan(deviation)
+    seen = facing(scene.surfaces, positions)[:, :, None] & ~np.isnan(deviation)
     return TargetBounds(np.where(seen, deviation, np.inf), np.where(np.isnan(bound), np.inf, bound))
 
 
@@ -180,7 +171,7 @@ def bounds_of_designs(
     """
     deviation = np.full((len(positions), scene.n_surfaces, 2), np.inf)
     bound = np.full(len(positions), np.inf)
-    served = [int(i) for i in np.flatnonzero(facing(scene, positions).all(axis=1))]
+    served = [int(i) for i in np.flatnonzero(facing(scene.surfaces, positions).all(axis=1))]
     skipped = len(positions) - len(served)
     on_progress(0, len(positions))
     scenes = {i: _moved_target(scene, jnp.asarray(positions[i])) for i in served}

@@ -16,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#777777"
 CATEGORIES = (BLUE, ORANGE, GREEN, "#56B4E9", "#CC79A7", "#F0E442", RED)
-"""Colours of categories that people with colour vision deficiency can tell apart (Okabe, Ito)."""
+"""Colours of categories that people with colour vision deficiency can distinguish (Okabe, Ito)."""
 WIDTH = 6.4
 """Width of every figure of a report, so that their text has one size on the page. [inches]"""
 THICK: dict[str, Any] = {"linewidth": 3.5, "solid_capstyle": "butt"}
