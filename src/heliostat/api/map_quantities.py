@@ -96,17 +96,13 @@ def localization_values(
     if quantity.variable == "cause":
         return _causes(scenario, quantity, places)
     active = int(chosen_antennas(scenario, active_antennas))
-    if scenario.model.wavefront == "auto":
-        near = any(within_fraunhofer(scenario, panel, places).any() for panel in scenario.panels)
-        scenario = scenario.updated({"model.wavefront": "spherical" if near else "plane"})
+    scenario = with_one_wavefront(scenario, places)
     bits = _common_bits(scenario)
     if each and bits:
         scenario = scenario.updated({f"{key}.bits": None for key in scenario.panel_keys})
     visible = visible_paths(scenario, places)
-    if scenario.obstacles:  # paths blocked to the scenario's user may be clear elsewhere
-        scenario = scenario.updated({"obstacles": [], "link.direct": scenario.direct})
     values = localization_maps.quantity_at(
-        build(scenario),
+        build(scenario.without_obstacles()),  # paths blocked to its user may be clear elsewhere
         places,
         quantity.variable,  # type: ignore[arg-type]
         active,
@@ -213,6 +209,19 @@ def sensing_values(
     every = each or quantity.variable != "position_bound"
     served = ahead.sum(axis=1) >= (ahead.shape[1] if every else 2)
     return variables, served, conditions
+
+
+def with_one_wavefront(scenario: LocalizationScenario, places: np.ndarray) -> LocalizationScenario:
+    """Return a scenario with spherical waves if any position needs them, else with plane waves.
+
+    Args:
+        scenario: A scenario; it is returned as it is unless ``model.wavefront`` is "auto".
+        places: The positions, [point, xyz]. [m]
+    """
+    if scenario.model.wavefront != "auto":
+        return scenario
+    near = any(within_fraunhofer(scenario, panel, places).any() for panel in scenario.panels)
+    return scenario.updated({"model.wavefront": "spherical" if near else "plane"})
 
 
 def _common_bits(scenario: LocalizationScenario) -> int | None:

@@ -18,8 +18,8 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 from pydantic import BeforeValidator, Field, create_model
 
-from heliostat.api import estimation as estimation_api
 from heliostat.api import localization as localization_api
+from heliostat.api import pose_estimation as pose_api
 from heliostat.api import sensing as sensing_api
 from heliostat.api import target_search as target_search_api
 from heliostat.api import tracking as tracking_api
@@ -56,13 +56,13 @@ class Trial:
         return sensing_api.design_beamforming(self.scenario, **options)
 
     @functools.cached_property
-    def directions(self) -> estimation_api.Directions:
+    def directions(self) -> pose_api.Directions:
         """Target directions estimated from noisy echoes of the design."""
         covariance, psi = self.design.covariance, self.design.reflection
-        echoes = estimation_api.simulate_echoes(
+        echoes = pose_api.simulate_echoes(
             self.scenario, covariance, psi, key=self.key, **self.options_of("estimate_direction")
         )
-        return estimation_api.estimate_direction(self.scenario, echoes, psi)
+        return pose_api.estimate_direction(self.scenario, echoes, psi)
 
 
 class Computed(NamedTuple):
@@ -83,9 +83,9 @@ def _under_errors(trial: Trial) -> ErrorEffect:
 def _estimate_pose(trial: Trial) -> Computed:
     scenario = of_system(trial.scenario, LocalizationScenario, "estimate_pose")
     given = trial.options_of("estimate_pose")
-    pilots = estimation_api.simulate_pilots(scenario, key=trial.key, **given)
+    pilots = pose_api.simulate_pilots(scenario, key=trial.key, **given)
     heading = float(scenario.user.heading)
-    pose = estimation_api.estimate_pose(scenario, pilots, believed_heading=heading)
+    pose = pose_api.estimate_pose(scenario, pilots, believed_heading=heading)
     position_error = np.linalg.norm(pose.position - np.asarray(scenario.user.position))
     heading_error = abs(float(wrapped_angle(jnp.asarray(pose.heading - heading))))
     values = {
@@ -128,7 +128,7 @@ def _estimate_direction(trial: Trial) -> Computed:
 
 def _triangulate(trial: Trial) -> Computed:
     directions, given = trial.directions, trial.options_of("triangulate")
-    estimate = estimation_api.triangulate(
+    estimate = pose_api.triangulate(
         trial.scenario, directions.angles, directions.covariance, **given
     )
     scenario = of_system(trial.scenario, SensingScenario, "triangulate")
@@ -207,7 +207,7 @@ FUNCTIONS: Mapping[str, Function] = {
     ),
     "estimate_pose": Function(
         "localization",
-        estimation_api.simulate_pilots,
+        pose_api.simulate_pilots,
         {
             "position_error": Quantity("m", (), "error of the estimated position"),
             "heading_error": Quantity("rad", (), "error of the estimated heading"),
@@ -256,7 +256,7 @@ FUNCTIONS: Mapping[str, Function] = {
     ),
     "estimate_direction": Function(
         "sensing",
-        estimation_api.simulate_echoes,
+        pose_api.simulate_echoes,
         {
             "angle_error": Quantity("rad", (SURFACE, ANGLE), "error of the estimated direction"),
             "snr": Quantity("1", (SURFACE,), "estimated SNR of the matched filter's output"),
@@ -266,7 +266,7 @@ FUNCTIONS: Mapping[str, Function] = {
     ),
     "triangulate": Function(
         "sensing",
-        estimation_api.triangulate,
+        pose_api.triangulate,
         {"position_error": Quantity("m", (), "error of the estimated position")},
         _triangulate,
         ("design_beamforming", "estimate_direction"),

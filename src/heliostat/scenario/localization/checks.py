@@ -38,6 +38,12 @@ class LocalizationScenario(LocalizationSections):
 
         return localization_scene(self, key)
 
+    def without_obstacles(self) -> "LocalizationScenario":
+        """Return the same scenario without obstacles, in which no path is blocked by them."""
+        if not self.obstacles:
+            return self
+        return self.updated({"obstacles": [], "link.direct": self.direct})
+
     def clashes(self) -> Iterator[Clash]:
         """Yield violated conditions on geometry, durations and files."""
         if wrong := self._clash_of_surfaces():
