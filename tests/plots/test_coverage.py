@@ -12,6 +12,7 @@ from heliostat.plots.coverage import (
     share_of,
     shares_of_causes,
 )
+from heliostat.plots.style import CATEGORIES
 from tests.plots.test_localization import labels
 from tests.support.fake_maps import fake_map
 
@@ -137,5 +138,21 @@ def test_a_map_of_causes_shows_each_set_of_paths_once_and_its_share():
     assert {"obstacle", "base station"} <= set(legend)
     bars = [bar.get_width() / 100 for bar in beside.patches]
     np.testing.assert_allclose(bars, list(shares.values()))
-    colors = [tuple(bar.get_facecolor()) for bar in beside.patches]
-    assert len(set(colors)) == len(colors)
+    assert len({_look(bar) for bar in beside.patches}) == len(shares)
+
+
+def test_sets_of_paths_have_different_looks_even_if_there_are_more_of_them_than_colors():
+    data = hs.coverage("factory-hall-racks", "cause", area=[0, 56, 0, 34], points=1000)
+    above, beside = coverage_figure(data).axes
+    shares = shares_of_causes(data)
+    assert len(shares) > len(CATEGORIES) + 1
+    assert len({_look(bar) for bar in beside.patches}) == len(shares)
+    legend = above.figure.legends[0]
+    texts = [text.get_text() for text in legend.get_texts()]
+    patches = dict(zip(texts, legend.legend_handles, strict=True))
+    bars = dict(zip(shares, beside.patches, strict=True))
+    assert all(_look(patches[name]) == _look(bars[name]) for name in shares)
+
+
+def _look(patch):
+    return tuple(patch.get_facecolor()), patch.get_hatch()

@@ -222,6 +222,8 @@ def test_shipped_scenarios_build_and_strain_nothing(name):
         TABLE_1: ["Link budget", "Known gain:"],
         "sensing-two-surfaces": ["Link budget", "Link budget", "Minimum SNR"],
         "street-crossing": ["Blocked: so"],
+        "factory-hall-racks": ["Blocked: ra"] * 3,
+        "near-field-room": ["Blocked: wa"],
     }
     assert [warning[:11] for warning in scenario.warnings()] == expected.get(name, [])
     assert scenario_text(name).startswith("# ")
