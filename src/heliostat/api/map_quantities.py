@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from heliostat.api.localization import build, chosen_antennas
+from heliostat.api.localization import build, chosen_antennas, most_active_antennas
 from heliostat.design.result import BeamformingDesign, patterned
 from heliostat.maps import localization as localization_maps
 from heliostat.maps.area import facing
@@ -127,6 +127,48 @@ def localization_values(
     resolution = "" if bits is None else f", phases of {bits} bit{'s' * (bits > 1)}"
     conditions = f"active antennas: {active}, {surface}{resolution}"
     return variables, np.asarray(visible.any(axis=1)), conditions
+
+
+def values_of_users(
+    scenario: LocalizationScenario,
+    quantity: MapQuantity,
+    active_antennas: int | None,
+    each: bool,
+    on_progress: OnProgress,
+) -> tuple[Variables, np.ndarray, str]:
+    """Compute `localization_values` for each user with its own position, heading and array.
+
+    Args:
+        scenario: A loaded scenario.
+        quantity: The quantity of the map.
+        active_antennas: Number of active antennas, for each user at most as many as fit into the
+            period; default as many as fit.
+        each: Whether the surfaces are steered to each user.
+        on_progress: Called with the number of finished users and of all users.
+
+    Raises:
+        ValueError: ``active_antennas`` is out of range.
+    """
+    users = scenario.all_users
+    places = np.array([user.position for user in users], dtype=float)
+    if quantity.variable == "cause":
+        return _causes(scenario, quantity, places)
+    values, served, conditions = [], [], ""
+    for i in range(len(users)):
+        alone = scenario.for_user(i)
+        antennas = active_antennas
+        if i > 0 and antennas is not None:
+            antennas = min(antennas, most_active_antennas(alone))
+        variables, reached, own = localization_values(
+            alone, quantity, places[i : i + 1], None, antennas, each, lambda done, total: None
+        )
+        (found,), attributes = variables[quantity.variable]
+        values.append(found)
+        served.append(reached)
+        conditions = conditions or own
+        on_progress(i + 1, len(users))
+    whole = (np.concatenate(values),), attributes
+    return {quantity.variable: whole}, np.concatenate(served), conditions
 
 
 def _causes(

@@ -360,12 +360,16 @@ def _edges(centres: np.ndarray) -> tuple[float, float]:
 def _nodes(data: xr.Dataset, ax: Axes) -> list[Any]:
     """Mark the nodes in view with the normals of the surfaces, and return legend entries."""
     moved = data.attrs["moved"]
+    nodes = np.atleast_2d(data[moved].values)
+    if "y" not in data.dims:  # a mark would cover the value at the node
+        listed = np.column_stack([data[axis].values for axis in "xyz"])
+        nodes = nodes[~(nodes[:, None] == listed[None]).all(axis=2).any(axis=1)]
     surfaces = np.atleast_2d(data["surfaces"].values)
     handles = _obstacles(data, ax)
     marks = [
         ("base station", "^", "black", data["base_station"].values[None]),
         ("surface and its normal", "s", ORANGE, surfaces),
-        (f"{moved} of the scenario", "o", "white", data[moved].values[None]),
+        (f"{moved}{'s' * (len(nodes) > 1)} of the scenario", "o", "white", nodes),
     ]
     if "y" not in data.dims:
         ax.margins(0.15)
