@@ -14,8 +14,6 @@ from heliostat.maps.area import facing
 from heliostat.scenario import (
     AnyScenario,
     LocalizationScenario,
-    Problem,
-    ScenarioError,
     SensingScenario,
 )
 from heliostat.scenario.localization.visibility import visible_paths
@@ -99,8 +97,8 @@ def localization_values(
     if scenario.model.wavefront == "auto":
         near = any(within_fraunhofer(scenario, panel, places).any() for panel in scenario.panels)
         scenario = scenario.updated({"model.wavefront": "spherical" if near else "plane"})
-    bits = _common_bits(scenario)
-    if each and bits:
+    bits, resolution = tuple(panel.bits for panel in scenario.panels), _resolution(scenario)
+    if each and any(bits):
         scenario = scenario.updated({f"{key}.bits": None for key in scenario.panel_keys})
     visible = visible_paths(scenario, places)
     if scenario.obstacles:  # paths blocked to the scenario's user may be clear elsewhere
@@ -110,7 +108,7 @@ def localization_values(
         places,
         quantity.variable,  # type: ignore[arg-type]
         active,
-        localization_maps.Steering(each, bits if each else None),
+        localization_maps.Steering(each, bits if each and any(bits) else ()),
         visible=visible,
         headings=turned,
         as_printed=scenario.model.as_printed,
@@ -124,7 +122,6 @@ def localization_values(
         surface += ", direct path"
     if any(scenario.spherical):
         surface += ", spherical waves"
-    resolution = "" if bits is None else f", phases of {bits} bit{'s' * (bits > 1)}"
     conditions = f"active antennas: {active}, {surface}{resolution}"
     return variables, np.asarray(visible.any(axis=1)), conditions
 
@@ -257,18 +254,18 @@ def sensing_values(
     return variables, served, conditions
 
 
-def _common_bits(scenario: LocalizationScenario) -> int | None:
-    """Return the number of bits of all surfaces, None for continuous phases.
-
-    Raises:
-        ScenarioError: They differ.
-    """
-    bits = [panel.bits for panel in scenario.panels]
-    if other := next((i for i, each in enumerate(bits) if each != bits[0]), 0):
-        sentence = "maps need the same bits at all surfaces; write those of surfaces.0"
-        problem = Problem(scenario.name, f"surfaces.{other}.bits", str(bits[other]), sentence)
-        raise ScenarioError([problem])
-    return bits[0]
+def _resolution(scenario: LocalizationScenario) -> str:
+    """Phase resolution of the surfaces in words, empty if all phases are continuous."""
+    words = [
+        "continuous" if bits is None else f"{bits} bit{'s' * (bits > 1)}"
+        for bits in (panel.bits for panel in scenario.panels)
+    ]
+    if set(words) == {"continuous"}:
+        return ""
+    if len(set(words)) == 1:
+        return f", phases of {words[0]}"
+    each = (f"{name} {word}" for name, word in zip(scenario.panel_names, words, strict=True))
+    return f", phases: {', '.join(each)}"
 
 
 def within_fraunhofer(scenario: AnyScenario, surface: PanelSpec, places: np.ndarray) -> np.ndarray:
