@@ -15,6 +15,7 @@ from heliostat.plots.coverage import (
 from heliostat.plots.style import CATEGORIES
 from tests.plots.test_localization import labels
 from tests.support.fake_maps import fake_map
+from tests.support.hall import hall
 
 
 def test_bounds_have_a_fitting_unit_and_a_logarithmic_scale():
@@ -152,6 +153,31 @@ def test_sets_of_paths_have_different_looks_even_if_there_are_more_of_them_than_
     patches = dict(zip(texts, legend.legend_handles, strict=True))
     bars = dict(zip(shares, beside.patches, strict=True))
     assert all(_look(patches[name]) == _look(bars[name]) for name in shares)
+
+
+def test_users_are_marked_except_where_their_values_are_shown():
+    def marks(data):
+        axes = coverage(data)
+        lines = {str(line.get_label()): line for line in axes.get_lines()}
+        return axes, {name: line for name, line in lines.items() if name.startswith("user")}
+
+    users = [
+        {"position": [8, 6, 1], "heading": "30 deg", "antennas": 2},
+        {"position": [9, -4, 2], "heading": "70 deg", "antennas": 2},
+    ]
+    scenario = hall(user=None, users=users)
+    _, over_area = marks(hs.coverage(scenario, points=9))
+    (line,) = over_area.values()
+    assert line.get_label() == "users of the scenario"
+    np.testing.assert_array_equal(line.get_xydata(), [[8, 6], [9, -4]])
+    axes, at_users = marks(hs.coverage(scenario, at_users=True))
+    assert not at_users
+    (dots,) = [c for c in axes.collections if c.get_array() is not None]
+    np.testing.assert_array_equal(dots.get_offsets(), [[8, 6], [9, -4]])
+    _, elsewhere = marks(hs.coverage(scenario, positions=[[8, 6, 1], [5, 5, 1]]))
+    (line,) = elsewhere.values()
+    assert line.get_label() == "user of the scenario"
+    np.testing.assert_array_equal(line.get_xydata(), [[9, -4]])
 
 
 def _look(patch):
