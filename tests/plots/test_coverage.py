@@ -180,5 +180,14 @@ def test_users_are_marked_except_where_their_values_are_shown():
     np.testing.assert_array_equal(line.get_xydata(), [[9, -4]])
 
 
+def test_the_paths_at_listed_places_have_the_names_of_the_places():
+    data = hs.coverage("factory-hall-racks", "cause", at_users=True)
+    axes = coverage_figure(data).axes[0]
+    names = [user.name for user in hs.load("factory-hall-racks").users]
+    assert [text.get_text() for text in axes.texts if text.get_text()] == names
+    points = np.concatenate([dots.get_offsets() for dots in axes.collections])
+    assert len(points) == len(names)
+
+
 def _look(patch):
     return tuple(patch.get_facecolor()), patch.get_hatch()

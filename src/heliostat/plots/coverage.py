@@ -235,6 +235,8 @@ def _categories(data: xr.Dataset, display: Display, norm: Normalize | None, ax: 
         else:
             ax.scatter(x[chosen], y[chosen], s=60, zorder=3, **look)
         handles.append(Patch(**look, label=name))
+    if "y" not in data.dims:
+        _names(data, ax)
     return handles
 
 
@@ -316,9 +318,14 @@ def _dots(data: xr.Dataset, display: Display, norm: Normalize | None, ax: Axes) 
     ):
         if lost.any():
             handles += ax.plot(x[lost], y[lost], "X", color=color, label=label)
-    for name, across, up in zip(data["place"].values, x, y, strict=True):
-        ax.annotate(str(name), (across, up), (4, 4), textcoords="offset points", fontsize=8)
+    _names(data, ax)
     return handles
+
+
+def _names(data: xr.Dataset, ax: Axes) -> None:
+    """Write the name of each listed position beside it."""
+    for name, x, y in zip(data["place"].values, data["x"].values, data["y"].values, strict=True):
+        ax.annotate(str(name), (x, y), (4, 4), textcoords="offset points", fontsize=8)
 
 
 def _bar(ax: Axes, image: Any, display: Display, norm: Normalize) -> None:

@@ -61,7 +61,8 @@ class LocalizationScenario(LocalizationSections):
         if self.users is None:
             yield from self._clashes_of_one_user()
         elif "user" in self.model_fields_set and self.user != self.users[0]:
-            yield Clash("users", (), "user and users are both given; remove one of them")
+            sentence = "user and users are both given; remove one of them, or write users.0"
+            yield Clash("users", (), sentence)
         elif name := _repeated(user.name for user in self.users):
             yield Clash("users", (), f"has two users named {name}; rename one of them")
         else:
