@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 from pydantic import BeforeValidator, Field, create_model
 
+from heliostat.api import estimation as estimation_api
 from heliostat.api import localization as localization_api
 from heliostat.api import pose_estimation as pose_api
 from heliostat.api import sensing as sensing_api
@@ -59,10 +60,10 @@ class Trial:
     def directions(self) -> pose_api.Directions:
         """Target directions estimated from noisy echoes of the design."""
         covariance, psi = self.design.covariance, self.design.reflection
-        echoes = pose_api.simulate_echoes(
+        echoes = estimation_api.simulate_echoes(
             self.scenario, covariance, psi, key=self.key, **self.options_of("estimate_direction")
         )
-        return pose_api.estimate_direction(self.scenario, echoes, psi)
+        return estimation_api.estimate_direction(self.scenario, echoes, psi)
 
 
 class Computed(NamedTuple):
@@ -128,7 +129,7 @@ def _estimate_direction(trial: Trial) -> Computed:
 
 def _triangulate(trial: Trial) -> Computed:
     directions, given = trial.directions, trial.options_of("triangulate")
-    estimate = pose_api.triangulate(
+    estimate = estimation_api.triangulate(
         trial.scenario, directions.angles, directions.covariance, **given
     )
     scenario = of_system(trial.scenario, SensingScenario, "triangulate")
@@ -256,7 +257,7 @@ FUNCTIONS: Mapping[str, Function] = {
     ),
     "estimate_direction": Function(
         "sensing",
-        pose_api.simulate_echoes,
+        estimation_api.simulate_echoes,
         {
             "angle_error": Quantity("rad", (SURFACE, ANGLE), "error of the estimated direction"),
             "snr": Quantity("1", (SURFACE,), "estimated SNR of the matched filter's output"),
@@ -266,7 +267,7 @@ FUNCTIONS: Mapping[str, Function] = {
     ),
     "triangulate": Function(
         "sensing",
-        pose_api.triangulate,
+        estimation_api.triangulate,
         {"position_error": Quantity("m", (), "error of the estimated position")},
         _triangulate,
         ("design_beamforming", "estimate_direction"),
