@@ -14,12 +14,11 @@ from heliostat.bounds.paths import (
 )
 from heliostat.bounds.pose import error_bounds, pose_information
 from tests.support.scenes import FOUR
-from tests.support.sites import yard
+from tests.support.sites import HADAMARD, yard
 
 _information = eqx.filter_jit(paths_information)
 _by_definition = eqx.filter_jit(joint_information_by_definition)
 _joint = eqx.filter_jit(joint_information)
-HADAMARD = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]])
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,7 @@ def path_likelihood(
     """
     found = paths(scene, active_antennas)
     each: Path = jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
-    turn = -2j * jnp.pi / SPEED_OF_LIGHT * frequency
+    turn = (-2j * jnp.pi / SPEED_OF_LIGHT * frequency)[None, None, :]
     band = jax.vmap(lambda path: band_factor(path, frequency, clock))(each)
     band = _with_slopes(band, each.length_slope[:, :, None] * (turn * band[:, None, :]))
     amplitude = each.gain * present * sample_scale(scene, frequency.size)

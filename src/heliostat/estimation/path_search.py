@@ -40,9 +40,9 @@ OVERSAMPLING = 8
 PLACES = 4
 """Places per resolution cell of a surface, of the base station and of the band."""
 SATURATION = 0.7
-"""Share of a path's largest energy above which places do not differ in it: the grids lower the
-energy by up to the rest. Without this limit the errors of the grid in a strong path hide what weak
-paths tell about the place."""
+"""Share of a path's largest energy above which differences of it count only by their logarithm: the
+grids lower the energy by up to the rest. Without this limit the errors of the grid in a strong path
+would hide the differences in weak paths."""
 BATCH = 4096
 """Number of places that are evaluated at once."""
 ZOOM = 33
@@ -272,7 +272,8 @@ def coarse_search(
                 else:
                     each.append(jnp.abs(overlap) ** 2 / jnp.where(energy > 0, energy, 1.0))
             limits = jnp.stack([SATURATION * table.strongest for table in tables])
-            return jnp.minimum(jnp.stack(each) / noise, limits)
+            value = jnp.stack(each) / noise
+            return jnp.minimum(value, limits) + jnp.log1p(jnp.maximum(value - limits, 0.0))
 
         each = jax.vmap(of_heading)(headings)
         present = (each > 0.0) | (not scene.link.gain_known)

@@ -142,11 +142,13 @@ def separable_response(
         return cosines, (1 - cosines**2) / distance
 
     (cosine, curvature), (focus, focus_curvature) = terms(end), terms(focused.focus)
-    linear = focused.offset + (focus - cosine)[None, :]
-    sums = []
+    steered, sums = focused.offset + focus[None, :], []
     for side, elements in enumerate((array.columns, array.rows)):
         at = (jnp.arange(elements) - (elements - 1) / 2) * array.spacing[side] * wavelength
-        bend = (curvature[side] - focus_curvature[side]) * at**2 / 2
-        length = linear[:, side][:, None] * at[None, :] + bend[None, :]
-        sums.append(jnp.sum(jnp.exp(2j * jnp.pi / wavelength * length), axis=1))
+        # The factors of the configurations are the same for all positions of the user.
+        path = curvature[side] * at**2 / 2 - cosine[side] * at
+        bend = focus_curvature[side] * at**2 / 2
+        surface = steered[:, side][:, None] * at[None, :] - bend[None, :]
+        wave, surface = (jnp.exp(2j * jnp.pi / wavelength * each) for each in (path, surface))
+        sums.append(surface @ wave)
     return reflection * sums[0] * sums[1]
