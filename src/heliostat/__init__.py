@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         effective_rate,
         pose_bounds,
     )
+    from heliostat.api.placement import place
     from heliostat.api.sensing import (
         design_beamforming,
         design_for_region,
@@ -66,6 +67,7 @@ _HOME = {
     "allocate_time": "api.localization",
     "under_errors": "api.steering_errors",
     "design_sweep": "api.alignment_codebook",
+    "place": "api.placement",
     "direction_bounds": "api.sensing",
     "design_transmit": "api.sensing",
     "design_reflection": "api.sensing",
@@ -100,6 +102,7 @@ __all__ = [
     "export",
     "find_target",
     "load",
+    "place",
     "plot",
     "pose_bounds",
     "report",

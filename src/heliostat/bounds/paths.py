@@ -20,7 +20,7 @@ from heliostat.bounds.fisher import SINGULAR, slepian_bangs
 from heliostat.bounds.pose import PoseInformation, pose_information
 from heliostat.geometry.arrays import sinc_and_slopes
 from heliostat.geometry.frames import Scalar
-from heliostat.observation.paths import Path, paths, paths_mean
+from heliostat.observation.paths import POSE_AND_CLOCK, Path, paths, paths_mean
 from heliostat.scene.localization import LocalizationScene
 from heliostat.units import SPEED_OF_LIGHT
 
@@ -109,11 +109,69 @@ def paths_information(scene: LocalizationScene, active_antennas: int | Scalar) -
     if not scene.link.gain_known:
         kept += range(4, len(information))
     chosen = information[jnp.array(kept)][:, jnp.array(kept)]
+    return _pose_information(scene, chosen, power)
+
+
+def _pose_information(
+    scene: LocalizationScene,
+    information: Float[Array, "unknown unknown"],
+    power: Float[Array, "2"],
+) -> PoseInformation:
+    """Eliminate all unknowns but the pose, and scale the reference."""
     index = jnp.arange(scene.user.antennas)
     broadside = (2 * jnp.pi * scene.user.spacing) ** 2 * jnp.mean(index**2)
-    return PoseInformation(
-        _without_nuisances(chosen), jnp.stack([power[0], power[0], broadside * power[1]])
-    )
+    reference = jnp.stack([power[0], power[0], broadside * power[1]])
+    return PoseInformation(_without_nuisances(information, 3), reference)
+
+
+SEPARATE = 12
+"""Length of the result of `separate_information`."""
+
+
+def separate_information(
+    scene: LocalizationScene, active_antennas: int | Scalar
+) -> Float[Array, "12"]:
+    """Share of one path in the information of several paths that sign codes separate.
+
+    The factors ``config`` of two paths with different rows of a Hadamard matrix are orthogonal, and
+    so are their derivatives. The information of several such paths is therefore the sum of that of
+    each path. As the gain of a path occurs in no other path, it is eliminated here, before the sum.
+
+    Args:
+        scene: A scene whose only path with a gain is the one in question. The length of the code
+            has no effect.
+        active_antennas: :math:`N_B`; may be traced.
+
+    Returns:
+        Upper triangle of the information about `observation.paths.POSE_AND_CLOCK`, row by row, and
+        the two scales for `PoseInformation.reference`. The sum over the paths is the argument of
+        `separated_pose_information`.
+    """
+    information, power = _joint_information(scene, active_antennas)
+    unknowns = len(POSE_AND_CLOCK)
+    if scene.link.gain_known:
+        information = information[:unknowns, :unknowns]
+    reduced = _without_nuisances(information, unknowns)
+    return jnp.concatenate([reduced[jnp.triu_indices(unknowns)], power])
+
+
+def separated_pose_information(
+    scene: LocalizationScene, summed: Float[Array, "12"]
+) -> PoseInformation:
+    """`paths_information` from the sum of `separate_information` over the paths.
+
+    Args:
+        scene: The scene, for its user and link.
+        summed: The sum over the paths.
+    """
+    unknowns = len(POSE_AND_CLOCK)
+    rows, columns = np.triu_indices(unknowns)
+    index = np.zeros((unknowns, unknowns), dtype=int)
+    index[rows, columns] = index[columns, rows] = np.arange(rows.size)
+    information = summed[index]
+    if scene.link.clock_known:
+        information = information[:3, :3]
+    return _pose_information(scene, information, summed[-2:])
 
 
 def scene_pose_information(
@@ -170,15 +228,15 @@ def _joint_information(
 
 
 def _without_nuisances(
-    information: Float[Array, "unknown unknown"],
-) -> Float[Array, "pose pose"]:
-    """Information about the first three unknowns after eliminating all others one by one.
+    information: Float[Array, "unknown unknown"], kept: int
+) -> Float[Array, "kept kept"]:
+    """Information about the first unknowns after eliminating all others one by one.
 
     The result is that of `fisher.eliminate_nuisance`; XLA vectorises these steps over many
     positions. An unknown about which there is no information is omitted.
     """
     diagonal = jnp.diagonal(information)
-    for last in range(information.shape[0] - 1, 2, -1):
+    for last in range(information.shape[0] - 1, kept - 1, -1):
         pivot, column = information[last, last], information[:last, last]
         seen = pivot > SINGULAR * diagonal[last]
         share = jnp.where(seen, column / jnp.where(seen, pivot, 1.0), 0.0)

@@ -1,0 +1,180 @@
+"""Evaluation of candidate surfaces at a site, and the scenario with the chosen ones."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from heliostat.api.localization import build, chosen_antennas
+from heliostat.api.map_quantities import within_fraunhofer
+from heliostat.api.placement_results import PlacedSurface
+from heliostat.maps.placement import (
+    Base,
+    Mounts,
+    Setting,
+    Table,
+    direct_sums,
+    terms_of,
+)
+from heliostat.scenario import LocalizationScenario, Problem, ScenarioError
+from heliostat.scenario.goals import Goal
+from heliostat.scenario.localization.build import surface_gain
+from heliostat.scenario.localization.candidates import Candidate
+from heliostat.scenario.localization.schema import SurfaceSpec
+from heliostat.scenario.localization.visibility import visible_paths, visible_through
+
+
+class Site(NamedTuple):
+    """A scenario prepared for candidates of one size."""
+
+    scenario: LocalizationScenario
+    setting: Setting
+    start: Base
+    """Sums over the paths that are in every set: the direct one, and those of kept surfaces."""
+    wavefront: str
+    """``model.wavefront`` of the scenario; ``auto`` is resolved for all candidates together."""
+
+
+def check_steering(scenario: LocalizationScenario, *, keep: bool) -> None:
+    """Refuse scenarios whose surfaces or codes do not suit a placement.
+
+    Args:
+        scenario: A localization scenario.
+        keep: Whether its surfaces are kept.
+
+    Raises:
+        ScenarioError: A surface is not steered to each position, or the paths are not separated.
+    """
+    problems = []
+
+    def refuse(field: str, found: object, sentence: str) -> None:
+        problems.append(Problem(scenario.name, field, str(found), sentence))
+
+    used = list(zip(scenario.panel_keys, scenario.panels, strict=True))
+    for key, panel in used if keep else used[:1]:
+        if panel.phases != "designed":
+            refuse(f"{key}.phases", panel.phases, "placement needs steered surfaces: designed")
+        if keep and panel.focus is not None:
+            refuse(
+                f"{key}.focus", list(panel.focus), "placement steers to each position; remove it"
+            )
+        if panel.bits != scenario.panel.bits:
+            refuse(f"{key}.bits", panel.bits, f"write those of {used[0][0]} for all surfaces")
+    if scenario.link.codes == "none":
+        refuse("link.codes", "none", "placement needs codes that separate the paths: hadamard")
+    if scenario.model.as_printed:
+        refuse("model.as_printed", True, "placement needs the corrected equations: false")
+    if problems:
+        raise ScenarioError(problems)
+
+
+def prepared(
+    scenario: LocalizationScenario,
+    candidates: Sequence[Candidate],
+    goals: tuple[Goal, ...],
+    poses: np.ndarray,
+    number: int,
+    active_antennas: int | None,
+    *,
+    keep: bool,
+) -> Site:
+    """Return a site for the candidates and for others of their size.
+
+    Args:
+        scenario: A localization scenario.
+        candidates: At least one candidate; all have the same size.
+        goals: The goals.
+        poses: x, y, z [m] and heading [rad] of the user at each position.
+        number: Number of surfaces that are placed.
+        active_antennas: Number of active antennas; default as many as fit into the period.
+        keep: Whether the surfaces of the scenario are kept.
+
+    Raises:
+        ValueError: The number of antennas is out of range.
+    """
+    template, key = candidates[0].panel, scenario.panel_keys[0]
+    wavefront: str = scenario.model.wavefront
+    if wavefront == "auto":
+        panels = [each.panel for each in candidates] + list(scenario.panels) * keep
+        near = any(within_fraunhofer(scenario, panel, poses[:, :3]).any() for panel in panels)
+        wavefront = "spherical" if near else "plane"
+    # Visibility is computed here; in the scene no path is blocked.
+    changes: dict[str, Any] = {"obstacles": [], "link.direct": scenario.direct}
+    changes |= {"model.wavefront": wavefront}
+    changes |= {f"{panel_key}.bits": None for panel_key in scenario.panel_keys}
+    unblocked = scenario.updated(changes)
+    sized = unblocked.updated({f"{key}.rows": template.rows, f"{key}.columns": template.columns})
+    first = len(scenario.panels) * keep
+    gains = np.array([surface_gain(scenario, first + slot) for slot in range(number)])
+    active = int(chosen_antennas(scenario, active_antennas))
+    setting = Setting(build(sized), active, template.bits, poses, goals, gains)
+    visible = visible_paths(scenario, poses[:, :3])
+    direct = scenario.direct != "blocked"
+    start = direct_sums(setting, visible[:, 0])
+    for index, panel in enumerate(scenario.panels if keep else ()):
+        alone = setting._replace(scene=build(unblocked).through(index))
+        seen = visible[:, direct + index][None]
+        terms = terms_of(alone, _mounts([panel]), seen)
+        start = start.plus(terms, 0, complex(surface_gain(scenario, index)))
+    return Site(scenario, setting, start, wavefront)
+
+
+def table_of(
+    site: Site,
+    candidates: Sequence[Candidate],
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Table:
+    """Evaluate candidates at all positions.
+
+    Args:
+        site: The site.
+        candidates: The candidates, of the size of the site.
+        on_progress: Function called with the number of finished pairs and the total number.
+    """
+    panels = [each.panel for each in candidates]
+    mounts = _mounts(panels)
+    visible = visible_through(site.scenario, panels, site.setting.poses[:, :3]).T
+    terms = terms_of(site.setting, mounts, visible, on_progress)
+    distance = np.linalg.norm(mounts.position[:, None] - mounts.position[None], axis=2)
+    apart = distance > panels[0].diagonal(site.scenario.wavelength)
+    return Table(site.setting, terms, site.start, visible, apart)
+
+
+def _mounts(panels: Sequence[SurfaceSpec]) -> Mounts:
+    position = np.array([panel.position for panel in panels], dtype=float)
+    return Mounts(position, np.stack([panel.axes for panel in panels]))
+
+
+def site_of(
+    site: Site, chosen: Sequence[Candidate], *, keep: bool
+) -> tuple[LocalizationScenario, tuple[PlacedSurface, ...]]:
+    """Return the scenario with the chosen surfaces, and their description.
+
+    Args:
+        site: The site.
+        chosen: The chosen candidates, in order.
+        keep: Whether the surfaces of the scenario are kept.
+    """
+    scenario = site.scenario
+    panels = [panel.model_dump(mode="json", exclude_none=True) for panel in scenario.panels if keep]
+    taken = {panel["name"] for panel in panels if "name" in panel}
+    placed = []
+    for each in chosen:
+        stem = each.wall.name.replace("/", "-")[:36]
+        name = next(n for i in range(1, 100) if (n := f"{stem}-{i}") not in taken)
+        taken.add(name)
+        panel = each.panel.model_dump(mode="json", exclude_none=True)
+        panels.append({"name": name} | panel)
+        placed.append(
+            PlacedSurface(
+                name,
+                each.wall.name,
+                np.array(each.panel.position),
+                float(each.panel.azimuth or 0.0),
+                each.turn,
+                each.panel.rows,
+                each.panel.columns,
+            )
+        )
+    changes = {"surface": None, "surfaces": panels, "model.wavefront": site.wavefront}
+    return scenario.updated(changes), tuple(placed)
