@@ -19,8 +19,9 @@ from heliostat.api.placement_arguments import (
 )
 from heliostat.api.placement_results import Candidates, Placement, PlacementError
 from heliostat.api.placement_site import Site, check_steering, prepared, site_of, table_of
-from heliostat.maps.placement import Base, Table, met, scores, values_of
+from heliostat.maps.placement import Base
 from heliostat.maps.placement_search import Certified, Found, certified, greedy, improved
+from heliostat.maps.placement_sets import Table, met, scores, values_of
 from heliostat.scenario import LocalizationScenario
 from heliostat.scenario.goals import Goal
 from heliostat.scenario.localization.candidates import Candidate, candidate, grid, usable
@@ -134,9 +135,7 @@ def place(
                 f"{len(usables)} of {len(listed)} candidates are usable ({reasons}), fewer than "
                 f"the surfaces to place, {number}; give other walls, heights or spacing."
             )
-        site = prepared(
-            scenario, usables, goals, counted.poses, number, active_antennas, keep=keep
-        )
+        site = prepared(scenario, usables, goals, counted.poses, number, active_antennas, keep=keep)
         found.append(_best(site, usables, dropped, number, advance))
     best = max(found, key=lambda each: each.certified.best.merit)
     chosen, sums = _refined(best, layout, advance)
@@ -145,7 +144,7 @@ def place(
     before, after = (values_of(setting, base) for base in (best.site.start, sums))
     shares, quantiles = _by_number(found, goals, number)
     return Placement(
-        goal=" and ".join(map(str, goals)),
+        goal=" ".join(goal.split()),
         scenario=placed_scenario,
         surfaces=placed,
         share=float(met(goals, after).mean()),
@@ -208,16 +207,15 @@ def _refined(best: _Best, layout: Layout, advance: OnProgress) -> tuple[list[Can
     return panels, table_of(best.site, panels).sums(places)
 
 
-def _neighbours(
-    site: Site, centre: Candidate, layout: Layout, scale: float
-) -> list[Candidate]:
+def _neighbours(site: Site, centre: Candidate, layout: Layout, scale: float) -> list[Candidate]:
     """Usable positions around a panel; always as many, so that one program is compiled."""
     wall, (_, _, z) = centre.wall, centre.panel.position
+    margin = min(centre.panel.diagonal(site.scenario.wavelength), wall.length / 2)
     along = centre.along + scale * layout.spacing * np.arange(-2, 3)
     heights = z + scale * layout.height_step * np.arange(-1, 2)
     listed = [
         candidate(centre.panel, wall, float(a), float(h), centre.turn)
-        for a in np.clip(along, 0.0, wall.length)
+        for a in np.clip(along, margin, wall.length - margin)
         for h in np.clip(heights, min(layout.heights), max(layout.heights))
     ]
     alone = len(site.setting.gains) == 1 and not site.scenario.several_paths

@@ -158,15 +158,15 @@ def sizes_of(
     """
     if sizes is None:
         return [(scenario.panel.rows, scenario.panel.columns)]
-    found = [tuple(size) if isinstance(size, Sequence) else (size,) for size in sizes]
-    for size in found:
-        if len(size) != 2 or not all(is_whole(n) and 1 <= n <= 4096 for n in size):
-            raise PlacementError(
-                f"sizes contains {described(size)}; give rows and columns of each, e.g. (32, 32)."
-            )
-    if not found:
-        raise PlacementError("sizes is empty; give rows and columns of each, e.g. (32, 32).")
-    return [(int(rows), int(columns)) for rows, columns in found]
+    try:
+        found = [(rows, columns) for rows, columns in sizes]
+    except (TypeError, ValueError):
+        found = []
+    if not found or not all(is_whole(n) and 1 <= n <= 4096 for size in found for n in size):
+        raise PlacementError(
+            f"sizes is {described(sizes)}; give rows and columns of each size, e.g. [(32, 32)]."
+        )
+    return list(dict.fromkeys((int(rows), int(columns)) for rows, columns in found))
 
 
 def counted_positions(

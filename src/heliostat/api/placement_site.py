@@ -8,14 +8,8 @@ import numpy as np
 from heliostat.api.localization import build, chosen_antennas
 from heliostat.api.map_quantities import within_fraunhofer
 from heliostat.api.placement_results import PlacedSurface
-from heliostat.maps.placement import (
-    Base,
-    Mounts,
-    Setting,
-    Table,
-    direct_sums,
-    terms_of,
-)
+from heliostat.maps.placement import Base, Mounts, Setting, direct_sums, terms_of
+from heliostat.maps.placement_sets import Table
 from heliostat.scenario import LocalizationScenario, Problem, ScenarioError
 from heliostat.scenario.goals import Goal
 from heliostat.scenario.localization.build import surface_gain

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from heliostat.maps.placement import Table, met, rate_of_snr, scores, values_of
+from heliostat.maps.placement_sets import Table, met, rate_of_snr, scores, values_of
 
 ROUNDS = 20
 """Largest number of rounds in which each surface of a set is exchanged."""
@@ -149,7 +149,7 @@ def reach(table: Table, number: int) -> Reach:
     """
     setting, start = table.setting, table.start
     none = met(setting.goals, values_of(setting, start))
-    alone = np.ones((table.count, none.size), dtype=bool)
+    alone = np.ones((table.mounts, none.size), dtype=bool)
     together = np.ones(none.size, dtype=bool)
     for goal in setting.goals:
         one = table.setting._replace(goals=(goal,))
@@ -196,23 +196,23 @@ def certified(
         most_prefixes: Limit of the number of bounds, see `MOST_PREFIXES`.
     """
     number, setting = len(best.chosen), table.setting
-    sets = math.comb(table.count, number)
+    sets = math.comb(table.mounts, number)
     positions = len(setting.poses)
     if number == 1:
         return Certified(best, best.merit[0], sets)
     # The gains belong to the places in a set, so that the order matters for the rate.
     ordered = setting.needs[1] and not np.allclose(setting.gains, setting.gains[0])
-    prefixes = (math.perm if ordered else math.comb)(table.count, number - 1)
+    prefixes = (math.perm if ordered else math.comb)(table.mounts, number - 1)
     served = reach(table, number)
     if prefixes > most_prefixes:
         limit = min(submodular_bound(served, number), _reachable(served)) / positions
         return Certified(best, max(limit, best.merit[0]), sets)
     choose = itertools.permutations if ordered else itertools.combinations
-    listed = np.array(list(choose(range(table.count), number - 1)))
+    listed = np.array(list(choose(range(table.mounts), number - 1)))
     limits = np.concatenate(
         [_limits(table, served, part) for part in np.array_split(listed, -(-prefixes // 256))]
     )
-    cost = table.count * positions
+    cost = table.mounts * positions
     if setting.needs[1]:
         cost *= max(table.start.amplitude[0].size // BEAMS, 1)
     most = max(int(most_values / cost), 1)

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from heliostat.units import format_quantity, parse_quantity, quote
+from heliostat.units import parse_quantity, quote
 
 EXAMPLE = "'peb below 10 cm', 'rate above 100 Mbit/s', or both joined by 'and'"
 
@@ -16,12 +16,6 @@ class Goal(NamedTuple):
 
     quantity: Literal["peb", "rate"]
     limit: float  # [m] or [bit/s]
-
-    def __str__(self) -> str:
-        """The goal as it can be written."""
-        if self.quantity == "peb":
-            return f"peb below {format_quantity(self.limit, 'length')}"
-        return f"rate above {format_quantity(self.limit, 'rate')}"
 
     def met(self, values: Float[np.ndarray, "*any"]) -> Bool[np.ndarray, "*any"]:
         """Whether values of the quantity meet the goal.

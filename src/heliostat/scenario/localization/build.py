@@ -56,8 +56,7 @@ def localization_scene(
             power=_real(base_station.power),
         ),
         surfaces=tuple(
-            _surface(scenario, i, _surface_root(root, i))
-            for i in range(len(scenario.panels))
+            _surface(scenario, i, _surface_root(root, i)) for i in range(len(scenario.panels))
         ),
         user=scene.User(
             position=_real(user.position),

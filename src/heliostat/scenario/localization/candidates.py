@@ -168,7 +168,7 @@ def usable(
             reason = "user of the scenario behind the panel"
         else:
             if panel.position not in lit:
-                lit[panel.position] = bool(_reached(scenario, panel))
+                lit[panel.position] = _reached(scenario, panel)
             reason = "" if lit[panel.position] else HIDDEN
         if reason:
             dropped[reason] = dropped.get(reason, 0) + 1
@@ -183,6 +183,7 @@ def _ahead(panel: SurfaceSpec, place: np.ndarray) -> bool:
     return bool(np.dot(offset, panel.facing) > 1e-9 * np.linalg.norm(offset))
 
 
-def _reached(scenario: LocalizationSections, panel: SurfaceSpec) -> np.ndarray:
+def _reached(scenario: LocalizationSections, panel: SurfaceSpec) -> bool:
     """Whether the base station reaches a panel: the path back to the base station is clear."""
-    return visible_through(scenario, [panel], np.array([scenario.base_station.position]))[0, 0]
+    there = np.array([scenario.base_station.position], dtype=float)
+    return bool(visible_through(scenario, [panel], there)[0, 0])
