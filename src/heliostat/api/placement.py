@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from heliostat.api.arguments import public
 from heliostat.api.placement_arguments import (
     Layout,
+    check_memory,
     counted_positions,
     goals_of,
     layout_of,
@@ -135,6 +136,7 @@ def place(
                 f"{len(usables)} of {len(listed)} candidates are usable ({reasons}), fewer than "
                 f"the surfaces to place, {number}; give other walls, heights or spacing."
             )
+        check_memory(scenario, goals, len(usables), len(counted.poses))
         site = prepared(scenario, usables, goals, counted.poses, number, active_antennas, keep=keep)
         found.append(_best(site, usables, dropped, number, advance))
     best = max(found, key=lambda each: each.certified.best.merit)

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from heliostat.api.arguments import described, is_whole
 from heliostat.api.coverage import inside_polygon, places_of
 from heliostat.api.placement_results import PlacementError
+from heliostat.bounds.paths import SEPARATE
 from heliostat.geometry.walls import Wall
 from heliostat.scenario import LocalizationScenario
 from heliostat.scenario.goals import Goal, parse_goals
@@ -20,6 +21,8 @@ POINTS, FEWER_POINTS = 2000, 500
 """Approximate default numbers of points; the second with spherical waves or quantised phases."""
 MOST_SURFACES = 16
 MOST_CANDIDATES = 20_000
+MOST_NUMBERS = 2e8
+"""Largest number of numbers that are kept for all pairs of a candidate and a position; 1.6 GB."""
 
 
 class Layout(NamedTuple):
@@ -142,6 +145,30 @@ def layout_of(
             "heights or turns, or a larger spacing."
         )
     return Layout(walls, step, levels, angles)
+
+
+def check_memory(
+    scenario: LocalizationScenario, goals: tuple[Goal, ...], candidates: int, positions: int
+) -> None:
+    """Refuse more pairs of candidates and positions than the memory permits.
+
+    Args:
+        scenario: A localization scenario.
+        goals: The goals.
+        candidates: Number of candidates of one size.
+        positions: Number of positions.
+
+    Raises:
+        PlacementError: They are too many.
+    """
+    rates = any(goal.quantity == "rate" for goal in goals)
+    each = SEPARATE + 2 * scenario.user.antennas * rates
+    if candidates * positions * each > MOST_NUMBERS:
+        raise PlacementError(
+            f"{candidates} candidates at {positions} positions are too many, at most "
+            f"{MOST_NUMBERS / each:.2g} pairs; give fewer points, walls or heights, or a larger "
+            "spacing."
+        )
 
 
 def sizes_of(

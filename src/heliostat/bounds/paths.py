@@ -9,6 +9,7 @@ products of array responses. The band is flat and continuous, so that the inner 
 frequency is a sinc function of the difference of the path lengths.
 """
 
+import itertools
 from typing import NamedTuple
 
 import jax
@@ -109,19 +110,14 @@ def paths_information(scene: LocalizationScene, active_antennas: int | Scalar) -
     if not scene.link.gain_known:
         kept += range(4, len(information))
     chosen = information[jnp.array(kept)][:, jnp.array(kept)]
-    return _pose_information(scene, chosen, power)
+    return PoseInformation(_without_nuisances(chosen, 3), _reference(scene, power))
 
 
-def _pose_information(
-    scene: LocalizationScene,
-    information: Float[Array, "unknown unknown"],
-    power: Float[Array, "2"],
-) -> PoseInformation:
-    """Eliminate all unknowns but the pose, and scale the reference."""
+def _reference(scene: LocalizationScene, power: Float[Array, "2"]) -> Float[Array, "pose"]:
+    """`PoseInformation.reference` from the scales of position and heading."""
     index = jnp.arange(scene.user.antennas)
     broadside = (2 * jnp.pi * scene.user.spacing) ** 2 * jnp.mean(index**2)
-    reference = jnp.stack([power[0], power[0], broadside * power[1]])
-    return PoseInformation(_without_nuisances(information, 3), reference)
+    return jnp.stack([power[0], power[0], broadside * power[1]])
 
 
 SEPARATE = 12
@@ -164,14 +160,19 @@ def separated_pose_information(
         scene: The scene, for its user and link.
         summed: The sum over the paths.
     """
-    unknowns = len(POSE_AND_CLOCK)
-    rows, columns = np.triu_indices(unknowns)
-    index = np.zeros((unknowns, unknowns), dtype=int)
-    index[rows, columns] = index[columns, rows] = np.arange(rows.size)
-    information = summed[index]
+    # Single numbers, which XLA vectorises over a batch; the clock is the last of the unknowns.
+    pairs = itertools.combinations_with_replacement(range(len(POSE_AND_CLOCK)), 2)
+    upper = {pair: summed[k] for k, pair in enumerate(pairs)}
+    clock = upper[3, 3]
+    share = jnp.where(clock > 0, 1 / jnp.where(clock > 0, clock, 1.0), 0.0)
     if scene.link.clock_known:
-        information = information[:3, :3]
-    return _pose_information(scene, information, summed[-2:])
+        share = jnp.zeros(())
+
+    def entry(i: int, j: int) -> Scalar:
+        return upper[min(i, j), max(i, j)] - share * upper[i, 3] * upper[j, 3]
+
+    rows = [jnp.stack([entry(i, j) for j in range(3)]) for i in range(3)]
+    return PoseInformation(jnp.stack(rows), _reference(scene, summed[-2:]))
 
 
 def scene_pose_information(

@@ -57,9 +57,9 @@ class Setting(NamedTuple):
 class Terms(NamedTuple):
     """Terms of several paths at all positions, of unit gain."""
 
-    information: Float[np.ndarray, "12 mount position"]  # see `separate_information`
-    receive: Complex[np.ndarray, "mount position rx"]  # see `BeamFactors`
-    transmit: Complex[np.ndarray, "mount tx"]
+    information: Float[Array, "12 mount position"]  # see `separate_information`
+    receive: Complex[Array, "mount position rx"]  # see `BeamFactors`
+    transmit: Complex[Array, "mount tx"]
 
 
 class Base(NamedTuple):
@@ -76,9 +76,11 @@ class Base(NamedTuple):
             mount: Index of the candidate.
             gain: Gain of the path without path loss.
         """
-        receive, transmit = terms.receive[mount], terms.transmit[mount]
+        # NumPy shares the memory of JAX's arrays; an index of such an array would be a program.
+        information, receive, transmit = (np.asarray(each) for each in terms)
+        receive, transmit = receive[mount], transmit[mount]
         return Base(
-            self.information + terms.information[:, mount],
+            self.information + information[:, mount],
             self.amplitude + gain * receive[:, :, None] * transmit[None, None, :],
         )
 
@@ -159,10 +161,12 @@ def terms_of(
     receive = np.zeros((count, positions, scene.user.antennas * needs[1]), dtype=complex)
     mount, position = np.nonzero(visible)
     if mount.size:
-        pairs = np.column_stack([rows[mount], setting.poses[position]])
+        pairs = np.column_stack([mount, position]).astype(float)
 
         def chunk(part: np.ndarray) -> tuple[np.ndarray, ...]:
-            found = _pair_terms(needs, setting.bits, scene, active, jax.device_put(part))
+            own, there = part.T.astype(int)
+            pair = jax.device_put(np.column_stack([rows[own], setting.poses[there]]))
+            found = _pair_terms(needs, setting.bits, scene, active, pair)
             return tuple(np.asarray(each) for each in found)
 
         work = 32
@@ -181,7 +185,7 @@ def terms_of(
     transmit = np.zeros((count, 0), dtype=complex)
     if needs[1]:
         transmit = np.asarray(_transmit(scene, active, rows))
-    return Terms(information, receive, transmit)
+    return Terms(*(jax.device_put(each) for each in (information, receive, transmit)))
 
 
 @partial(jax.jit, static_argnums=0)

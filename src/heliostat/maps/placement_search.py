@@ -3,6 +3,8 @@
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -14,10 +16,12 @@ ROUNDS = 20
 """Largest number of rounds in which each surface of a set is exchanged."""
 MOST_PREFIXES = 100_000
 """Largest number of sets without their last surface for which upper bounds are computed."""
-MOST_VALUES = 2e8
+MOST_VALUES = 5e8
 """Largest number of values, of sets at positions, in an exhaustive search; with rates, a value
 counts once for each `BEAMS` pairs of beams."""
 BEAMS = 8
+THREADS = 2
+"""Number of sets that are evaluated at the same time; XLA uses one core for each."""
 
 OnProgress = Callable[[str, int, int], None]
 
@@ -155,13 +159,13 @@ def reach(table: Table, number: int) -> Reach:
         one = table.setting._replace(goals=(goal,))
         if goal.quantity == "peb":
             everything = start._replace(
-                information=start.information + table.terms.information.sum(axis=1)
+                information=start.information + np.asarray(table.terms.information).sum(axis=1)
             )
             alone &= goal.met(table._replace(setting=one).values(start, 0)[0])
             together &= goal.met(values_of(one, everything)[0])
         else:
-            own = np.abs(table.terms.receive).max(axis=2)
-            own = own * np.abs(table.terms.transmit).max(axis=1)[:, None]
+            own = np.abs(np.asarray(table.terms.receive)).max(axis=2)
+            own = own * np.abs(np.asarray(table.terms.transmit)).max(axis=1)[:, None]
             before = np.abs(start.amplitude).max(axis=(1, 2))
             largest = -np.sort(-own, axis=0)[:number].sum(axis=0)
             alone &= goal.met(rate_of_snr(setting, (before + own) ** 2))
@@ -218,17 +222,29 @@ def certified(
     most = max(int(most_values / cost), 1)
     order = np.argsort(-limits, kind="stable")
     total = min(most, int((limits > best.merit[0] * positions + 0.5).sum()))
-    for step, at in enumerate(order):
-        limit = float(limits[at]) / positions
-        if limit <= best.merit[0] + 0.5 / positions:
-            return Certified(best, best.merit[0], sets)
-        if step == most:
-            return Certified(best, limit, sets)
-        on_progress("exhaustive search", step, total)
-        other = improved(table, tuple(listed[at].tolist()), number - 1)
-        if other is not None and other.merit > best.merit:
-            best = other
+    limits = np.floor(limits + 0.5)  # whole numbers, computed in single precision
+    with ThreadPoolExecutor(max_workers=THREADS) as pool:
+        for step in range(0, prefixes, THREADS):
+            limit = float(limits[order[step]]) / positions
+            if limit <= best.merit[0]:
+                break
+            if step >= most:
+                return Certified(best, limit, sets)
+            on_progress("exhaustive search", step, total)
+            some = [tuple(listed[at].tolist()) for at in order[step : step + THREADS]]
+            for prefix, share in zip(some, pool.map(partial(_share, table), some), strict=True):
+                if share > best.merit[0]:
+                    other = improved(table, prefix, number - 1)
+                    assert other is not None  # there is a share
+                    best = other
     return Certified(best, best.merit[0], sets)
+
+
+def _share(table: Table, prefix: tuple[int, ...]) -> float:
+    """Largest share of a set together with any candidate; 0 if none can be added."""
+    values = table.values(table.sums(prefix), len(prefix))
+    share = met(table.setting.goals, values).mean(axis=1)
+    return float(np.where(np.all(table.apart[list(prefix)], axis=0), share, 0.0).max())
 
 
 def _reachable(served: Reach) -> int:

@@ -147,11 +147,12 @@ def values_of(setting: Setting, base: Base) -> list[Float[np.ndarray, "position"
         setting: Scene, positions and goals.
         base: Sums over the paths of the set.
     """
-    nothing = Terms(
+    zeros = (
         np.zeros_like(base.information[:, None]),
         np.zeros((1, *base.amplitude.shape[:2]), dtype=complex),
         np.zeros((1, base.amplitude.shape[2]), dtype=complex),
     )
+    nothing = Terms(*(jax.device_put(each) for each in zeros))
     return [each[0] for each in _values(setting, nothing, base, 0.0)]
 
 
