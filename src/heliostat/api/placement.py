@@ -19,7 +19,14 @@ from heliostat.api.placement_arguments import (
     walls_of,
 )
 from heliostat.api.placement_results import Candidates, Placement, PlacementError
-from heliostat.api.placement_site import Site, check_steering, prepared, site_of, table_of
+from heliostat.api.placement_site import (
+    Site,
+    check_steering,
+    is_only_path,
+    prepared,
+    site_of,
+    table_of,
+)
 from heliostat.maps.placement import Base
 from heliostat.maps.placement_search import Certified, Found, certified, greedy, improved
 from heliostat.maps.placement_sets import Table, met, scores, values_of
@@ -128,7 +135,7 @@ def place(
     for rows, columns in every_size:
         template = scenario.panel.model_copy(update={"rows": rows, "columns": columns})
         listed = grid(template, layout.walls, layout.spacing, layout.heights, layout.turns)
-        alone = number == 1 and not keep and scenario.direct == "blocked"
+        alone = is_only_path(scenario, number, keep=keep)
         usables, dropped = usable(scenario, listed, user_ahead=alone)
         if len(usables) < number:
             reasons = "; ".join(f"{count} {reason}" for reason, count in dropped.items())
@@ -220,8 +227,7 @@ def _neighbours(site: Site, centre: Candidate, layout: Layout, scale: float) -> 
         for a in np.clip(along, margin, wall.length - margin)
         for h in np.clip(heights, min(layout.heights), max(layout.heights))
     ]
-    alone = len(site.setting.gains) == 1 and not site.scenario.several_paths
-    kept, _ = usable(site.scenario, listed, user_ahead=alone)
+    kept, _ = usable(site.scenario, listed, user_ahead=site.only_path)
     return kept + [centre] * (len(listed) - len(kept))
 
 

@@ -27,6 +27,21 @@ class Site(NamedTuple):
     """Sums over the paths that are in every set: the direct one, and those of kept surfaces."""
     wavefront: str
     """``model.wavefront`` of the scenario; ``auto`` is resolved for all candidates together."""
+    only_path: bool
+    """See `is_only_path`."""
+
+
+def is_only_path(scenario: LocalizationScenario, number: int, *, keep: bool) -> bool:
+    """Return whether the path through a placed surface is the only one at the site.
+
+    A scenario with a single path is refused if its user is behind the surface.
+
+    Args:
+        scenario: A localization scenario.
+        number: Number of surfaces that are placed.
+        keep: Whether the surfaces of the scenario are kept.
+    """
+    return number == 1 and not keep and scenario.direct == "blocked"
 
 
 def check_steering(scenario: LocalizationScenario, *, keep: bool) -> None:
@@ -110,7 +125,8 @@ def prepared(
         seen = visible[:, direct + index][None]
         terms = terms_of(alone, _mounts([panel]), seen)
         start = start.plus(terms, 0, complex(surface_gain(scenario, index)))
-    return Site(scenario, setting, start, wavefront)
+    only_path = is_only_path(scenario, number, keep=keep)
+    return Site(scenario, setting, start, wavefront, only_path)
 
 
 def table_of(
