@@ -27,19 +27,14 @@ keep_compiled_programs()
 if TYPE_CHECKING:
     from heliostat.api.alignment_codebook import design_sweep
     from heliostat.api.coverage import coverage
-    from heliostat.api.estimation import (
-        estimate_direction,
-        estimate_pose,
-        simulate_echoes,
-        simulate_pilots,
-        triangulate,
-    )
+    from heliostat.api.estimation import estimate_direction, simulate_echoes, triangulate
     from heliostat.api.localization import (
         allocate_time,
         effective_rate,
         pose_bounds,
     )
     from heliostat.api.placement import place
+    from heliostat.api.pose_estimation import estimate_pose, simulate_pilots
     from heliostat.api.sensing import (
         design_beamforming,
         design_for_region,
@@ -73,8 +68,8 @@ _HOME = {
     "design_reflection": "api.sensing",
     "design_beamforming": "api.sensing",
     "design_for_region": "api.sensing",
-    "simulate_pilots": "api.estimation",
-    "estimate_pose": "api.estimation",
+    "simulate_pilots": "api.pose_estimation",
+    "estimate_pose": "api.pose_estimation",
     "simulate_echoes": "api.estimation",
     "estimate_direction": "api.estimation",
     "triangulate": "api.estimation",

@@ -98,3 +98,31 @@ def test_arguments_out_of_range_are_refused(arguments, sentence):
 def test_given_phases_cannot_be_steered():
     with pytest.raises(ValueError, match=r"surface\.phases of this scenario are not designed"):
         hs.coverage(hall(surface__phases="random"), steering="each point")
+
+
+def test_a_map_at_the_users_is_the_bound_of_each_user_on_its_own():
+    users = [
+        {"name": "a", "position": [8, 6, 1], "heading": "30 deg", "antennas": 2},
+        {"name": "b", "position": [9, -4, 2], "heading": "70 deg", "antennas": 4},
+    ]
+    scenario = hall(user=None, users=users)
+    data = hs.coverage(scenario, at_users=True)
+    expected = [hs.pose_bounds(hall(user=user)).peb for user in users]
+    np.testing.assert_allclose(data.peb, expected, rtol=1e-9)
+    assert list(data.place.values) == ["a", "b"]
+    rate = hs.coverage(scenario, "rate", at_users=True, active_antennas=2)
+    expected = [hs.effective_rate(hall(user=user), 2).eadr for user in users]
+    np.testing.assert_allclose(rate.rate, expected, rtol=1e-9)
+    cause = hs.coverage(scenario, "cause", at_users=True)
+    assert cause.cause.attrs["flag_meanings"] == "surface"
+    area = hs.coverage(scenario, points=4)
+    np.testing.assert_array_equal(area.user, [[8, 6, 1], [9, -4, 2]])
+    alone = hs.coverage(hall(), at_users=True)
+    assert float(alone.peb[0]) == pytest.approx(hs.pose_bounds(hall()).peb, rel=1e-9)
+
+
+def test_a_map_at_the_users_has_no_other_places():
+    with pytest.raises(ValueError, match="at_users replaces area"):
+        hs.coverage(hall(), at_users=True, points=4)
+    with pytest.raises(ValueError, match="at_users is for localization"):
+        hs.coverage(yard(), at_users=True)

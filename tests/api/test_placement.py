@@ -190,6 +190,24 @@ def test_each_size_is_searched(two):
     assert (found.share, found.sets) == (two.share, 2 * two.sets)
 
 
+def test_users_of_the_scenario_are_served():
+    users = [
+        {"position": [3, -5, 1.5], "heading": "20 deg", "antennas": 4, "name": "kiosk"},
+        {"position": [2, -3, 1], "heading": "70 deg", "antennas": 4},
+    ]
+    scenario = corner(user=None, users=users)
+    found = hs.place(scenario, BOTH, candidates=["east"], at_users=True, spacing=4)
+    assert found.names == ("kiosk", "user 2")
+    for quantity, values in found.values.items():
+        expected = hs.coverage(found.scenario, quantity, at_users=True)[quantity].values
+        np.testing.assert_allclose(values, expected, rtol=1e-8)
+    unlike = corner(user=None, users=[users[0], users[1] | {"antennas": 8}])
+    with pytest.raises(PlacementError, match="different arrays"):
+        hs.place(unlike, BOTH, at_users=True)
+    with pytest.raises(PlacementError, match="leave those out"):
+        hs.place(scenario, BOTH, at_users=True, points=3)
+
+
 def test_listed_walls_carry_surfaces():
     found = hs.place(
         corner(obstacles=[]),

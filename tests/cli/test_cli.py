@@ -194,6 +194,15 @@ def test_map_of_listed_places_with_a_threshold(hall, capsys):
     assert json.loads((hall / "seats.geojson").read_text())["features"][1]["properties"]["served"]
 
 
+def test_map_at_the_users_of_the_scenario(hall, capsys):
+    assert answer(["map", "hall.yaml", "--at", "users", "--out", "users.png"]) == 0
+    assert "median over the served places" in capsys.readouterr().out
+    (row,) = (hall / "users.csv").read_text().splitlines()[1:]
+    place, *numbers = row.split(",")
+    assert place == "the user"
+    assert float(numbers[3]) == pytest.approx(hs.pose_bounds("hall.yaml").peb, rel=1e-6)
+
+
 def test_compare_evaluates_variants_of_a_scenario(hall, capsys):
     sets = ["--set", "surface.bits=1", "--set", "surface.bits=2; surface.rows=4"]
     assert answer(["compare", "hall.yaml", *sets, "--points", "4", "--json"]) == 0
@@ -449,6 +458,8 @@ def test_a_bad_scenario_is_refused_in_one_sentence(hall, capsys, command, old, n
             ["map", "hall.yaml", "--points-file", "bad.csv", "--out", "bad.png"],
             ["--out bad.png", "would replace bad.csv"],
         ),
+        (["map", "hall.yaml", "--at", "users", "--points", "9"], ["--at users", "leave them out"]),
+        (["map", "yard.yaml", "--at", "users"], ["--at users", "yard describes sensing"]),
         (["compare", "hall.yaml"], ["two scenarios or more", "--set"]),
         (["compare", "hall.yaml", "yard.yaml"], ["hall is localization", "yard is sensing"]),
         (["compare", "hall.yaml", "hall.yaml"], ["given twice"]),

@@ -109,6 +109,7 @@ PLACE = ["place", "corner.yaml", "--goal", GOAL]
         ([*PLACE, "--area", "1,2"], ["--area", "1,2"]),
         ([*PLACE, "--points-file", "no.csv"], ["no.csv", "cannot be read"]),
         ([*PLACE, "--points-file", "no.csv", "--points", "3"], ["leave them out"]),
+        ([*PLACE, "--at", "users", "--points", "3"], ["--at users", "leave them out"]),
         ([*PLACE, "--antennas", "9"], ["--antennas: 9", "at most 4"]),
         ([*PLACE, "--set", "surface.phases=random"], ["surface.phases", "designed"]),
     ],

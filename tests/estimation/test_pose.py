@@ -82,7 +82,7 @@ def test_samples_without_noise_give_the_pose_from_a_cold_start(model, x, y, head
     np.testing.assert_allclose(found.position, [x, y, 0.0], rtol=1e-8, atol=1e-8)
     assert min(apart(found.heading, heading), apart(found.mirror_heading, heading)) < 1e-7
     np.testing.assert_allclose(found.clock, clock, atol=1e-7)
-    np.testing.assert_allclose(found.gain, 0.6 - 0.8j, rtol=1e-7)
+    np.testing.assert_allclose(found.gains[0], 0.6 - 0.8j, rtol=1e-7)
     assert found.detected
     assert found.converged
 

@@ -38,7 +38,7 @@ def test_values_are_those_of_the_public_function(fixed, quantity, each):
 
 @pytest.mark.parametrize("quantity", ["peb", "rate"])
 def test_quantised_phases_at_each_point_are_those_of_a_focus_there(fixed, quantity):
-    found = quantity_at(fixed.build(), PLACES, quantity, 8, Steering(True, 2))
+    found = quantity_at(fixed.build(), PLACES, quantity, 8, Steering(True, (2,)))
     for place, value in zip(PLACES[1:3], found[1:3], strict=True):
         coarse = {"surface.focus": [float(x) for x in place], "surface.bits": 2}
         np.testing.assert_allclose(value, expected(fixed, quantity, place, **coarse), rtol=1e-8)
@@ -51,7 +51,7 @@ def test_headings_are_those_of_each_position(fixed):
     np.testing.assert_allclose(found[-1], expected(fixed, "reb", PLACES[-1], **focus), rtol=1e-8)
 
 
-@pytest.mark.parametrize("steering", [Steering(True), Steering(False), Steering(True, 1)])
+@pytest.mark.parametrize("steering", [Steering(True), Steering(False), Steering(True, (1,))])
 def test_chunks_change_nothing(fixed, monkeypatch, steering):
     rng, calls = np.random.default_rng(0), []
     places = np.column_stack([rng.uniform(0, 40, 43), rng.uniform(0, 80, 43), np.zeros(43)])

@@ -12,8 +12,10 @@ from heliostat.plots.coverage import (
     share_of,
     shares_of_causes,
 )
+from heliostat.plots.style import CATEGORIES
 from tests.plots.test_localization import labels
 from tests.support.fake_maps import fake_map
+from tests.support.hall import hall
 
 
 def test_bounds_have_a_fitting_unit_and_a_logarithmic_scale():
@@ -137,5 +139,55 @@ def test_a_map_of_causes_shows_each_set_of_paths_once_and_its_share():
     assert {"obstacle", "base station"} <= set(legend)
     bars = [bar.get_width() / 100 for bar in beside.patches]
     np.testing.assert_allclose(bars, list(shares.values()))
-    colors = [tuple(bar.get_facecolor()) for bar in beside.patches]
-    assert len(set(colors)) == len(colors)
+    assert len({_look(bar) for bar in beside.patches}) == len(shares)
+
+
+def test_sets_of_paths_have_different_looks_even_if_there_are_more_of_them_than_colors():
+    data = hs.coverage("factory-hall-racks", "cause", area=[0, 56, 0, 34], points=1000)
+    above, beside = coverage_figure(data).axes
+    shares = shares_of_causes(data)
+    assert len(shares) > len(CATEGORIES) + 1
+    assert len({_look(bar) for bar in beside.patches}) == len(shares)
+    legend = above.figure.legends[0]
+    texts = [text.get_text() for text in legend.get_texts()]
+    patches = dict(zip(texts, legend.legend_handles, strict=True))
+    bars = dict(zip(shares, beside.patches, strict=True))
+    assert all(_look(patches[name]) == _look(bars[name]) for name in shares)
+
+
+def test_users_are_marked_except_where_their_values_are_shown():
+    def marks(data):
+        axes = coverage(data)
+        lines = {str(line.get_label()): line for line in axes.get_lines()}
+        return axes, {name: line for name, line in lines.items() if name.startswith("user")}
+
+    users = [
+        {"position": [8, 6, 1], "heading": "30 deg", "antennas": 2},
+        {"position": [9, -4, 2], "heading": "70 deg", "antennas": 2},
+    ]
+    scenario = hall(user=None, users=users)
+    _, over_area = marks(hs.coverage(scenario, points=9))
+    (line,) = over_area.values()
+    assert line.get_label() == "users of the scenario"
+    np.testing.assert_array_equal(line.get_xydata(), [[8, 6], [9, -4]])
+    axes, at_users = marks(hs.coverage(scenario, at_users=True))
+    assert not at_users
+    (dots,) = [c for c in axes.collections if c.get_array() is not None]
+    np.testing.assert_array_equal(dots.get_offsets(), [[8, 6], [9, -4]])
+    _, elsewhere = marks(hs.coverage(scenario, positions=[[8, 6, 1], [5, 5, 1]]))
+    (line,) = elsewhere.values()
+    assert line.get_label() == "user of the scenario"
+    np.testing.assert_array_equal(line.get_xydata(), [[9, -4]])
+
+
+def test_the_paths_at_listed_places_have_the_names_of_the_places():
+    data = hs.coverage("factory-hall-racks", "cause", at_users=True)
+    axes = coverage_figure(data).axes[0]
+    names = [user.name for user in hs.load("factory-hall-racks").users]
+    assert [text.get_text() for text in axes.texts if text.get_text()] == names
+    points = np.concatenate([dots.get_offsets() for dots in axes.collections])
+    assert len(points) == len(names)
+
+
+def _look(patch):
+    return tuple(patch.get_facecolor()), patch.get_hatch()

@@ -124,3 +124,11 @@ def test_an_unknown_format_is_refused(tmp_path):
 @pytest.mark.parametrize("name", ["factory-hall", "street-canyon", "sub-thz-room"])
 def test_shipped_scenes_can_be_drawn(tmp_path, name):
     save_figure(localization_plots.scene_figure(build(hs.load(name))), tmp_path / "scene.png")
+
+
+def test_a_scene_shows_all_users():
+    axes = hs.plot.scene("factory-hall-racks")
+    users = [user.position[:2] for user in hs.load("factory-hall-racks").all_users]
+    drawn = {str(line.get_label()): line.get_xydata() for line in axes.get_lines()}
+    np.testing.assert_array_equal(drawn["user and its array, heading 80 deg"], users[:1])
+    np.testing.assert_array_equal(drawn["other users"], users[1:])

@@ -9,13 +9,9 @@ import pytest
 from heliostat.estimation.place_search import place_grid
 from heliostat.observation.pilots import band_bins
 from heliostat.protocol.errors import ErrorLevels
-from heliostat.protocol.tracking import (
-    TradeOffObjective,
-    initial_state,
-    pilot_snr,
-    random_walk,
-    run_periods,
-)
+from heliostat.protocol.motion import random_walk
+from heliostat.protocol.next_period import TradeOffObjective
+from heliostat.protocol.tracking import initial_state, pilot_snr, run_periods
 from heliostat.protocol.user_search import search_beams, with_sweep
 from heliostat.rates.effective import eadr
 from tests.support.scenes import FOUR, localization_scene
@@ -38,6 +34,7 @@ def loop(scene, positions, *, assumed=None, seed=0, antennas=2):
         initial_state(positions[0], heading, antennas),
         positions,
         jnp.full(len(positions), heading),
+        jnp.ones((len(positions), 1)),
         band_bins(scene.link.bandwidth, BINS),
         place_grid(scene, BINS),
         OBJECTIVE,

@@ -33,6 +33,14 @@ def test_values_are_those_of_each_scenario(report):
     assert "Active antennas" not in texts  # the same
 
 
+def test_the_served_share_of_the_area_is_compared():
+    # Truth: two of the four columns of points are in front of the moved surface, all of the first.
+    scenarios = {"all": hall(), "half": hall(surface__position=[5, 0, 3])}
+    report = comparison_report(scenarios, area=[1, 9, -4, 8], points=24)
+    lines = {line.label: line.cells for line in report.tables[0].lines}
+    assert [cell.value for cell in lines["Map: served share of the area"]] == [1.0, 0.5]
+
+
 def test_files_hold_all_scenarios(report, tmp_path):
     report.write(tmp_path)
     with xr.open_dataset(tmp_path / "compare.nc", engine="h5netcdf") as stored:

@@ -193,3 +193,36 @@ def test_what_is_cited_is_what_the_documentation_lists():
     assert f"title = {{{stated['title']}}}" in cited["heliostat"]
     assert stated["version"] == hs.__version__
     assert f"version = {{{hs.__version__}}}" in cited["heliostat"]
+
+
+def test_several_users_have_a_table_of_their_own():
+    # Truth: the scenario with each user alone. A wall hides the surface from the second.
+    users = [
+        {"name": "a", "position": [8, 6, 1], "heading": "30 deg", "antennas": 2},
+        {"position": [9, -4, 2], "heading": "70 deg", "antennas": 2},
+    ]
+    wall = {"name": "wall", "footprint": [[6, -4], [7, -4], [7, -2], [6, -2]], "height": "5 m"}
+    changes = {"obstacles": [wall], "link__direct": "blocked"}
+    found = evaluate_localization(hall(user=None, users=users, **changes), points=4)
+    report = localization_report(found)
+    document = report.document()
+    alone = hs.pose_bounds(hall(user=users[0], **changes))
+    assert document["peb_m"] == alone.peb
+    first, second = document["users"]
+    assert (first["name"], first["peb_m"], first["paths"]) == ("a", alone.peb, 1)
+    assert (second["name"], second["position_m"]) == ("user 2", [9, -4, 2])
+    assert (second["peb_m"], second["snr_db"], second["paths"]) == (None, None, 0)
+    assert second["snr_by_path_db"] == {"the surface": None}
+    table = next(table for table in report.tables if table.title == "Users")
+    assert [line[0] for line in table.texts] == ["a", "user 2"]
+    assert [line[-1] for line in table.texts] == ["surface", "none"]
+    assert report.tables[0].aside == "of a"
+    np.testing.assert_array_equal(report.dataset.user_paths, [1, 0])
+    assert float(report.dataset.user_peb[0]) == alone.peb
+    Page(report.html({"scene": b""}))
+
+
+def test_one_user_has_no_such_table(deployment):
+    report = localization_report(deployment)
+    assert report.document()["users"] is None
+    assert not next(table for table in report.tables if table.title == "Users").lines

@@ -222,6 +222,8 @@ def test_shipped_scenarios_build_and_strain_nothing(name):
         TABLE_1: ["Link budget", "Known gain:"],
         "sensing-two-surfaces": ["Link budget", "Link budget", "Minimum SNR"],
         "street-crossing": ["Blocked: so"],
+        "factory-hall-racks": ["Blocked for"] * 5,
+        "near-field-room": ["Blocked: wa"],
     }
     assert [warning[:11] for warning in scenario.warnings()] == expected.get(name, [])
     assert scenario_text(name).startswith("# ")
@@ -258,7 +260,7 @@ def test_the_template_writes_the_defaults():
 def test_a_dump_reads_back_as_it_was(name):
     scenario = load(name, {"base_station.power": "0.123 W"})
     if isinstance(scenario, LocalizationScenario):
-        scenario = scenario.updated({"user.heading": "0.3 rad"})
+        scenario = scenario.updated({f"{scenario.user_keys[0]}.heading": "0.3 rad"})
     again = parse(scenario.dump())
     assert again.dump() == scenario.dump()
     assert again.base_station.power == 0.123

@@ -213,6 +213,16 @@ def test_a_map_of_several_paths_has_the_bound_of_each_place():
         np.testing.assert_allclose(hs.effective_rate(there).eadr, rate, rtol=1e-9)
 
 
-def test_a_map_of_surfaces_with_different_bits_is_refused():
-    with pytest.raises(ScenarioError, match=r"surfaces\.1\.bits: maps need the same bits"):
-        hs.coverage(site([NORTH | {"bits": 2}, WEST]), "peb", positions=[[6, 5]])
+@pytest.mark.parametrize("bits", [(2, 1), (None, 1)])
+def test_a_map_of_surfaces_with_different_bits_has_the_bound_of_each_place(bits):
+    # Truth: the scenario with its user there.
+    surfaces = [each | {"bits": n} for each, n in zip((NORTH, WEST), bits, strict=True)]
+    scenario, place = site(surfaces), [8, 4, 1]
+    found = hs.coverage(scenario, "peb", positions=[place])
+    there = hs.pose_bounds(scenario.updated({"user.position": place}))
+    np.testing.assert_allclose(found.peb, there.peb, rtol=1e-9)
+    assert abs(hs.pose_bounds(site(**{"user.position": place})).peb / there.peb - 1) > 1e-3
+    first = "2 bits" if bits[0] else "continuous"
+    assert f"phases: north {first}, west 1 bit" in found.attrs["title"]
+    fixed = hs.coverage(scenario, "peb", positions=[[6, 5, 1]], steering="fixed")
+    np.testing.assert_allclose(fixed.peb, hs.pose_bounds(scenario).peb, rtol=1e-9)

@@ -22,6 +22,7 @@ from heliostat.scenario import (
     any_scenario,
     of_system,
 )
+from heliostat.scenario.random_keys import purpose_key
 
 System = TypeVar("System", LocalizationScenario, SensingScenario, AnyScenario)
 Parameters = ParamSpec("Parameters")
@@ -97,6 +98,16 @@ def checked_key(key: Any, function: str) -> PRNGKeyArray:
     raise TypeError(
         f"{function}: key is {described(key)}; it may be an integer seed or jax.random.key(seed)."
     )
+
+
+def noise_key(scenario: AnyScenario, key: PRNGKeyArray | None) -> PRNGKeyArray:
+    """Return the random key of the noise.
+
+    Args:
+        scenario: The scenario, for its ``link.seed``.
+        key: Key that the user gives; None for the seed.
+    """
+    return purpose_key(scenario.link.seed if key is None else key, "noise")
 
 
 def is_whole(value: Any) -> bool:

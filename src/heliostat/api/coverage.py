@@ -16,6 +16,7 @@ from heliostat.api.map_quantities import (
     OnProgress,
     localization_values,
     sensing_values,
+    values_of_users,
     variable,
     within_fraunhofer,
 )
@@ -44,6 +45,7 @@ def coverage(
     positions: ArrayLike | None = None,
     headings: ArrayLike | None = None,
     names: Sequence[str] | None = None,
+    at_users: bool = False,
     active_antennas: int | None = None,
     steering: SteeringChoice | None = None,
     design: BeamformingDesign | None = None,
@@ -68,6 +70,8 @@ def coverage(
             user or the target. [m]
         headings: Heading of the user at each position; default that of the scenario. [rad]
         names: Names of the positions; default their numbers.
+        at_users: Compute the quantity for the users of a localization scenario, each with its own
+            position, heading and array, in place of an area.
         active_antennas: Number of active antennas for localization; default as many as fit into the
             period.
         steering: "each point" to steer the surface to each position (with the best quantised phases
@@ -84,7 +88,7 @@ def coverage(
         surfaces for a target; and, if a polygon is given, only within it. ``near_field`` is true
         for positions within the Fraunhofer distance of a surface if plane waves are assumed, where
         the bound may be wrong. The dataset also contains the positions of the base station, of the
-        surfaces and of the user or target [m], and the normals of the surfaces [1].
+        surfaces and of the user, all users or the target [m], and the normals of the surfaces [1].
 
     Raises:
         TypeError: The argument is not a scenario.
@@ -93,6 +97,15 @@ def coverage(
     chosen = _quantity(scenario, quantity)
     each = _steers_each(scenario, steering)
     advance: OnProgress = on_progress or (lambda done, total: None)
+    if at_users:
+        if any(given is not None for given in (area, points, positions, headings, names)):
+            raise ValueError(
+                "at_users replaces area, points, positions, headings and names; leave those out."
+            )
+        if not isinstance(scenario, LocalizationScenario):
+            raise ValueError("at_users is for localization scenarios; leave it out.")
+        positions = [user.position for user in scenario.all_users]
+        names = scenario.user_names
     places, axes = places_of(scenario, area, points, positions, names, each)
     dims = ("place",) if positions is not None else ("y", "x")
     shape = tuple(len(axes[dim][1]) for dim in dims)
@@ -101,9 +114,14 @@ def coverage(
             raise ValueError(
                 f"design is for sensing scenarios; {scenario.name} is a localization scenario."
             )
-        variables, served, conditions = localization_values(
-            scenario, chosen, places, headings, active_antennas, each, advance
-        )
+        if at_users:
+            variables, served, conditions = values_of_users(
+                scenario, chosen, active_antennas, each, advance
+            )
+        else:
+            variables, served, conditions = localization_values(
+                scenario, chosen, places, headings, active_antennas, each, advance
+            )
     else:
         if active_antennas is not None or headings is not None:
             raise ValueError(
@@ -324,9 +342,13 @@ def _surfaces(scenario: AnyScenario) -> Sequence[PanelSpec]:
 def _nodes(scenario: AnyScenario) -> tuple[dict[str, Any], str]:
     """Positions of the nodes, normals of the surfaces, and the name of the node that is moved."""
     surfaces = _surfaces(scenario)
-    local = isinstance(scenario, LocalizationScenario)
-    name = "user" if local else "target"
-    moved = scenario.user if isinstance(scenario, LocalizationScenario) else scenario.target
+    moved: Any
+    if not isinstance(scenario, LocalizationScenario):
+        name, moved = "target", ("xyz", scenario.target.position)
+    elif scenario.users is None:
+        name, moved = "user", ("xyz", scenario.user.position)
+    else:
+        name, moved = "user", (("listed_user", "xyz"), [u.position for u in scenario.users])
     metres = {"units": "m"}
     nodes = {
         "base_station": ("xyz", np.asarray(scenario.base_station.position, dtype=float), metres),
@@ -336,6 +358,6 @@ def _nodes(scenario: AnyScenario) -> tuple[dict[str, Any], str]:
             np.array([s.facing for s in surfaces], float),
             {"units": "1"},
         ),
-        name: ("xyz", np.asarray(moved.position, dtype=float), metres),
+        name: (moved[0], np.asarray(moved[1], dtype=float), metres),
     }
     return nodes, name

@@ -30,8 +30,22 @@ from heliostat.scene.localization import LocalizationScene
 
 
 @dataclass(frozen=True)
+class UserEvaluation:
+    """One of several users, evaluated on its own."""
+
+    name: str
+    position: tuple[float, float, float]
+    """Position. [m]"""
+    bounds: PoseBounds
+    rate: EffectiveRate
+
+
+@dataclass(frozen=True)
 class LocalizationEvaluation:
-    """A localization scenario with its bounds, rate, best time allocation and PEB map."""
+    """A localization scenario with its bounds, rate, best time allocation and PEB map.
+
+    Apart from `users` and the map the results are those of the first user.
+    """
 
     scenario: LocalizationScenario
     active_antennas: int
@@ -51,6 +65,8 @@ class LocalizationEvaluation:
     """None if the scenario has no errors."""
     area_map: xr.Dataset
     """Map of the PEB or another quantity, see `heliostat.coverage`."""
+    users: tuple[UserEvaluation, ...] = ()
+    """Each of several users; empty if there is only one."""
     overrides: Mapping[str, str] = field(default_factory=dict)
     """Overrides with which the scenario was loaded."""
 
@@ -100,5 +116,23 @@ def evaluate_localization(
         no_allocation=reason,
         under_errors=None if no_error_effect(scenario) else under_errors(scenario, antennas),
         area_map=coverage(scenario, active_antennas=antennas, **map_options),
+        users=_users(scenario, antennas),
         overrides=dict(overrides or {}),
     )
+
+
+def _users(scenario: LocalizationScenario, antennas: int) -> tuple[UserEvaluation, ...]:
+    """Evaluate each of several users, with at most as many antennas as fit into the period."""
+    found = []
+    for i in range(len(scenario.users or ())):
+        alone = scenario.for_user(i)
+        active = min(antennas, most_active_antennas(alone))
+        found.append(
+            UserEvaluation(
+                scenario.user_names[i],
+                alone.user.position,
+                pose_bounds(alone, active),
+                effective_rate(alone, active),
+            )
+        )
+    return tuple(found)

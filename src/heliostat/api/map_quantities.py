@@ -7,15 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from heliostat.api.localization import build, chosen_antennas
+from heliostat.api.localization import build, chosen_antennas, most_active_antennas
 from heliostat.design.result import BeamformingDesign, patterned
 from heliostat.maps import localization as localization_maps
 from heliostat.maps.area import facing
 from heliostat.scenario import (
     AnyScenario,
     LocalizationScenario,
-    Problem,
-    ScenarioError,
     SensingScenario,
 )
 from heliostat.scenario.localization.visibility import visible_paths
@@ -96,21 +94,17 @@ def localization_values(
     if quantity.variable == "cause":
         return _causes(scenario, quantity, places)
     active = int(chosen_antennas(scenario, active_antennas))
-    if scenario.model.wavefront == "auto":
-        near = any(within_fraunhofer(scenario, panel, places).any() for panel in scenario.panels)
-        scenario = scenario.updated({"model.wavefront": "spherical" if near else "plane"})
-    bits = _common_bits(scenario)
-    if each and bits:
+    scenario = with_one_wavefront(scenario, places)
+    bits, resolution = tuple(panel.bits for panel in scenario.panels), _resolution(scenario)
+    if each and any(bits):
         scenario = scenario.updated({f"{key}.bits": None for key in scenario.panel_keys})
     visible = visible_paths(scenario, places)
-    if scenario.obstacles:  # paths blocked to the scenario's user may be clear elsewhere
-        scenario = scenario.updated({"obstacles": [], "link.direct": scenario.direct})
     values = localization_maps.quantity_at(
-        build(scenario),
+        build(scenario.without_obstacles()),  # paths blocked to its user may be clear elsewhere
         places,
         quantity.variable,  # type: ignore[arg-type]
         active,
-        localization_maps.Steering(each, bits if each else None),
+        localization_maps.Steering(each, bits if each and any(bits) else ()),
         visible=visible,
         headings=turned,
         as_printed=scenario.model.as_printed,
@@ -124,9 +118,50 @@ def localization_values(
         surface += ", direct path"
     if any(scenario.spherical):
         surface += ", spherical waves"
-    resolution = "" if bits is None else f", phases of {bits} bit{'s' * (bits > 1)}"
     conditions = f"active antennas: {active}, {surface}{resolution}"
     return variables, np.asarray(visible.any(axis=1)), conditions
+
+
+def values_of_users(
+    scenario: LocalizationScenario,
+    quantity: MapQuantity,
+    active_antennas: int | None,
+    each: bool,
+    on_progress: OnProgress,
+) -> tuple[Variables, np.ndarray, str]:
+    """Compute `localization_values` for each user with its own position, heading and array.
+
+    Args:
+        scenario: A loaded scenario.
+        quantity: The quantity of the map.
+        active_antennas: Number of active antennas, for each user at most as many as fit into the
+            period; default as many as fit.
+        each: Whether the surfaces are steered to each user.
+        on_progress: Called with the number of finished users and of all users.
+
+    Raises:
+        ValueError: ``active_antennas`` is out of range.
+    """
+    users = scenario.all_users
+    places = np.array([user.position for user in users], dtype=float)
+    if quantity.variable == "cause":
+        return _causes(scenario, quantity, places)
+    values, served, conditions = [], [], ""
+    for i in range(len(users)):
+        alone = scenario.for_user(i)
+        antennas = active_antennas
+        if i > 0 and antennas is not None:
+            antennas = min(antennas, most_active_antennas(alone))
+        variables, reached, own = localization_values(
+            alone, quantity, places[i : i + 1], None, antennas, each, lambda done, total: None
+        )
+        (found,), attributes = variables[quantity.variable]
+        values.append(found)
+        served.append(reached)
+        conditions = conditions or own
+        on_progress(i + 1, len(users))
+    whole = (np.concatenate(values),), attributes
+    return {quantity.variable: whole}, np.concatenate(served), conditions
 
 
 def _causes(
@@ -215,18 +250,31 @@ def sensing_values(
     return variables, served, conditions
 
 
-def _common_bits(scenario: LocalizationScenario) -> int | None:
-    """Return the number of bits of all surfaces, None for continuous phases.
+def with_one_wavefront(scenario: LocalizationScenario, places: np.ndarray) -> LocalizationScenario:
+    """Return a scenario with spherical waves if any position needs them, else with plane waves.
 
-    Raises:
-        ScenarioError: They differ.
+    Args:
+        scenario: A scenario; it is returned as it is unless ``model.wavefront`` is "auto".
+        places: The positions, [point, xyz]. [m]
     """
-    bits = [panel.bits for panel in scenario.panels]
-    if other := next((i for i, each in enumerate(bits) if each != bits[0]), 0):
-        sentence = "maps need the same bits at all surfaces; write those of surfaces.0"
-        problem = Problem(scenario.name, f"surfaces.{other}.bits", str(bits[other]), sentence)
-        raise ScenarioError([problem])
-    return bits[0]
+    if scenario.model.wavefront != "auto":
+        return scenario
+    near = any(within_fraunhofer(scenario, panel, places).any() for panel in scenario.panels)
+    return scenario.updated({"model.wavefront": "spherical" if near else "plane"})
+
+
+def _resolution(scenario: LocalizationScenario) -> str:
+    """Phase resolution of the surfaces in words, empty if all phases are continuous."""
+    words = [
+        "continuous" if bits is None else f"{bits} bit{'s' * (bits > 1)}"
+        for bits in (panel.bits for panel in scenario.panels)
+    ]
+    if set(words) == {"continuous"}:
+        return ""
+    if len(set(words)) == 1:
+        return f", phases of {words[0]}"
+    each = (f"{name} {word}" for name, word in zip(scenario.panel_names, words, strict=True))
+    return f", phases: {', '.join(each)}"
 
 
 def within_fraunhofer(scenario: AnyScenario, surface: PanelSpec, places: np.ndarray) -> np.ndarray:

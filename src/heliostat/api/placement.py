@@ -74,6 +74,7 @@ def place(
     positions: ArrayLike | None = None,
     headings: ArrayLike | None = None,
     names: Sequence[str] | None = None,
+    at_users: bool = False,
     active_antennas: int | None = None,
     on_progress: OnProgress | None = None,
 ) -> Placement:
@@ -114,6 +115,8 @@ def place(
         positions: Positions of users in place of an area, see `coverage`. [m]
         headings: Heading of the user at each position; default that of the scenario. [rad]
         names: Names of the positions; default their numbers.
+        at_users: Place surfaces for the users of the scenario in place of an area. They need the
+            same array.
         active_antennas: Number of active antennas; default as many as fit into the period.
         on_progress: Function called with the name of a stage, the number of finished steps and the
             total number.
@@ -130,7 +133,9 @@ def place(
     check_steering(scenario, keep=keep)
     layout = layout_of(scenario, walls_of(scenario, candidates, walls), spacing, heights, turns)
     every_size = sizes_of(scenario, sizes)
-    counted = counted_positions(scenario, area, points, positions, headings, names)
+    counted = counted_positions(
+        scenario, area, points, positions, headings, names, at_users=at_users
+    )
     found = []
     for rows, columns in every_size:
         template = scenario.panel.model_copy(update={"rows": rows, "columns": columns})

@@ -203,6 +203,8 @@ def counted_positions(
     positions: ArrayLike | None,
     headings: ArrayLike | None,
     names: Sequence[str] | None,
+    *,
+    at_users: bool,
 ) -> Counted:
     """Return the positions outside all obstacles.
 
@@ -213,10 +215,24 @@ def counted_positions(
         positions: Argument of `place`.
         headings: Argument of `place`.
         names: Argument of `place`.
+        at_users: Argument of `place`.
 
     Raises:
         PlacementError: An argument is out of range, or no position is left.
     """
+    if at_users:
+        if any(given is not None for given in (area, points, positions, headings, names)):
+            raise PlacementError(
+                "at_users replaces area, points, positions, headings and names; leave those out."
+            )
+        users = scenario.all_users
+        if len({(user.antennas, user.spacing, user.antenna_gain) for user in users}) > 1:
+            raise PlacementError(
+                "the users have different arrays; give them the same antennas, spacing and "
+                "antenna_gain, or place surfaces for each kind."
+            )
+        positions, names = [user.position for user in users], scenario.user_names
+        headings = [user.heading for user in users]
     if points is None and positions is None:
         slow = scenario.model.wavefront != "plane" or scenario.panel.bits is not None
         points = FEWER_POINTS if slow else POINTS

@@ -67,8 +67,6 @@ def check_steering(scenario: LocalizationScenario, *, keep: bool) -> None:
             refuse(
                 f"{key}.focus", list(panel.focus), "placement steers to each position; remove it"
             )
-        if panel.bits != scenario.panel.bits:
-            refuse(f"{key}.bits", panel.bits, f"write those of {used[0][0]} for all surfaces")
     if scenario.link.codes == "none":
         refuse("link.codes", "none", "placement needs codes that separate the paths: hadamard")
     if scenario.model.as_printed:
@@ -108,10 +106,9 @@ def prepared(
         near = any(within_fraunhofer(scenario, panel, poses[:, :3]).any() for panel in panels)
         wavefront = "spherical" if near else "plane"
     # Visibility is computed here; in the scene no path is blocked.
-    changes: dict[str, Any] = {"obstacles": [], "link.direct": scenario.direct}
-    changes |= {"model.wavefront": wavefront}
+    changes: dict[str, Any] = {"model.wavefront": wavefront}
     changes |= {f"{panel_key}.bits": None for panel_key in scenario.panel_keys}
-    unblocked = scenario.updated(changes)
+    unblocked = scenario.without_obstacles().updated(changes)
     sized = unblocked.updated({f"{key}.rows": template.rows, f"{key}.columns": template.columns})
     first = len(scenario.panels) * keep
     gains = np.array([surface_gain(scenario, first + slot) for slot in range(number)])
@@ -121,7 +118,7 @@ def prepared(
     direct = scenario.direct != "blocked"
     start = direct_sums(setting, visible[:, 0])
     for index, panel in enumerate(scenario.panels if keep else ()):
-        alone = setting._replace(scene=build(unblocked).through(index))
+        alone = setting._replace(scene=build(unblocked).through(index), bits=panel.bits)
         seen = visible[:, direct + index][None]
         terms = terms_of(alone, _mounts([panel]), seen)
         start = start.plus(terms, 0, complex(surface_gain(scenario, index)))

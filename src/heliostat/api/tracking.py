@@ -8,36 +8,32 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 from numpy.typing import ArrayLike
 
 from heliostat._version import __version__
 from heliostat.api.arguments import public
-from heliostat.api.localization import (
-    allocate_time,
-    build,
-    chosen_antennas,
-    require_single_path,
-)
+from heliostat.api.localization import allocate_time, build, chosen_antennas, require_single_path
 from heliostat.api.localization_results import NotIdentifiableError
+from heliostat.api.map_quantities import with_one_wavefront
+from heliostat.estimation.path_search import search_grids
 from heliostat.estimation.place_search import place_grid
 from heliostat.observation.pilots import band_bins
 from heliostat.protocol.errors import ErrorLevels
-from heliostat.protocol.tracking import (
-    PeriodRecord,
-    TradeOffObjective,
-    initial_state,
-    random_walk,
-    run_periods,
-)
+from heliostat.protocol.motion import random_walk, walk_among_obstacles
+from heliostat.protocol.next_period import TradeOffObjective
+from heliostat.protocol.tracking import Grid, PeriodRecord, initial_state, max_range, run_periods
 from heliostat.scenario import LocalizationScenario
+from heliostat.scenario.localization.visibility import visible_paths
 from heliostat.scenario.random_keys import purpose_key
 from heliostat.scene.localization import LocalizationScene
-from heliostat.surface.passive import Steered
+from heliostat.surface.passive import Phased
 from heliostat.units import SPEED_OF_LIGHT, quote
 
 MAX_RANGE = 1e4
 """Largest accepted distance of the user from the surface. [m]"""
+MARGIN = 1.2
+"""Distance that is searched with several paths over the largest one of the user."""
 UNITS = {
     "x": "m",
     "y": "m",
@@ -57,6 +53,7 @@ UNITS = {
     "active_antennas": "1",
     "time_ratio": "1",
     "detected": "1",
+    "serving": "1",
 }
 
 
@@ -131,9 +128,10 @@ def run_protocol(
 ) -> xr.Dataset:
     r"""Track a user over many periods with simulated estimates, localization paper Fig. 3.
 
-    In each period the surface sweeps around the expected position of the user, the user estimates
-    its pose from noisy pilots, data are sent with the surface focused on the estimate, and the time
-    of the next period is allocated for the estimated pose. If the pilots are not detected, the
+    In each period all surfaces sweep around the expected position of the user, the user estimates
+    its pose from noisy pilots, data are sent with the surfaces focused on the estimate, and the
+    time of the next period is allocated for the estimated pose. The receiver does not know which
+    paths obstacles block. If the pilots are not detected, the
     estimate is ambiguous, or the SNR of the data is far from the prediction, the user counts as
     lost, and the next periods search for it.
 
@@ -149,15 +147,19 @@ def run_protocol(
             ``balance`` is given.
         balance: Alternative to the weight, as for `allocate_time`.
         invented_errors: Use the true pose plus random errors of the sizes in the scenario's
-            ``errors`` instead of estimates, as in the localization paper.
+            ``errors`` instead of estimates, as in the localization paper; for one path only.
         bins: Number of pilot frequencies; default 16, or as many as are necessary for unambiguous
             distances up to twice that of the user.
         key: Key of motion and noise; default ``link.seed``.
 
     Returns:
         One entry for each period: true and estimated pose, errors, bounds, SNR, rate, time
-        allocation, and whether the user was found (``detected``). Units are in the attributes. The
-        attribute ``lost_periods`` is the number of periods in which the user was not found.
+        allocation, whether the user was found (``detected``), which paths reach the user
+        (``visible``), the SNR of the data over each path (``path_snr``), and the path with the
+        largest one (``serving``, an index into ``path``, -1 if the user was lost). Units are in the
+        attributes. The attribute ``lost_periods`` is the number of periods in which the user was
+        not found, ``unreached_periods`` of those in which no path reached it, and ``handovers`` of
+        changes of the serving path.
 
     Raises:
         TypeError: The scenario is not a localization scenario.
@@ -165,7 +167,8 @@ def run_protocol(
         TrackError: Phases are not designed, an argument is out of range, or the user is behind the
             surface or out of reach.
     """
-    require_single_path(scenario, "run_protocol")
+    if invented_errors:
+        require_single_path(scenario, "invented_errors")
     if isinstance(periods, bool) or not float(periods).is_integer() or periods < 1:
         raise TrackError(f"periods is {periods}; it must be a whole number, 1 or more.")
     if mobility is not None and track is not None:
@@ -173,43 +176,50 @@ def run_protocol(
     if mobility is not None and not 0 <= mobility < math.inf:
         raise TrackError(f"mobility is {mobility}; it must be a finite radius, 0 or more.")
     objective = TradeOffObjective(weight, balance)
-    scene = build(scenario)
-    if not isinstance(scene.surface.alignment, Steered):
-        raise TrackError(
-            "surface.phases or surface.bits of this scenario give a fixed surface configuration, "
-            "but tracking steers the surface; set phases: designed and remove bits."
-        )
+    scene = build(scenario.without_obstacles())
+    for key_, surface in zip(scenario.panel_keys, scene.surfaces, strict=True):
+        if isinstance(surface.alignment, Phased):
+            raise TrackError(
+                f"{key_}.phases or {key_}.bits of this scenario give a fixed surface "
+                "configuration, but tracking steers the surface; set phases: designed and remove "
+                "bits."
+            )
     root = scenario.link.seed if key is None else key
     errors = scenario.errors
     walk = np.asarray([scenario.user.position[:2]]) if track is None else np.asarray(track)
-    positions, headings = _walk(scene, walk[: int(periods)].astype(float))
-    offset = np.asarray(positions) - np.asarray(scene.surface.position)
-    distance = float(np.linalg.norm(offset, axis=1).max())
+    positions, headings = _walk(scenario, walk[: int(periods)].astype(float))
+    distance = _largest_distance(scenario, positions)
     bins = _bins(scene, distance) if bins is None else bins
-    grid = place_grid(scene, bins)
-    max_range = float(grid.distance[-1])
-    if distance > max_range:
+    grid = _grid(scene, bins, distance)
+    farthest = float(max_range(grid))
+    if distance > farthest:
         raise TrackError(
             f"The user is up to {distance:.4g} m from the surface; with {bins} bins distances are "
-            f"unambiguous up to {max_range:.4g} m; give more bins."
+            f"unambiguous up to {farthest:.4g} m; give more bins."
         )
     if track is None:
-        motion = purpose_key(root, "motion")
-        radius = jnp.asarray(errors.mobility if mobility is None else float(mobility))
-        positions = random_walk(scene, radius, int(periods), jnp.asarray(max_range), motion)
-        headings = jnp.full(len(positions), scene.user.heading)
-    first = scene.with_user(positions[0], headings[0])
-    antennas = _first_antennas(scenario, objective)
-    start = initial_state(positions[0], headings[0], antennas)
+        radius = errors.mobility if mobility is None else float(mobility)
+        positions = _random_positions(
+            scenario, scene, radius, int(periods), farthest, purpose_key(root, "motion")
+        )
+        headings = np.full(len(positions), float(scene.user.heading))
+    uniform = with_one_wavefront(scenario, positions)
+    if uniform is not scenario:
+        scene = build(uniform.without_obstacles())
+        grid = _grid(scene, bins, distance)
+    start = initial_state(
+        jnp.asarray(positions[0]), jnp.asarray(headings[0]), _first_antennas(scenario, objective)
+    )
     levels = None
     if invented_errors:
         sizes = (errors.position, errors.heading, 0.0, errors.gain_variance)
         levels = ErrorLevels(*(jnp.asarray(float(size)) for size in sizes))
     record = run_periods(
-        first,
+        scene.with_user(start.position, start.heading),
         start,
-        positions,
-        headings,
+        jnp.asarray(positions),
+        jnp.asarray(headings),
+        jnp.asarray(visible_paths(scenario, positions), dtype=float),
         band_bins(scene.link.bandwidth, bins),
         grid,
         objective,
@@ -228,43 +238,82 @@ def _first_antennas(scenario: LocalizationScenario, objective: TradeOffObjective
         return min(4, int(chosen_antennas(scenario, None)))
 
 
+def _grid(scene: LocalizationScene, bins: int, distance: float) -> Grid:
+    if scene.single_path:
+        return place_grid(scene, bins, distance)
+    return search_grids(scene, bins, MARGIN * distance)
+
+
+def _random_positions(
+    scenario: LocalizationScenario,
+    scene: LocalizationScene,
+    radius: float,
+    periods: int,
+    farthest: float,
+    key: PRNGKeyArray,
+) -> np.ndarray:
+    """Positions of a user that moves at random, [period xyz]. [m]"""
+    if len(scenario.panels) == 1 and scenario.direct == "blocked" and not scenario.obstacles:
+        reach = jnp.asarray(farthest)
+        return np.asarray(random_walk(scene, jnp.asarray(radius), periods, reach, key))
+    prisms = [obstacle.prism for obstacle in scenario.obstacles]
+    return walk_among_obstacles(scene, prisms, radius, periods, farthest, key)
+
+
+def _largest_distance(scenario: LocalizationScenario, positions: np.ndarray) -> float:
+    """Largest distance of the user from a surface, or from the base station. [m]"""
+    origins = [panel.position for panel in scenario.panels]
+    if scenario.direct != "blocked":
+        origins.append(scenario.base_station.position)
+    return max(float(np.linalg.norm(positions - origin, axis=1).max()) for origin in origins)
+
+
 def _bins(scene: LocalizationScene, distance: float) -> int:
     """Number of bins for unambiguous distances up to twice the given one, at least 16."""
     resolution = SPEED_OF_LIGHT / float(scene.link.bandwidth)
     return max(16, math.ceil(2 * distance / resolution))
 
 
-def _walk(scene: LocalizationScene, track: np.ndarray) -> tuple[Array, Array]:
-    """Positions and headings of a track, checked to be in front of the surface."""
+def _walk(scenario: LocalizationScenario, track: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Positions and headings of a track, checked to be where a user can be."""
     if track.ndim != 2 or track.shape[1] not in (2, 3) or not len(track):
         raise TrackError(
             f"track has the shape {track.shape}; it needs (periods, 2) or (periods, 3)."
         )
     if not np.isfinite(track[:, :2]).all() or np.isinf(track[:, 2:]).any():
         raise TrackError("track contains numbers that are not finite.")
-    height = float(scene.user.position[2])
+    height = float(scenario.user.position[2])
     positions = np.column_stack([track[:, :2], np.full(len(track), height)])
-    offset = positions - np.asarray(scene.surface.position)
-    distance = np.hypot(np.hypot(offset[:, 0], offset[:, 1]), offset[:, 2])
-    behind = offset @ np.asarray(scene.surface.array.normal) <= 1e-3 * distance
-    for refused, why in (
-        (behind, "is behind the surface"),
+    offset = positions - np.asarray(scenario.panel.position)
+    distance = np.linalg.norm(offset, axis=1)
+    behind = offset @ np.asarray(scenario.panel.facing) <= 1e-3 * distance
+    only = len(scenario.panels) == 1 and scenario.direct == "blocked"
+    refusals = [
+        (behind & only, "is behind the surface"),
         (distance > MAX_RANGE, f"is over {MAX_RANGE:g} m from the surface"),
-    ):
+    ]
+    refusals += [
+        (each.contains(positions), f"is inside {each.name}") for each in scenario.obstacles
+    ]
+    for refused, why in refusals:
         if refused.any():
             at = int(np.argmax(refused))
             x, y = track[at, :2]
             raise TrackError(f"track: position {at + 1}, ({x:g}, {y:g}), {why}; leave it out.")
-    headings = np.full(len(track), float(scene.user.heading))
+    headings = np.full(len(track), float(scenario.user.heading))
     if track.shape[1] == 3:
         headings = np.where(np.isnan(track[:, 2]), headings, track[:, 2])
-    return jnp.asarray(positions), jnp.asarray(headings)
+    return positions, headings
 
 
 def _dataset(scenario: LocalizationScenario, record: PeriodRecord) -> xr.Dataset:
     estimate = record.estimate
     position, found = np.asarray(record.position), np.asarray(estimate.position)
     turned = np.asarray(estimate.heading - record.heading)
+    detected, visible = np.asarray(record.detected), np.asarray(record.visible)
+    path_snr = np.asarray(record.path_snr)
+    serving = np.where(detected, np.argmax(path_snr, axis=1), -1)
+    served = serving[serving >= 0]
     columns = {
         "x": position[:, 0],
         "y": position[:, 1],
@@ -282,6 +331,7 @@ def _dataset(scenario: LocalizationScenario, record: PeriodRecord) -> xr.Dataset
         "active_antennas": record.active_antennas,
         "time_ratio": record.time_ratio,
         "detected": record.detected,
+        "serving": serving,
     }
     variables: dict[str, Any] = {
         name: ("period", np.asarray(values), {"units": UNITS[name]})
@@ -296,18 +346,22 @@ def _dataset(scenario: LocalizationScenario, record: PeriodRecord) -> xr.Dataset
         )
         for name, matrix in matrices.items()
     }
-    detected = np.asarray(record.detected)
+    for name, values in (("path_snr", path_snr), ("visible", visible)):
+        variables[name] = (("period", "path"), values, {"units": "1"})
     return xr.Dataset(
         variables,
         {
             "period": ("period", np.arange(len(position)), {"units": "1"}),
             "axis": ["x", "y"],
             "axis_too": ["x", "y"],
+            "path": [name.removeprefix("the ") for name in scenario.path_names],
         },
         {
             "scenario": scenario.name,
             "scenario_text": scenario.dump(),
             "heliostat_version": __version__,
             "lost_periods": int(np.sum(~detected)),
+            "unreached_periods": int(np.sum(~visible.any(axis=1))),
+            "handovers": int(np.sum(served[1:] != served[:-1])),
         },
     )

@@ -20,6 +20,7 @@ from pydantic import BeforeValidator, Field, create_model
 
 from heliostat.api import estimation as estimation_api
 from heliostat.api import localization as localization_api
+from heliostat.api import pose_estimation as pose_api
 from heliostat.api import sensing as sensing_api
 from heliostat.api import target_search as target_search_api
 from heliostat.api import tracking as tracking_api
@@ -83,9 +84,9 @@ def _under_errors(trial: Trial) -> ErrorEffect:
 def _estimate_pose(trial: Trial) -> Computed:
     scenario = of_system(trial.scenario, LocalizationScenario, "estimate_pose")
     given = trial.options_of("estimate_pose")
-    pilots = estimation_api.simulate_pilots(scenario, key=trial.key, **given)
+    pilots = pose_api.simulate_pilots(scenario, key=trial.key, **given)
     heading = float(scenario.user.heading)
-    pose = estimation_api.estimate_pose(scenario, pilots, believed_heading=heading)
+    pose = pose_api.estimate_pose(scenario, pilots, believed_heading=heading)
     position_error = np.linalg.norm(pose.position - np.asarray(scenario.user.position))
     heading_error = abs(float(wrapped_angle(jnp.asarray(pose.heading - heading))))
     values = {
@@ -207,7 +208,7 @@ FUNCTIONS: Mapping[str, Function] = {
     ),
     "estimate_pose": Function(
         "localization",
-        estimation_api.simulate_pilots,
+        pose_api.simulate_pilots,
         {
             "position_error": Quantity("m", (), "error of the estimated position"),
             "heading_error": Quantity("rad", (), "error of the estimated heading"),

@@ -10,48 +10,25 @@ frequency is a sinc function of the difference of the path lengths.
 """
 
 import itertools
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Float
 
 from heliostat.bounds.fisher import SINGULAR, slepian_bangs
 from heliostat.bounds.pose import PoseInformation, pose_information
 from heliostat.geometry.arrays import sinc_and_slopes
 from heliostat.geometry.frames import Scalar
+from heliostat.observation.path_products import Products, factor_products, multiplied
 from heliostat.observation.paths import POSE_AND_CLOCK, Path, paths, paths_mean
 from heliostat.scene.localization import LocalizationScene
 from heliostat.units import SPEED_OF_LIGHT
 
 
-class _Products(NamedTuple):
-    """Inner products between the factors of two paths and their derivatives, for all pairs."""
-
-    value: Complex[Array, "path path"]
-    left: Complex[Array, "path unknown path"]  # derivative of the first factor
-    right: Complex[Array, "path path unknown"]  # derivative of the second factor
-    both: Complex[Array, "path unknown path unknown"]
-    apart: Float[Array, "path unknown"]
-    """Squared norms of the derivatives of a path if only one factor at a time depends on them."""
-
-
-def _factor_products(factor: Complex[Array, "path order sample"]) -> _Products:
-    """Products of one factor; order 0 is its value, the other orders are its derivatives."""
-    gram = jnp.einsum("ian,jbn->iajb", jnp.conj(factor), factor)
-    return _Products(
-        gram[:, 0, :, 0],
-        gram[:, 1:, :, 0],
-        gram[:, 0, :, 1:],
-        gram[:, 1:, :, 1:],
-        jnp.sum(jnp.abs(factor[:, 1:]) ** 2, axis=2),
-    )
-
-
 def _band_products(
     length: Float[Array, "path"], slope: Float[Array, "path unknown"], bandwidth: Scalar
-) -> _Products:
+) -> Products:
     r"""Products of the phase factors of the delays, :math:`\sin(x)/x` for :math:`x = x_i - x_j`.
 
     Here :math:`x_i = \pi B\ell_i/c` with the path length :math:`\ell_i`.
@@ -59,7 +36,7 @@ def _band_products(
     scale = jnp.pi * bandwidth / SPEED_OF_LIGHT
     value, first, second = sinc_and_slopes(scale * (length[:, None] - length[None, :]))
     step = scale * slope
-    return _Products(
+    return Products(
         value + 0j,
         first[:, None, :] * step[:, :, None] + 0j,
         -first[:, :, None] * step[None, :, :] + 0j,
@@ -68,29 +45,14 @@ def _band_products(
     )
 
 
-def _multiplied(one: _Products, other: _Products) -> _Products:
-    """Products of the outer product of two factors, from those of each factor."""
-
-    def first_derived(a: _Products, b: _Products) -> tuple[Array, ...]:
-        return (
-            a.left * b.value[:, None, :],
-            a.right * b.value[:, :, None],
-            a.both * b.value[:, None, :, None] + a.left[:, :, :, None] * b.right[:, None, :, :],
-            a.apart * jnp.real(jnp.diagonal(b.value))[:, None],
-        )
-
-    halves = first_derived(one, other), first_derived(other, one)
-    return _Products(one.value * other.value, *(a + b for a, b in zip(*halves, strict=True)))
-
-
-def _all_products(found: tuple[Path, ...], bandwidth: Scalar) -> _Products:
+def _all_products(found: tuple[Path, ...], bandwidth: Scalar) -> Products:
     each: Path = jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
     gain = each.gain[:, None] * jnp.concatenate(
         [jnp.ones_like(each.decay[:, :1]), each.decay], axis=1
     )
     products = _band_products(each.length, each.length_slope, bandwidth)
     for factor in (gain[:, :, None], each.config, each.tx, each.rx):
-        products = _multiplied(products, _factor_products(factor))
+        products = multiplied(products, factor_products(factor))
     return products
 
 

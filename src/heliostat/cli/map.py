@@ -66,6 +66,13 @@ def map_command(
             "and y in metres; optionally z in metres, name, and heading in degrees."
         ),
     ] = None,
+    at: Annotated[
+        Literal["users"] | None,
+        typer.Option(
+            help="users: at the users of a localization scenario, each with its own heading and "
+            "array, instead of an area."
+        ),
+    ] = None,
     below: Annotated[
         str | None,
         typer.Option(
@@ -101,9 +108,15 @@ def map_command(
         if out.is_dir():
             raise UserError(f"--out {out}: is a folder; give the name of a file in it.")
     if loaded.system == "sensing":
-        refuse_of_other_system(loaded, antennas=antennas)
+        refuse_of_other_system(loaded, antennas=antennas, at=at)
     else:
         where["active_antennas"] = available_antennas(antennas, loaded)
+    if at is not None:
+        if area is not None or points is not None or points_file is not None:
+            raise UserError(
+                "--at users: takes the place of --area, --points and --points-file; leave them out."
+            )
+        where["at_users"] = True
     if points_file is not None:
         if area is not None or points is not None:
             raise UserError(

@@ -3,7 +3,7 @@
 import math
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -115,6 +115,13 @@ def place(
             rich_help_panel=WHERE,
         ),
     ] = None,
+    at: Annotated[
+        Literal["users"] | None,
+        typer.Option(
+            help="users: for the users of the scenario, instead of an area.",
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
     points_file: Annotated[
         Path | None,
         typer.Option(
@@ -146,6 +153,12 @@ def place(
             f"{loaded.name} describes {loaded.system}; place is for localization scenarios."
         )
     where: dict[str, Any] = {"area": polygon_or_rectangle_of(area), "points": points}
+    if at is not None:
+        if any(given is not None for given in (area, points, points_file)):
+            raise UserError(
+                "--at users: takes the place of --area, --points and --points-file; leave them out."
+            )
+        where = {"at_users": True}
     if points_file is not None:
         if area is not None or points is not None:
             raise UserError(

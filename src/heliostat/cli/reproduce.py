@@ -11,14 +11,17 @@ from heliostat.cli.console import UserError, print_table, progress, staged
 
 def reproduce(
     system: Annotated[
-        Literal["localization", "sensing", "estimators"],
-        typer.Argument(help="Paper, by its system; or estimators, for those of both systems."),
+        Literal["localization", "sensing", "estimators", "sites"],
+        typer.Argument(
+            help="Paper, by its system; estimators, for those of both systems; or sites, for "
+            "several paths and near fields."
+        ),
     ],
     names: Annotated[
         list[str] | None,
         typer.Argument(
             help="Studies, such as fig4; 'heliostat list' shows their names. Default: all figures "
-            "of the paper, or all studies of the estimators."
+            "of the paper, or all studies of the estimators or of sites."
         ),
     ] = None,
     trials: Annotated[

@@ -126,7 +126,7 @@ def track(
         radius = None if mobility is None else length_of("--mobility", mobility)
         with staged(folder) as stage, waiting("Tracking the user"):
             from heliostat.api.tracking import TrackError, read_track, run_protocol
-            from heliostat.protocol.tracking import TradeOffObjective
+            from heliostat.protocol.next_period import TradeOffObjective
             from heliostat.reports.tracking import Track, tracking_report
 
             try:

@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Complex, Float, Int
+from jaxtyping import Array, Bool, Complex, Float, Inexact, Int
 
 from heliostat.geometry.frames import Scalar
 
@@ -94,8 +94,8 @@ def likelihood(
 
 
 def solve_small(
-    matrix: Float[Array, "unknown unknown"], vector: Float[Array, "unknown"]
-) -> Float[Array, "unknown"]:
+    matrix: Inexact[Array, "unknown unknown"], right: Inexact[Array, "unknown *column"]
+) -> Inexact[Array, "unknown *column"]:
     """Solve a few equations with a positive definite matrix by Gaussian elimination.
 
     Written out, the elimination is a few scalar operations that XLA fuses with their surroundings;
@@ -103,16 +103,17 @@ def solve_small(
 
     Args:
         matrix: Coefficients. If it is singular, the result is not finite.
-        vector: Right-hand side.
+        right: Right-hand side, or several as columns.
     """
-    table = jnp.concatenate([matrix, vector[:, None]], axis=1)
-    for i in range(len(vector)):
+    count = len(matrix)
+    table = jnp.concatenate([matrix, right.reshape(count, -1)], axis=1)
+    for i in range(count):
         row = table[i] / table[i, i]
-        others = jnp.arange(len(vector)) != i
+        others = jnp.arange(count) != i
         table = jnp.where(
             others[:, None], table - table[:, i][:, None] * row[None, :], row[None, :]
         )
-    return table[:, -1]
+    return table[:, count:].reshape(right.shape)
 
 
 class Maximum(NamedTuple):

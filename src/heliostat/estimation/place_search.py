@@ -53,7 +53,12 @@ class PlaceGrid(eqx.Module):
     distance: Float[Array, "distance"]  # from the surface [m]
 
 
-def place_grid(scene: LocalizationScene, bins: int, max_range: float | None = None) -> PlaceGrid:
+def place_grid(
+    scene: LocalizationScene,
+    bins: int,
+    max_range: float | None = None,
+    oversampling: int = OVERSAMPLING,
+) -> PlaceGrid:
     """Grid of places that resolves the surface's beams and the band.
 
     Args:
@@ -61,6 +66,7 @@ def place_grid(scene: LocalizationScene, bins: int, max_range: float | None = No
         bins: Number of frequencies; delays are unambiguous up to bins/bandwidth.
         max_range: Largest distance of the user from the surface; default is the largest
             unambiguous one. [m]
+        oversampling: Grid points per resolution cell.
 
     Raises:
         ValueError: ``max_range`` is not larger than the difference in height, or exceeds the
@@ -78,7 +84,7 @@ def place_grid(scene: LocalizationScene, bins: int, max_range: float | None = No
             f"difference in height, and {unambiguous:g} m; more bins allow a larger range."
         )
     side = float(np.max(np.asarray(array.spacing) * np.array([array.columns, array.rows])))
-    around = max(64, math.ceil(2 * math.pi * OVERSAMPLING * side))
+    around = max(64, math.ceil(2 * math.pi * oversampling * side))
     bearing = np.linspace(-np.pi, np.pi, around, endpoint=False)
     radius = np.array([[0.0], [math.sqrt(max_range**2 - nearest**2)]])
     normal = np.asarray(array.normal)
@@ -90,14 +96,14 @@ def place_grid(scene: LocalizationScene, bins: int, max_range: float | None = No
     distance = np.linspace(nearest, max_range, 4096)
     elevation = np.arcsin(nearest / distance) if nearest > 0 else np.zeros(distance.size)
     cells = (distance - nearest) / resolution + side * (elevation[0] - elevation)
-    steps = max(2, math.ceil(cells[-1] * OVERSAMPLING))
+    steps = max(2, math.ceil(cells[-1] * oversampling))
     return PlaceGrid(
         jnp.asarray(bearing[in_front]),
         jnp.asarray(np.interp((np.arange(steps) + 0.5) / steps * cells[-1], cells, distance)),
     )
 
 
-def _block_maxima(
+def block_maxima(
     value: Float[Array, "row column"],
 ) -> tuple[Float[Array, "down across"], Int[Array, "down across"], Int[Array, "down across"]]:
     """Maximum of each block of a table, its row and its column."""
@@ -255,7 +261,7 @@ def coarse_search(
     # A search for the highest points among blocks instead of grid points costs a tenth. Two maxima
     # on a narrow ridge may be a single peak of the grid, so that the highest blocks are used as
     # well as those higher than their neighbours.
-    highest, rows, columns = _block_maxima(value)
+    highest, rows, columns = block_maxima(value)
     count = min(PEAKS, highest.size)
     first = peaks(highest, wrap_columns=True, count=count)
     height, index = jax.lax.top_k(highest.ravel(), count)

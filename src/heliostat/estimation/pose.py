@@ -54,7 +54,7 @@ from heliostat.estimation.place_search import (
 )
 from heliostat.geometry.arrays import linear_steering
 from heliostat.geometry.codebooks import dft_codebook
-from heliostat.geometry.frames import Scalar, Vector, travel, wrapped_angle
+from heliostat.geometry.frames import Scalar, Vector, headings_from, travel, wrapped_angle
 from heliostat.observation.pilots import pilot_factors
 from heliostat.scene.localization import LocalizationScene
 from heliostat.units import SPEED_OF_LIGHT
@@ -79,9 +79,11 @@ class PoseEstimate(eqx.Module):
 
     position: Vector  # at the known height [m]
     heading: Scalar  # [rad]
-    mirror_heading: Scalar  # equally likely, with the other side of the array to the surface [rad]
+    mirror_heading: Scalar
+    """Equally likely, with the other side of the array to the surface; equal to ``heading`` if
+    several paths distinguish the two. [rad]"""
     arrival: Scalar  # direction cosine along the user's array [1]
-    gain: Complex[Array, ""]  # h_1; the known value if the gain is known [1]
+    gains: Complex[Array, "path"]  # of each path; the known values if they are known [1]
     clock: Scalar
     """Clock offset as a distance; of those with equal likelihood the one closest to 0. [m]"""
     covariance: Float[Array, "pose pose"]
@@ -221,7 +223,7 @@ def locate(
     )
     current = log_likelihood(best.moves)
     observed = -jax.jacfwd(lambda moves: log_likelihood(moves).gradient)(best.moves)
-    agreement = _relative_eigenvalues(observed, current.curvature)
+    agreement = relative_eigenvalues(observed, current.curvature)
     converged = best.converged & (agreement[0] > 1 / AGREEMENT) & (agreement[-1] < AGREEMENT)
 
     same = jax.vmap(lambda end: _same_maximum(scene, best, current.curvature, end))(ends)
@@ -245,20 +247,20 @@ def locate(
     explained = energy_of(matched.samples) / noise - residual
 
     position = position_at(scene, at.place)
-    headings = _headings(scene, at)
+    direction, _ = travel(scene.surface.position, position)
+    headings = headings_from(direction, at.arrival)
     if believed_heading is not None:
         turned = jnp.abs(wrapped_angle(headings - believed_heading))
         headings = jnp.where(turned[0] <= turned[1], headings, headings[::-1])
 
-    fitted = eqx.tree_at(
-        lambda s: s.surface.gain, scene.with_user(position, headings[0]), gain + 0j
-    )
+    gains = jnp.reshape(gain + 0j, 1)
+    fitted = scene.with_user(position, headings[0]).with_gains(gains)
     return PoseEstimate(
         position,
         headings[0],
         headings[1],
         at.arrival,
-        gain + 0j,
+        gains,
         at.clock,
         pose_covariance(pose_information(fitted, matched.level**2)),
         snr=energy_of(gain * mean) / noise,
@@ -271,7 +273,7 @@ def locate(
     )
 
 
-def _relative_eigenvalues(
+def relative_eigenvalues(
     matrix: Float[Array, "unknown unknown"], reference: Float[Array, "unknown unknown"]
 ) -> Float[Array, "unknown"]:
     """Generalised eigenvalues in ascending order; not finite if the reference is singular."""
@@ -305,15 +307,6 @@ def _same_maximum(
         apart @ curvature @ apart / 2 < SAME_PEAK,
         close,
     )
-
-
-def _headings(scene: LocalizationScene, at: PoseUnknowns) -> Float[Array, "2"]:
-    """The two headings that give the arrival cosine. [rad]"""
-    direction, _ = travel(scene.surface.position, position_at(scene, at.place))
-    largest = jnp.hypot(direction[0], direction[1])
-    turn = jnp.arccos(jnp.clip(at.arrival / jnp.maximum(largest, 1e-300), -1.0, 1.0))
-    bearing = jnp.arctan2(direction[1], direction[0])
-    return jnp.stack([wrapped_angle(turn - bearing), wrapped_angle(-turn - bearing)])
 
 
 def pose_covariance(pose: PoseInformation) -> Float[Array, "pose pose"]:

@@ -48,3 +48,16 @@ def wrapped_angle(angle: Float[Array, "*any"]) -> Float[Array, "*any"]:
         angle: Any angle. [rad]
     """
     return jnp.mod(angle + jnp.pi, 2 * jnp.pi) - jnp.pi
+
+
+def headings_from(direction: Vector, arrival: Scalar) -> Float[Array, "2"]:
+    """The two headings for which a wave has an arrival cosine at the user's array. [rad]
+
+    Args:
+        direction: Direction of travel of the wave. [1]
+        arrival: The cosine; one that no heading gives is replaced by the nearest one. [1]
+    """
+    largest = jnp.hypot(direction[0], direction[1])
+    turn = jnp.arccos(jnp.clip(arrival / jnp.maximum(largest, 1e-300), -1.0, 1.0))
+    bearing = jnp.arctan2(direction[1], direction[0])
+    return jnp.stack([wrapped_angle(turn - bearing), wrapped_angle(-turn - bearing)])

@@ -37,8 +37,9 @@ class Steering(NamedTuple):
 
     each_point: bool
     """Whether the surface is steered to each position; otherwise its configuration is fixed."""
-    bits: int | None = None
-    """Bits of phase resolution of a surface that is steered to each position."""
+    bits: tuple[int | None, ...] = ()
+    """Bits of phase resolution of each surface that is steered to each position, None for
+    continuous phases; empty if the phases of all surfaces are continuous."""
 
 
 def _at(
@@ -57,7 +58,8 @@ def _at(
     surfaces = []
     for i in range(len(scene.surfaces)):
         steered = there.through(i).focused(alignment=position, data=position)
-        surfaces.append((steered.quantised(steering.bits) if steering.bits else steered).surface)
+        bits = steering.bits[i] if steering.bits else None
+        surfaces.append((steered.quantised(bits) if bits else steered).surface)
     return eqx.tree_at(lambda s: s.surfaces, there, tuple(surfaces))
 
 
@@ -183,7 +185,8 @@ def quantity_at(
             bounds = _bounds(_information(scene, active, poses, _responses(steering, scene, poses)))
         return (np.asarray(bounds[quantity == "reb"]),)
 
-    work = sum(_numbers(surface, steering) for surface in scene.surfaces)
+    bits = steering.bits or (None,) * len(scene.surfaces)
+    work = sum(map(_numbers, scene.surfaces, bits))
     if not scene.single_path:
         antennas = scene.base_station.array.elements, scene.user.antennas
         samples = scene.surface.alignment.count * scene.surface.code.size + sum(antennas)
@@ -198,9 +201,9 @@ def quantity_at(
     return np.where(visible.any(axis=1), value, unserved)
 
 
-def _numbers(surface: PassiveSurface, steering: Steering) -> int:
+def _numbers(surface: PassiveSurface, bits: int | None) -> int:
     """Complex numbers that the response of a surface needs for each point."""
     alignment, elements = surface.alignment, surface.array.elements
-    if isinstance(alignment, Phased) or steering.bits is not None:
+    if isinstance(alignment, Phased) or bits is not None:
         return alignment.count * elements
     return 8 * elements if surface.spherical else 32

@@ -15,8 +15,9 @@ interfere; they are not assumed to be resolved.
 from typing import Literal, TypeAlias
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 from heliostat.geometry.codebooks import dft_codebook
 from heliostat.geometry.frames import Scalar, Vector, travel, user_axis
@@ -166,6 +167,39 @@ def _receive(
     )
 
 
+def mean_at_antennas(
+    scene: LocalizationScene,
+    active_antennas: int | Scalar,
+    frequency: Float[Array, "bin"],
+    clock: float | Scalar = 0.0,
+) -> Complex[Array, "config tx rx bin"]:
+    r"""Mean of the received samples for all configurations, pairs of antennas and frequencies. [√J]
+
+    The codebooks are unitary transforms of the active antennas, so that samples for all pairs of
+    antennas have the same information and the same noise as samples for all pairs of beams.
+
+    Args:
+        scene: The scene.
+        active_antennas: :math:`N_B`; may be traced. The mean of inactive antennas is zero.
+        frequency: Frequencies relative to the carrier. [Hz]
+        clock: Offset of the user's clock, as a distance. [m]
+    """
+    energy = scene.base_station.power * scene.frame.pilot
+    found = paths(scene, active_antennas)
+    share = jnp.sqrt(energy / (found[0].config.shape[1] * frequency.size))
+    mean = jnp.zeros((), dtype=complex)
+    for path in found:
+        delay = (path.length + clock) / SPEED_OF_LIGHT
+        mean = mean + path.gain * jnp.einsum(
+            "k,n,m,f->knmf",
+            path.config[0],
+            path.tx[0],
+            path.rx[0],
+            jnp.exp(-2j * jnp.pi * frequency * delay),
+        )
+    return share * mean
+
+
 def paths_mean(
     scene: LocalizationScene,
     active_antennas: int,
@@ -180,17 +214,78 @@ def paths_mean(
         frequency: Frequencies relative to the carrier. [Hz]
         clock: Offset of the user's clock, as a distance. [m]
     """
-    transmit, receive = dft_codebook(active_antennas), dft_codebook(scene.user.antennas)
-    energy = scene.base_station.power * scene.frame.pilot
-    found = paths(scene, active_antennas)
-    share = jnp.sqrt(energy / (found[0].config.shape[1] * frequency.size))
-    mean = jnp.zeros((), dtype=complex)
-    for path in found:
-        mean = mean + path.gain * jnp.einsum(
-            "k,b,m,f->kbmf",
-            path.config[0],
-            path.tx[0, :active_antennas] @ transmit,
-            jnp.conj(receive).T @ path.rx[0],
-            jnp.exp(-2j * jnp.pi * frequency * (path.length + clock) / SPEED_OF_LIGHT),
-        )
-    return share * mean
+    return at_beams(mean_at_antennas(scene, active_antennas, frequency, clock), active_antennas)
+
+
+def at_beams(
+    samples: Complex[Array, "config antenna rx bin"], active_antennas: int
+) -> Complex[Array, "config tx rx bin"]:
+    """Transform samples for pairs of antennas to samples for pairs of beams, see `paths_mean`.
+
+    Args:
+        samples: Samples for all pairs of antennas.
+        active_antennas: :math:`N_B`.
+    """
+    transmit, receive = dft_codebook(active_antennas), dft_codebook(samples.shape[2])
+    active = samples[:, :active_antennas]
+    return jnp.einsum("knmf,nb,mr->kbrf", active, transmit, jnp.conj(receive), optimize=True)
+
+
+def at_antennas(
+    pilots: Complex[Array, "config tx rx bin"], antennas: int
+) -> Complex[Array, "config antenna rx bin"]:
+    """Transform samples for pairs of beams to samples for pairs of antennas, see `at_beams`.
+
+    Args:
+        pilots: Samples for all pairs of beams; there are as many transmit beams as active antennas.
+        antennas: Number of antennas of the base station; the samples of inactive ones are zero.
+    """
+    active = pilots.shape[1]
+    transmit, receive = dft_codebook(active), dft_codebook(pilots.shape[2])
+    samples = jnp.einsum("kbrf,nb,mr->knmf", pilots, jnp.conj(transmit), receive, optimize=True)
+    return jnp.pad(samples, ((0, 0), (0, antennas - active), (0, 0), (0, 0)))
+
+
+def simulate_at_antennas(
+    scene: LocalizationScene,
+    active_antennas: int | Scalar,
+    frequency: Float[Array, "bin"],
+    *,
+    clock: float | Scalar = 0.0,
+    key: PRNGKeyArray,
+) -> Complex[Array, "config tx rx bin"]:
+    r"""Received samples for all pairs of antennas, mean plus noise of density :math:`N_0`. [√J]
+
+    Args:
+        scene: True scene.
+        active_antennas: :math:`N_B`; may be traced. The samples of inactive antennas are zero.
+        frequency: Frequencies relative to the carrier. [Hz]
+        clock: Offset of the user's clock, as a distance. [m]
+        key: Random key of the noise.
+    """
+    mean = mean_at_antennas(scene, active_antennas, frequency, clock)
+    spread = jnp.sqrt(scene.link.noise_density)
+    noise = spread * jax.random.normal(key, mean.shape, dtype=mean.dtype)
+    active = jnp.arange(mean.shape[1]) < active_antennas
+    return mean + jnp.where(active[None, :, None, None], noise, 0.0)
+
+
+def simulate_path_pilots(
+    scene: LocalizationScene,
+    active_antennas: int,
+    frequency: Float[Array, "bin"],
+    *,
+    clock: float | Scalar = 0.0,
+    key: PRNGKeyArray,
+) -> Complex[Array, "config tx rx bin"]:
+    r"""Received samples for all pairs of beams, see `simulate_at_antennas`. [√J]
+
+    Args:
+        scene: True scene.
+        active_antennas: :math:`N_B`, also the number of transmit beams.
+        frequency: Frequencies relative to the carrier. [Hz]
+        clock: Offset of the user's clock, as a distance. [m]
+        key: Random key of the noise.
+    """
+    samples = simulate_at_antennas(scene, active_antennas, frequency, clock=clock, key=key)
+    return at_beams(samples, active_antennas)

@@ -29,6 +29,7 @@ from heliostat.plots.style import (
 from heliostat.units import to_db, to_deg
 
 _LOST: dict[str, Any] = {"facecolor": "#E4E4E4", "edgecolor": "#9A9A9A", "hatch": "////"}
+_HATCHES = ("", "////", "xxxx", "....")
 _NEAR = "...."
 """Hatching of positions in the near field of a surface."""
 DECADE = 10.0
@@ -190,20 +191,24 @@ def shares_of_causes(data: xr.Dataset) -> dict[str, float]:
 def _shares(data: xr.Dataset, ax: Axes) -> Axes:
     """Draw the share of each set of paths as a bar."""
     shares = shares_of_causes(data)
-    colors = _cause_colors(data)
+    looks = _cause_looks(data)
     other = "area" if "y" in data.dims else "places"
-    percent = [100 * share for share in shares.values()]
-    ax.barh(list(shares), percent, color=[colors[name] for name in shares])
+    for name, share in shares.items():
+        ax.barh(name, 100 * share, **looks[name])
     ax.set(xlabel=f"share of the {other} outside all obstacles [%]", xlim=(0, 100))
     ax.invert_yaxis()
     return ax
 
 
-def _cause_colors(data: xr.Dataset) -> dict[str, str]:
-    """Colour of each set of paths."""
+def _cause_looks(data: xr.Dataset) -> dict[str, dict[str, Any]]:
+    """Colour and hatching of each set of paths; sets of the same colour differ in the hatching."""
     names = data["cause"].attrs["flag_meanings"].split("; ")
-    colors = itertools.cycle(CATEGORIES)
-    return {name: GREY if name == "no path" else next(colors) for name in names}
+    looks = itertools.cycle(itertools.product(_HATCHES, CATEGORIES))
+    found = {}
+    for name in names:
+        hatch, color = ("", GREY) if name == "no path" else next(looks)
+        found[name] = {"facecolor": color, "hatch": hatch, "edgecolor": "white", "linewidth": 0}
+    return found
 
 
 def _categories(data: xr.Dataset, display: Display, norm: Normalize | None, ax: Axes) -> list[Any]:
@@ -212,7 +217,7 @@ def _categories(data: xr.Dataset, display: Display, norm: Normalize | None, ax: 
     handles: list[Any] = []
     values = data["cause"].values
     x, y = data["x"].values, data["y"].values
-    for index, (name, color) in enumerate(_cause_colors(data).items()):
+    for index, (name, look) in enumerate(_cause_looks(data).items()):
         chosen = (values == index) & display.served
         if not chosen.any():
             continue
@@ -221,10 +226,17 @@ def _categories(data: xr.Dataset, display: Display, norm: Normalize | None, ax: 
             ax.set(xlim=edges[:2], ylim=edges[2:])
             shown = np.where(chosen, 0.0, np.nan)
             place: dict[str, Any] = {"origin": "lower", "extent": edges, "interpolation": "nearest"}
-            ax.imshow(shown, cmap=ListedColormap([color]), **place)
+            ax.imshow(shown, cmap=ListedColormap([look["facecolor"]]), **place)
+            if look["hatch"] and min(chosen.shape) > 1:
+                hatched = ax.contourf(
+                    x, y, chosen, [0.5, 1.5], colors="none", hatches=[look["hatch"]]
+                )
+                hatched.set(edgecolor=look["edgecolor"], linewidth=0)
         else:
-            ax.scatter(x[chosen], y[chosen], color=color, s=60, zorder=3)
-        handles.append(Patch(color=color, label=name))
+            ax.scatter(x[chosen], y[chosen], s=60, zorder=3, **look)
+        handles.append(Patch(**look, label=name))
+    if "y" not in data.dims:
+        _names(data, ax)
     return handles
 
 
@@ -306,9 +318,14 @@ def _dots(data: xr.Dataset, display: Display, norm: Normalize | None, ax: Axes) 
     ):
         if lost.any():
             handles += ax.plot(x[lost], y[lost], "X", color=color, label=label)
-    for name, across, up in zip(data["place"].values, x, y, strict=True):
-        ax.annotate(str(name), (across, up), (4, 4), textcoords="offset points", fontsize=8)
+    _names(data, ax)
     return handles
+
+
+def _names(data: xr.Dataset, ax: Axes) -> None:
+    """Write the name of each listed position beside it."""
+    for name, x, y in zip(data["place"].values, data["x"].values, data["y"].values, strict=True):
+        ax.annotate(str(name), (x, y), (4, 4), textcoords="offset points", fontsize=8)
 
 
 def _bar(ax: Axes, image: Any, display: Display, norm: Normalize) -> None:
@@ -350,12 +367,16 @@ def _edges(centres: np.ndarray) -> tuple[float, float]:
 def _nodes(data: xr.Dataset, ax: Axes) -> list[Any]:
     """Mark the nodes in view with the normals of the surfaces, and return legend entries."""
     moved = data.attrs["moved"]
+    nodes = np.atleast_2d(data[moved].values)
+    if "y" not in data.dims:  # a mark would cover the value at the node
+        listed = np.column_stack([data[axis].values for axis in "xyz"])
+        nodes = nodes[~(nodes[:, None] == listed[None]).all(axis=2).any(axis=1)]
     surfaces = np.atleast_2d(data["surfaces"].values)
     handles = _obstacles(data, ax)
     marks = [
         ("base station", "^", "black", data["base_station"].values[None]),
         ("surface and its normal", "s", ORANGE, surfaces),
-        (f"{moved} of the scenario", "o", "white", data[moved].values[None]),
+        (f"{moved}{'s' * (len(nodes) > 1)} of the scenario", "o", "white", nodes),
     ]
     if "y" not in data.dims:
         ax.margins(0.15)

@@ -35,16 +35,22 @@ COINCIDENT = 0.01
 """Lines closer than this fraction of the axis are drawn as one."""
 
 
-def sketch(scene: LocalizationScene, obstacles: Sequence[np.ndarray] = ()) -> Sketch:
+def sketch(
+    scene: LocalizationScene,
+    obstacles: Sequence[np.ndarray] = (),
+    others: Sequence[Sequence[float]] = (),
+) -> Sketch:
     """Return drawing instructions for a scene; arrays and panels are not to scale.
 
     Args:
         scene: The scene.
         obstacles: Footprints of the obstacles, [corner xy]. [m]
+        others: Positions of further users. [m]
     """
     base_station, user = np.asarray(scene.base_station.position), np.asarray(scene.user.position)
     places = [np.asarray(surface.position) for surface in scene.surfaces]
-    nodes = np.stack([base_station, *places, user])
+    further = [np.asarray(place, dtype=float) for place in others]
+    nodes = np.stack([base_station, *places, user, *further])
     size = symbol_size(nodes)
     bs_axis = size * np.asarray(scene.base_station.array.axis)
     axis = size * np.asarray(jax.jit(user_axis)(scene.user.heading))
@@ -77,6 +83,14 @@ def sketch(scene: LocalizationScene, obstacles: Sequence[np.ndarray] = ()) -> Sk
         (base_station[None], POINT | BS_POINT),
         (user[None], POINT | user_point),
     ]
+    if further:
+        hollow = {
+            "marker": "o",
+            "color": GREEN,
+            "markerfacecolor": "white",
+            "markeredgecolor": GREEN,
+        }
+        lines.append((np.stack(further), POINT | hollow | {"label": "other users"}))
     arrows.append((user, 2.5 * axis, GREEN))
     return Sketch(nodes, lines, arrows, obstacles)
 
@@ -88,14 +102,19 @@ def _hops(base_station: np.ndarray, surface: np.ndarray, user: np.ndarray) -> st
     )
 
 
-def scene_figure(scene: LocalizationScene, obstacles: Sequence[np.ndarray] = ()) -> Figure:
+def scene_figure(
+    scene: LocalizationScene,
+    obstacles: Sequence[np.ndarray] = (),
+    others: Sequence[Sequence[float]] = (),
+) -> Figure:
     """Draw the scene from above and in 3-D; arrays and panels are not to scale.
 
     Args:
         scene: The scene.
         obstacles: Footprints of the obstacles, [corner xy]. [m]
+        others: Positions of further users. [m]
     """
-    return draw_scene(sketch(scene, obstacles))
+    return draw_scene(sketch(scene, obstacles, others))
 
 
 def map_figure(data: xr.Dataset) -> Figure:

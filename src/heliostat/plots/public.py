@@ -34,7 +34,8 @@ def scene(scenario: ScenarioLike, ax: Axes | None = None) -> Axes:
     if isinstance(scenario, SensingScenario):
         drawn = sensing.sketch(scenario.build())
     else:
-        drawn = localization.sketch(build(scenario), scenario.footprints)
+        others = [user.position for user in scenario.all_users[1:]]
+        drawn = localization.sketch(build(scenario), scenario.footprints, others)
     with styled():
         ax = ax or new_axes()
         if ax.name == "3d":

@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, Float, Int
 from heliostat.estimation.pose import PoseEstimate
 from heliostat.geometry.frames import Scalar, Vector
 from heliostat.scene.localization import LocalizationScene
-from heliostat.surface.passive import Steered
+from heliostat.surface.passive import Focused, Steered
 
 
 class TrackState(eqx.Module):
@@ -32,13 +32,11 @@ def search_beams(
     shifted by half a beamwidth.
 
     Args:
-        scene: The scene with a steered surface.
+        scene: The scene with one steered surface.
         state: State after the previous period.
         max_range: Largest distance of the user from the surface. [m]
     """
-    array, steered = scene.surface.array, scene.surface.alignment
-    assert isinstance(steered, Steered)
-    count = len(steered.offset)
+    array, count = scene.surface.array, scene.surface.alignment.count
     width = 1 / (array.spacing * jnp.array([array.columns, array.rows], dtype=float))
     here = scene.departure(state.position)
     across, up = jnp.meshgrid(
@@ -65,35 +63,44 @@ def search_beams(
 
 
 def with_sweep(scene: LocalizationScene, state: TrackState, max_range: Scalar) -> LocalizationScene:
-    """Return the scene with a sweep around the expected position, or with one of the search.
+    """Return the scene with sweeps around the expected position, or with those of the search.
 
     Args:
-        scene: The scene with a steered surface.
+        scene: The scene with steered surfaces.
         state: State after the previous period.
-        max_range: Largest distance of the user from the surface. [m]
+        max_range: Largest distance of the user from a surface. [m]
     """
-    steered = scene.surface.alignment
-    assert isinstance(steered, Steered)
-    expected = scene.departure(jnp.where(state.has_candidate, state.candidate, state.position))
-    beams = search_beams(scene, state, max_range) - expected[None, :]
+    expected = jnp.where(state.has_candidate, state.candidate, state.position)
     searching = (state.lost > 0) & ~state.has_candidate
-    focused = Steered(expected, jnp.where(searching, beams, steered.offset))
-    return eqx.tree_at(lambda s: s.surface.alignment, scene, focused)
+    surfaces = []
+    for i, surface in enumerate(scene.surfaces):
+        through = scene.through(i)
+        pointed = through.pointed(surface.alignment, expected)
+        assert isinstance(pointed, Steered | Focused)
+        beams = search_beams(through, state, max_range) - through.departure(expected)[None, :]
+        swept = eqx.tree_at(
+            lambda s: s.offset, pointed, jnp.where(searching, beams, pointed.offset)
+        )
+        surfaces.append(eqx.tree_at(lambda s: s.alignment, surface, swept))
+    return eqx.tree_at(lambda s: s.surfaces, scene, tuple(surfaces))
 
 
 def near_expected(
     scene: LocalizationScene, state: TrackState, estimate: PoseEstimate
 ) -> Bool[Array, ""]:
-    """Whether the user was not lost and the estimate is within a beamwidth of the sweep's beams.
+    """Whether the user was not lost and the estimate is within a beamwidth of all sweeps' beams.
 
     Args:
-        scene: The scene with this period's sweep.
+        scene: The scene with this period's sweeps.
         state: State after the previous period.
         estimate: Estimate of this period.
     """
-    steered, array = scene.surface.alignment, scene.surface.array
-    assert isinstance(steered, Steered)
-    width = 1 / (array.spacing * jnp.array([array.columns, array.rows], dtype=float))
-    aside = jnp.abs(scene.departure(estimate.position) - steered.focus)
-    near = aside <= jnp.max(jnp.abs(steered.offset), axis=0) + width
-    return (state.lost == 0) & jnp.all(near)
+    near = state.lost == 0
+    for i, surface in enumerate(scene.surfaces):
+        through, array, steered = scene.through(i), surface.array, surface.alignment
+        assert isinstance(steered, Steered | Focused)
+        width = 1 / (array.spacing * jnp.array([array.columns, array.rows], dtype=float))
+        expected = through.departure(state.position)
+        aside = jnp.abs(through.departure(estimate.position) - expected)
+        near &= jnp.all(aside <= jnp.max(jnp.abs(steered.offset), axis=0) + width)
+    return near

@@ -71,7 +71,7 @@ def snr_slope(scene: LocalizationScene) -> Scalar:
 def codebook_snr(scene: LocalizationScene, active_antennas: int | Scalar) -> Scalar:
     """SNR over all paths together with the best pair of beams of both DFT codebooks. [1]"""
     if not scene.single_path:
-        whole = jnp.sum(_beam_amplitudes(scene, active_antennas), axis=0)
+        whole = jnp.sum(beam_amplitudes(scene, active_antennas), axis=0)
         return jnp.max(jnp.abs(whole) ** 2)
     direction, _ = travel(scene.surface.position, scene.user.position)
     bs_step = 2 * jnp.pi * scene.base_station.array.spacing * scene.bs_departure()
@@ -89,10 +89,10 @@ def snr_by_path(scene: LocalizationScene, active_antennas: int | Scalar) -> Floa
     """
     if scene.single_path:
         return codebook_snr(scene, active_antennas)[None]
-    return jnp.max(jnp.abs(_beam_amplitudes(scene, active_antennas)) ** 2, axis=(1, 2))
+    return jnp.max(jnp.abs(beam_amplitudes(scene, active_antennas)) ** 2, axis=(1, 2))
 
 
-def _beam_amplitudes(
+def beam_amplitudes(
     scene: LocalizationScene, active_antennas: int | Scalar
 ) -> Complex[Array, "path rx tx"]:
     """Complex amplitude for each path and pair of beams; its squared modulus is the SNR. [1]"""

@@ -17,7 +17,7 @@ from heliostat.reports.coverage import rows as map_rows
 from heliostat.reports.localization import allocation_rows, bounds_rows
 from heliostat.reports.report import Report
 from heliostat.reports.sensing import design_rows
-from heliostat.reports.tables import Line, Row, Table, document_of
+from heliostat.reports.tables import Line, Row, Table, document_of, share
 from heliostat.scenario import AnyScenario, LocalizationScenario
 
 POINTS = {"localization": 10_000, "sensing": 2_500}
@@ -71,6 +71,9 @@ def comparison_report(
             rows[name].append(
                 row._replace(name=f"map_{row.name}_{label}", label=f"Map: {row.label}")
             )
+        # The other rows are over the served area, which may differ between the scenarios.
+        served = float(maps[name]["served"].mean())
+        rows[name].append(share("map_served", "Map: served share of the area", served))
     figures = {
         "distribution": (
             "Share of the served area below each value.",

@@ -12,8 +12,12 @@ from heliostat.plots import localization as localization_plots
 from heliostat.reports.export import phase_arrays
 from heliostat.reports.report import Report
 from heliostat.reports.tables import (
+    Line,
     Row,
+    Table,
     angle_bound,
+    decibels,
+    degrees,
     document_of,
     length,
     listed,
@@ -23,6 +27,8 @@ from heliostat.reports.tables import (
     variables_of,
 )
 from heliostat.units import to_db
+
+USER_HEADS = ("user", "PEB", "REB", "EADR", "SNR", "paths")
 
 
 def bounds_rows(found: LocalizationEvaluation) -> list[Row]:
@@ -58,6 +64,26 @@ def path_rows(found: LocalizationEvaluation) -> list[Row]:
         )
         for name, level in levels.items()
     ]
+
+
+def _decibels(ratio: float) -> float:
+    return float(to_db(ratio)) if ratio > 0 else -np.inf
+
+
+def user_lines(found: LocalizationEvaluation) -> list[Line]:
+    """Bounds and rate of each of several users, and the paths that reach it."""
+    lines = []
+    for user in found.users:
+        paths = [name.removeprefix("the ") for name, snr in user.rate.path_snr.items() if snr > 0]
+        cells = [
+            length("peb", "Position error bound (PEB)", user.bounds.peb),
+            degrees("reb", "Heading error bound (REB)", user.bounds.reb),
+            rate("eadr", "Effective achievable data rate (EADR)", user.rate.eadr),
+            decibels("snr", "SNR, DFT beams", _decibels(user.rate.snr)),
+            Row("paths", "1", "Paths that reach it", ", ".join(paths) or "none", len(paths)),
+        ]
+        lines.append(Line(user.name, cells, f"{user.name.replace(' ', '_')}_"))
+    return lines
 
 
 def allocation_rows(found: LocalizationEvaluation) -> list[Row]:
@@ -121,6 +147,13 @@ def _numbers(found: LocalizationEvaluation) -> dict[str, Any]:
         "weight": found.weight,
         "balance": found.balance,
         "under_errors": document_of(error_rows(found)) or None,
+        "users": [
+            {"name": user.name, "position_m": list(user.position)}
+            | document_of(line.cells)
+            | {"snr_by_path_db": {n: _decibels(snr) for n, snr in user.rate.path_snr.items()}}
+            for user, line in zip(found.users, user_lines(found), strict=True)
+        ]
+        or None,
         "allocation": allocation or None,
         "allocation_reason": found.no_allocation or None,
         "trade_off": {
@@ -153,6 +186,7 @@ def _dataset(found: LocalizationEvaluation) -> xr.Dataset:
         found.area_map.rename({name: f"map_{name}" for name in ("peb", "served", "near_field")})
         .assign(
             variables_of(bounds_rows(found) + error_rows(found))
+            | _user_variables(found)
             | variables_of(allocation_rows(found), "best_")
             | table
             | {"information": (("pose", "pose_too"), found.bounds.information, information)}
@@ -169,6 +203,22 @@ def _dataset(found: LocalizationEvaluation) -> xr.Dataset:
     )
 
 
+def _user_variables(found: LocalizationEvaluation) -> dict[str, Any]:
+    """Results of each of several users, over ``listed_user``."""
+    if not found.users:
+        return {}
+    columns = zip(*(line.cells for line in user_lines(found)), strict=True)
+    names = {"listed_user": ("listed_user", [user.name for user in found.users])}
+    return names | {
+        f"user_{cells[0].name}": (
+            "listed_user",
+            [cell.value for cell in cells],
+            {"units": cells[0].unit, "long_name": cells[0].label},
+        )
+        for cells in columns
+    }
+
+
 def localization_report(found: LocalizationEvaluation) -> Report:
     """Report on a localization scenario.
 
@@ -181,6 +231,8 @@ def localization_report(found: LocalizationEvaluation) -> Report:
         if found.balance is None
         else f"balance {found.balance:g}"
     )
+    first = f"of {found.users[0].name}" if found.users else ""
+    also = f", {first}" if first else ""
     return Report(
         name="results",
         title=found.area_map.attrs["title"],
@@ -189,8 +241,9 @@ def localization_report(found: LocalizationEvaluation) -> Report:
         lead="Bounds on the user's position and heading, effective data rate, and the best "
         "allocation of the period to pilots and data.",
         tables=[
-            listed("Bounds and rate", bounds_rows(found)),
-            listed("Best time allocation", allocation_rows(found), weighing, "best_"),
+            listed("Bounds and rate", bounds_rows(found), first),
+            Table("Users", user_lines(found), "each evaluated on its own", USER_HEADS),
+            listed("Best time allocation", allocation_rows(found), weighing + also, "best_"),
             listed("Surface steered by estimates", error_rows(found), "errors of the scenario"),
         ],
         notes=_notes(found),
@@ -199,7 +252,12 @@ def localization_report(found: LocalizationEvaluation) -> Report:
         figures={
             "scene": (
                 "The scene from above and in 3-D. Arrays and panels are not drawn to scale.",
-                partial(localization_plots.scene_figure, found.scene, found.scenario.footprints),
+                partial(
+                    localization_plots.scene_figure,
+                    found.scene,
+                    scenario.footprints,
+                    [user.position for user in scenario.all_users[1:]],
+                ),
             ),
             "trade-off": (
                 "Position error bound (PEB) and effective rate for each number of active antennas.",

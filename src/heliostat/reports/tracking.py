@@ -11,7 +11,7 @@ import xarray as xr
 
 from heliostat.api.localization import pose_bounds
 from heliostat.plots import tracking as tracking_plots
-from heliostat.protocol.tracking import TradeOffObjective
+from heliostat.protocol.next_period import TradeOffObjective
 from heliostat.reports.report import Report
 from heliostat.reports.tables import (
     Row,

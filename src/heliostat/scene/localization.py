@@ -182,29 +182,39 @@ class LocalizationScene(eqx.Module):
     def focused(
         self, alignment: Vector | None = None, data: Vector | None = None
     ) -> "LocalizationScene":
-        """The same scene with a steered surface pointed at other positions in its two stages.
+        """The same scene with all surfaces pointed at other positions in their two stages.
 
         Args:
             alignment: Focus in the beam-alignment stage; None leaves it. [m]
             data: Focus in the data stage; None leaves it. [m]
 
         Raises:
-            TypeError: The surface is not steered but set by phases.
+            TypeError: A surface is not steered but set by phases.
         """
-        scene = self
-        for position, stage in ((alignment, "alignment"), (data, "data")):
-            if position is None:
-                continue
-            steered = getattr(scene.surface, stage)
-            focused: Configurations
-            if isinstance(steered, Steered):
-                focused = Steered(scene.departure(position), steered.offset)
-            elif isinstance(steered, Focused):
-                focused = Focused(position, steered.offset)
-            else:
-                raise TypeError("Only a steered surface can be focused; this one is set by phases.")
-            scene = eqx.tree_at(lambda s: getattr(s.surface, stage), scene, focused)  # noqa: B023
-        return scene
+        surfaces = []
+        for i, surface in enumerate(self.surfaces):
+            stages = [getattr(surface, stage) for stage in ("alignment", "data")]
+            for stage, position in enumerate((alignment, data)):
+                if position is not None:
+                    stages[stage] = self.through(i).pointed(stages[stage], position)
+            surfaces.append(eqx.tree_at(lambda s: (s.alignment, s.data), surface, tuple(stages)))
+        return eqx.tree_at(lambda s: s.surfaces, self, tuple(surfaces))
+
+    def pointed(self, configurations: Configurations, position: Vector) -> Configurations:
+        """Configurations of the first surface, pointed at another position.
+
+        Args:
+            configurations: Steered or focused configurations.
+            position: The position. [m]
+
+        Raises:
+            TypeError: The configurations are set by phases.
+        """
+        if isinstance(configurations, Steered):
+            return Steered(self.departure(position), configurations.offset)
+        if isinstance(configurations, Focused):
+            return Focused(position, configurations.offset)
+        raise TypeError("Only a steered surface can be focused; this one is set by phases.")
 
     def quantised(self, bits: int) -> "LocalizationScene":
         """The same scene with quantised surface phases.

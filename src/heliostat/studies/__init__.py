@@ -1,4 +1,4 @@
-"""Studies of the papers' figures and of the estimators, with a verdict on each claim."""
+"""Studies of the papers' figures, of estimators and of sites, with a verdict on each claim."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -29,6 +29,10 @@ TITLES = {
         "protocol": "Closed loop over periods, with estimates and with the paper's error model",
         "dwells": "Target search over dwells, against designs for the true position",
         "calibration": "Calibration of reported covariances and flags",
+    },
+    "sites": {
+        "paths": "Identifiability and position error bound (PEB) with one path or several",
+        "near_field": "Focused and steered panels in the near field",
     },
 }
 """Title of every study by system and name; `heliostat list` shows them without importing JAX."""

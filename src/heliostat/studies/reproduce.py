@@ -21,7 +21,7 @@ def reproduce(
     """Run studies and write the results of each as soon as it is finished.
 
     Args:
-        system: ``localization``, ``sensing`` or ``estimators``.
+        system: ``localization``, ``sensing``, ``estimators`` or ``sites``.
         out: Folder for data, figures and verdicts; created if it does not exist.
         names: Names of studies, such as ``fig4``; default all figures of the paper.
         trials: Number of trials at each point (sensing: draws of the channels); default each

@@ -17,6 +17,7 @@ WIDEST_SPACING = 5.0
 NOT_ON_WALL = "above or below the wall"
 INSIDE = "inside an obstacle"
 HIDDEN = "base station blocked or behind the panel"
+USER_BEHIND = "user of the scenario behind the panel"
 """Reasons why a candidate is dropped."""
 
 
@@ -144,7 +145,7 @@ def usable(
     Args:
         scenario: A localization scenario.
         candidates: The candidates.
-        user_ahead: Whether the scenario's user has to be in front of the panel, because the path
+        user_ahead: Whether the scenario's users have to be in front of the panel, because the path
             through it would be the only one in the scenario.
 
     Returns:
@@ -153,7 +154,7 @@ def usable(
     positions = np.array([each.panel.position for each in candidates]).reshape(-1, 3)
     free = outside_obstacles(scenario, positions)
     base_station = np.asarray(scenario.base_station.position, dtype=float)
-    user = np.asarray(scenario.user.position, dtype=float)
+    users = [np.asarray(user.position, dtype=float) for user in scenario.all_users]
     kept: list[Candidate] = []
     dropped: dict[str, int] = {}
     lit: dict[tuple[float, ...], bool] = {}
@@ -165,8 +166,8 @@ def usable(
             reason = INSIDE
         elif not _ahead(panel, base_station):
             reason = HIDDEN
-        elif user_ahead and not _ahead(panel, user):
-            reason = "user of the scenario behind the panel"
+        elif user_ahead and not all(_ahead(panel, user) for user in users):
+            reason = USER_BEHIND
         else:
             if panel.position not in lit:
                 lit[panel.position] = _reached(scenario, panel)

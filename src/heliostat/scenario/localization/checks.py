@@ -1,7 +1,9 @@
 """Localization scenario: conditions that involve several keys, warnings, building the scene."""
 
 import math
-from collections.abc import Iterator
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +12,7 @@ from heliostat.scenario.errors import Clash
 from heliostat.scenario.fields import write_vector
 from heliostat.scenario.localization.model_warnings import model_warnings, own_amplitude
 from heliostat.scenario.localization.schema import LocalizationSections, SurfaceSpec
+from heliostat.scenario.localization.visibility import blocked_paths
 from heliostat.scenario.panels import ANGLES, VECTORS, clash_of_axes
 from heliostat.units import format_quantity, write_quantity
 
@@ -38,8 +41,48 @@ class LocalizationScenario(LocalizationSections):
 
         return localization_scene(self, key)
 
+    def without_obstacles(self) -> "LocalizationScenario":
+        """Return the same scenario without obstacles, in which no path is blocked by them."""
+        if not self.obstacles:
+            return self
+        return self.updated({"obstacles": [], "link.direct": self.direct})
+
+    def for_user(self, index: int) -> "LocalizationScenario":
+        """Return the scenario with only one of its users.
+
+        Args:
+            index: Index of the user in ``all_users``.
+        """
+        if self.users is None:
+            return self
+        return self.updated({"users": None, "user": self._written()["users"][index]})
+
+    def _for_each_user(self) -> Iterator[tuple[str, "LocalizationScenario"]]:
+        """Yield the key of each of several users, and the unchecked scenario with it alone."""
+        for key, user in zip(self.user_keys, self.all_users, strict=True):
+            yield key, self.model_copy(update={"user": user, "users": None})
+
     def clashes(self) -> Iterator[Clash]:
         """Yield violated conditions on geometry, durations and files."""
+        if self.users is None:
+            yield from self._clashes_of_one_user()
+        elif "user" in self.model_fields_set and self.user != self.users[0]:
+            sentence = "user and users are both given; remove one of them, or write users.0"
+            yield Clash("users", (), sentence)
+        elif name := _repeated(user.name for user in self.users):
+            yield Clash("users", (), f"has two users named {name}; rename one of them")
+        else:
+            yield from dict.fromkeys(
+                Clash(
+                    _with_key(clash.field, key),
+                    tuple(_with_key(other, key) for other in clash.others),
+                    _with_key(clash.sentence, key),
+                )
+                for key, alone in self._for_each_user()
+                for clash in alone._clashes_of_one_user()
+            )
+
+    def _clashes_of_one_user(self) -> Iterator[Clash]:
         if wrong := self._clash_of_surfaces():
             yield wrong
             return
@@ -98,10 +141,8 @@ class LocalizationScenario(LocalizationSections):
             return Clash(
                 "surface", (), 'missing; add e.g. surface: {"position": [-20, 20, 30]}, or surfaces'
             )
-        names = [panel.name for panel in self.panels if panel.name is not None]
-        for i, name in enumerate(names):
-            if name in names[:i]:
-                return Clash("surfaces", (), f"has two surfaces named {name}; rename one of them")
+        if name := _repeated(panel.name for panel in self.panels):
+            return Clash("surfaces", (), f"has two surfaces named {name}; rename one of them")
         return None
 
     def _configurations(self, panel: SurfaceSpec) -> int:
@@ -230,4 +271,32 @@ class LocalizationScenario(LocalizationSections):
 
     def warnings(self) -> list[str]:
         """Return warnings about model assumptions that hold only approximately."""
-        return list(model_warnings(self))
+        if self.users is None:
+            return list(model_warnings(self))
+        concerned: dict[str, list[str]] = {}
+        blocked = []
+        for (key, alone), name in zip(self._for_each_user(), self.user_names, strict=True):
+            paths = list(blocked_paths(alone))
+            for warning in model_warnings(alone):
+                if warning not in paths:
+                    concerned.setdefault(_with_key(warning, key), []).append(name)
+            if paths:
+                listed = "; ".join(path.removeprefix("Blocked: ").rstrip(".") for path in paths)
+                blocked.append(f"Blocked for {name}: {listed}.")
+        return [
+            warning
+            if len(names) == len(self.users)
+            else f"{warning.removesuffix('.')} ({', '.join(names)})."
+            for warning, names in concerned.items()
+        ] + blocked
+
+
+def _repeated(names: Iterable[str | None]) -> str | None:
+    """Return the first name that occurs twice."""
+    counts = Counter(name for name in names if name is not None)
+    return next((name for name, count in counts.items() if count > 1), None)
+
+
+def _with_key(text: str, key: str) -> str:
+    """Replace ``user.`` in dotted keys by the key of the user."""
+    return re.sub(r"\buser\.(?=[a-z])", f"{key}.", text)

@@ -4,11 +4,20 @@ import io
 import math
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import AfterValidator, BeforeValidator, Field, StrictBool
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    ValidationError,
+    model_validator,
+)
 
 from heliostat.scenario.base import Scenario
 from heliostat.scenario.fields import (
@@ -24,6 +33,7 @@ from heliostat.scenario.fields import (
 )
 from heliostat.scenario.panels import PanelSpec
 from heliostat.scenario.site import SiteSpec
+from heliostat.scenario.validation import example
 from heliostat.units import SPEED_OF_LIGHT, quote
 
 if TYPE_CHECKING:
@@ -158,6 +168,9 @@ class UserSpec(Section):
     spacing: Positive = setting("Distance between neighbouring antennas in wavelengths.", 0.5, 0.5)
     antenna_gain: Annotated[float, quantity("gain")] = setting(
         "Gain of each antenna towards the surface.", "2 dBi", "0 dBi"
+    )
+    name: Annotated[str, AfterValidator(_plain_name)] | None = setting(
+        "Name of the user in results; default user 1, user 2, ...", "cart-1", None
     )
 
 
@@ -304,8 +317,15 @@ class ErrorsSpec(Section):
     )
 
 
+def _user_is_optional(schema: dict[str, Any]) -> None:
+    """Change the JSON Schema: ``users`` may replace ``user``."""
+    schema["required"].remove("user")
+
+
 class LocalizationSections(Scenario):
     """Sections of a localization scenario, and values derived from them."""
+
+    model_config = ConfigDict(json_schema_extra=_user_is_optional)
 
     system: Literal["localization"] = setting("System that the scenario describes.", "localization")
     carrier: CarrierSpec
@@ -317,6 +337,11 @@ class LocalizationSections(Scenario):
         setting("Several surfaces, instead of surface.", [{"position": [-20, 20, 30]}], None)
     )
     user: UserSpec
+    users: Annotated[tuple[UserSpec, ...], Field(min_length=1, max_length=1000)] | None = setting(
+        "Several users, each evaluated on its own, instead of user.",
+        [{"position": [20, 40, 0], "heading": "45 deg", "antennas": 32}],
+        None,
+    )
     obstacles: Annotated[tuple[ObstacleSpec, ...], Field(max_length=1000)] = setting(
         "Obstacles, which block the paths that pass through them.", [], ()
     )
@@ -325,6 +350,46 @@ class LocalizationSections(Scenario):
     model: ModelSpec = ModelSpec()
     errors: ErrorsSpec = ErrorsSpec()
     site: SiteSpec = SiteSpec()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_first_user(cls, given: Any) -> Any:
+        """Take the first of several users as the user, an example if it is invalid."""
+        if not isinstance(given, Mapping) or given.get("user") is not None:
+            return given
+        users = given.get("users")
+        if users is None:
+            return given
+        try:
+            first = UserSpec.model_validate(users[0])
+        except (ValidationError, TypeError, LookupError):  # reported as errors of users
+            first = UserSpec.model_validate(example(cls, ("user",)))
+        return {**given, "user": first}
+
+    def _written(self) -> dict[str, Any]:
+        written = super()._written()
+        if self.users is not None:
+            del written["user"]
+        return written
+
+    @property
+    def all_users(self) -> tuple[UserSpec, ...]:
+        """All users."""
+        return self.users or (self.user,)
+
+    @property
+    def user_keys(self) -> tuple[str, ...]:
+        """Dotted key of each user."""
+        if self.users is None:
+            return ("user",)
+        return tuple(f"users.{i}" for i in range(len(self.users)))
+
+    @property
+    def user_names(self) -> tuple[str, ...]:
+        """Name of each user in results."""
+        if self.users is None:
+            return ("the user",)
+        return tuple(user.name or f"user {i + 1}" for i, user in enumerate(self.users))
 
     @property
     def wavelength(self) -> float:

@@ -1,0 +1,1 @@
+"""Sites with several paths or large surfaces: beyond both papers."""
