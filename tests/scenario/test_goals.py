@@ -48,8 +48,8 @@ def test_quantiles_are_what_90_percent_attain():
     assert PEB.quantile_90(np.array([5.0])) == RATE.quantile_90(np.array([5.0])) == 5
 
 
-def test_fulfilment_is_between_none_and_the_limit():
-    np.testing.assert_allclose(PEB.fulfilment(np.array([0.05, 0.1, 0.4, np.inf])), [1, 1, 0.25, 0])
-    np.testing.assert_allclose(RATE.fulfilment(np.array([2e8, 5e7, 0])), [1, 0.5, 0])
+def test_fulfillment_is_between_none_and_the_limit():
+    np.testing.assert_allclose(PEB.fulfillment(np.array([0.05, 0.1, 0.4, np.inf])), [1, 1, 0.25, 0])
+    np.testing.assert_allclose(RATE.fulfillment(np.array([2e8, 5e7, 0])), [1, 0.5, 0])
     assert PEB.met(np.array([0.1, 0.09])).tolist() == [False, True]
     assert RATE.met(np.array([1e8, 1.1e8])).tolist() == [False, True]

@@ -31,7 +31,7 @@ class Found(NamedTuple):
 
     chosen: tuple[int, ...]
     merit: tuple[float, float, float]
-    """Share, quantile with the sign that makes larger better, and fulfilment, see `Scores`."""
+    """Share, quantile with the sign that makes larger better, and fulfillment, see `Scores`."""
 
 
 class Certified(NamedTuple):

@@ -65,8 +65,8 @@ class Scores(NamedTuple):
     """Share of the positions that meet all goals. [1]"""
     quantile: Float[np.ndarray, "mount"]
     """What 90 % of the positions attain of the first goal's quantity. [m] or [bit/s]"""
-    fulfilment: Float[np.ndarray, "mount"]
-    """Mean over the positions of `Goal.fulfilment`, that of the worse goal. [1]"""
+    fulfillment: Float[np.ndarray, "mount"]
+    """Mean over the positions of `Goal.fulfillment`, that of the worse goal. [1]"""
 
     def order(self, goal: Goal) -> list[tuple[float, float, float]]:
         """Return the merits as tuples that are larger for better sets.
@@ -77,8 +77,8 @@ class Scores(NamedTuple):
         sign = -1.0 if goal.quantity == "peb" else 1.0
         # Rounded, so that rounding errors do not decide between equal sets.
         quantile = [float(f"{sign * value:.9g}") for value in self.quantile.tolist()]
-        fulfilment = np.round(self.fulfilment, 9).tolist()
-        return list(zip(self.share.tolist(), quantile, fulfilment, strict=True))
+        fulfillment = np.round(self.fulfillment, 9).tolist()
+        return list(zip(self.share.tolist(), quantile, fulfillment, strict=True))
 
 
 class Table(NamedTuple):
@@ -175,7 +175,7 @@ def scores(goals: Sequence[Goal], values: Sequence[Float[np.ndarray, "mount posi
         goals: The goals.
         values: The quantity of each goal for each set and position.
     """
-    fulfilled = [g.fulfilment(v) for g, v in zip(goals, values, strict=True)]
+    fulfilled = [g.fulfillment(v) for g, v in zip(goals, values, strict=True)]
     return Scores(
         met(goals, values).mean(axis=1),
         goals[0].quantile_90(values[0]),

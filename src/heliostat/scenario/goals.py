@@ -25,7 +25,7 @@ class Goal(NamedTuple):
         """
         return values < self.limit if self.quantity == "peb" else values > self.limit
 
-    def fulfilment(self, values: Float[np.ndarray, "*any"]) -> Float[np.ndarray, "*any"]:
+    def fulfillment(self, values: Float[np.ndarray, "*any"]) -> Float[np.ndarray, "*any"]:
         """Limit over PEB or rate over limit, at most 1. [1]
 
         Args:
