@@ -28,7 +28,8 @@ def run() -> list[Row]:
     poses = np.column_stack([positions, np.full(len(positions), scenario.user.heading)])
 
     def batch():
-        site = prepared(scenario, candidates, goals_of(GOAL), poses, 2, None, keep=False)
+        users = np.zeros(len(poses), dtype=int)
+        site = prepared(scenario, candidates, goals_of(GOAL), poses, users, 2, None, keep=False)
         table = table_of(site, candidates)
         return table.values(site.start, 0)[0]
 

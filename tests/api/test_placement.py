@@ -70,9 +70,10 @@ def small_table(goal, number):
     scenario, positions = corner(), hs.coverage(corner(), "cause", area=AREA, points=30)
     x, y = (each.ravel() for each in np.meshgrid(positions.x, positions.y))
     poses = np.column_stack([x, y, np.full(x.size, 1.5), np.full(x.size, 0.3)])
+    one = np.zeros(len(poses), dtype=int)
     walls = site_walls(scenario, ["north", "east/west"], {})
     listed, _ = usable(scenario, grid(scenario.panel, walls, 4, [4], [0]), user_ahead=False)
-    site = prepared(scenario, listed, goals_of(goal), poses, number, None, keep=False)
+    site = prepared(scenario, listed, goals_of(goal), poses, one, number, None, keep=False)
     return table_of(site, listed)
 
 
@@ -193,17 +194,15 @@ def test_each_size_is_searched(two):
 def test_users_of_the_scenario_are_served():
     users = [
         {"position": [3, -5, 1.5], "heading": "20 deg", "antennas": 4, "name": "kiosk"},
-        {"position": [2, -3, 1], "heading": "70 deg", "antennas": 4},
+        {"position": [2, -3, 1], "heading": "70 deg", "antennas": 2, "antenna_gain": "3 dBi"},
+        {"position": [4, -2, 1], "heading": "70 deg", "antennas": 4},
     ]
     scenario = corner(user=None, users=users)
     found = hs.place(scenario, BOTH, candidates=["east"], at_users=True, spacing=4)
-    assert found.names == ("kiosk", "user 2")
+    assert found.names == ("kiosk", "user 2", "user 3")
     for quantity, values in found.values.items():
         expected = hs.coverage(found.scenario, quantity, at_users=True)[quantity].values
         np.testing.assert_allclose(values, expected, rtol=1e-8)
-    unlike = corner(user=None, users=[users[0], users[1] | {"antennas": 8}])
-    with pytest.raises(PlacementError, match="different arrays"):
-        hs.place(unlike, BOTH, at_users=True)
     with pytest.raises(PlacementError, match="leave those out"):
         hs.place(scenario, BOTH, at_users=True, points=3)
 

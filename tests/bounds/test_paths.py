@@ -150,7 +150,9 @@ def test_the_information_of_coded_paths_is_a_sum(known, spherical):
     )
     gains = scene.gains()
     single = [scene.with_gains(gains * jnp.eye(4)[i]) for i in range(4)]
-    summed = separated_pose_information(scene, sum(_separate(one, 8) for one in single))
+    summed = separated_pose_information(
+        sum(_separate(one, 8) for one in single), clock_known=scene.link.clock_known
+    )
     whole = _information(scene, 8)
     scale = 1 / np.sqrt(np.diagonal(whole.information))
     scale = scale[:, None] * scale[None, :]
@@ -170,6 +172,8 @@ def test_the_information_of_paths_without_codes_is_no_sum():
     scene = yard(surfaces=3, direct=True)
     gains = scene.gains()
     single = [scene.with_gains(gains * jnp.eye(4)[i]) for i in range(4)]
-    summed = separated_pose_information(scene, sum(_separate(one, 8) for one in single))
+    summed = separated_pose_information(
+        sum(_separate(one, 8) for one in single), clock_known=scene.link.clock_known
+    )
     peb = error_bounds(_information(scene, 8))[0]
     assert abs(error_bounds(summed)[0] / peb - 1) > 1e-6

@@ -115,8 +115,8 @@ def place(
         positions: Positions of users in place of an area, see `coverage`. [m]
         headings: Heading of the user at each position; default that of the scenario. [rad]
         names: Names of the positions; default their numbers.
-        at_users: Place surfaces for the users of the scenario in place of an area. They need the
-            same array.
+        at_users: Place surfaces for the users of the scenario in place of an area, each with its
+            own heading and array.
         active_antennas: Number of active antennas; default as many as fit into the period.
         on_progress: Function called with the name of a stage, the number of finished steps and the
             total number.
@@ -149,7 +149,16 @@ def place(
                 f"the surfaces to place, {number}; give other walls, heights or spacing."
             )
         check_memory(scenario, goals, len(usables), len(counted.poses))
-        site = prepared(scenario, usables, goals, counted.poses, number, active_antennas, keep=keep)
+        site = prepared(
+            scenario,
+            usables,
+            goals,
+            counted.poses,
+            counted.users,
+            number,
+            active_antennas,
+            keep=keep,
+        )
         found.append(_best(site, usables, dropped, number, advance))
     best = max(found, key=lambda each: each.certified.best.merit)
     chosen, sums = _refined(best, layout, advance)

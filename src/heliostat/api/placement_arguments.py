@@ -43,6 +43,7 @@ class Counted(NamedTuple):
     """Positions of the user that count."""
 
     poses: np.ndarray  # x, y, z [m] and heading [rad], [position, 4]
+    users: np.ndarray  # index of the first user of the scenario with the same array, [position]
     names: tuple[str, ...]  # of listed positions; empty for an area
     area: tuple[np.ndarray, np.ndarray] | None  # x of columns and y of rows of the points [m]
 
@@ -225,14 +226,9 @@ def counted_positions(
             raise PlacementError(
                 "at_users replaces area, points, positions, headings and names; leave those out."
             )
-        users = scenario.all_users
-        if len({(user.antennas, user.spacing, user.antenna_gain) for user in users}) > 1:
-            raise PlacementError(
-                "the users have different arrays; give them the same antennas, spacing and "
-                "antenna_gain, or place surfaces for each kind."
-            )
-        positions, names = [user.position for user in users], scenario.user_names
-        headings = [user.heading for user in users]
+        listed_users = scenario.all_users
+        positions, names = [user.position for user in listed_users], scenario.user_names
+        headings = [user.heading for user in listed_users]
     if points is None and positions is None:
         slow = scenario.model.wavefront != "plane" or scenario.panel.bits is not None
         points = FEWER_POINTS if slow else POINTS
@@ -251,10 +247,15 @@ def counted_positions(
         if turned.shape != (len(places),) or not np.isfinite(turned).all():
             raise PlacementError(f"headings needs {len(places)} finite numbers, one per position.")
     poses = np.column_stack([places, turned])[counts]
+    users = np.zeros(len(places), dtype=int)
+    if at_users:
+        arrays = [(user.antennas, user.spacing, user.antenna_gain) for user in scenario.all_users]
+        users = np.array([arrays.index(array) for array in arrays])
     if positions is None:
-        return Counted(poses, (), (axes["x"][1], axes["y"][1]))
+        return Counted(poses, users[counts], (), (axes["x"][1], axes["y"][1]))
     listed = zip(axes["place"][1], counts, strict=True)
-    return Counted(poses, tuple(str(name) for name, used in listed if used), None)
+    kept = tuple(str(name) for name, used in listed if used)
+    return Counted(poses, users[counts], kept, None)
 
 
 def _numbers(name: str, values: Sequence[float]) -> tuple[float, ...]:

@@ -5,17 +5,27 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from heliostat.api.localization import build, chosen_antennas
+from heliostat.api.localization import build, chosen_antennas, most_active_antennas
 from heliostat.api.map_quantities import within_fraunhofer
-from heliostat.api.placement_results import PlacedSurface
-from heliostat.maps.placement import Base, Mounts, Setting, direct_sums, terms_of
+from heliostat.api.placement_results import PlacedSurface, PlacementError
+from heliostat.maps.placement import (
+    Base,
+    Mounts,
+    Setting,
+    direct_sums,
+    joined_sums,
+    joined_terms,
+    terms_of,
+)
 from heliostat.maps.placement_sets import Table
+from heliostat.rates.effective import time_ratio
 from heliostat.scenario import LocalizationScenario, Problem, ScenarioError
 from heliostat.scenario.goals import Goal
 from heliostat.scenario.localization.build import surface_gain
 from heliostat.scenario.localization.candidates import Candidate
 from heliostat.scenario.localization.schema import SurfaceSpec
 from heliostat.scenario.localization.visibility import visible_paths, visible_through
+from heliostat.scene.localization import LocalizationScene
 
 
 class Site(NamedTuple):
@@ -23,6 +33,9 @@ class Site(NamedTuple):
 
     scenario: LocalizationScenario
     setting: Setting
+    """Setting at all positions; its scene is that of the first array of users."""
+    parts: tuple[tuple[Setting, np.ndarray], ...]
+    """Setting for each array of users, and the indices of its positions."""
     start: Base
     """Sums over the paths that are in every set: the direct one, and those of kept surfaces."""
     wavefront: str
@@ -80,6 +93,7 @@ def prepared(
     candidates: Sequence[Candidate],
     goals: tuple[Goal, ...],
     poses: np.ndarray,
+    users: np.ndarray,
     number: int,
     active_antennas: int | None,
     *,
@@ -92,6 +106,7 @@ def prepared(
         candidates: At least one candidate; all have the same size.
         goals: The goals.
         poses: x, y, z [m] and heading [rad] of the user at each position.
+        users: Index of a user of the scenario with the array of that at each position.
         number: Number of surfaces that are placed.
         active_antennas: Number of active antennas; default as many as fit into the period.
         keep: Whether the surfaces of the scenario are kept.
@@ -99,31 +114,64 @@ def prepared(
     Raises:
         ValueError: The number of antennas is out of range.
     """
-    template, key = candidates[0].panel, scenario.panel_keys[0]
+    template = candidates[0].panel
     wavefront: str = scenario.model.wavefront
     if wavefront == "auto":
         panels = [each.panel for each in candidates] + list(scenario.panels) * keep
         near = any(within_fraunhofer(scenario, panel, poses[:, :3]).any() for panel in panels)
         wavefront = "spherical" if near else "plane"
-    # Visibility is computed here; in the scene no path is blocked.
-    changes: dict[str, Any] = {"model.wavefront": wavefront}
-    changes |= {f"{panel_key}.bits": None for panel_key in scenario.panel_keys}
-    unblocked = scenario.without_obstacles().updated(changes)
-    sized = unblocked.updated({f"{key}.rows": template.rows, f"{key}.columns": template.columns})
     first = len(scenario.panels) * keep
     gains = np.array([surface_gain(scenario, first + slot) for slot in range(number)])
-    active = int(chosen_antennas(scenario, active_antennas))
-    setting = Setting(build(sized), active, template.bits, poses, goals, gains)
+    parts: list[tuple[Setting, np.ndarray]] = []
+    starts, ratio = [], np.zeros(len(poses))
     visible = visible_paths(scenario, poses[:, :3])
+    for user in np.unique(users):
+        index = np.flatnonzero(users == user)
+        unblocked = _unblocked(scenario.for_user(int(user)), wavefront)
+        most = most_active_antennas(unblocked)
+        active = int(chosen_antennas(unblocked, active_antennas if user == users[0] else most))
+        if parts and active != parts[0][0].active_antennas:
+            raise PlacementError(
+                f"{parts[0][0].active_antennas} active antennas for one user and {active} for "
+                "another do not fit together; give active_antennas or a longer frame.period."
+            )
+        sizes = {"rows": template.rows, "columns": template.columns}
+        sized = {f"{scenario.panel_keys[0]}.{side}": size for side, size in sizes.items()}
+        scene = build(unblocked.updated(sized))
+        ratio[index] = float(time_ratio(scene, active))
+        own = poses[index]
+        part = Setting(scene, active, template.bits, own, goals, gains, ratio[index])
+        parts.append((part, index))
+        starts.append(_start(scenario, part, build(unblocked), visible[index], keep))
+    whole = parts[0][0]._replace(poses=poses, ratio=ratio)
+    start = joined_sums(starts, [index for _, index in parts], len(poses))
+    only_path = is_only_path(scenario, number, keep=keep)
+    return Site(scenario, whole, tuple(parts), start, wavefront, only_path)
+
+
+def _unblocked(scenario: LocalizationScenario, wavefront: str) -> LocalizationScenario:
+    """The scenario without obstacles, as visibility is computed apart, and with exact phases."""
+    changes: dict[str, Any] = {"model.wavefront": wavefront}
+    changes |= {f"{key}.bits": None for key in scenario.panel_keys}
+    return scenario.without_obstacles().updated(changes)
+
+
+def _start(
+    scenario: LocalizationScenario,
+    setting: Setting,
+    scene: LocalizationScene,
+    visible: np.ndarray,
+    keep: bool,
+) -> Base:
+    """Sums over the direct path and the paths through the kept surfaces of a scene."""
     direct = scenario.direct != "blocked"
     start = direct_sums(setting, visible[:, 0])
     for index, panel in enumerate(scenario.panels if keep else ()):
-        alone = setting._replace(scene=build(unblocked).through(index), bits=panel.bits)
+        alone = setting._replace(scene=scene.through(index), bits=panel.bits)
         seen = visible[:, direct + index][None]
         terms = terms_of(alone, _mounts([panel]), seen)
         start = start.plus(terms, 0, complex(surface_gain(scenario, index)))
-    only_path = is_only_path(scenario, number, keep=keep)
-    return Site(scenario, setting, start, wavefront, only_path)
+    return start
 
 
 def table_of(
@@ -141,10 +189,13 @@ def table_of(
     panels = [each.panel for each in candidates]
     mounts = _mounts(panels)
     visible = visible_through(site.scenario, panels, site.setting.poses[:, :3]).T
-    terms = terms_of(site.setting, mounts, visible, on_progress)
+    terms = [terms_of(part, mounts, visible[:, at], on_progress) for part, at in site.parts]
+    whole = terms[0]
+    if len(terms) > 1:
+        whole = joined_terms(terms, [at for _, at in site.parts], len(site.setting.poses))
     distance = np.linalg.norm(mounts.position[:, None] - mounts.position[None], axis=2)
     apart = distance > panels[0].diagonal(site.scenario.wavelength)
-    return Table(site.setting, terms, site.start, visible, apart)
+    return Table(site.setting, whole, site.start, visible, apart)
 
 
 def _mounts(panels: Sequence[SurfaceSpec]) -> Mounts:

@@ -102,39 +102,37 @@ def separate_information(
 
     Returns:
         Upper triangle of the information about `observation.paths.POSE_AND_CLOCK`, row by row, and
-        the two scales for `PoseInformation.reference`. The sum over the paths is the argument of
-        `separated_pose_information`.
+        the last two entries of `PoseInformation.reference`. The sum over the paths is the argument
+        of `separated_pose_information`.
     """
     information, power = _joint_information(scene, active_antennas)
     unknowns = len(POSE_AND_CLOCK)
     if scene.link.gain_known:
         information = information[:unknowns, :unknowns]
     reduced = _without_nuisances(information, unknowns)
-    return jnp.concatenate([reduced[jnp.triu_indices(unknowns)], power])
+    return jnp.concatenate([reduced[jnp.triu_indices(unknowns)], _reference(scene, power)[1:]])
 
 
-def separated_pose_information(
-    scene: LocalizationScene, summed: Float[Array, "12"]
-) -> PoseInformation:
+def separated_pose_information(summed: Float[Array, "12"], *, clock_known: bool) -> PoseInformation:
     """`paths_information` from the sum of `separate_information` over the paths.
 
     Args:
-        scene: The scene, for its user and link.
         summed: The sum over the paths.
+        clock_known: Whether both ends share one clock.
     """
     # Single numbers, which XLA vectorises over a batch; the clock is the last of the unknowns.
     pairs = itertools.combinations_with_replacement(range(len(POSE_AND_CLOCK)), 2)
     upper = {pair: summed[k] for k, pair in enumerate(pairs)}
     clock = upper[3, 3]
     share = jnp.where(clock > 0, 1 / jnp.where(clock > 0, clock, 1.0), 0.0)
-    if scene.link.clock_known:
+    if clock_known:
         share = jnp.zeros(())
 
     def entry(i: int, j: int) -> Scalar:
         return upper[min(i, j), max(i, j)] - share * upper[i, 3] * upper[j, 3]
 
     rows = [jnp.stack([entry(i, j) for j in range(3)]) for i in range(3)]
-    return PoseInformation(jnp.stack(rows), _reference(scene, summed[-2:]))
+    return PoseInformation(jnp.stack(rows), summed[jnp.array([-2, -2, -1])])
 
 
 def scene_pose_information(

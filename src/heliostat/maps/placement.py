@@ -7,7 +7,7 @@ the clock and the heading. The rate follows in the same way from the sum of the 
 beam pairs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Complex, Float
+from jaxtyping import Array, Bool, Complex, Float, Int
 
 from heliostat.bounds.paths import SEPARATE, separate_information
 from heliostat.geometry.frames import Scalar
@@ -34,7 +34,7 @@ class Mounts(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """Everything that candidates are evaluated with."""
+    """Everything that candidates are evaluated with, at positions of users with the same array."""
 
     scene: LocalizationScene
     """Scene whose first surface has the size, elements and configurations of the candidates."""
@@ -46,6 +46,8 @@ class Setting(NamedTuple):
     goals: tuple[Goal, ...]
     gains: Complex[np.ndarray, "slot"]
     """Gain without path loss of the path through each surface of a set, in order."""
+    ratio: Float[np.ndarray, "position"]
+    """Share of the period for pilots. [1]"""
 
     @property
     def needs(self) -> tuple[bool, bool]:
@@ -83,6 +85,44 @@ class Base(NamedTuple):
             self.information + information[:, mount],
             self.amplitude + gain * receive[:, :, None] * transmit[None, None, :],
         )
+
+
+def joined_terms(
+    parts: Sequence[Terms], index: Sequence[Int[np.ndarray, "_"]], positions: int
+) -> Terms:
+    """Return the terms at all positions from those of several arrays of users.
+
+    Args:
+        parts: Terms at some of the positions.
+        index: Indices of these positions.
+        positions: Number of positions.
+    """
+    information = np.zeros((*parts[0].information.shape[:2], positions))
+    most = max(part.receive.shape[2] for part in parts)
+    receive = np.zeros((len(parts[0].transmit), positions, most), dtype=complex)
+    for part, at in zip(parts, index, strict=True):
+        information[:, :, at] = part.information
+        receive[:, at, : part.receive.shape[2]] = part.receive
+    return Terms(jax.device_put(information), jax.device_put(receive), parts[0].transmit)
+
+
+def joined_sums(
+    parts: Sequence[Base], index: Sequence[Int[np.ndarray, "_"]], positions: int
+) -> Base:
+    """Return the sums at all positions from those of several arrays of users.
+
+    Args:
+        parts: Sums at some of the positions.
+        index: Indices of these positions.
+        positions: Number of positions.
+    """
+    information = np.zeros((len(parts[0].information), positions))
+    receive = max(part.amplitude.shape[1] for part in parts)
+    amplitude = np.zeros((positions, receive, parts[0].amplitude.shape[2]), dtype=complex)
+    for part, at in zip(parts, index, strict=True):
+        information[:, at] = part.information
+        amplitude[at, : part.amplitude.shape[1]] = part.amplitude
+    return Base(information, amplitude)
 
 
 def _single(

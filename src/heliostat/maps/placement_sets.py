@@ -1,6 +1,7 @@
 """Values of the goals and merits of sets of candidate surfaces, from the terms of each path."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -10,30 +11,26 @@ from jaxtyping import Array, Bool, Complex, Float
 
 from heliostat.bounds.paths import separated_pose_information
 from heliostat.bounds.pose import error_bounds
-from heliostat.geometry.frames import Scalar
 from heliostat.maps.placement import Base, Setting, Terms
-from heliostat.rates.effective import rate_left, time_ratio
+from heliostat.rates.effective import rate_left
 from heliostat.scenario.goals import Goal
-from heliostat.scene.localization import LocalizationScene
 
 
-@jax.jit
+@partial(jax.jit, static_argnums=0)
 def _pebs(
-    scene: LocalizationScene,
+    clock_known: bool,
     terms: Float[Array, "12 mount position"],
     base: Float[Array, "12 position"],
 ) -> Float[Array, "mount position"]:
     def at(term: Array, sums: Array) -> Array:
-        return error_bounds(separated_pose_information(scene, term + sums))[0]
+        return error_bounds(separated_pose_information(term + sums, clock_known=clock_known))[0]
 
     along_positions = jax.vmap(at, in_axes=(1, 1))
     return jax.vmap(along_positions, in_axes=(1, None))(terms, base)
 
 
 @jax.jit
-def _rates(
-    scene: LocalizationScene,
-    active_antennas: Scalar,
+def _snrs(
     gain: Complex[Array, ""],
     receive: Complex[Array, "mount position rx"],
     transmit: Complex[Array, "mount tx"],
@@ -43,19 +40,20 @@ def _rates(
         total = base + gain * factors[0][:, :, None] * factors[1][None, None, :]
         return jnp.max(total.real**2 + total.imag**2, axis=(1, 2))
 
-    snr = jax.lax.map(of, (receive, transmit))
-    return rate_left(scene, time_ratio(scene, active_antennas), snr)
+    return jax.lax.map(of, (receive, transmit))
 
 
-def rate_of_snr(setting: Setting, snr: Float[np.ndarray, "*any"]) -> Float[np.ndarray, "*any"]:
-    """Return the effective rate for an SNR. [bit/s]
+def rate_of_snr(
+    setting: Setting, snr: Float[np.ndarray, "*mount position"]
+) -> Float[np.ndarray, "*mount position"]:
+    """Return the effective rate for an SNR at each position. [bit/s]
 
     Args:
-        setting: Scene and number of active antennas.
+        setting: Scene and share of the pilots.
         snr: The SNR. [1]
     """
-    ratio = time_ratio(setting.scene, setting.active_antennas)
-    return np.asarray(rate_left(setting.scene, ratio, jnp.asarray(snr)))
+    ratio = setting.ratio.reshape((1,) * (snr.ndim - 1) + (-1,))
+    return np.asarray(rate_left(setting.scene, jnp.asarray(ratio), jnp.asarray(snr)))
 
 
 class Scores(NamedTuple):
@@ -125,18 +123,12 @@ def _values(setting: Setting, terms: Terms, base: Base, gain: complex) -> list[n
     found: list[np.ndarray] = []
     for goal in setting.goals:
         if goal.quantity == "peb":
-            alone = setting.scene.through(0)
-            found.append(np.asarray(_pebs(alone, terms.information, base.information)))
+            known = setting.scene.link.clock_known
+            found.append(np.asarray(_pebs(known, terms.information, base.information)))
         else:
-            rates = _rates(
-                setting.scene.through(0),
-                jax.device_put(np.float64(setting.active_antennas)),
-                jax.device_put(np.complex128(gain)),
-                terms.receive,
-                terms.transmit,
-                base.amplitude,
-            )
-            found.append(np.asarray(rates))
+            factors = terms.receive, terms.transmit, base.amplitude
+            snr = _snrs(jax.device_put(np.complex128(gain)), *factors)
+            found.append(rate_of_snr(setting, np.asarray(snr)))
     return found
 
 

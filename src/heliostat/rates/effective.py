@@ -137,7 +137,7 @@ def beam_factors(scene: LocalizationScene, active_antennas: int | Scalar) -> Bea
 
 
 def rate_left(
-    scene: LocalizationScene, ratio: Scalar, snr: Float[Array, "*any"]
+    scene: LocalizationScene, ratio: Float[Array, "*#any"], snr: Float[Array, "*#any"]
 ) -> Float[Array, "*any"]:
     r"""Rate in the time without pilots, :math:`(c - \varpi)B\log_2(1 + \mathrm{SNR})`. [bit/s]
 
