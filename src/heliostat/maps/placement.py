@@ -25,6 +25,9 @@ from heliostat.rates.effective import beam_factors
 from heliostat.scenario.goals import Goal
 from heliostat.scene.localization import LocalizationScene
 
+FEWEST_PAIRS = 1024
+"""Smallest number of pairs of a candidate and a position that are computed together."""
+
 
 class Mounts(NamedTuple):
     """Positions and orientations of panels."""
@@ -216,8 +219,9 @@ def terms_of(
             work = 8 * surface.array.elements
         samples = surface.alignment.count * surface.code.size + scene.user.antennas
         work += 10 * (samples + scene.base_station.array.elements)
-        # Padded to a power of two, so that few programs are compiled.
-        size = min(CHUNK, max(MOST_NUMBERS // work, 1), 1 << (len(pairs) - 1).bit_length())
+        # Padded, so that few programs are compiled.
+        least = max(FEWEST_PAIRS, 1 << (len(pairs) - 1).bit_length())
+        size = min(CHUNK, max(MOST_NUMBERS // work, 1), least)
         padded = np.concatenate([pairs, np.repeat(pairs[:1], max(size - len(pairs), 0), axis=0)])
         found = in_chunks(chunk, padded, size, threads=2, on_progress=on_progress)
         information[:, mount, position] = found[0][: len(pairs)].T

@@ -72,14 +72,14 @@ def placement_map(found: Placement, ax: Axes) -> list[Any]:
         ax.annotate("", (x + u, y + v), (x, y), arrowprops=arrow, zorder=4)
         label = "chosen surface and its normal" if i == 0 else "_"
         ax.plot(x, y, "s", color=ORANGE, label=label, **look)
-        ahead = np.cos(surface.azimuth) > 0.5  # the name goes to the other side
+        beyond = x > (left + right) / 2  # names are towards the middle, within the axes
         box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "linewidth": 0, "alpha": 0.8}
         ax.annotate(
             surface.name,
             (x, y),
-            (-8 if ahead else 8, 8),
+            (-8 if beyond else 8, 8),
             textcoords="offset points",
-            horizontalalignment="right" if ahead else "left",
+            horizontalalignment="right" if beyond else "left",
             bbox=box,
             fontsize=8,
             zorder=6,

@@ -78,13 +78,13 @@ def surfaces_table(found: Placement) -> Table:
             Row(axis, "m", axis, f"{value:.2f} m", value)
             for axis, value in zip("xyz", each.position.tolist(), strict=True)
         ]
-        for name, value in (("azimuth", each.azimuth), ("turn", each.turn)):
-            cells.append(angle(name, name, value)._replace(text=f"{to_deg(value):.0f} deg"))
+        turned = angle("azimuth", "azimuth", each.azimuth)
+        cells.append(turned._replace(text=f"{to_deg(each.azimuth):.0f} deg"))
         elements = each.rows * each.columns
         size = f"{each.rows} x {each.columns}"
         cells.append(Row("elements", "1", "elements", size, elements))
         lines.append(Line(each.name, cells, f"{each.name}_"))
-    heads = ("surface", "x", "y", "height", "azimuth", "from the wall's normal", "elements")
+    heads = ("surface", "x", "y", "height", "azimuth", "elements")
     return Table("Chosen surfaces", lines, "", heads)
 
 
