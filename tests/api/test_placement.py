@@ -195,10 +195,12 @@ def test_a_rotated_site_gives_the_rotated_choice(two):
 def test_kept_surfaces_serve_with_the_placed_ones(two):
     first = two.surfaces[0]
     kept = corner(surface__position=first.position.tolist())
-    found = hs.place(kept, BOTH, keep=True, candidates=["north"], **SMALL)
-    assert len(found.scenario.panels) == 2
+    found = hs.place(kept, BOTH, 2, keep=True, candidates=["north", "east/west"], **SMALL)
+    assert len(found.scenario.panels) == 3
     assert found.share_by_number[0, 0] == share_of(kept, found)
-    assert found.share == share_of(found.scenario, found)
+    for quantity, values in found.values.items():  # with the phases of all gains
+        expected = hs.coverage(found.scenario, quantity, positions=found.positions)
+        np.testing.assert_allclose(values, expected[quantity].values, rtol=1e-8)
     assert found.scenario.panels[0].position == kept.panel.position
 
 
