@@ -67,10 +67,22 @@ def first_factor(scene: LocalizationScene, index: int, path: Path) -> Complex[Ar
         index: Index of the path.
         path: The path.
     """
-    if index == 0 and scene.direct is not None:
+    surface = surface_index(scene, index)
+    if surface is None:
         return path.tx
-    code = scene.surfaces[index - (scene.direct is not None)].code
+    code = scene.surfaces[surface].code
     return path.config[:, :: code.size] * code[0]
+
+
+def surface_index(scene: LocalizationScene, index: int) -> int | None:
+    """Index of the surface of a path, None for the direct path.
+
+    Args:
+        scene: The scene.
+        index: Index of the path.
+    """
+    surface = index - (scene.direct is not None)
+    return None if surface < 0 else surface
 
 
 def band_factor(path: Path, frequency: Float[Array, "bin"], clock: Scalar) -> Complex[Array, "bin"]:
