@@ -9,6 +9,7 @@ from heliostat.scenario.localization.candidates import (
     HIDDEN,
     INSIDE,
     NOT_ON_WALL,
+    TAKEN,
     default_spacing,
     grid,
     site_walls,
@@ -63,6 +64,9 @@ def test_candidates_out_of_reach_are_dropped_and_counted():
     assert usable(scenario, behind, user_ahead=False) == ([], {HIDDEN: 2})
     high = grid(panel, [walls["east/west"]], 30.0, [-1.0, 10.0], [0.0])
     assert usable(scenario, high, user_ahead=False)[1] == {NOT_ON_WALL: 2}
+    at_kept = grid(panel, [walls["east/west"]], 12.0, [4.0], [0.0])
+    kept = [scenario.panel.model_copy(update={"position": (6.0, 4.49, 4.0)})]
+    assert usable(scenario, at_kept, user_ahead=False, kept=kept)[1] == {HIDDEN: 1, TAKEN: 1}
     (through,) = site_walls(scenario, None, {"inner": [[8, 0], [8, 4]]})
     inner = grid(panel, [through], 10.0, [4.0], [0.0])
     assert usable(scenario, inner, user_ahead=False)[1] == {INSIDE: 1}

@@ -141,7 +141,8 @@ def place(
         template = scenario.panel.model_copy(update={"rows": rows, "columns": columns})
         listed = grid(template, layout.walls, layout.spacing, layout.heights, layout.turns)
         alone = is_only_path(scenario, number, keep=keep)
-        usables, dropped = usable(scenario, listed, user_ahead=alone)
+        stays = scenario.panels if keep else ()
+        usables, dropped = usable(scenario, listed, user_ahead=alone, kept=stays)
         if len(usables) < number:
             reasons = "; ".join(f"{count} {reason}" for reason, count in dropped.items())
             raise PlacementError(
@@ -163,7 +164,7 @@ def place(
     best = max(found, key=lambda each: each.certified.best.merit)
     chosen, sums = _refined(best, layout, advance)
     setting = best.site.setting
-    placed_scenario, placed = site_of(best.site, chosen, keep=keep)
+    placed_scenario, placed = site_of(best.site, chosen)
     before, after = (values_of(setting, base) for base in (best.site.start, sums))
     shares, quantiles = _by_number(found, goals, number)
     return Placement(
@@ -241,7 +242,7 @@ def _neighbours(site: Site, centre: Candidate, layout: Layout, scale: float) -> 
         for a in np.clip(along, margin, wall.length - margin)
         for h in np.clip(heights, min(layout.heights), max(layout.heights))
     ]
-    kept, _ = usable(site.scenario, listed, user_ahead=site.only_path)
+    kept, _ = usable(site.scenario, listed, user_ahead=site.only_path, kept=site.kept)
     return kept + [centre] * (len(listed) - len(kept))
 
 

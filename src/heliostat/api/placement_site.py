@@ -42,6 +42,8 @@ class Site(NamedTuple):
     """``model.wavefront`` of the scenario; ``auto`` is resolved for all candidates together."""
     only_path: bool
     """See `is_only_path`."""
+    kept: tuple[SurfaceSpec, ...]
+    """Surfaces of the scenario that are kept."""
 
 
 def is_only_path(scenario: LocalizationScenario, number: int, *, keep: bool) -> bool:
@@ -146,7 +148,8 @@ def prepared(
     whole = parts[0][0]._replace(poses=poses, ratio=ratio)
     start = joined_sums(starts, [index for _, index in parts], len(poses))
     only_path = is_only_path(scenario, number, keep=keep)
-    return Site(scenario, whole, tuple(parts), start, wavefront, only_path)
+    kept = scenario.panels if keep else ()
+    return Site(scenario, whole, tuple(parts), start, wavefront, only_path, kept)
 
 
 def _unblocked(scenario: LocalizationScenario, wavefront: str) -> LocalizationScenario:
@@ -204,17 +207,16 @@ def _mounts(panels: Sequence[SurfaceSpec]) -> Mounts:
 
 
 def site_of(
-    site: Site, chosen: Sequence[Candidate], *, keep: bool
+    site: Site, chosen: Sequence[Candidate]
 ) -> tuple[LocalizationScenario, tuple[PlacedSurface, ...]]:
     """Return the scenario with the chosen surfaces, and their description.
 
     Args:
         site: The site.
         chosen: The chosen candidates, in order.
-        keep: Whether the surfaces of the scenario are kept.
     """
     scenario = site.scenario
-    panels = [panel.model_dump(mode="json", exclude_none=True) for panel in scenario.panels if keep]
+    panels = [panel.model_dump(mode="json", exclude_none=True) for panel in site.kept]
     taken = {panel["name"] for panel in panels if "name" in panel}
     placed = []
     for each in chosen:

@@ -17,6 +17,7 @@ WIDEST_SPACING = 5.0
 NOT_ON_WALL = "above or below the wall"
 INSIDE = "inside an obstacle"
 HIDDEN = "base station blocked or behind the panel"
+TAKEN = "at a kept surface"
 USER_BEHIND = "user of the scenario behind the panel"
 """Reasons why a candidate is dropped."""
 
@@ -138,7 +139,11 @@ def grid(
 
 
 def usable(
-    scenario: LocalizationSections, candidates: Sequence[Candidate], *, user_ahead: bool
+    scenario: LocalizationSections,
+    candidates: Sequence[Candidate],
+    *,
+    user_ahead: bool,
+    kept: Sequence[SurfaceSpec] = (),
 ) -> tuple[list[Candidate], dict[str, int]]:
     """Return the candidates that the base station reaches, and the numbers of those dropped.
 
@@ -147,6 +152,7 @@ def usable(
         candidates: The candidates.
         user_ahead: Whether the scenario's users have to be in front of the panel, because the path
             through it would be the only one in the scenario.
+        kept: Surfaces that stay, with which a candidate must not overlap.
 
     Returns:
         The candidates that remain, and the number of dropped ones by reason.
@@ -155,7 +161,7 @@ def usable(
     free = outside_obstacles(scenario, positions)
     base_station = np.asarray(scenario.base_station.position, dtype=float)
     users = [np.asarray(user.position, dtype=float) for user in scenario.all_users]
-    kept: list[Candidate] = []
+    remaining: list[Candidate] = []
     dropped: dict[str, int] = {}
     lit: dict[tuple[float, ...], bool] = {}
     for each, outside in zip(candidates, free, strict=True):
@@ -164,6 +170,11 @@ def usable(
             reason = NOT_ON_WALL
         elif not outside:
             reason = INSIDE
+        elif any(
+            math.dist(panel.position, other.position) <= other.diagonal(scenario.wavelength)
+            for other in kept
+        ):
+            reason = TAKEN
         elif not _ahead(panel, base_station):
             reason = HIDDEN
         elif user_ahead and not all(_ahead(panel, user) for user in users):
@@ -175,8 +186,8 @@ def usable(
         if reason:
             dropped[reason] = dropped.get(reason, 0) + 1
         else:
-            kept.append(each)
-    return kept, dropped
+            remaining.append(each)
+    return remaining, dropped
 
 
 def _ahead(panel: SurfaceSpec, place: np.ndarray) -> bool:
