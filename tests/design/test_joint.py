@@ -18,7 +18,7 @@ from heliostat.design.joint import (
     joint_tasks,
     random_unknowns,
     steered_unknowns,
-    value_and_slopes,
+    values_and_slopes,
 )
 from heliostat.design.parametrization import coefficients
 from heliostat.observation.echoes import target_steering
@@ -157,11 +157,13 @@ def test_slopes_equal_finite_differences(passive):
     task = joint_tasks((with_passive_surfaces(scene) if passive else scene,), real(1e9))[0]
     layout, flat = start(task, 2)
     leaves, structure = jax.tree.flatten(task)
+    stacked = tuple(jnp.asarray(leaf)[None] for leaf in leaves)
     sharpness = jnp.asarray(30.0)
 
     def row(at, log_power):
-        power = jnp.exp(jnp.asarray(log_power))
-        return np.asarray(value_and_slopes(tuple(leaves), at, power, sharpness, structure, layout))
+        power = jnp.exp(jnp.asarray(log_power))[None]
+        rows = values_and_slopes(stacked, at[None], power, sharpness, structure, layout)
+        return np.asarray(rows)[0]
 
     log_power, step = float(np.log(POWER)), 1e-5
     direction = jnp.asarray(np.random.default_rng(2).normal(size=flat.shape))

@@ -30,7 +30,7 @@ import numpy as np
 from jax.tree_util import PyTreeDef
 from jaxtyping import Array, Complex, Float
 
-from heliostat.bounds.direction import direction_information, echo_derivatives
+from heliostat.bounds.direction import information_of_matrices, steering_derivatives
 from heliostat.design.parametrization import (
     FINAL_SHARPNESS,
     Form,
@@ -40,9 +40,8 @@ from heliostat.design.parametrization import (
     snr_shortfall,
 )
 from heliostat.geometry.frames import Scalar
-from heliostat.observation.echoes import target_steering
 from heliostat.scene.sensing import EchoLink, SensingScene
-from heliostat.surface.active import ActiveSurface, own_noise, power_weight
+from heliostat.surface.active import ActiveSurface, own_noise
 
 
 class JointTask(eqx.Module):
@@ -51,6 +50,8 @@ class JointTask(eqx.Module):
     link: EchoLink
     surface: ActiveSurface
     angles: Float[Array, "position 2"]  # towards each possible position [rad]
+    steering: Complex[Array, "position 3 element"]
+    """Steering vector to each possible position, and its derivatives with respect to the angles."""
     target_gain: Complex[Array, "position"]  # beta at each position [1]
     min_snr: Scalar  # [1]
 
@@ -78,6 +79,15 @@ class Setting(NamedTuple):
     covariance: Complex[Array, "pattern tx tx"]  # [W]
 
 
+class _Candidate(NamedTuple):
+    """Coefficients and beams of each pattern, with the matrices that the CRB depends on."""
+
+    reflection: Complex[Array, "pattern element"]  # [1]
+    beams: Complex[Array, "pattern tx beam"]  # W with R = W W^H [√W]
+    received: Complex[Array, "pattern position 3 3"]  # A [1/W]
+    transmitted: Complex[Array, "pattern position 3 3"]  # B [W]
+
+
 @jax.jit
 def joint_tasks(scenes: tuple[SensingScene, ...], min_snr: Scalar) -> tuple[JointTask, ...]:
     """Return the design problem of each surface.
@@ -90,7 +100,14 @@ def joint_tasks(scenes: tuple[SensingScene, ...], min_snr: Scalar) -> tuple[Join
     angles = jnp.stack([scene.angles() for scene in scenes], axis=1)
     gains = jnp.stack([scene.target_gain for scene in scenes], axis=1)
     return tuple(
-        JointTask(first.link(i), surface, angles[i], gains[i], min_snr)
+        JointTask(
+            first.link(i),
+            surface,
+            angles[i],
+            jax.vmap(lambda at, array=surface.array: steering_derivatives(array, at))(angles[i]),
+            gains[i],
+            min_snr,
+        )
         for i, surface in enumerate(first.surfaces)
     )
 
@@ -104,7 +121,7 @@ def joint_layout(task: JointTask, patterns: int, mean: bool) -> Layout:
         mean: Whether to minimise the mean CRB over positions instead of the worst.
     """
     elements, antennas = task.link.bs_to_irs.shape
-    positions = task.angles.shape[0]
+    positions = task.target_gain.size
     form: Form = "phase" if task.surface.passive else "plane"
     return Layout(patterns, elements, 3 * positions, min(2 * positions, antennas), form, mean)
 
@@ -157,12 +174,100 @@ def steered_unknowns(
         wanted: Task with the new direction.
         layout: Layout of the unknowns.
     """
-    old, new = (target_steering(task.link.array, task.angles[0]) for task in (designed, wanted))
+    old, new = designed.steering[0, 0], wanted.steering[0, 0]
     end = 2 * layout.patterns * layout.elements
     free = flat[:end].reshape(layout.patterns, layout.elements, 2)
     turned = (free[..., 0] + 1j * free[..., 1]) * (old * jnp.conj(new))[None, :]
     free = jnp.stack([jnp.real(turned), jnp.imag(turned)], axis=-1)
     return jnp.concatenate([free.ravel(), flat[end:]])
+
+
+@jax.custom_vjp
+def _solve(
+    matrices: Complex[Array, "system tx tx"], right: Complex[Array, "system tx column"]
+) -> Complex[Array, "system tx column"]:
+    """Solve Hermitian positive definite systems.
+
+    The gradient takes two more triangular solves, a third of what it takes to differentiate the
+    factorisation.
+    """
+    return _solve_and_keep(matrices, right)[0]
+
+
+def _solve_and_keep(matrices: Array, right: Array) -> tuple[Array, tuple[Array, Array]]:
+    factor = jnp.linalg.cholesky(matrices, symmetrize_input=False)
+    solution = jax.scipy.linalg.cho_solve((factor, True), right)
+    return solution, (factor, solution)
+
+
+def _solve_backwards(kept: tuple[Array, Array], slope: Array) -> tuple[Array, Array]:
+    factor, solution = kept
+    of_right = jnp.conj(jax.scipy.linalg.cho_solve((factor, True), jnp.conj(slope)))
+    return -of_right @ solution.mT, of_right
+
+
+_solve.defvjp(_solve_and_keep, _solve_backwards)
+
+
+def _candidate(
+    task: JointTask,
+    flat: Float[Array, "unknown"],
+    power: Scalar,
+    sharpness: Scalar,
+    layout: Layout,
+) -> _Candidate:
+    """Return coefficients and beams that satisfy every power constraint, see `setting`."""
+    unknowns = _read(flat, layout)
+    energy_share = layout.patterns * jax.nn.softmax(unknowns.log_energy)
+    surface, channel = task.surface, task.link.bs_to_irs
+    antennas = channel.shape[1]
+    noise_ratio = task.link.surface_noise / task.link.noise
+
+    def largest_noise(psi: Array) -> Scalar:
+        return jnp.max(own_noise(psi, task.target_gain, surface.noise))
+
+    def pattern(
+        psi: Array, mixing: Array, log_price: Array, noise_logit: Array, energy_share: Array
+    ) -> _Candidate:
+        # Not P_s times the share: P_s may be infinite, and the gradient must not be.
+        claimed = largest_noise(psi) / jax.nn.sigmoid(noise_logit)
+        psi = psi * jnp.sqrt(power_factor(surface.power, claimed, sharpness))
+        square = jnp.real(psi) ** 2 + jnp.imag(psi) ** 2
+        gram = jnp.conj(channel).T @ (square[:, None] * channel)
+        echo_gain = jnp.abs(task.target_gain) ** 2 * jnp.sum(square)
+        ways = (task.steering * psi[None, None, :]) @ channel
+        # The derivatives are nearly parallel to v. Without their part along v they span the same
+        # beams, and the descent takes a fraction of the steps. The floor is for channels of rank
+        # one, where nothing is left of them.
+        basis = ways / jnp.linalg.norm(ways, axis=2, keepdims=True)
+        along = jnp.einsum("qxm,qm->qx", basis[:, 1:], jnp.conj(basis[:, 0]))
+        apart = basis[:, 1:] - along[..., None] * basis[:, :1]
+        apart = apart / jnp.sqrt(jnp.sum(jnp.abs(apart) ** 2, axis=2, keepdims=True) + 1e-16)
+        basis = jnp.concatenate([basis[:, :1], apart], axis=1).reshape(layout.basis, antennas)
+        main = ways[0, 0]
+        weight = gram + echo_gain[0] * jnp.conj(main)[:, None] * main[None, :]
+        price = jnp.exp(log_price) * antennas / jnp.real(jnp.trace(weight))
+        # The beams, and the inverse of the conjugate of the noise covariance over its own floor.
+        systems = jnp.eye(antennas)[None] + jnp.stack([price * weight, noise_ratio * gram])
+        right = jnp.stack([basis, ways.reshape(layout.basis, antennas)])
+        solved = _solve(systems, jnp.conj(right).mT)
+        filtered = solved[1].reshape(antennas, -1, 3)
+        received = jnp.einsum("qxm,mqy->qxy", jnp.conj(ways), jnp.conj(filtered)) / task.link.noise
+
+        beams = solved[0] @ mixing
+        beams = beams * jnp.sqrt(energy_share * power / jnp.sum(jnp.abs(beams) ** 2))
+        sent = ways @ beams
+        reflected = jnp.real(jnp.sum(jnp.conj(beams) * (gram @ beams)))
+        radiated = reflected + echo_gain * jnp.sum(jnp.abs(sent[:, 0]) ** 2, axis=1)
+        room = surface.power - largest_noise(psi)
+        factor = jnp.sqrt(power_factor(room, jnp.max(radiated), sharpness))
+        sent = sent * factor
+        return _Candidate(psi, beams * factor, received, sent @ jnp.conj(sent).mT)
+
+    psi = coefficients(unknowns.free, surface.amplification, layout.form)
+    return jax.vmap(pattern)(
+        psi, unknowns.mixing, unknowns.log_price, unknowns.noise_logit, energy_share
+    )
 
 
 def setting(
@@ -181,67 +286,23 @@ def setting(
         sharpness: Sharpness of the smooth minima, see `parametrization.power_factor`.
         layout: Layout of the unknowns.
     """
-    unknowns = _read(flat, layout)
-    energy_share = layout.patterns * jax.nn.softmax(unknowns.log_energy)
-    surface, channel = task.surface, task.link.bs_to_irs
-    antennas = channel.shape[1]
-    steering = jax.vmap(lambda at: target_steering(task.link.array, at))(task.angles)
-
-    def largest_noise(psi: Array) -> Scalar:
-        return jnp.max(own_noise(psi, task.target_gain, surface.noise))
-
-    def pattern(
-        psi: Array, mixing: Array, log_price: Array, noise_logit: Array, energy_share: Array
-    ) -> Setting:
-        # Not P_s times the share: P_s may be infinite, and the gradient must not be.
-        claimed = largest_noise(psi) / jax.nn.sigmoid(noise_logit)
-        psi = psi * jnp.sqrt(power_factor(surface.power, claimed, sharpness))
-        weight = jax.vmap(lambda a, gain: power_weight(psi, channel, a, gain))(
-            steering, task.target_gain
-        )
-        scaled = weight[0] * (antennas / jnp.real(jnp.trace(weight[0])))
-        ways = jax.vmap(lambda at: echo_derivatives(task.link, psi, at))(task.angles)
-        # The derivatives are nearly parallel to v. Without their part along v they span the same
-        # beams, and the descent takes a fraction of the steps. The floor is for channels of rank
-        # one, where nothing is left of them.
-        ways = ways / jnp.linalg.norm(ways, axis=2, keepdims=True)
-        along = jnp.einsum("qxm,qm->qx", ways, jnp.conj(ways[:, 0])).at[:, 0].set(0.0)
-        ways = ways - along[..., None] * ways[:, :1]
-        square = jnp.sum(jnp.abs(ways) ** 2, axis=2, keepdims=True)
-        ways = ways / jnp.sqrt(square + 1e-16)
-        ways = ways.reshape(layout.basis, antennas)
-        # Hermitian: half the work of a general solver, with less overhead.
-        factor = jax.scipy.linalg.cho_factor(
-            jnp.eye(antennas) + jnp.exp(log_price) * scaled, lower=True
-        )
-        beams = jax.scipy.linalg.cho_solve(factor, jnp.conj(ways).T @ mixing)
-        covar = beams @ jnp.conj(beams).T
-        covar = covar * (energy_share * power / jnp.real(jnp.trace(covar)))
-        radiated = jnp.max(jnp.real(jnp.einsum("qab,ba->q", weight, covar)))
-        room = surface.power - largest_noise(psi)
-        return Setting(psi, covar * power_factor(room, radiated, sharpness))
-
-    psi = coefficients(unknowns.free, surface.amplification, layout.form)
-    return jax.vmap(pattern)(
-        psi, unknowns.mixing, unknowns.log_price, unknowns.noise_logit, energy_share
-    )
+    return _setting(_candidate(task, flat, power, sharpness, layout))
 
 
-def log_crbs(task: JointTask, chosen: Setting) -> tuple[Float[Array, "position"], Array]:
-    """Return the log CRB and the SNR at every position.
+def _setting(candidate: _Candidate) -> Setting:
+    return Setting(candidate.reflection, candidate.beams @ jnp.conj(candidate.beams).mT)
 
-    Args:
-        task: The design problem.
-        chosen: Coefficients and covariances.
-    """
 
-    def at(angles: Array, gain: Array) -> tuple[Scalar, Scalar]:
-        direction = direction_information(
-            task.link, chosen.reflection, chosen.covariance, angles, gain
-        )
+def _log_crbs(task: JointTask, candidate: _Candidate) -> tuple[Float[Array, "position"], Array]:
+    """Return the log CRB and the SNR at every position."""
+
+    def at(received: Array, transmitted: Array, gain: Array) -> tuple[Scalar, Scalar]:
+        direction = information_of_matrices(received, transmitted, gain, task.link.symbols)
         return log_crb(direction), direction.snr
 
-    return jax.vmap(at)(task.angles, task.target_gain)
+    return jax.vmap(at, in_axes=(1, 1, 0))(
+        candidate.received, candidate.transmitted, task.target_gain
+    )
 
 
 def joint_objective(
@@ -251,7 +312,7 @@ def joint_objective(
 
     Arguments as for `setting`.
     """
-    crbs, snr = log_crbs(task, setting(task, flat, power, sharpness, layout))
+    crbs, snr = _log_crbs(task, _candidate(task, flat, power, sharpness, layout))
     if layout.mean:
         value = jax.nn.logsumexp(crbs) - jnp.log(crbs.size)
     else:
@@ -260,36 +321,40 @@ def joint_objective(
 
 
 @partial(jax.jit, static_argnames=("structure", "layout"))
-def value_and_slopes(
+def values_and_slopes(
     leaves: tuple[Array, ...],
-    flat: Float[Array, "unknown"],
-    power: Scalar,
+    flat: Float[Array, "start unknown"],
+    power: Float[Array, "start"],
     sharpness: Scalar,
     structure: PyTreeDef,
     layout: Layout,
-) -> Float[Array, "..."]:
-    """Return `joint_objective`, its derivative to the log power, and its gradient, in one row.
+) -> Float[Array, "start ..."]:
+    """Return `joint_objective`, its derivative to the log power, and its gradient, in rows.
 
     By the envelope theorem the second entry, at an optimum, is the derivative of the least log
-    CRB to the log power. The task is passed as `jax.tree.flatten` returns it, because a descent
+    CRB to the log power. The tasks are passed as `jax.tree.flatten` returns them, because a descent
     calls this thousands of times and flattening would take half of each call. Compiled once for
     each layout and shape.
 
     Args:
-        leaves: Leaves of the task.
+        leaves: Leaves of the tasks of all starts, stacked.
         flat: Unconstrained unknowns.
-        power: Transmit power for this surface, averaged over its patterns. [W]
+        power: Transmit power for the surface of each start, averaged over its patterns. [W]
         sharpness: Sharpness of the smooth minima, see `parametrization.power_factor`.
-        structure: Tree structure of the task.
+        structure: Tree structure of a task.
         layout: Layout of the unknowns.
     """
-    task: JointTask = jax.tree.unflatten(structure, leaves)
 
-    def objective(x: Array, log_power: Scalar) -> Scalar:
-        return joint_objective(task, x, jnp.exp(log_power), sharpness, layout)
+    def row(leaves: tuple[Array, ...], flat: Array, power: Scalar) -> Array:
+        task: JointTask = jax.tree.unflatten(structure, leaves)
 
-    value, (slope, answer) = jax.value_and_grad(objective, argnums=(0, 1))(flat, jnp.log(power))
-    return jnp.concatenate([jnp.stack([value, answer]), slope])
+        def objective(x: Array, log_power: Scalar) -> Scalar:
+            return joint_objective(task, x, jnp.exp(log_power), sharpness, layout)
+
+        value, (slope, answer) = jax.value_and_grad(objective, argnums=(0, 1))(flat, jnp.log(power))
+        return jnp.concatenate([jnp.stack([value, answer]), slope])
+
+    return jax.vmap(row)(leaves, flat, power)
 
 
 @partial(jax.jit, static_argnames="layout")
@@ -300,5 +365,5 @@ def final_setting(
 
     Arguments as for `setting`.
     """
-    chosen = setting(task, flat, power, jnp.asarray(FINAL_SHARPNESS), layout)
-    return chosen, *log_crbs(task, chosen)
+    candidate = _candidate(task, flat, power, jnp.asarray(FINAL_SHARPNESS), layout)
+    return _setting(candidate), *_log_crbs(task, candidate)

@@ -16,6 +16,7 @@ from typing import NamedTuple, TypeAlias
 
 import jax
 import numpy as np
+from jax.tree_util import PyTreeDef
 from jaxtyping import Array, Complex
 from scipy.optimize import brentq
 
@@ -29,9 +30,9 @@ from heliostat.design.joint import (
     joint_tasks,
     random_unknowns,
     steered_unknowns,
-    value_and_slopes,
+    values_and_slopes,
 )
-from heliostat.design.parametrization import best_descents, descend
+from heliostat.design.parametrization import descend_together
 from heliostat.design.result import BeamformingDesign
 from heliostat.design.transmit import solve_transmit
 from heliostat.geometry.frames import Scalar
@@ -42,9 +43,11 @@ Reflections: TypeAlias = tuple[Complex[Array, "pattern _"], ...]
 
 COARSE, FINE, FINEST = 30.0, 300.0, 3000.0
 """Sharpness of the smooth minima in successive rounds, see `parametrization.power_factor`."""
-TRIAL_STEPS, STEPS = 30, 200
+TRIAL_STEPS, FINALIST_STEPS = 30, 60
 FINALISTS = 4
-ROUNDS = (COARSE, FINE, FINEST, FINEST)
+ROUNDS = ((FINE, 150), (FINEST, 60), (FINEST, 60), (FINEST, 60))
+"""Sharpness and steps of each round; the first starts from all finalists."""
+BATCH = 8  # number of descents that are evaluated together
 SETTLED = 3e-4  # relative improvement below which the rounds end
 STEPS_FROM_DESIGN = (40, 10)
 """Steps of the two descents from an existing design, before and after the power is divided again.
@@ -69,36 +72,98 @@ class Incumbent(NamedTuple):
     worst: float  # worst CRB [rad²]
 
 
-def _evaluated(state: SurfaceState, sharpness: float) -> Callable[[np.ndarray], np.ndarray]:
-    """Return `value_and_slopes` of a surface as a function of its unknowns alone."""
-    leaves, structure = jax.tree.flatten(state.task)
-    fixed = jax.device_put((np.float64(state.power), np.float64(sharpness)))
-    return lambda x: np.asarray(value_and_slopes(tuple(leaves), x, *fixed, structure, state.layout))
+def _rows(states: list[SurfaceState], sharpness: float) -> Callable[[np.ndarray], np.ndarray]:
+    """Return `values_and_slopes` of surfaces of equal shape as a function of the unknowns alone.
+
+    At most `BATCH` states; the last is repeated, so that only one size is compiled.
+    """
+    padded = states + [states[-1]] * (BATCH - len(states))
+    parts = [jax.tree.flatten(state.task) for state in padded]
+    leaves = tuple(np.stack(each) for each in zip(*(part[0] for part in parts), strict=True))
+    power = np.array([state.power for state in padded])
+    fixed = jax.device_put((power, np.float64(sharpness)))
+    placed, structure, layout = jax.device_put(leaves), parts[0][1], states[0].layout
+
+    def rows(flat: np.ndarray) -> np.ndarray:
+        fill = np.broadcast_to(flat[-1], (BATCH - len(flat), flat.shape[1]))
+        whole = np.concatenate([flat, fill])
+        return np.asarray(values_and_slopes(placed, whole, *fixed, structure, layout))[: len(flat)]
+
+    return rows
 
 
-def _descend(state: SurfaceState, sharpness: float, steps: int) -> tuple[SurfaceState, float]:
-    """Return a surface with improved unknowns for its current power, and the objective."""
-    evaluate = _evaluated(state, sharpness)
+def _batches(states: list[SurfaceState]) -> list[list[int]]:
+    """Return the indices of the states in batches of equal shape."""
+    alike: dict[tuple[Layout, PyTreeDef], list[int]] = {}
+    for i, state in enumerate(states):
+        alike.setdefault((state.layout, jax.tree.structure(state.task)), []).append(i)
+    return [
+        group[first : first + BATCH]
+        for group in alike.values()
+        for first in range(0, len(group), BATCH)
+    ]
 
-    def value_and_slope(x: np.ndarray) -> tuple[float, np.ndarray]:
-        row = evaluate(x)
-        return float(row[0]), row[2:]
 
-    flat, value = descend(value_and_slope, state.flat, steps=steps)
-    return state._replace(flat=flat), value
+def _evaluated(states: list[SurfaceState], sharpness: float) -> np.ndarray:
+    """Return the objective of each state and its derivative to the log power."""
+    found = np.empty((len(states), 2))
+    for batch in _batches(states):
+        chosen = [states[i] for i in batch]
+        found[batch] = _rows(chosen, sharpness)(np.stack([s.flat for s in chosen]))[:, :2]
+    return found
 
 
-def explore(state: SurfaceState, starts: int, rng: np.random.Generator) -> SurfaceState:
-    """Run short descents from random starts, continue the best few, and return the best.
+def _descend(
+    states: list[SurfaceState], sharpness: float, steps: int
+) -> list[tuple[SurfaceState, float]]:
+    """Return the states with improved unknowns for their current power, and their objectives."""
+    found = [(state, np.inf) for state in states]
+    for batch in _batches(states):
+        chosen = [states[i] for i in batch]
+        rows = _rows(chosen, sharpness)
+
+        def values_and_slopes(
+            points: np.ndarray, rows: Callable[[np.ndarray], np.ndarray] = rows
+        ) -> tuple[np.ndarray, np.ndarray]:
+            every = rows(points)
+            return every[:, 0], every[:, 2:]
+
+        flats, values = descend_together(
+            values_and_slopes, np.stack([s.flat for s in chosen]), steps=steps
+        )
+        for i, flat, value in zip(batch, flats, values, strict=True):
+            found[i] = states[i]._replace(flat=flat), float(value)
+    return found
+
+
+def _best(
+    contenders: list[list[SurfaceState]], sharpness: float, steps: int, count: int
+) -> list[list[SurfaceState]]:
+    """Return for each surface the best states after a descent from all of its contenders."""
+    found = iter(_descend([state for each in contenders for state in each], sharpness, steps))
+    best = []
+    for each in contenders:
+        ordered = sorted((next(found) for _ in each), key=lambda result: result[1])
+        best.append([state for state, _ in ordered[:count]])
+    return best
+
+
+def explore(states: list[SurfaceState], starts: int, seed: int) -> list[list[SurfaceState]]:
+    """Run short descents from random starts and continue the best few, which are returned in order.
 
     Args:
-        state: The surface.
-        starts: Number of random starts.
-        rng: Random generator of the starts.
+        states: The surfaces.
+        starts: Number of random starts for each surface.
+        seed: Seed of the starts.
     """
-    begin = [state._replace(flat=random_unknowns(state.layout, rng)) for _ in range(starts)]
-    finalists = best_descents(lambda s: _descend(s, COARSE, TRIAL_STEPS), begin, FINALISTS)
-    return best_descents(lambda s: _descend(s, COARSE, STEPS), finalists, 1)[0]
+    begun = []
+    for i, state in enumerate(states):
+        rng = np.random.default_rng([seed, i])
+        begun.append(
+            [state._replace(flat=random_unknowns(state.layout, rng)) for _ in range(starts)]
+        )
+    finalists = _best(begun, COARSE, TRIAL_STEPS, FINALISTS)
+    return _best(finalists, COARSE, FINALIST_STEPS, FINALISTS)
 
 
 class _Evaluation(NamedTuple):
@@ -131,7 +196,7 @@ def shared_power(states: list[SurfaceState], total: float, sharpness: float) -> 
     """
     before = np.log([s.power for s in states])
     value = np.array([_evaluate(s).log_crb for s in states])
-    slopes = np.array([_evaluated(s, sharpness)(s.flat)[1] for s in states], dtype=float)
+    slopes = _evaluated(states, sharpness)[:, 1]
     # The CRB of a surface at its own power limit hardly depends on the transmit power. Bounding the
     # derivative keeps this surface from receiving all of the power.
     elasticity = np.clip(-slopes, 0.1, 2.0)
@@ -275,15 +340,19 @@ def descend_jointly(
     search = DesignSearch(scenes, min_snr)
     power = float(scene.base_station.power)
     states = []
-    for i, task in enumerate(joint_tasks(scenes, search.min_snr)):
+    for task in joint_tasks(scenes, search.min_snr):
         layout = joint_layout(task, patterns, mean)
-        begin = SurfaceState(task, layout, np.zeros(layout.size), power)
-        states.append(explore(begin, starts, np.random.default_rng([seed, i])))
-    for sharpness in ROUNDS:
-        states = shared_power(states, power * scene.n_surfaces, sharpness)
-        states = [_descend(s, sharpness, STEPS)[0] for s in states]
-        search.offer_states(states)
-        if sharpness > COARSE and search.improvement() < SETTLED:
+        states.append(SurfaceState(task, layout, np.zeros(layout.size), power))
+    contenders, before = explore(states, starts, seed), COARSE
+    for sharpness, steps in ROUNDS:
+        best = shared_power([each[0] for each in contenders], power * scene.n_surfaces, before)
+        contenders = [
+            [state._replace(power=share.power) for state in each]
+            for each, share in zip(contenders, best, strict=True)
+        ]
+        contenders, before = _best(contenders, sharpness, steps, 1), sharpness
+        search.offer_states([each[0] for each in contenders])
+        if search.improvement() < SETTLED:
             break
     return search
 
@@ -317,7 +386,7 @@ def descend_from(designs: Sequence[DesignSearch], scene: SensingScene) -> Design
     # The best candidate depends on the power, so it is chosen again.
     states = _best_of(candidates, [s.power for s in shared_power(states, total, FINE)])
     for steps in STEPS_FROM_DESIGN:
-        states = [_descend(s, FINE, steps)[0] for s in states]
+        states = [state for state, _ in _descend(states, FINE, steps)]
         states = shared_power(states, total, FINE)
     search.offer_states(states)
     return search
@@ -328,5 +397,5 @@ def _best_of(candidates: list[list[SurfaceState]], powers: list[float]) -> list[
     chosen = []
     for states, power in zip(candidates, powers, strict=True):
         given = [s._replace(power=power) for s in states]
-        chosen.append(min(given, key=lambda s: float(_evaluated(s, FINE)(s.flat)[0])))
+        chosen.append(given[int(np.argmin(_evaluated(given, FINE)[:, 0]))])
     return chosen

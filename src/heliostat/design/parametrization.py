@@ -25,6 +25,8 @@ from heliostat.geometry.frames import Scalar
 
 Form: TypeAlias = Literal["plane", "polar", "phase"]
 Start = TypeVar("Start")
+VALUE_TOLERANCE, GRADIENT_TOLERANCE = 1e-8, 1e-6
+"""Relative decrease of the value, and largest entry of the gradient, at which a descent ends."""
 FINAL_SHARPNESS = 1e9
 """Sharpness at which `power_factor` is within nine digits of the minimum, and never above it."""
 
@@ -184,8 +186,103 @@ def descend(
             jac=True,
             method="L-BFGS-B",
             bounds=bounds,
-            options={"maxiter": steps, "maxcor": 20, "ftol": 1e-8, "gtol": 1e-6},
+            options={
+                "maxiter": steps,
+                "maxcor": 20,
+                "ftol": VALUE_TOLERANCE,
+                "gtol": GRADIENT_TOLERANCE,
+            },
         )
     if not np.isfinite(result.fun) or result.fun > before:
         return start, before
     return result.x, float(result.fun)
+
+
+MEMORY = 10
+"""Number of steps from which `descend_together` estimates the curvature."""
+
+
+def descend_together(
+    values_and_slopes: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+    starts: np.ndarray,
+    *,
+    steps: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Minimise a function from several starts by L-BFGS, evaluating it for all of them at once.
+
+    Each start has its own step size and memory: one that has to shorten its step does not delay the
+    others. The results are never worse than the starts.
+
+    Args:
+        values_and_slopes: Function of points, [start, unknown], that returns their values and
+            gradients.
+        starts: Starting points, [start, unknown].
+        steps: Maximum number of evaluations.
+
+    Returns:
+        The points and the values there.
+
+    Raises:
+        FloatingPointError: The gradient at a start is not finite although the value is: nothing
+            could be minimised.
+    """
+
+    def evaluate(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        value, slope = values_and_slopes(points)
+        sound = np.isfinite(value) & np.isfinite(slope).all(axis=1)
+        return np.where(sound, value, 1e30), np.where(sound[:, None], slope, 0.0)
+
+    value, slope = values_and_slopes(starts)
+    if np.any(np.isfinite(value) & ~np.isfinite(slope).all(axis=1)):
+        raise FloatingPointError("the objective is finite at the start, but its gradient is not")
+    point, (value, slope) = starts, evaluate(starts)
+    moves = np.zeros((len(starts), MEMORY, starts.shape[1]))  # oldest first
+    turns = np.zeros_like(moves)  # changes of the gradient along them
+    direction = -slope
+    size = 1 / np.maximum(np.linalg.norm(slope, axis=1), 1.0)
+    running = np.abs(slope).max(axis=1) > GRADIENT_TOLERANCE
+    with _libraries().limit(limits=1, user_api="blas"):
+        for _ in range(steps):
+            if not running.any():
+                break
+            move = np.where(running, size, 0.0)[:, None] * direction
+            new_value, new_slope = evaluate(point + move)
+            expected = np.sum(slope * move, axis=1)
+            fell = running & (new_value <= value + 1e-4 * expected)
+            # A parabola through both values, with the slope at the first.
+            missed = np.maximum(new_value - value - expected, 1e-300)
+            shorter = size * np.clip(-expected / (2 * missed), 0.1, 0.5)
+            turn = new_slope - slope
+            curved = fell & (np.sum(move * turn, axis=1) > 1e-10 * np.sum(turn**2, axis=1))
+            for kept, new in ((moves, move), (turns, turn)):
+                kept[curved] = np.concatenate([kept[curved, 1:], new[curved, None]], axis=1)
+            gain = value - new_value
+            large = np.maximum(np.maximum(np.abs(value), np.abs(new_value)), 1.0)
+            ended = fell & (
+                (gain <= VALUE_TOLERANCE * large)
+                | (np.abs(new_slope).max(axis=1) <= GRADIENT_TOLERANCE)
+            )
+            point = np.where(fell[:, None], point + move, point)
+            value = np.where(fell, new_value, value)
+            slope = np.where(fell[:, None], new_slope, slope)
+            running &= ~ended & (fell | (shorter > 1e-10))
+            size = np.where(fell, 1.0, shorter)
+            direction = np.where(fell[:, None], _quasi_newton(moves, turns, slope), direction)
+    return point, value
+
+
+def _quasi_newton(moves: np.ndarray, turns: np.ndarray, slope: np.ndarray) -> np.ndarray:
+    """Directions of L-BFGS in its compact form (Byrd, Nocedal and Schnabel, 1994)."""
+    products = moves @ turns.mT
+    square = turns @ turns.mT
+    curvature = np.diagonal(products, axis1=1, axis2=2)
+    empty = curvature == 0
+    newest = np.where(empty[:, -1], 1.0, square[:, -1, -1])
+    scale = np.where(empty[:, -1], 1.0, curvature[:, -1] / newest)[:, None, None]
+    identity = np.eye(MEMORY)
+    inverse = np.linalg.inv(np.triu(products) + empty[:, :, None] * identity)
+    column = slope[:, :, None]
+    along = inverse @ (moves @ column)
+    rest = curvature[:, :, None] * along + scale * (square @ along - turns @ column)
+    step = scale * (column - turns.mT @ along) + moves.mT @ (inverse.mT @ rest)
+    return -step[:, :, 0]
