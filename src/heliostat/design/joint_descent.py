@@ -43,10 +43,20 @@ Reflections: TypeAlias = tuple[Complex[Array, "pattern _"], ...]
 
 COARSE, FINE, FINEST = 30.0, 300.0, 3000.0
 """Sharpness of the smooth minima in successive rounds, see `parametrization.power_factor`."""
-TRIAL_STEPS, FINALIST_STEPS = 30, 60
+TRIAL_STEPS, FINALIST_STEPS = 30, 40
 FINALISTS = 4
-ROUNDS = ((FINE, 150), (FINEST, 60), (FINEST, 60), (FINEST, 60))
-"""Sharpness and steps of each round; the first starts from all finalists."""
+ROUNDS = (
+    (COARSE, 20, FINALISTS),
+    (COARSE, 20, FINALISTS),
+    (FINE, 80, FINALISTS),
+    (FINE, 150, 1),
+    (FINEST, 60, 1),
+    (FINEST, 60, 1),
+    (FINEST, 60, 1),
+)
+"""Sharpness, steps, and number of results that are kept, in each round. The power is divided again
+before each."""
+BALANCED = 0.02  # relative change of the powers below which the rounds may end
 BATCH = 8  # number of descents that are evaluated together
 SETTLED = 3e-4  # relative improvement below which the rounds end
 STEPS_FROM_DESIGN = (40, 10)
@@ -217,6 +227,20 @@ def shared_power(states: list[SurfaceState], total: float, sharpness: float) -> 
     return [s._replace(power=float(p)) for s, p in zip(states, after, strict=True)]
 
 
+def _with_shared_power(
+    contenders: list[list[SurfaceState]], total: float, sharpness: float
+) -> tuple[list[list[SurfaceState]], float]:
+    """Divide the power by the best contenders; also return the largest change of its logarithm."""
+    best = [each[0] for each in contenders]
+    after = [state.power for state in shared_power(best, total, sharpness)]
+    change = max(abs(np.log(new / old.power)) for new, old in zip(after, best, strict=True))
+    shared = [
+        [state._replace(power=new) for state in each]
+        for each, new in zip(contenders, after, strict=True)
+    ]
+    return shared, change
+
+
 class DesignSearch:
     """Best design found so far, and its worst CRB after each step."""
 
@@ -344,15 +368,14 @@ def descend_jointly(
         layout = joint_layout(task, patterns, mean)
         states.append(SurfaceState(task, layout, np.zeros(layout.size), power))
     contenders, before = explore(states, starts, seed), COARSE
-    for sharpness, steps in ROUNDS:
-        best = shared_power([each[0] for each in contenders], power * scene.n_surfaces, before)
-        contenders = [
-            [state._replace(power=share.power) for state in each]
-            for each, share in zip(contenders, best, strict=True)
-        ]
-        contenders, before = _best(contenders, sharpness, steps, 1), sharpness
+    total = power * scene.n_surfaces
+    for sharpness, steps, kept in ROUNDS:
+        contenders, change = _with_shared_power(contenders, total, before)
+        contenders, before = _best(contenders, sharpness, steps, kept), sharpness
+        if kept > 1:
+            continue
         search.offer_states([each[0] for each in contenders])
-        if search.improvement() < SETTLED:
+        if search.improvement() < SETTLED and change < BALANCED:
             break
     return search
 
