@@ -113,7 +113,7 @@ class _Model(eqx.Module):
         return kept, ends.converged[order][chosen]
 
     def _coordinates(self, pose: Float[Array, "4"]) -> Float[Array, "_"]:
-        """Direction cosines at the surfaces in beamwidths; heading, place and clock in cells. [1]"""
+        """Direction cosines at surfaces in beamwidths; heading, place and clock in cells. [1]"""
         position = jnp.append(pose[:2], self.scene.user.position[2])
         seen = []
         for i, surface in enumerate(self.scene.surfaces):
