@@ -56,6 +56,7 @@ ROUNDS = (
 )
 """Sharpness, steps, and number of results that are kept, in each round. The power is divided again
 before each."""
+LARGE = 64  # number of elements above which every descent may take twice as many steps
 BALANCED = 0.02  # relative change of the powers below which the rounds may end
 BATCH = 8  # number of descents that are evaluated together
 SETTLED = 3e-4  # relative improvement below which the rounds end
@@ -150,6 +151,8 @@ def _best(
     contenders: list[list[SurfaceState]], sharpness: float, steps: int, count: int
 ) -> list[list[SurfaceState]]:
     """Return for each surface the best states after a descent from all of its contenders."""
+    if max(each[0].layout.elements for each in contenders) > LARGE:
+        steps *= 2
     found = iter(_descend([state for each in contenders for state in each], sharpness, steps))
     best = []
     for each in contenders:
