@@ -361,4 +361,5 @@ def _solve(panel: _Panel) -> float:
     proven = _proven_excess(panel, dual, guess)
     root = np.sqrt(np.linalg.eigvalsh(dual.weight / np.outer(panel.scale, panel.scale)))
     bound = np.sum(dual.delta) / 2 + pairs * proven
+    # The last factor covers the rounding of these sums and of the zero sums of the multipliers.
     return float(bound / np.sum(root) ** 2 * (1 + 1e-9))
