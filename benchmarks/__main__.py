@@ -12,6 +12,7 @@ import heliostat as hs
 SUBJECTS = (
     "pose_map",
     "paths_map",
+    "placement",
     "command_line",
     "transmit_design",
     "cooperative_design",

@@ -19,7 +19,7 @@ def test_the_minute_in_python_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)  # a picture is written
     monkeypatch.setenv("MPLBACKEND", "agg")
     exec(compile(BLOCKS["python"], "README.md", "exec"), {})
-    peb, blind, best, rate, study, crb, position = capsys.readouterr().out.splitlines()
+    peb, blind, best, rate, study, placed, crb, position = capsys.readouterr().out.splitlines()
     assert " m " in peb
     assert peb.endswith("rad")
     assert "do not change the received pilots" in blind
@@ -28,6 +28,8 @@ def test_the_minute_in_python_runs(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "rate.png").stat().st_size > 0
     smaller = [float(x) for x in study.removesuffix(" m").strip("[]").split()]
     assert smaller == sorted(smaller, reverse=True)  # a larger surface has a smaller PEB
+    assert float(placed.split()[0]) > 0.5
+    assert float(placed.split()[-1]) == 0
     assert 0 < float(crb.split()[0]) < 1e-3
     assert 0 < float(crb.split("within ")[1].split()[0]) < 10
     # The scenario's target; the design's bound is a few centimetres.

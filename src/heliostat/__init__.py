@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         effective_rate,
         pose_bounds,
     )
+    from heliostat.api.placement import place
     from heliostat.api.pose_estimation import estimate_pose, simulate_pilots
     from heliostat.api.sensing import (
         design_beamforming,
@@ -61,6 +62,7 @@ _HOME = {
     "allocate_time": "api.localization",
     "under_errors": "api.steering_errors",
     "design_sweep": "api.alignment_codebook",
+    "place": "api.placement",
     "direction_bounds": "api.sensing",
     "design_transmit": "api.sensing",
     "design_reflection": "api.sensing",
@@ -95,6 +97,7 @@ __all__ = [
     "export",
     "find_target",
     "load",
+    "place",
     "plot",
     "pose_bounds",
     "report",

@@ -11,15 +11,17 @@ from heliostat.bounds.paths import (
     joint_information,
     joint_information_by_definition,
     paths_information,
+    separate_information,
+    separated_pose_information,
 )
 from heliostat.bounds.pose import error_bounds, pose_information
 from tests.support.scenes import FOUR
-from tests.support.sites import yard
+from tests.support.sites import HADAMARD, yard
 
 _information = eqx.filter_jit(paths_information)
 _by_definition = eqx.filter_jit(joint_information_by_definition)
 _joint = eqx.filter_jit(joint_information)
-HADAMARD = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]])
+_separate = eqx.filter_jit(separate_information)
 
 
 @pytest.mark.parametrize(
@@ -131,3 +133,46 @@ def test_two_panels_that_cancel_in_one_half_are_the_other_half_with_twice_the_am
     np.testing.assert_allclose(
         _information(both, 8).information, _information(half, 8).information, rtol=1e-9
     )
+
+
+@pytest.mark.parametrize("known", [(False, False), (True, False), (False, True)])
+@pytest.mark.parametrize("spherical", [False, True])
+def test_the_information_of_coded_paths_is_a_sum(known, spherical):
+    gain_known, clock_known = known
+    scene = yard(
+        surfaces=3,
+        direct=True,
+        codes=HADAMARD,
+        gain_known=gain_known,
+        clock_known=clock_known,
+        spherical=spherical,
+    )
+    gains = scene.gains()
+    single = [scene.with_gains(gains * jnp.eye(4)[i]) for i in range(4)]
+    summed = separated_pose_information(
+        sum(_separate(one, 8) for one in single), clock_known=scene.link.clock_known
+    )
+    whole = _information(scene, 8)
+    scale = 1 / np.sqrt(np.diagonal(whole.information))
+    scale = scale[:, None] * scale[None, :]
+    np.testing.assert_allclose(
+        summed.information * scale, whole.information * scale, rtol=1e-9, atol=1e-12
+    )
+    np.testing.assert_allclose(summed.reference, whole.reference, rtol=1e-12)
+    np.testing.assert_allclose(error_bounds(summed), error_bounds(whole), rtol=1e-9)
+
+
+def test_the_length_of_the_codes_does_not_change_the_share_of_a_path():
+    one, coded = yard(), yard(codes=HADAMARD)
+    np.testing.assert_allclose(_separate(one, 8), _separate(coded, 8), rtol=1e-12)
+
+
+def test_the_information_of_paths_without_codes_is_no_sum():
+    scene = yard(surfaces=3, direct=True)
+    gains = scene.gains()
+    single = [scene.with_gains(gains * jnp.eye(4)[i]) for i in range(4)]
+    summed = separated_pose_information(
+        sum(_separate(one, 8) for one in single), clock_known=scene.link.clock_known
+    )
+    peb = error_bounds(_information(scene, 8))[0]
+    assert abs(error_bounds(summed)[0] / peb - 1) > 1e-6

@@ -31,10 +31,12 @@ def track_of(count=6, *, spread=1e-4, lost=(), step=5.0, error=1.0):
         "eadr": rate,
         "active_antennas": np.full(count, 3),
         "detected": detected,
+        "serving": np.where(detected, 0, -1),
     }
     variables = {name: ("period", values) for name, values in columns.items()}
     variables["bound_covariance"] = (("period", "axis", "axis_too"), covariance)
-    return xr.Dataset(variables, {"period": np.arange(count)})
+    variables["visible"] = (("period", "path"), np.ones((count, 1), dtype=bool))
+    return xr.Dataset(variables, {"period": np.arange(count), "path": ["surface"]})
 
 
 def labels(figure):
@@ -57,7 +59,7 @@ def test_errors_are_enlarged_by_a_round_factor_and_never_shrunk(ellipse, extent,
 
 def test_path_shows_errors_and_ellipses_enlarged_alike():
     track = track_of()
-    figure = path_figure(track, BASE_STATION, (12.0, 8.0), "one; two")
+    figure = path_figure(track, BASE_STATION, {"surface": (12.0, 8.0)}, "one; two")
     (axes,) = figure.axes
     walk = np.stack([track.x.values, track.y.values], axis=1)
     np.testing.assert_allclose(drawn(axes, "path"), walk)
@@ -83,7 +85,7 @@ def test_path_shows_errors_and_ellipses_enlarged_alike():
 
 @pytest.mark.parametrize("step", [5.0, 0.01])
 def test_an_arrow_points_to_a_node_far_from_the_path(step):
-    figure = path_figure(track_of(step=step), (10.0, -4997.0), (500.0, 8.0), "far")
+    figure = path_figure(track_of(step=step), (10.0, -4997.0), {"surface": (500.0, 8.0)}, "far")
     (axes,) = figure.axes
     assert not {"base station", "surface"} & set(labels(figure))
     below, right = (text for text in axes.texts if text.get_text())
@@ -95,7 +97,7 @@ def test_an_arrow_points_to_a_node_far_from_the_path(step):
 
 def test_lost_periods_are_marked_and_their_estimates_not_shown():
     track = track_of(lost=(1, 2, 4))
-    axes = path_figure(track, BASE_STATION, (12.0, 8.0), "t").axes[0]
+    axes = path_figure(track, BASE_STATION, {"surface": (12.0, 8.0)}, "t").axes[0]
     np.testing.assert_allclose(drawn(axes, "lost")[:, 0], track.x.values[[1, 2, 4]])
     assert len(drawn(axes, "estimate")) == 3
     figure = periods_figure(track, "t")
@@ -145,7 +147,7 @@ def test_periods_show_errors_and_bounds_in_fitting_units():
 )
 def test_odd_tracks_are_drawn_too(tmp_path, track):
     for name, figure in (
-        ("path", path_figure(track, BASE_STATION, (12.0, 8.0), "t")),
+        ("path", path_figure(track, BASE_STATION, {"surface": (12.0, 8.0)}, "t")),
         ("periods", periods_figure(track, "t")),
     ):
         assert isinstance(figure, Figure)

@@ -18,6 +18,8 @@ from heliostat.scene.localization import (
 from heliostat.surface.passive import Focused, Phased, Steered
 from tests.support.scenes import FOUR, real
 
+HADAMARD = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]])
+"""Sign codes of four paths."""
 PLACES = (
     # position, horizontal, normal
     ((0.0, 12.0, 4.0), (1.0, 0.0, 0.0), (0.0, -1.0, 0.0)),

@@ -9,7 +9,13 @@ from scipy.special import fresnel
 from heliostat.geometry.arrays import PlanarArray
 from heliostat.geometry.frames import travel
 from heliostat.surface.passive import Focused, Phased, Steered, steered_phases, surface_response
-from heliostat.surface.spherical import excess_length, focused_phases, spherical_response
+from heliostat.surface.spherical import (
+    excess_length,
+    focused_phases,
+    separable_response,
+    spherical_response,
+)
+from tests.support.sites import yard
 
 WAVELENGTH = jnp.asarray(299792458.0 / 60e9)
 START = jnp.array([30.0, -20.0, 8.0])
@@ -124,3 +130,20 @@ def test_excess_length_keeps_its_digits_far_away():
     far = jnp.array([1e7, 2e6, 3e6])
     exact = -offsets @ far / jnp.linalg.norm(far)  # plane waves; the rest is 1e-13 of it
     np.testing.assert_allclose(excess_length(offsets, far), exact, rtol=1e-8, atol=1e-12)
+
+
+def test_the_separable_response_is_close_to_the_exact_one():
+    # Truth: the sum over all elements with exact distances, for users from a few panel widths on.
+    scene = yard(surfaces=1, spherical=True, columns=32, rows=32)
+    surface, centre = scene.surface, scene.reflection_point()
+    rng = np.random.default_rng(0)
+    for distance in (1.5, 4.0, 12.0):
+        direction = rng.normal(size=3) - np.array([0.0, 1.0, 0.0])
+        direction[1] = -abs(direction[1])
+        end = centre + distance * jnp.asarray(direction / np.linalg.norm(direction))
+        focus = end + 0.03 * distance * jnp.asarray(rng.normal(size=3))
+        focused = Focused(focus, surface.alignment.offset)
+        common = (surface.array, surface.reflection, focused, scene.link.wavelength)
+        exact, _ = spherical_response(*common, scene.base_station.position, centre, end)
+        found = separable_response(*common, centre, end)
+        np.testing.assert_allclose(found, exact, atol=0.02 * surface.array.elements)

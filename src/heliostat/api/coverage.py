@@ -106,7 +106,7 @@ def coverage(
             raise ValueError("at_users is for localization scenarios; leave it out.")
         positions = [user.position for user in scenario.all_users]
         names = scenario.user_names
-    places, axes = _places(scenario, area, points, positions, names, each)
+    places, axes = places_of(scenario, area, points, positions, names, each)
     dims = ("place",) if positions is not None else ("y", "x")
     shape = tuple(len(axes[dim][1]) for dim in dims)
     if isinstance(scenario, LocalizationScenario):
@@ -132,7 +132,7 @@ def coverage(
         )
     polygon = {}
     if area is not None and np.ndim(area) == 2:
-        served &= _inside(np.asarray(area, dtype=float), places)
+        served &= inside_polygon(np.asarray(area, dtype=float), places)
         polygon = {"polygon": np.ravel(np.asarray(area, dtype=float))}
     variables |= {
         "served": variable((served,), "1", "whether a bound can exist"),
@@ -230,7 +230,7 @@ def _undesigned(scenario: LocalizationScenario) -> list[str]:
     return [key for key, panel in panels if panel.phases != "designed"]
 
 
-def _places(
+def places_of(
     scenario: AnyScenario,
     area: ArrayLike | None,
     points: int | None,
@@ -238,7 +238,19 @@ def _places(
     names: Sequence[str] | None,
     each: bool,
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """All positions, row by row of an area, and the coordinates of the dataset."""
+    """Return all positions, row by row of an area, and the coordinates of the dataset.
+
+    Args:
+        scenario: A scenario.
+        area: See `coverage`.
+        points: See `coverage`.
+        positions: See `coverage`.
+        names: See `coverage`.
+        each: Whether the surface is steered to each position, for the default number of points.
+
+    Raises:
+        ValueError: An argument is out of range.
+    """
     moved = scenario.user if isinstance(scenario, LocalizationScenario) else scenario.target
     height = float(moved.position[2])
     if positions is not None:
@@ -301,8 +313,13 @@ def _rectangle(scenario: AnyScenario, area: ArrayLike | None) -> Area:
     return Area(x0, x1, y0, y1)
 
 
-def _inside(corners: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Whether each position lies within a polygon."""
+def inside_polygon(corners: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Return whether each position lies within a polygon.
+
+    Args:
+        corners: Corners of the polygon, [corner, 2]. [m]
+        places: The positions, [position, 2 or 3]. [m]
+    """
     from matplotlib.path import Path  # noqa: PLC0415
 
     return Path(corners).contains_points(places[:, :2])

@@ -57,7 +57,7 @@ class Trial:
         return sensing_api.design_beamforming(self.scenario, **options)
 
     @functools.cached_property
-    def directions(self) -> pose_api.Directions:
+    def directions(self) -> estimation_api.Directions:
         """Target directions estimated from noisy echoes of the design."""
         covariance, psi = self.design.covariance, self.design.reflection
         echoes = estimation_api.simulate_echoes(

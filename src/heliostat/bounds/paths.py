@@ -9,6 +9,8 @@ products of array responses. The band is flat and continuous, so that the inner 
 frequency is a sinc function of the difference of the path lengths.
 """
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,7 +21,7 @@ from heliostat.bounds.pose import PoseInformation, pose_information
 from heliostat.geometry.arrays import sinc_and_slopes
 from heliostat.geometry.frames import Scalar
 from heliostat.observation.path_products import Products, factor_products, multiplied
-from heliostat.observation.paths import Path, paths, paths_mean
+from heliostat.observation.paths import POSE_AND_CLOCK, Path, paths, paths_mean
 from heliostat.scene.localization import LocalizationScene
 from heliostat.units import SPEED_OF_LIGHT
 
@@ -70,11 +72,67 @@ def paths_information(scene: LocalizationScene, active_antennas: int | Scalar) -
     if not scene.link.gain_known:
         kept += range(4, len(information))
     chosen = information[jnp.array(kept)][:, jnp.array(kept)]
+    return PoseInformation(_without_nuisances(chosen, 3), _reference(scene, power))
+
+
+def _reference(scene: LocalizationScene, power: Float[Array, "2"]) -> Float[Array, "pose"]:
+    """`PoseInformation.reference` from the scales of position and heading."""
     index = jnp.arange(scene.user.antennas)
     broadside = (2 * jnp.pi * scene.user.spacing) ** 2 * jnp.mean(index**2)
-    return PoseInformation(
-        _without_nuisances(chosen), jnp.stack([power[0], power[0], broadside * power[1]])
-    )
+    return jnp.stack([power[0], power[0], broadside * power[1]])
+
+
+SEPARATE = 12
+"""Length of the result of `separate_information`."""
+
+
+def separate_information(
+    scene: LocalizationScene, active_antennas: int | Scalar
+) -> Float[Array, "12"]:
+    """Share of one path in the information of several paths that sign codes separate.
+
+    The factors ``config`` of two paths with different rows of a Hadamard matrix are orthogonal, and
+    so are their derivatives. The information of several such paths is therefore the sum of that of
+    each path. As the gain of a path occurs in no other path, it is eliminated here, before the sum.
+
+    Args:
+        scene: A scene whose only path with a gain is the one in question. The length of the code
+            has no effect.
+        active_antennas: :math:`N_B`; may be traced.
+
+    Returns:
+        Upper triangle of the information about `observation.paths.POSE_AND_CLOCK`, row by row, and
+        the last two entries of `PoseInformation.reference`. The sum over the paths is the argument
+        of `separated_pose_information`.
+    """
+    information, power = _joint_information(scene, active_antennas)
+    unknowns = len(POSE_AND_CLOCK)
+    if scene.link.gain_known:
+        information = information[:unknowns, :unknowns]
+    reduced = _without_nuisances(information, unknowns)
+    return jnp.concatenate([reduced[jnp.triu_indices(unknowns)], _reference(scene, power)[1:]])
+
+
+def separated_pose_information(summed: Float[Array, "12"], *, clock_known: bool) -> PoseInformation:
+    """`paths_information` from the sum of `separate_information` over the paths.
+
+    Args:
+        summed: The sum over the paths.
+        clock_known: Whether both ends share one clock.
+    """
+    # Single numbers, which XLA vectorises over a batch; the clock is the last of the unknowns.
+    pairs = itertools.combinations_with_replacement(range(len(POSE_AND_CLOCK)), 2)
+    upper = {pair: summed[k] for k, pair in enumerate(pairs)}
+    clock = upper[3, 3]
+    share = jnp.where(clock > 0, 1 / jnp.where(clock > 0, clock, 1.0), 0.0)
+    if clock_known:
+        share = jnp.zeros(())
+
+    def entry(i: int, j: int) -> Scalar:
+        return upper[min(i, j), max(i, j)] - share * upper[i, 3] * upper[j, 3]
+
+    rows = [jnp.stack([entry(i, j) for j in range(3)]) for i in range(3)]
+    return PoseInformation(jnp.stack(rows), summed[jnp.array([-2, -2, -1])])
 
 
 def scene_pose_information(
@@ -131,15 +189,15 @@ def _joint_information(
 
 
 def _without_nuisances(
-    information: Float[Array, "unknown unknown"],
-) -> Float[Array, "pose pose"]:
-    """Information about the first three unknowns after eliminating all others one by one.
+    information: Float[Array, "unknown unknown"], kept: int
+) -> Float[Array, "kept kept"]:
+    """Information about the first unknowns after eliminating all others one by one.
 
     The result is that of `fisher.eliminate_nuisance`; XLA vectorises these steps over many
     positions. An unknown about which there is no information is omitted.
     """
     diagonal = jnp.diagonal(information)
-    for last in range(information.shape[0] - 1, 2, -1):
+    for last in range(information.shape[0] - 1, kept - 1, -1):
         pivot, column = information[last, last], information[:last, last]
         seen = pivot > SINGULAR * diagonal[last]
         share = jnp.where(seen, column / jnp.where(seen, pivot, 1.0), 0.0)

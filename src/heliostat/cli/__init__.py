@@ -12,6 +12,7 @@ import typer
 from heliostat.cli.compare import compare
 from heliostat.cli.info import cite, list_command, new, schema
 from heliostat.cli.map import map_command
+from heliostat.cli.place import place
 from heliostat.cli.reproduce import reproduce
 from heliostat.cli.run import run
 from heliostat.cli.sweep import sweep
@@ -55,6 +56,7 @@ def _options(
 app.command()(run)
 app.command("map")(map_command)
 app.command()(compare)
+app.command()(place)
 app.command()(track)
 app.command()(new)
 app.command()(schema)

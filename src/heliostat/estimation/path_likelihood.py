@@ -67,10 +67,22 @@ def first_factor(scene: LocalizationScene, index: int, path: Path) -> Complex[Ar
         index: Index of the path.
         path: The path.
     """
-    if index == 0 and scene.direct is not None:
+    surface = surface_index(scene, index)
+    if surface is None:
         return path.tx
-    code = scene.surfaces[index - (scene.direct is not None)].code
+    code = scene.surfaces[surface].code
     return path.config[:, :: code.size] * code[0]
+
+
+def surface_index(scene: LocalizationScene, index: int) -> int | None:
+    """Index of the surface of a path, None for the direct path.
+
+    Args:
+        scene: The scene.
+        index: Index of the path.
+    """
+    surface = index - (scene.direct is not None)
+    return None if surface < 0 else surface
 
 
 def band_factor(path: Path, frequency: Float[Array, "bin"], clock: Scalar) -> Complex[Array, "bin"]:
@@ -121,7 +133,7 @@ def path_likelihood(
     """
     found = paths(scene, active_antennas)
     each: Path = jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
-    turn = -2j * jnp.pi / SPEED_OF_LIGHT * frequency
+    turn = (-2j * jnp.pi / SPEED_OF_LIGHT * frequency)[None, None, :]
     band = jax.vmap(lambda path: band_factor(path, frequency, clock))(each)
     band = _with_slopes(band, each.length_slope[:, :, None] * (turn * band[:, None, :]))
     amplitude = each.gain * present * sample_scale(scene, frequency.size)

@@ -4,7 +4,7 @@ r"""Coarse search for the pose of a user from pilots over several paths.
    with the band factor for a grid of delays. The path with the largest energy gives estimates of
    its arrival cosine and of its delay.
 2. For each place of a polar grid around each surface and the base station, the arrival cosine gives
-   two headings, and the delay gives the clock offset if it is unknown. For both headings the energy
+   two headings, and the delay gives the clock offset if it is unknown. For each heading the energy
    in the direction of the mean of each path is read from the tables and added up. The interference
    between the paths is neglected here.
 3. The highest peaks are returned.
@@ -23,6 +23,7 @@ from heliostat.estimation.path_likelihood import (
     PathSamples,
     first_factor,
     sample_scale,
+    surface_index,
 )
 from heliostat.estimation.peak_search import peaks
 from heliostat.estimation.place_search import PlaceGrid, block_maxima, place_grid
@@ -30,6 +31,8 @@ from heliostat.geometry.arrays import linear_steering
 from heliostat.geometry.frames import Scalar, Vector, headings_from, travel, user_axis
 from heliostat.observation.paths import Path, paths
 from heliostat.scene.localization import LocalizationScene
+from heliostat.surface.passive import Focused
+from heliostat.surface.spherical import separable_response
 from heliostat.units import SPEED_OF_LIGHT
 
 OVERSAMPLING = 8
@@ -37,13 +40,20 @@ OVERSAMPLING = 8
 PLACES = 4
 """Places per resolution cell of a surface, of the base station and of the band."""
 SATURATION = 0.7
-"""Share of a path's largest energy above which places do not differ in it: the grids lower the
-energy by up to the rest. Without this limit the errors of the grid in a strong path hide what weak
-paths tell about the place."""
+"""Share of a path's largest energy above which differences of it count only by their logarithm: the
+grids lower the energy by up to the rest. Without this limit the errors of the grid in a strong path
+would hide the differences in weak paths."""
 BATCH = 4096
 """Number of places that are evaluated at once."""
+ZOOM = 33
+"""Points of the fine search over arrival cosine and delay around their grid maximum."""
+HEADINGS = 4
+"""Headings of each place: two for the arrival cosine, and two for one that cannot be distinguished
+from it, near end-fire or for antennas more than half a wavelength apart."""
 PEAKS = 8
 """Number of peaks, and also of highest blocks, of each grid and heading."""
+STARTS = 64
+"""Number of starting points that are returned."""
 
 
 class SearchGrid(eqx.Module):
@@ -151,34 +161,42 @@ def _tables(
     active_antennas: int | Scalar,
     axes: _Axes,
 ) -> list[_Table]:
-    user, noise = scene.user, scene.link.noise_density
-    rx = jax.vmap(lambda cosine: linear_steering(user.antennas, user.spacing, cosine))(axes.arrival)
-    turn = jnp.outer(axes.delay, frequency) / SPEED_OF_LIGHT
-    band = jnp.exp(-2j * jnp.pi * turn)
-    found, tables = paths(scene, active_antennas), []
-    for i, (each, path) in enumerate(zip(samples.each, found, strict=True)):
-        value = jnp.einsum("xmf,am,df->adx", each, jnp.conj(rx), jnp.conj(band), optimize=True)
-        # Squared norm of the factors over which the samples are correlated already or here.
-        norm = user.antennas * frequency.size
-        if i == 0 and scene.direct is not None:
-            # The departure cosine is unknown, so that the best beam counts.
-            beams = jnp.fft.fft(value, 2 * value.shape[2], axis=2)
-            power = path.config.shape[1] * jnp.sum(jnp.abs(path.tx[0]) ** 2)
-            energy = jnp.max(jnp.abs(beams) ** 2, axis=2) / power
-        else:
-            code = path.config.shape[1] // len(each)
-            power = jnp.sum(jnp.abs(path.tx[0]) ** 2)
-            energy = jnp.sum(jnp.abs(value) ** 2, axis=2) / (code * power)
-        row, column = jnp.unravel_index(jnp.argmax(energy), energy.shape)
-        tables.append(
-            _Table(
-                value,
-                energy[row, column] / (norm * noise),
-                axes.arrival[row],
-                axes.delay[column],
-            )
-        )
+    user, spread = scene.user, jnp.minimum(1.0, 0.5 / scene.user.spacing)
+    around = jnp.linspace(-1.0, 1.0, ZOOM)
+    tables = []
+    for i, (each, path) in enumerate(zip(samples.each, paths(scene, active_antennas), strict=True)):
+
+        def correlated(at: _Axes, each: Array = each) -> Complex[Array, "arrival delay first"]:
+            rx = jax.vmap(lambda x: linear_steering(user.antennas, user.spacing, x))(at.arrival)
+            turn = jnp.outer(at.delay, frequency) / SPEED_OF_LIGHT
+            band = jnp.exp(2j * jnp.pi * turn)
+            return jnp.einsum("xmf,am,df->adx", each, jnp.conj(rx), band, optimize=True)
+
+        def best(at: _Axes, i: int = i, path: Path = path) -> tuple[Scalar, Scalar, Scalar]:
+            energy = _energies(correlated(at), scene, i, path)
+            row, column = jnp.unravel_index(jnp.argmax(energy), energy.shape)
+            return energy[row, column], at.arrival[row], at.delay[column]
+
+        _, arrival, delay = best(axes)
+        steps = axes.arrival[1] - axes.arrival[0], axes.delay[1] - axes.delay[0]
+        arrivals = jnp.clip(arrival + steps[0] * around, -spread, spread)
+        energy, arrival, delay = best(_Axes(arrivals, delay + steps[1] * around))
+        strongest = energy / (user.antennas * frequency.size * scene.link.noise_density)
+        tables.append(_Table(correlated(axes), strongest, arrival, delay))
     return tables
+
+
+def _energies(
+    value: Complex[Array, "arrival delay first"], scene: LocalizationScene, index: int, path: Path
+) -> Float[Array, "arrival delay"]:
+    """Energy over the first axis, over the squared norm of the factors that are known. [J]"""
+    power = jnp.sum(jnp.abs(path.tx[0]) ** 2)
+    i = surface_index(scene, index)
+    if i is not None:
+        return jnp.sum(jnp.abs(value) ** 2, axis=2) / (scene.surfaces[i].code.size * power)
+    # The departure cosine of the direct path is unknown, so that the best beam counts.
+    beams = jnp.fft.fft(value, 2 * value.shape[2], axis=2)
+    return jnp.max(jnp.abs(beams) ** 2, axis=2) / (path.config.shape[1] * power)
 
 
 def last_hops(scene: LocalizationScene) -> Float[Array, "path xyz"]:
@@ -213,6 +231,8 @@ def coarse_search(
     reference = jnp.argmax(jnp.stack([table.strongest for table in tables]))
     arrival = jnp.stack([table.arrival for table in tables])[reference]
     delay = jnp.stack([table.delay for table in tables])[reference]
+    # Arrival cosines that differ by the inverse of the spacing have the same receive factor.
+    arrivals = jnp.stack([arrival, arrival - jnp.sign(arrival) / scene.user.spacing])
     origins = last_hops(scene)
     noise = scene.link.noise_density
     scale = sample_scale(scene, frequency.size)
@@ -222,16 +242,21 @@ def coarse_search(
         return jnp.zeros(()) if scene.link.clock_known else delay - lengths[reference]
 
     def at_place(place: Float[Array, "2"]) -> Starts:
-        """Both headings at a place, and the log-likelihood that each path alone adds there."""
+        """All headings at a place, and the log-likelihood that each path alone adds there."""
         position = jnp.append(place, scene.user.position[2])
         found = paths(scene.with_user(position, jnp.zeros(())), active_antennas)
         directions = jax.vmap(lambda origin: travel(origin, position)[0])(origins)
         lengths = jnp.stack([path.length for path in found])
-        headings, clock = headings_from(directions[reference], arrival), clock_at(lengths)
+        clock = clock_at(lengths)
+        headings = jax.vmap(lambda cosine: headings_from(directions[reference], cosine))(arrivals)
+        headings = headings.ravel()
         # Neither the factors nor their energies depend on the samples. The barrier keeps XLA from
         # fusing them with what does, so that `vmap` over trials computes them once.
-        factors = [first_factor(scene, i, path)[0] for i, path in enumerate(found)]
-        energies = [_energy(path) * frequency.size * scale**2 for path in found]
+        factors = [_quick_factor(scene, i, path, position) for i, path in enumerate(found)]
+        energies = [
+            scale**2 * frequency.size * _energy(scene, i, path, factors[i])
+            for i, path in enumerate(found)
+        ]
         factors, energies = jax.lax.optimization_barrier(  # type: ignore[no-untyped-call]
             (factors, energies)
         )
@@ -247,14 +272,15 @@ def coarse_search(
                 else:
                     each.append(jnp.abs(overlap) ** 2 / jnp.where(energy > 0, energy, 1.0))
             limits = jnp.stack([SATURATION * table.strongest for table in tables])
-            return jnp.minimum(jnp.stack(each) / noise, limits)
+            value = jnp.stack(each) / noise
+            return jnp.minimum(value, limits) + jnp.log1p(jnp.maximum(value - limits, 0.0))
 
         each = jax.vmap(of_heading)(headings)
         present = (each > 0.0) | (not scene.link.gain_known)
         horizontal = jnp.hypot(directions[reference, 0], directions[reference, 1])
-        possible = jnp.abs(arrival) <= horizontal + step
+        possible = jnp.repeat(jnp.abs(arrivals) <= horizontal + step, 2)
         possible &= jnp.stack([path.gain != 0 for path in found])[reference]
-        rest = jnp.broadcast_to(jnp.append(place, clock), (2, 3))
+        rest = jnp.broadcast_to(jnp.append(place, clock), (HEADINGS, 3))
         return Starts(
             jnp.stack([rest[:, 0], rest[:, 1], headings, rest[:, 2]], axis=1),
             jnp.where(possible, jnp.sum(each, axis=1), -jnp.inf),
@@ -263,25 +289,43 @@ def coarse_search(
 
     places = [grid.places(scene.user.position[2]) for grid in grids]
     flat = jnp.concatenate([each.reshape(-1, 2) for each in places])
-    value = jax.lax.map(lambda place: at_place(place).value, flat, batch_size=BATCH)
+    every = jax.lax.map(at_place, flat, batch_size=BATCH)
     chosen, begun = [], 0
     for each in places:
         down, across, _ = each.shape
-        table = value[begun : begun + down * across].reshape(down, across, 2)
-        for side in range(2):
-            row, column = _highest(table[:, :, side])
-            chosen.append(2 * (begun + row * across + column) + side)
+        table = every.value[begun : begun + down * across].reshape(down, across, HEADINGS)
+        row, column = jax.vmap(_highest, in_axes=2)(table)
+        chosen.append(HEADINGS * (begun + row * across + column) + jnp.arange(HEADINGS)[:, None])
         begun += down * across
-    index = jnp.concatenate(chosen)
-    pairs = jax.vmap(at_place)(flat[index // 2])
-    return jax.tree.map(lambda pair: pair[jnp.arange(index.size), index % 2], pairs)
+    index = jnp.concatenate([each.ravel() for each in chosen])
+    value = every.value[index // HEADINGS, index % HEADINGS]
+    # The same place and heading may be among the peaks and among the blocks.
+    repeated = jnp.any(jnp.tril(index[:, None] == index[None, :], -1), axis=1)
+    _, highest = jax.lax.top_k(jnp.where(repeated, -jnp.inf, value), min(STARTS, index.size))
+    index = index[highest]
+    return jax.tree.map(lambda each: each[index // HEADINGS, index % HEADINGS], every)
 
 
-def _energy(path: Path) -> Scalar:
+def _quick_factor(
+    scene: LocalizationScene, index: int, path: Path, position: Vector
+) -> Complex[Array, "_"]:
+    """`first_factor` without its derivatives; approximate for focused surfaces."""
+    i = surface_index(scene, index)
+    alignment = None if i is None else scene.surfaces[i].alignment
+    if i is None or not isinstance(alignment, Focused):
+        return first_factor(scene, index, path)[0]
+    through = scene.through(i)
+    array, reflection = through.surface.array, through.surface.reflection
+    centre = through.reflection_point()
+    return separable_response(array, reflection, alignment, scene.link.wavelength, centre, position)
+
+
+def _energy(scene: LocalizationScene, index: int, path: Path, first: Complex[Array, "_"]) -> Scalar:
     """Squared norm of the outer product of a path's factors over configurations and antennas."""
-    factors = path.config[0], path.tx[0], path.rx[0]
-    norms = [jnp.sum(jnp.abs(factor) ** 2) for factor in factors]
-    return jnp.abs(path.gain) ** 2 * norms[0] * norms[1] * norms[2]
+    tx, rx, own = (jnp.sum(jnp.abs(f) ** 2) for f in (path.tx[0], path.rx[0], first))
+    i = surface_index(scene, index)
+    rest = path.config.shape[1] if i is None else scene.surfaces[i].code.size * tx
+    return jnp.abs(path.gain) ** 2 * own * rx * rest
 
 
 def _highest(

@@ -1,7 +1,7 @@
 """Figures of a tracked user: the path with its errors, and errors and rate over the periods."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,17 +9,20 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import Ellipse, Patch
+from matplotlib.patches import Ellipse, Patch, Polygon
 from matplotlib.ticker import MaxNLocator
 
+from heliostat.plots.scene import OBSTACLE
 from heliostat.plots.style import (
     BLUE,
     BS_POINT,
+    CATEGORIES,
     GREEN,
     GREY,
     ORANGE,
     POINT,
     RED,
+    THICK,
     WIDTH,
     half_axes,
     length_unit,
@@ -51,18 +54,21 @@ def enlargement(ellipse: float, extent: float) -> float:
 def path_figure(
     track: xr.Dataset,
     base_station: Sequence[float],
-    surface: Sequence[float],
+    surfaces: Mapping[str, Sequence[float]],
     title: str,
+    obstacles: Sequence[np.ndarray] = (),
 ) -> Figure:
     """Draw the path from above, with errors and 95 % ellipses of the bound in some periods.
 
-    Base station and surface are shown where they are or, far from the path, as arrows to them.
+    Base station and surfaces are shown where they are or, far from the path, as arrows to them.
+    With several propagation paths, colours show which of them serves the user.
 
     Args:
         track: See `heliostat.run_protocol`.
         base_station: Position of the base station, x and y. [m]
-        surface: Position of the surface, x and y. [m]
+        surfaces: Position of each surface, x and y, by its name. [m]
         title: Title of the figure; a semicolon ends a line.
+        obstacles: Footprints of the obstacles, [corner xy]. [m]
     """
     place = np.stack([track.x.values, track.y.values], axis=1)
     found = track.detected.values.astype(bool)
@@ -90,6 +96,16 @@ def path_figure(
         axes = figure.add_subplot()
         figure.suptitle(title.replace("; ", "\n"), x=0.02, ha="left", fontsize=10)
         axes.plot(*drawn(place).T, color=GREY, marker=".", linewidth=0.8, label="path")
+        for name, color, used in _serving(track):
+            axes.plot(
+                *drawn(place[used]).T,
+                linestyle="none",
+                marker="o",
+                markersize=5,
+                color=color,
+                zorder=2.5,
+                label=f"served by {name}",
+            )
         axes.plot(*drawn(place[:1]).T, **POINT, marker="o", color=GREEN, label="start")
         enlarged = "" if factor == 1 else f", enlarged {factor:,.0f} times"
         label = f"bound, 95 % ellipse{enlarged}"
@@ -135,7 +151,10 @@ def path_figure(
             )
         for node, look in (
             (base_station, BS_POINT | {"label": "base station"}),
-            (surface, {"marker": "s", "color": ORANGE, "label": "surface"}),
+            *(
+                (place, {"marker": "s", "color": ORANGE, "label": name})
+                for name, place in surfaces.items()
+            ),
         ):
             offset = np.subtract(node, place.mean(axis=0))
             if not near and np.abs(offset).max() < 1.5 * span:
@@ -144,6 +163,13 @@ def path_figure(
                 _point_to(axes, offset, look)
         axes.set_aspect("equal", adjustable="datalim")
         axes.margins(0.08)
+        if obstacles:  # they must not extend the view
+            axes.autoscale_view()
+            axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())
+        for number, footprint in enumerate(obstacles):
+            label = "obstacle" if number == 0 else "_"
+            corners = drawn(np.asarray(footprint))
+            axes.add_patch(Polygon(corners, closed=True, zorder=1, label=label, **OBSTACLE))
         for name, label_of, at in (
             ("x", axes.set_xlabel, origin[0]),
             ("y", axes.set_ylabel, origin[1]),
@@ -151,6 +177,19 @@ def path_figure(
             label_of(f"{name} from {at:.4g} m [{unit}]" if near else f"{name} [{unit}]")
         figure.legend(loc="outside lower center", ncols=3)
     return figure
+
+
+def _serving(track: xr.Dataset) -> list[tuple[str, str, np.ndarray]]:
+    """Name, colour and periods of each path that serves the user; none if there is only one."""
+    if track.sizes["path"] == 1:
+        return []
+    colors = (GREEN, *(color for color in CATEGORIES if color not in (BLUE, GREEN, ORANGE, RED)))
+    periods = [track.serving.values == i for i in range(track.sizes["path"])]
+    return [
+        (str(name), colors[i % len(colors)], used)
+        for i, (name, used) in enumerate(zip(track.path.values, periods, strict=True))
+        if used.any()
+    ]
 
 
 def _point_to(axes: Axes, offset: np.ndarray, look: dict[str, Any]) -> None:
@@ -195,7 +234,9 @@ def periods_figure(track: xr.Dataset, title: str) -> Figure:
     with styled():
         figure = Figure(figsize=(WIDTH, 7.2))
         figure.suptitle(title.replace("; ", "\n"), x=0.02, ha="left", fontsize=10)
-        rows = figure.subplots(4, 1, sharex=True, height_ratios=(3, 3, 2, 1.4))
+        several = track.sizes["path"] > 1
+        heights = (3, 3, 2, 1.4, 1.2) if several else (3, 3, 2, 1.4)
+        rows = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
         positive = np.concatenate([track.position_error.values[~lost], track.peb.values])
         positive = positive[np.isfinite(positive) & (positive > 0)]
         unit, scale = length_unit(positive) if positive.size else ("m", 1.0)
@@ -228,21 +269,49 @@ def periods_figure(track: xr.Dataset, title: str) -> Figure:
             rows[2].set_ylim(0, 1.1 * high if high > 0 else 1)
         rows[2].set_ylabel("rate [Mbit/s]")
         rows[3].step(period, track.active_antennas.values, where="mid", color=GREY)
-        rows[3].set(ylabel="antennas", xlabel="period")
+        rows[3].set(ylabel="antennas")
+        rows[-1].set(xlabel="period")
         rows[3].set_ylim(0, 1.2 * track.active_antennas.values.max())
         rows[3].yaxis.set_major_locator(MaxNLocator(4, integer=True))
         rows[3].xaxis.set_major_locator(MaxNLocator(10, integer=True, steps=[1, 2, 5, 10]))
         rows[3].set_xlim(period[0] - 1, period[-1] + 1)
+        if several:
+            _path_use(rows[4], track, period)
         for axes in rows:
             for first, last in _runs(period[lost]):
                 axes.axvspan(first - 0.5, last + 0.5, color=RED, alpha=0.2, linewidth=0, zorder=0)
         figure.align_ylabels(rows)
         handles, labels = rows[0].get_legend_handles_labels()
+        if several:
+            handles += rows[4].get_legend_handles_labels()[0]
+            labels += rows[4].get_legend_handles_labels()[1]
         if lost.any():
             handles.append(Patch(color=RED, alpha=0.2, linewidth=0))
             labels.append("lost: no data")
         figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return figure
+
+
+def _path_use(axes: Axes, track: xr.Dataset, period: np.ndarray) -> None:
+    """Mark in which periods each path reaches the user, and which one serves it."""
+    names = [str(name) for name in track.path.values]
+    seen = "reaches the user"
+    for i in range(len(names)):
+        for first, last in _runs(period[track.visible.values[:, i]]):
+            axes.plot([first - 0.5, last + 0.5], [i, i], **THICK, color=GREY, alpha=0.4, label=seen)
+            seen = "_"
+    served = track.serving.values >= 0
+    axes.plot(
+        period[served],
+        track.serving.values[served],
+        linestyle="none",
+        marker="o",
+        markersize=3,
+        color=BLUE,
+        label="serves the user",
+    )
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
 
 
 def _angle_unit(values: np.ndarray) -> tuple[str, float]:

@@ -3,6 +3,8 @@
 SNRs are linear power ratios, rates are in bit/s.
 """
 
+from typing import NamedTuple
+
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
@@ -94,6 +96,27 @@ def beam_amplitudes(
     scene: LocalizationScene, active_antennas: int | Scalar
 ) -> Complex[Array, "path rx tx"]:
     """Complex amplitude for each path and pair of beams; its squared modulus is the SNR. [1]"""
+    factors = beam_factors(scene, active_antennas)
+    return factors.receive[:, :, None] * factors.transmit[:, None, :]
+
+
+class BeamFactors(NamedTuple):
+    """Factors of the amplitude over each path for each pair of codebook beams.
+
+    The squared modulus of the sum of their products over the paths is the SNR.
+    """
+
+    receive: Complex[Array, "path rx"]  # with gain and response of the surface, for unit noise [1]
+    transmit: Complex[Array, "path tx"]  # beams of inactive antennas are zero [1]
+
+
+def beam_factors(scene: LocalizationScene, active_antennas: int | Scalar) -> BeamFactors:
+    """Return the factors of the amplitudes over all paths in the data stage.
+
+    Args:
+        scene: The scene.
+        active_antennas: :math:`N_B`; may be traced.
+    """
     index = jnp.arange(scene.base_station.array.elements)
     turn = jnp.mod(index[:, None] * index[None, :], active_antennas) / active_antennas
     transmit = jnp.exp(-2j * jnp.pi * turn) / jnp.sqrt(jnp.asarray(active_antennas, dtype=float))
@@ -101,19 +124,21 @@ def beam_amplitudes(
     receive = dft_codebook(scene.user.antennas)
     noise = scene.link.noise_density * scene.link.bandwidth
     scale = jnp.sqrt(scene.base_station.power / noise)
-    return jnp.stack(
-        [
-            scale
-            * path.gain
-            * path.config[0, 0]
-            * (jnp.conj(receive).T @ path.rx[0])[:, None]
-            * (path.tx[0] @ transmit)[None, :]
-            for path in paths(scene, active_antennas, "data")
-        ]
+    found = paths(scene, active_antennas, "data")
+    return BeamFactors(
+        jnp.stack(
+            [
+                scale * path.gain * path.config[0, 0] * (jnp.conj(receive).T @ path.rx[0])
+                for path in found
+            ]
+        ),
+        jnp.stack([path.tx[0] @ transmit for path in found]),
     )
 
 
-def rate_left(scene: LocalizationScene, ratio: Scalar, snr: Scalar) -> Scalar:
+def rate_left(
+    scene: LocalizationScene, ratio: Float[Array, "*#any"], snr: Float[Array, "*#any"]
+) -> Float[Array, "*any"]:
     r"""Rate in the time without pilots, :math:`(c - \varpi)B\log_2(1 + \mathrm{SNR})`. [bit/s]
 
     Args:

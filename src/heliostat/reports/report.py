@@ -31,7 +31,7 @@ class Report:
     """Results of one scenario, as they are printed and written.
 
     The files are ``NAME.nc``, the figures, and, if there is content for them, ``NAME.csv``,
-    ``design.npz``, ``design.mat`` and ``report.html``.
+    ``design.npz``, ``design.mat``, further texts and ``report.html``.
     """
 
     name: str
@@ -53,6 +53,8 @@ class Report:
     """Columns of a CSV file."""
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     """The design, for other programs."""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """Further text files by name, such as scenarios."""
     lead: str = ""
     """Introduction of the HTML page; there is no page without one."""
 
@@ -61,6 +63,7 @@ class Report:
         """Names of the written files, the most important first."""
         return [
             *(["report.html"] if self.lead else []),
+            *self.texts,
             *(f"{name}.png" for name in self.figures),
             *(["design.npz", "design.mat"] if self.arrays else []),
             *([f"{self.name}.csv"] if self.columns else []),
@@ -115,6 +118,8 @@ class Report:
         if self.arrays:
             write_arrays(self.arrays, folder / "design.npz")
             write_arrays(self.arrays, folder / "design.mat")
+        for name, text in self.texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
         if self.lead:
             pictures = {
                 caption: (folder / f"{name}.png").read_bytes()

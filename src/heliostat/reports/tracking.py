@@ -69,6 +69,7 @@ def rows(track: Track) -> list[Row]:
     found_rows = [
         number("periods", "Periods", count),
         Row("lost_periods", "1", "Lost periods", f"{lost} of {count}", lost),
+        *_path_rows(run),
     ]
     if found.any():
         error, bound = run.position_error.values[found], run.peb.values[found]
@@ -93,6 +94,19 @@ def rows(track: Track) -> list[Row]:
         rate("eadr_mean", "Effective achievable data rate (EADR), mean", float(run.eadr.mean())),
         Row("active_antennas_mean", "1", "Active antennas", spread, float(antennas.mean())),
     ]
+
+
+def _path_rows(run: xr.Dataset) -> list[Row]:
+    """Number of periods that each path serves, hand-overs, and periods that no path reaches."""
+    unreached = int(run.attrs["unreached_periods"])
+    reached = [number("unreached_periods", "Periods without any path", unreached)]
+    if run.sizes["path"] == 1:
+        return reached if unreached else []
+    served = [
+        number(f"served_{name}", f"Periods served by {name}", int(np.sum(run.serving.values == i)))
+        for i, name in enumerate(run.path.values.tolist())
+    ]
+    return [*reached, *served, number("handovers", "Hand-overs", int(run.attrs["handovers"]))]
 
 
 def _high(values: np.ndarray) -> float:
@@ -141,6 +155,14 @@ def _notes(track: Track) -> list[str]:
     return notes + scenario.warnings()
 
 
+def _places(scenario: LocalizationScenario) -> dict[str, tuple[float, ...]]:
+    """Position of each surface from above, by its name. [m]"""
+    if len(scenario.panels) == 1:
+        return {"surface": scenario.panel.position[:2]}
+    panels = zip(scenario.panel_names, scenario.panels, strict=True)
+    return {name: panel.position[:2] for name, panel in panels}
+
+
 def tracking_report(track: Track) -> Report:
     """Report on a tracked user.
 
@@ -176,8 +198,9 @@ def tracking_report(track: Track) -> Report:
                     tracking_plots.path_figure,
                     run,
                     scenario.base_station.position[:2],
-                    scenario.panel.position[:2],
+                    _places(scenario),
                     track.title,
+                    [np.array(obstacle.footprint) for obstacle in scenario.obstacles],
                 ),
             ),
             "periods": (

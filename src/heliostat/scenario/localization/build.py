@@ -56,8 +56,7 @@ def localization_scene(
             power=_real(base_station.power),
         ),
         surfaces=tuple(
-            _surface(scenario, i, root if i == 0 else purpose_key(root, "further path", i))
-            for i in range(len(scenario.panels))
+            _surface(scenario, i, _surface_root(root, i)) for i in range(len(scenario.panels))
         ),
         user=scene.User(
             position=_real(user.position),
@@ -99,6 +98,21 @@ def _real(value: Any) -> jax.Array:
 @jax.jit
 def _random_gain(key: PRNGKeyArray) -> Complex[Array, ""]:
     return jnp.exp(1j * jax.random.uniform(key, maxval=2 * jnp.pi))
+
+
+def _surface_root(root: int | PRNGKeyArray, index: int) -> int | PRNGKeyArray:
+    """Return the key of the random phases and of the gain of a surface."""
+    return root if index == 0 else purpose_key(root, "further path", index)
+
+
+def surface_gain(scenario: LocalizationSections, index: int) -> Complex[Array, ""]:
+    """Return the gain of the path through a surface without path loss, of modulus 1. [1]
+
+    Args:
+        scenario: The checked sections of a scenario; ``link.seed`` is the random key.
+        index: Index of the surface, which may be beyond those of the scenario.
+    """
+    return _path_gain(scenario, _surface_root(scenario.link.seed, index))
 
 
 def _path_gain(scenario: LocalizationSections, root: int | PRNGKeyArray) -> jax.Array:

@@ -1,11 +1,12 @@
 """Visibility of the paths of a localization scenario: obstacles and orientation of surfaces."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from heliostat.scenario.localization.schema import LocalizationSections, ObstacleSpec
+from heliostat.scenario.panels import PanelSpec
 
 
 def visible_paths(
@@ -17,20 +18,53 @@ def visible_paths(
         scenario: A localization scenario.
         positions: Positions of the user. [m]
     """
-    obstacles, found = scenario.obstacles, []
     base_station = np.asarray(scenario.base_station.position, dtype=float)
+    seen = visible_through(scenario, scenario.panels, positions)
     if scenario.direct != "blocked":
-        between = () if scenario.direct == "clear" else obstacles
-        found.append(~_blocked(base_station, positions, between))
-    for panel in scenario.panels:
-        place = np.asarray(panel.position, dtype=float)
-        ahead = (positions - place) @ np.asarray(panel.facing) > 0
-        lit = not _blocked(base_station, place[None], obstacles)[0]
-        found.append(ahead & lit & ~_blocked(place, positions, obstacles))
+        between = () if scenario.direct == "clear" else scenario.obstacles
+        seen = np.column_stack([~_blocked(base_station, positions, between), seen])
+    return seen & outside_obstacles(scenario, positions)[:, None]
+
+
+def outside_obstacles(
+    scenario: LocalizationSections, positions: Float[np.ndarray, "point xyz"]
+) -> Bool[np.ndarray, "point"]:
+    """Return whether each position is outside all obstacles.
+
+    Args:
+        scenario: A localization scenario.
+        positions: The positions. [m]
+    """
     within = np.zeros(len(positions), dtype=bool)
-    for obstacle in obstacles:
+    for obstacle in scenario.obstacles:
         within |= obstacle.contains(positions)
-    return np.stack(found, axis=1) & ~within[:, None]
+    return ~within
+
+
+def visible_through(
+    scenario: LocalizationSections,
+    panels: Sequence[PanelSpec],
+    positions: Float[np.ndarray, "point xyz"],
+) -> Bool[np.ndarray, "point panel"]:
+    """Return whether the path through each panel reaches each position outside the obstacles.
+
+    Args:
+        scenario: A localization scenario.
+        panels: The panels; they need not belong to the scenario.
+        positions: Positions of the user. [m]
+    """
+    obstacles = scenario.obstacles
+    base_station = np.asarray(scenario.base_station.position, dtype=float)
+    clear: dict[tuple[float, ...], np.ndarray] = {}  # panels at one position share it
+    found = []
+    for panel in panels:
+        place = np.asarray(panel.position, dtype=float)
+        if panel.position not in clear:
+            lit = not _blocked(base_station, place[None], obstacles)[0]
+            clear[panel.position] = lit & ~_blocked(place, positions, obstacles)
+        ahead = (positions - place) @ np.asarray(panel.facing) > 0
+        found.append(ahead & clear[panel.position])
+    return np.stack(found, axis=1)
 
 
 def _blocked(
