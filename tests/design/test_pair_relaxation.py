@@ -23,7 +23,7 @@ def key(panel):
 
 
 def in_units(panel):
-    found = pair_relaxation._panel(panel.channel, panel.spread)
+    found = pair_relaxation.pair_panel(panel.channel, panel.spread)
     assert found is not None
     return found
 
@@ -47,7 +47,7 @@ def random_dual(units, rng):
     multipliers = pair_relaxation._differences(units, raw + np.conj(np.swapaxes(raw, 1, 2)))
     root = rng.normal(size=(2, 2))
     delta = rng.uniform(1, 2, size=units.off.shape)
-    return pair_relaxation._Dual(root @ root.T, (delta + delta.T) * units.off, multipliers)
+    return pair_relaxation.PairDual(root @ root.T, (delta + delta.T) * units.off, multipliers)
 
 
 def test_relaxed_form_is_the_information_and_multipliers_cost_nothing():
@@ -68,9 +68,9 @@ def test_relaxed_form_is_the_information_and_multipliers_cost_nothing():
 def test_map_of_the_violation_is_the_dense_matrix():
     units, rng = in_units(one_panel()), np.random.default_rng(1)
     dual = random_dual(units, rng)
-    t = pair_relaxation._symmetric(rng.normal(size=(2, *units.off.shape)) + 0.5j, units)
+    t = pair_relaxation.symmetric(rng.normal(size=(2, *units.off.shape)) + 0.5j, units.off)
     first, second = np.triu_indices(len(units.off), 1)
-    kernel = pair_relaxation._kernel(units, pair_relaxation._wedges(units, t), dual.weight)
+    kernel = pair_relaxation._kernel(units, pair_relaxation.wedge_sums(units, t), dual.weight)
     applied = dual.delta * t - kernel + pair_relaxation._times(dual.multipliers, t)
     expected = pair_relaxation._matrix(units, dual) @ t[:, first, second].T
     np.testing.assert_allclose(applied[:, first, second].T, expected, atol=1e-10)
@@ -91,7 +91,7 @@ def test_proven_excess_is_never_below_the_largest_eigenvalue(guess):
     dual = random_dual(units, rng)
     exact = -np.linalg.eigvalsh(pair_relaxation._matrix(units, dual))[0]
     assert exact > 0  # otherwise there would be nothing to repair
-    found = pair_relaxation._proven_excess(units, dual, guess)
+    found = pair_relaxation.proven_excess(pair_relaxation._matrix(units, dual), guess)
     assert exact <= found <= max(2 * exact + 1e-2, guess * (1 + 1e-9))
 
 

@@ -23,9 +23,9 @@ With several patterns the bracket is :math:`\tilde k_1(\lambda_1f_1+\lambda_2f_2
 information of each pattern need not be antisymmetric. It takes both power limits and the noise of
 the surface into account, but not that the amplitudes of the elements are limited one by one.
 
-*Pairs of elements* (`pair_relaxation`), for one pattern and panels of moderate size. This majorant
-does not depend on :math:`P_s` and :math:`\sigma_r^2`, and is tight to a few percent where these
-have little influence.
+*Pairs of elements*, for one pattern and panels of moderate size: one that does not depend on
+:math:`P_s` and is tight to a few percent where it has little influence (`pair_relaxation`), and one
+for both power limits (`knee_relaxation`). Neither depends on :math:`\sigma_r^2`.
 """
 
 from typing import NamedTuple
@@ -37,6 +37,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.optimize import brentq, minimize
 
+from heliostat.design.knee_relaxation import attained_knee, knee_reaches
 from heliostat.design.pair_relaxation import attained_reach, pair_reach
 from heliostat.observation.echoes import target_steering
 from heliostat.scene.sensing import SensingScene
@@ -174,26 +175,53 @@ def pair_majorant(panel: Panel) -> Majorant | None:
     return None if reach is None else Majorant(_pair_slope(panel, reach), 0.0)
 
 
-def surface_majorants(panel: Panel, patterns: int = 1, power: float = 0.0) -> list[Majorant]:
+def knee_majorants(panel: Panel, power: float) -> list[Majorant]:
+    """Majorants that know both power limits; none for large panels.
+
+    Args:
+        panel: The surface.
+        power: Transmit power at which they are to be small. [W]
+    """
+    limit = panel.power / panel.amplification**2
+    return [
+        Majorant(_pair_slope(panel, reach.transmit), _pair_slope(panel, reach.radiated) * limit)
+        for reach in knee_reaches(*_key(panel), _ratio(panel, power))
+    ]
+
+
+def _ratio(panel: Panel, power: float) -> float:
+    return panel.power / panel.amplification**2 / power
+
+
+def surface_majorants(panel: Panel, patterns: int, power: float) -> list[Majorant]:
     """All majorants of one surface.
 
-    The relaxation over pairs is left out where it could not be the smallest majorant at any power
-    above the given one: it is never below the information of phases that are found in no time.
+    The relaxations over pairs are left out where they could not be the smallest majorant: they are
+    never below the information of phases that are found in no time.
 
     Args:
         panel: The surface.
         patterns: Number of patterns.
-        power: Smallest transmit power of interest. [W]
+        power: Transmit power at which the smallest majorant is to be small; all of them are valid
+            at any other. [W]
     """
     majorants = singular_value_majorants(panel, patterns)
     if patterns > 1:
         return majorants
-    least = min(m.slope * power + m.rest for m in majorants)
+
+    def least(power: float) -> float:
+        return min(m.slope * power + m.rest for m in majorants)
+
+    # A surface may get less power than the others.
     attained = attained_reach(*_key(panel))
-    if attained is None or _pair_slope(panel, attained) * power > least:
-        return majorants
-    pairs = pair_majorant(panel)
-    return majorants if pairs is None else [*majorants, pairs]
+    if attained is not None and _pair_slope(panel, attained) * power / 4 <= least(power / 4):
+        pairs = pair_majorant(panel)
+        majorants += [] if pairs is None else [pairs]
+    if np.isfinite(panel.power):
+        attained = attained_knee(*_key(panel), _ratio(panel, power))
+        if attained is not None and _pair_slope(panel, attained) * power <= 0.98 * least(power):
+            majorants += knee_majorants(panel, power)
+    return majorants
 
 
 def least_crb(majorants: list[list[Majorant]], total: float) -> float:
@@ -256,9 +284,10 @@ def region_lower_bound(scenes: tuple[SensingScene, ...], patterns: int, mean: bo
     power = float(scenes[0].base_station.power)
     majorants: list[list[Majorant]] = []
     for i in range(scenes[0].n_surfaces):
-        by_position = [surface_majorants(at[i], patterns, power / 4) for at in panels]
+        by_position = [surface_majorants(at[i], patterns, power) for at in panels]
         if mean:
-            # The pair majorant, the last one, counts only if every position has it.
+            # Any choice of one majorant for each position is valid. Those from singular values are
+            # in the same order everywhere; the others come last and may be missing somewhere.
             alike = zip(*by_position, strict=False)
             majorants.append([Majorant(*np.mean(same, axis=0)) for same in alike])
         else:

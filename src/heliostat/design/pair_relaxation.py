@@ -60,7 +60,7 @@ SMALLEST_RATIO = 1e-6
 """Smallest ratio of the two largest singular values; below, rounding would decide the result."""
 
 
-class _Panel(NamedTuple):
+class PairPanel(NamedTuple):
     """A panel, in units in which the entries of the relaxation are about 1."""
 
     modes: Complex[np.ndarray, "element mode"]
@@ -68,6 +68,8 @@ class _Panel(NamedTuple):
     scale: Float[np.ndarray, "2"]  # J is in units of the product of two of these
     shared: Float[np.ndarray, "element element element"]  # 1 at [m, n, q] with three indices
     off: Float[np.ndarray, "element element"]  # 0 on the diagonal, 1 elsewhere
+    size: float  # unit of the modes
+    price: float = 0.0  # c: the value is 1/tr J^-1 - c |v|^2
 
     @property
     def pairs(self) -> int:
@@ -79,16 +81,34 @@ class _Panel(NamedTuple):
         """Weight of the squared differences of entries that should be equal."""
         return PENALTY / (self.pairs * self.off.shape[0])
 
+    @property
+    def element_power(self) -> Float[np.ndarray, "element"]:
+        """Squared norm of each row of the modes."""
+        return np.sum(np.abs(self.modes) ** 2, axis=1)
 
-class _Dual(NamedTuple):
+    def toll(self) -> np.ndarray:
+        r"""Multipliers, [m n q], whose form is :math:`c\,|v|^2` up to a constant."""
+        if self.price == 0:
+            return np.zeros((1, 1, 1))
+        gram = np.conj(self.modes) @ self.modes.T
+        return gram * (self.price / (len(self.off) - 2)) * self.off[:, :, None] * self.off[:, None]
+
+    @property
+    def refund(self) -> float:
+        """This constant."""
+        return self.price * float(np.sum(self.element_power)) / max(len(self.off) - 2, 1)
+
+
+class PairDual(NamedTuple):
     """A point of the dual problem: M is bounded by the sum of delta."""
 
     weight: Float[np.ndarray, "2 2"]  # X over the value of the relaxation
     delta: Float[np.ndarray, "element element"]
-    multipliers: Complex[np.ndarray, "element element element"]  # minus Z
+    multipliers: Complex[np.ndarray, "element element element"]  # minus Z, and the toll
+    value: float = 1.0  # unit of all of these
 
 
-def _panel(channel: np.ndarray, spread: np.ndarray) -> _Panel | None:
+def pair_panel(channel: np.ndarray, spread: np.ndarray) -> PairPanel | None:
     """Return a panel, or None if its channel has only one mode."""
     elements = len(spread)
     left, values, _ = np.linalg.svd(channel, full_matrices=False)
@@ -100,10 +120,11 @@ def _panel(channel: np.ndarray, spread: np.ndarray) -> _Panel | None:
     size = np.sqrt(np.mean(np.abs(np.conj(modes) @ modes.T)))
     off = 1 - np.eye(elements)
     shared = off[:, :, None] * off[:, None, :] * off[None, :, :]
-    return _Panel(modes / size, (spread / slope_unit).T, size**2 * slope_unit, shared, off)
+    scaled = (spread / slope_unit).T
+    return PairPanel(modes / size, scaled, size**2 * slope_unit, shared, off, float(size))
 
 
-def _wedges(panel: _Panel, t: Complex[np.ndarray, "column element element"]) -> np.ndarray:
+def wedge_sums(panel: PairPanel, t: Complex[np.ndarray, "column element element"]) -> np.ndarray:
     """Return sums of t times the slope and the wedge product, as [angle column mode mode]."""
     half = [panel.modes.T @ (s[:, None] * (t @ panel.modes)) for s in panel.slopes]
     return np.stack([h - np.swapaxes(h, -1, -2) for h in half])
@@ -115,7 +136,7 @@ def _information(wedges: np.ndarray) -> Float[np.ndarray, "2 2"]:
     return np.real(np.conj(flat) @ flat.T) / 2
 
 
-def _kernel(panel: _Panel, wedges: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def _kernel(panel: PairPanel, wedges: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Return K_X times the columns that have these wedges."""
     result = np.zeros(1)
     for slope, wedge in zip(panel.slopes, np.tensordot(weight, wedges, 1), strict=True):
@@ -124,7 +145,7 @@ def _kernel(panel: _Panel, wedges: np.ndarray, weight: np.ndarray) -> np.ndarray
     return result
 
 
-def _value(panel: _Panel, information: np.ndarray) -> tuple[float, np.ndarray]:
+def _value(panel: PairPanel, information: np.ndarray) -> tuple[float, np.ndarray]:
     """1/tr J^-1, and its derivative by J in the units of the panel."""
     inverse = np.linalg.inv(information) / np.outer(panel.scale, panel.scale)
     trace = np.trace(inverse)
@@ -132,24 +153,34 @@ def _value(panel: _Panel, information: np.ndarray) -> tuple[float, np.ndarray]:
     return float(1 / trace), slope * np.outer(panel.scale, panel.scale)
 
 
-def _best_phases(panel: _Panel, starts: int = 8) -> Complex[np.ndarray, "element"]:
-    """Coefficients of modulus one with nearly the largest 1/tr J^-1."""
+def _phases_value(panel: PairPanel, phase: np.ndarray) -> tuple[float, np.ndarray]:
+    """1/tr J^-1 minus c |v|^2 at phases, and its gradient."""
+    u = np.exp(1j * phase)
+    t = np.outer(u, u) * panel.off
+    wedges = wedge_sums(panel, t[None])
+    value, weight = _value(panel, _information(wedges))
+    slope = 2 * np.sum(np.imag(np.conj(t) * _kernel(panel, wedges, weight)[0]), axis=1)
+    v = panel.modes.T @ u
+    value -= panel.price * np.real(np.vdot(v, v))
+    slope -= panel.price * 2 * np.imag(np.conj(u) * (np.conj(panel.modes) @ v))
+    return value, slope
 
-    def negative(phase: np.ndarray) -> tuple[float, np.ndarray]:
-        u = np.exp(1j * phase)
-        t = np.outer(u, u) * panel.off
-        wedges = _wedges(panel, t[None])
-        value, weight = _value(panel, _information(wedges))
-        slope = 2 * np.sum(np.imag(np.conj(t) * _kernel(panel, wedges, weight)[0]), axis=1)
-        return -np.log(value), -slope / value
 
+def best_phases(panel: PairPanel, starts: int = 8) -> Complex[np.ndarray, "element"]:
+    """Coefficients of modulus one with nearly the largest value."""
     rng = np.random.default_rng(0)
     begin = 2 * np.pi * rng.random((starts, len(panel.off)))
+    unit = max(_phases_value(panel._replace(price=0.0), x)[0] for x in begin)
+
+    def negative(phase: np.ndarray) -> tuple[float, np.ndarray]:
+        value, slope = _phases_value(panel, phase)
+        return -value / unit, -slope / unit
+
     best = best_descents(lambda x: descend(negative, x, steps=60), begin, 1)[0]
     return np.exp(1j * descend(negative, best, steps=300)[0])
 
 
-def _differences(panel: _Panel, moments: np.ndarray) -> np.ndarray:
+def _differences(panel: PairPanel, moments: np.ndarray) -> np.ndarray:
     """Differences of the entries at (mn), (mq) from their mean over m, as [m n q]."""
     shared = moments * panel.shared
     return shared - np.sum(shared, axis=0) / max(len(panel.off) - 2, 1) * panel.shared
@@ -161,42 +192,47 @@ def _times(multipliers: np.ndarray, t: np.ndarray) -> np.ndarray:
     return half + np.swapaxes(half, 1, 2)
 
 
-def _symmetric(half: np.ndarray, panel: _Panel) -> np.ndarray:
-    return (half + np.swapaxes(half, -1, -2)) / 2 * panel.off
+def symmetric(half: np.ndarray, off: np.ndarray) -> np.ndarray:
+    """Symmetric part of columns over pairs, without a diagonal."""
+    return (half + np.swapaxes(half, -1, -2)) / 2 * off
 
 
 class _Evaluation(NamedTuple):
-    value: float  # 1/tr J^-1
+    value: float  # 1/tr J^-1 minus c |v|^2
     weight: np.ndarray
     differences: np.ndarray
     multipliers: np.ndarray  # after a step of the method of multipliers
     slope: np.ndarray  # of the augmented Lagrangian by L, over 2
 
 
-def _evaluate(panel: _Panel, factor: np.ndarray, multipliers: np.ndarray) -> _Evaluation:
-    wedges = _wedges(panel, factor)
+def _evaluate(panel: PairPanel, factor: np.ndarray, multipliers: np.ndarray) -> _Evaluation:
+    wedges = wedge_sums(panel, factor)
     value, weight = _value(panel, _information(wedges))
+    toll = panel.toll()
+    if panel.price > 0:
+        value += panel.refund - np.real(np.vdot(factor, _times(toll, factor))) / 2
     rows = np.transpose(factor, (1, 2, 0))
     differences = _differences(panel, rows @ np.conj(np.swapaxes(rows, 1, 2)))
     updated = multipliers + panel.penalty * differences
-    slope = _times(updated, factor) - _kernel(panel, wedges, weight / value)
+    slope = _times(updated + toll / value, factor) - _kernel(panel, wedges, weight / value)
     return _Evaluation(value, weight, differences, updated, slope)
 
 
-def _packed(factor: np.ndarray) -> np.ndarray:
+def packed(factor: np.ndarray) -> np.ndarray:
+    """Real and imaginary parts as one vector."""
     return np.concatenate([np.real(factor).ravel(), np.imag(factor).ravel()])
 
 
-def _unpacked(flat: np.ndarray, panel: _Panel) -> tuple[np.ndarray, np.ndarray]:
+def _unpacked(flat: np.ndarray, panel: PairPanel) -> tuple[np.ndarray, np.ndarray]:
     """Symmetric factor whose rows have length one, and the lengths before."""
     real, imaginary = flat.reshape(2, -1, *panel.off.shape)
-    factor = _symmetric(real + 1j * imaginary, panel)
+    factor = symmetric(real + 1j * imaginary, panel.off)
     length = np.sqrt(np.sum(np.abs(factor) ** 2, axis=0) + np.eye(len(panel.off)))
     return factor / length, length
 
 
 def _lagrangian(
-    panel: _Panel, multipliers: np.ndarray
+    panel: PairPanel, multipliers: np.ndarray
 ) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
     """Augmented Lagrangian of minus the log of 1/tr J^-1, and its gradient."""
 
@@ -206,19 +242,21 @@ def _lagrangian(
         linear = np.real(np.vdot(multipliers, at.differences))
         square = np.sum(np.abs(at.differences) ** 2) * panel.penalty / 2
         along = np.sum(np.real(np.conj(factor) * at.slope), axis=0)
-        slope = _symmetric((at.slope - factor * along) / length, panel)
-        return float(-np.log(at.value) + linear + square), _packed(slope)
+        slope = symmetric((at.slope - factor * along) / length, panel.off)
+        if at.value <= 0:
+            return np.inf, packed(slope)
+        return float(-np.log(at.value) + linear + square), packed(slope)
 
     return value_and_slope
 
 
-def _top_vectors(
-    apply: Callable[[np.ndarray], np.ndarray], start: np.ndarray, off: np.ndarray
+def top_vectors(
+    apply: Callable[[np.ndarray], np.ndarray], start: np.ndarray, size: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Largest eigenvalues over pairs of a Hermitian map, and their eigenvectors, by Lanczos."""
     basis = [start / np.linalg.norm(start)]
     images = []
-    for _ in range(min(LANCZOS_STEPS, int(off.sum()) // 2)):
+    for _ in range(min(LANCZOS_STEPS, size)):
         images.append(apply(basis[-1]))
         known = np.stack(basis).reshape(len(basis), -1)
         rest = images[-1].ravel()
@@ -226,15 +264,15 @@ def _top_vectors(
             rest = rest - known.T @ (np.conj(known) @ rest)
         if np.linalg.norm(rest) <= 1e-10 * np.linalg.norm(images[-1]):
             break
-        basis.append((rest / np.linalg.norm(rest)).reshape(off.shape))
+        basis.append((rest / np.linalg.norm(rest)).reshape(start.shape))
     known = np.stack(basis[: len(images)]).reshape(len(images), -1)
     small = np.conj(known) @ np.stack(images).reshape(len(images), -1).T
     values, turn = np.linalg.eigh((small + np.conj(small).T) / 2)
-    vectors = (turn.T @ known).reshape(-1, *off.shape)
+    vectors = (turn.T @ known).reshape(-1, *start.shape)
     return values[-NEW_COLUMNS:], vectors[-NEW_COLUMNS:]
 
 
-def _matrix(panel: _Panel, dual: _Dual) -> np.ndarray:
+def _matrix(panel: PairPanel, dual: PairDual) -> np.ndarray:
     """diag(delta) - K_X - Z over pairs."""
     elements = len(panel.off)
     first, second = np.triu_indices(elements, 1)
@@ -254,14 +292,17 @@ def _matrix(panel: _Panel, dual: _Dual) -> np.ndarray:
     return result
 
 
-def _proven_excess(panel: _Panel, dual: _Dual, guess: float) -> float:
-    r"""Return an upper bound on the largest eigenvalue of K_X + Z - diag(delta).
+def proven_excess(slack: Complex[np.ndarray, "row row"], guess: float) -> float:
+    r"""Return an upper bound on the largest eigenvalue of minus a Hermitian matrix.
 
     A Cholesky factorisation of an n x n matrix A that ends proves that A plus
     :math:`c\,(n+1)\,\epsilon\,\mathrm{tr}A` times the identity is positive semidefinite (Rump,
     BIT 46, 2006); c = 8 covers complex arithmetic and the rounding of the entries.
+
+    Args:
+        slack: The matrix, of which the lower triangle is read; its diagonal is overwritten.
+        guess: Estimate of the eigenvalue, such as a Ritz value.
     """
-    slack = _matrix(panel, dual)
     size, diagonal = len(slack), np.real(np.diag(slack)).copy()
     shift, widen = guess, 1e-3 / size
     while True:
@@ -275,21 +316,32 @@ def _proven_excess(panel: _Panel, dual: _Dual, guess: float) -> float:
             return float(shift + 8 * (size + 1) * np.finfo(float).eps * trace)
 
 
-@lru_cache(maxsize=256)
-def _prepared(channel: bytes, spread: bytes, elements: int) -> _Panel | None:
-    """Return the panel with its best phases as the origin; None where there is no bound."""
+def pair_panel_of(channel: bytes, spread: bytes, elements: int) -> PairPanel | None:
+    """Return the panel of `pair_reach`; None where there is no bound.
+
+    Args:
+        channel: See `pair_reach`.
+        spread: See `pair_reach`.
+        elements: Number of elements.
+    """
     slopes = np.frombuffer(spread).reshape(elements, 2)
     if elements > LARGEST or np.linalg.matrix_rank(slopes - np.mean(slopes, axis=0)) < 2:
         return None
-    panel = _panel(np.frombuffer(channel, dtype=complex).reshape(elements, -1), slopes)
+    return pair_panel(np.frombuffer(channel, dtype=complex).reshape(elements, -1), slopes)
+
+
+@lru_cache(maxsize=256)
+def _prepared(channel: bytes, spread: bytes, elements: int) -> PairPanel | None:
+    """The same with its best phases as the origin."""
+    panel = pair_panel_of(channel, spread, elements)
     if panel is None:
         return None
-    return panel._replace(modes=_best_phases(panel)[:, None] * panel.modes)
+    return panel._replace(modes=best_phases(panel)[:, None] * panel.modes)
 
 
-def _attained(panel: _Panel) -> float:
-    ones = panel.off[None].astype(complex)
-    return _value(panel, _information(_wedges(panel, ones)))[0]
+def attained(panel: PairPanel) -> float:
+    """Return the value of the phases that are the origin of a panel."""
+    return _phases_value(panel, np.zeros(len(panel.off)))[0]
 
 
 def attained_reach(channel: bytes, spread: bytes, elements: int) -> float | None:
@@ -301,7 +353,7 @@ def attained_reach(channel: bytes, spread: bytes, elements: int) -> float | None
         elements: Number of elements.
     """
     panel = _prepared(channel, spread, elements)
-    return None if panel is None else _attained(panel)
+    return None if panel is None else attained(panel)
 
 
 @lru_cache(maxsize=256)
@@ -318,35 +370,46 @@ def pair_reach(channel: bytes, spread: bytes, elements: int) -> float | None:
         elements: Number of elements.
     """
     panel = _prepared(channel, spread, elements)
-    return None if panel is None else _solve(panel)
+    if panel is None:
+        return None
+    dual, bound = best_dual(panel)
+    return bound / root_trace(panel, dual) * (1 + 1e-9)
 
 
-def _solve(panel: _Panel) -> float:
-    """Lower the bound step by step, and return the best one."""
+def root_trace(panel: PairPanel, dual: PairDual) -> float:
+    r""":math:`(\mathrm{tr}\sqrt X)^2` of the dual point."""
+    weight = dual.weight * dual.value / np.outer(panel.scale, panel.scale)
+    return float(np.sum(np.sqrt(np.linalg.eigvalsh(weight))) ** 2)
+
+
+def best_dual(panel: PairPanel) -> tuple[PairDual, float]:
+    """Best dual point of an iteration, and its proven bound for coefficients of modulus one."""
     off, pairs, rng = panel.off, panel.pairs, np.random.default_rng(1)
     ones = off[None].astype(complex)  # the best phases: their products are the origin
-    attained = _attained(panel)
+    reached = attained(panel)
     extra = rng.normal(size=(2, COLUMNS - 1, *off.shape)) * NEW_SIZE
-    factor = np.concatenate([ones, _symmetric(extra[0] + 1j * extra[1], panel)])
+    factor = np.concatenate([ones, symmetric(extra[0] + 1j * extra[1], panel.off)])
     multipliers = np.zeros(panel.shared.shape, dtype=complex)
-    direction = _symmetric(rng.normal(size=off.shape) + 0j, panel)
-    best: tuple[float, _Dual, float] | None = None
+    direction = symmetric(rng.normal(size=off.shape) + 0j, panel.off)
+    best: tuple[float, PairDual, float] | None = None
     waiting = 0
     for _ in range(STEPS):
-        flat, _ = descend(_lagrangian(panel, multipliers), _packed(factor), steps=DESCENT_STEPS)
+        flat, _ = descend(_lagrangian(panel, multipliers), packed(factor), steps=DESCENT_STEPS)
         factor, _ = _unpacked(flat, panel)
         at = _evaluate(panel, factor, multipliers)
         multipliers = at.multipliers
         delta = -np.sum(np.real(np.conj(factor) * at.slope), axis=0)
-        dual = _Dual(at.weight / at.value, delta, multipliers)
+        tolled = multipliers + panel.toll() / at.value
+        dual = PairDual(at.weight / at.value, delta, tolled, at.value)
 
-        def violation(t: np.ndarray, dual: _Dual = dual) -> np.ndarray:
-            kernel = _kernel(panel, _wedges(panel, t[None]), dual.weight)
+        def violation(t: np.ndarray, dual: PairDual = dual) -> np.ndarray:
+            kernel = _kernel(panel, wedge_sums(panel, t[None]), dual.weight)
             return (kernel - _times(dual.multipliers, t[None]))[0] - dual.delta * t
 
-        excess, vectors = _top_vectors(violation, direction, off)
-        direction = vectors[-1] + 0.01 * _symmetric(rng.normal(size=off.shape), panel)
-        total = float(np.sum(delta) / 2 + pairs * max(excess[-1], 0.0)) * at.value / attained
+        excess, vectors = top_vectors(violation, direction, pairs)
+        direction = vectors[-1] + 0.01 * symmetric(rng.normal(size=off.shape), panel.off)
+        total = float(np.sum(delta) / 2 + pairs * max(excess[-1], 0.0)) * at.value
+        total = (total + panel.refund) / reached
         waiting = 0 if best is None or total - 1 < 0.9 * (best[0] - 1) else waiting + 1
         if best is None or total < best[0]:
             best = total, dual, float(excess[-1])
@@ -358,8 +421,7 @@ def _solve(panel: _Panel) -> float:
         factor = np.concatenate([weak, new * np.sqrt(2)])
     assert best is not None
     _, dual, guess = best
-    proven = _proven_excess(panel, dual, guess)
-    root = np.sqrt(np.linalg.eigvalsh(dual.weight / np.outer(panel.scale, panel.scale)))
-    bound = np.sum(dual.delta) / 2 + pairs * proven
+    proven = proven_excess(_matrix(panel, dual), guess)
+    dual = dual._replace(delta=dual.delta + proven * off)
     # The last factor covers the rounding of these sums and of the zero sums of the multipliers.
-    return float(bound / np.sum(root) ** 2 * (1 + 1e-9))
+    return dual, float(np.sum(dual.delta) / 2 * dual.value + panel.refund)
