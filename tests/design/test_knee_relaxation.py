@@ -4,9 +4,15 @@ import numpy as np
 import pytest
 
 from heliostat.design import knee_relaxation, pair_relaxation
-from heliostat.design.cooperative_bound import knee_majorants, least_crb, surface_majorants
+from heliostat.design.cooperative_bound import (
+    knee_majorants,
+    least_crb,
+    panels_of,
+    surface_majorants,
+)
 from heliostat.design.knee_relaxation import amplitude_excess, knee_reaches
 from tests.design.test_pair_relaxation import in_units, key, one_panel
+from tests.support.adversary import random_scene
 
 
 def vectors(units, u):
@@ -113,6 +119,17 @@ def test_the_knee_is_bounded_tighter_than_by_either_limit():
     plain = least_crb([every[:-2]], 20.0)
     assert knee > 1.3 * plain
     assert least_crb([every], 20.0) >= knee * (1 - 1e-9)
+
+
+def test_prices_that_no_coefficients_are_worth_are_left_out():
+    # Here the value at high prices is negative, and the relaxation would change its sign.
+    panel = panels_of(random_scene(0))[0]
+    for ratio in (1e-4, 1.0):
+        for each in knee_relaxation._priced(*key(panel), ratio):
+            assert pair_relaxation.attained(each.panel) > 0
+        for reach in knee_reaches(*key(panel), ratio):
+            assert reach.transmit > 0
+            assert reach.radiated > 0
 
 
 def test_no_knee_bound_for_large_panels():

@@ -57,6 +57,9 @@ SHARES = (0.6, 0.7, 0.8, 0.9, 0.97)
 PRICES = np.geomspace(0.03, 10, 11)
 """Values of e that are tried, relative to the ratio of information and A_00 N without P_s."""
 
+SMALLEST_VALUE = 0.05
+"""Smallest value at a price, relative to that without; the relaxation needs a positive one."""
+
 
 class KneeReach(NamedTuple):
     """Upper bound on 1/CRB for unit amplification and noise: two factors."""
@@ -202,7 +205,7 @@ def _evaluate(form: _Difference, factor: np.ndarray, multipliers: np.ndarray) ->
     return _Evaluation(value, differences, updated, _multiplied(updated, factor) - image / value)
 
 
-def _largest_difference(form: _Difference, reached: float, start: np.ndarray) -> float:
+def _largest_difference(form: _Difference, reached: float, start: np.ndarray) -> float | None:
     """Proven upper bound on the largest value of the form, as `pair_relaxation.best_dual`."""
     off, pairs, penalty = form.panel.off, form.panel.pairs, form.panel.penalty
     elements, rng = len(off), np.random.default_rng(2)
@@ -223,11 +226,15 @@ def _largest_difference(form: _Difference, reached: float, start: np.ndarray) ->
             square = penalty / 2 * np.sum(np.abs(at.differences) ** 2)
             along = np.sum(np.real(np.conj(factor) * at.slope), axis=(0, 1))
             slope = symmetric((at.slope - factor * along) / length, off)
+            if at.value <= 0:
+                return np.inf, packed(slope)
             return float(-np.log(at.value) + linear + square), packed(slope)
 
         flat, _ = descend(lagrangian, packed(factor), steps=DESCENT_STEPS)
         factor, _ = _unpacked(flat, off)
         at = _evaluate(form, factor, multipliers)
+        if at.value <= 0:
+            break
         multipliers = at.multipliers
         delta = -np.sum(np.real(np.conj(factor) * at.slope), axis=(0, 1))
 
@@ -247,7 +254,8 @@ def _largest_difference(form: _Difference, reached: float, start: np.ndarray) ->
         weak = (kept[0] * kept[1]).T[: COLUMNS - NEW_COLUMNS].reshape(-1, *start.shape)
         size = NEW_SIZE * np.sqrt(2 * pairs) * (excess > 0)
         factor = np.concatenate([weak, vectors * size[:, None, None, None]])
-    assert best is not None
+    if best is None:
+        return None
     _, at, delta, guess = best
     first, second = np.triu_indices(elements, 1)
     slack = _over_pairs(at.multipliers) - form.matrix() / at.value
@@ -308,6 +316,8 @@ def _priced(channel: bytes, spread: bytes, elements: int, ratio: float) -> tuple
     for price in PRICES * attained(free) / float(np.real(np.vdot(v, v))):
         priced = panel._replace(price=float(price))
         priced = priced._replace(modes=best_phases(priced)[:, None] * panel.modes)
+        if attained(priced) < SMALLEST_VALUE * attained(free):
+            break  # no coefficients are worth this price, and higher ones are of no use
         total = attained(priced) + price * elements / panel.size**2 * ratio
         found.append(_Priced(float(total), priced))
     return tuple(found)
@@ -345,11 +355,15 @@ def knee_reaches(
     if not priced:
         return ()
     best = int(np.argmin([each.total for each in priced]))
-    return tuple(_reach(each.panel) for each in priced[max(best - 1, 0) : best + 1])
+    reaches = [_reach(each.panel) for each in priced[max(best - 1, 0) : best + 1]]
+    return tuple(reach for reach in reaches if reach is not None)
 
 
-def _reach(panel: PairPanel) -> KneeReach:
-    dual, bound = best_dual(panel)
+def _reach(panel: PairPanel) -> KneeReach | None:
+    found = best_dual(panel)
+    if found is None:
+        return None
+    dual, bound = found
     h = (bound + amplitude_excess(panel, dual)) * (1 + 1e-9)
     e = panel.price * len(panel.off)
     root = np.linalg.cholesky(dual.weight * dual.value)
@@ -358,6 +372,8 @@ def _reach(panel: PairPanel) -> KneeReach:
     forms = [_Difference(panel, root, spread, *both) for both in weights]
     starts = [_start(form) for form in forms]
     chosen = int(np.argmin([value for value, _ in starts]))
-    loss = max(1.0, _largest_difference(forms[chosen], *starts[chosen]))
-    scale = loss / root_trace(panel, dual)
+    largest = _largest_difference(forms[chosen], *starts[chosen])
+    if largest is None:
+        return None
+    scale = max(1.0, largest) / root_trace(panel, dual)
     return KneeReach(scale * h, scale * e / panel.size**2)

@@ -372,7 +372,10 @@ def pair_reach(channel: bytes, spread: bytes, elements: int) -> float | None:
     panel = _prepared(channel, spread, elements)
     if panel is None:
         return None
-    dual, bound = best_dual(panel)
+    found = best_dual(panel)
+    if found is None:
+        return None
+    dual, bound = found
     return bound / root_trace(panel, dual) * (1 + 1e-9)
 
 
@@ -382,8 +385,14 @@ def root_trace(panel: PairPanel, dual: PairDual) -> float:
     return float(np.sum(np.sqrt(np.linalg.eigvalsh(weight))) ** 2)
 
 
-def best_dual(panel: PairPanel) -> tuple[PairDual, float]:
-    """Best dual point of an iteration, and its proven bound for coefficients of modulus one."""
+def best_dual(panel: PairPanel) -> tuple[PairDual, float] | None:
+    """Best dual point of an iteration, and its proven bound for coefficients of modulus one.
+
+    None if the iteration loses every positive value, which is possible with a price.
+
+    Args:
+        panel: The panel; its origin has nearly the largest value.
+    """
     off, pairs, rng = panel.off, panel.pairs, np.random.default_rng(1)
     ones = off[None].astype(complex)  # the best phases: their products are the origin
     reached = attained(panel)
@@ -397,6 +406,8 @@ def best_dual(panel: PairPanel) -> tuple[PairDual, float]:
         flat, _ = descend(_lagrangian(panel, multipliers), packed(factor), steps=DESCENT_STEPS)
         factor, _ = _unpacked(flat, panel)
         at = _evaluate(panel, factor, multipliers)
+        if at.value <= 0:
+            break
         multipliers = at.multipliers
         delta = -np.sum(np.real(np.conj(factor) * at.slope), axis=0)
         tolled = multipliers + panel.toll() / at.value
@@ -419,7 +430,8 @@ def best_dual(panel: PairPanel) -> tuple[PairDual, float]:
         weak = (kept[0] * kept[1]).T[: COLUMNS - NEW_COLUMNS].reshape(-1, *off.shape)
         new = vectors * (NEW_SIZE * np.sqrt(pairs) * (excess > 0))[:, None, None]
         factor = np.concatenate([weak, new * np.sqrt(2)])
-    assert best is not None
+    if best is None:
+        return None
     _, dual, guess = best
     proven = proven_excess(_matrix(panel, dual), guess)
     dual = dual._replace(delta=dual.delta + proven * off)
