@@ -203,7 +203,12 @@ def draw(dataset: xr.Dataset) -> Figure:
         by_count = {r: [Case(MIDDLE, r, patterns=p) for p in PATTERNS] for r in LABELS}
         _curves(right, dataset, np.array(PATTERNS, dtype=float), by_count)
         right.set(xlabel="patterns in each dwell", xticks=PATTERNS, title=f"(c) N = {MIDDLE**2}")
-        figure.suptitle(f"{dataset.sizes['trial']} draws of the channels: median, quartiles shaded")
+        draws = dataset.sizes["trial"]
+        figure.suptitle(
+            f"{draws} draws of the channels: median, quartiles shaded"
+            if draws > 1
+            else "one draw of the channels"
+        )
         legend_below(figure, *looks, columns=3)
     return figure
 
@@ -221,7 +226,7 @@ STUDY = Study(
         "design_time": Quantity("s", (), "processor time of the design"),
         "bound_time": Quantity("s", (), "processor time of the bound"),
     },
-    trials=2,
+    trials=1,
     provenance=setup.provenance(
         power=f"{setup.POWER:g} W; P_s per element: "
         + ", ".join(f"{value:g} W ({name})" for name, value in SURFACE_POWER.items())
