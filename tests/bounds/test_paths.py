@@ -15,6 +15,8 @@ from heliostat.bounds.paths import (
     separated_pose_information,
 )
 from heliostat.bounds.pose import error_bounds, pose_information
+from heliostat.geometry.arrays import PlanarArray, linear_steering
+from heliostat.surface.passive import Phased
 from tests.support.scenes import FOUR
 from tests.support.sites import HADAMARD, yard
 
@@ -176,3 +178,41 @@ def test_the_information_of_paths_without_codes_is_no_sum():
     )
     peb = error_bounds(_information(scene, 8))[0]
     assert abs(error_bounds(summed)[0] / peb - 1) > 1e-6
+
+
+def test_a_panel_split_in_two_halves_has_the_information_of_the_whole():
+    # The halves are two paths from the same reference point. Their phases differ by a function
+    # of the position; their gains are otherwise equal.
+    rng = np.random.default_rng(1)
+    phases = rng.uniform(-np.pi, np.pi, (3, 5, 6))
+    whole = yard(columns=6, rows=5, phases=[phases.reshape(3, -1)], antennas=5, user_antennas=4)
+    panel = whole.surface.array
+
+    def beyond(place):
+        """Factor of the fourth column relative to the first."""
+        position = jnp.append(place, whole.user.position[2])
+        factor = lambda cosine: linear_steering(4, panel.spacing[0], cosine)[3]
+        return factor(whole.arrival()[0]) * jnp.conj(factor(whole.departure(position)[0]))
+
+    def half(columns, gain):
+        array = PlanarArray(panel.horizontal, panel.vertical, panel.normal, panel.spacing, 3, 5)
+        alignment = Phased(jnp.asarray(phases[:, :, columns].reshape(3, -1)))
+        return eqx.tree_at(
+            lambda s: (s.array, s.alignment, s.gain), whole.surface, (array, alignment, gain)
+        )
+
+    place = whole.user.position[:2]
+    gain = whole.surface.gain
+    halves = half(slice(0, 3), gain), half(slice(3, 6), gain * beyond(place))
+    split = eqx.tree_at(lambda s: s.surfaces, whole, halves)
+    turn = jax.grad(lambda at: jnp.angle(beyond(at) / beyond(place)))(place)
+    # Rows: x, y, heading, clock, logarithms of both gains, phases of both gains.
+    change = np.zeros((8, 6))
+    change[:4, :4] = np.eye(4)
+    change[4:6, 4] = change[6:8, 5] = 1
+    change[7, :2] = turn
+    expected = np.asarray(_joint(whole, 5))
+    found = change.T @ np.asarray(_joint(split, 5)) @ change
+    scale = np.sqrt(np.diagonal(expected))
+    scale = scale[:, None] * scale[None, :]
+    np.testing.assert_allclose(found / scale, expected / scale, atol=1e-11)

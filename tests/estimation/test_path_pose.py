@@ -107,6 +107,27 @@ def test_a_blocked_path_is_estimated_as_absent():
     assert found.fits
 
 
+def test_a_place_with_a_mirror_image_is_not_unique():
+    # Base station, its array and a surface of one column are in the plane x = 0, so that a user and
+    # its mirror image give the same samples.
+    scene = yard(surfaces=1, direct=True, codes=HADAMARD[:2, :2], columns=1, rows=12, **UNKNOWN)
+    scene = eqx.tree_at(
+        lambda s: (s.base_station.position, s.base_station.array.axis),
+        scene,
+        (jnp.array([0.0, -9.0, 8.0]), jnp.array([0.0, 1.0, 0.0])),
+    )
+    frequency = band_bins(scene.link.bandwidth, BINS)
+    pilots = simulate_at_antennas(scene, ACTIVE, frequency, key=jax.random.key(0))
+    known = hidden(scene)
+    found = locate_over_paths(known, pilots, ACTIVE, frequency, search_grids(known, BINS, REACH))
+    assert found.detected
+    assert found.fits
+    assert found.log_likelihood_margin < 1e-3
+    assert not found.unique
+    x, y, _ = np.asarray(scene.user.position)
+    np.testing.assert_allclose([abs(found.position[0]), found.position[1]], [x, y], atol=0.3)
+
+
 def test_noise_alone_is_no_user():
     _, _, _, found = estimated("two surfaces and the direct path", blocked=(0, 1, 2))
     assert not found.detected

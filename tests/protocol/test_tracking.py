@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 
 from heliostat.estimation.place_search import place_grid
+from heliostat.geometry.obstacles import Obstacle
 from heliostat.observation.pilots import band_bins
 from heliostat.protocol.errors import ErrorLevels
-from heliostat.protocol.motion import random_walk
+from heliostat.protocol.motion import random_walk, walk_among_obstacles
 from heliostat.protocol.next_period import TradeOffObjective
 from heliostat.protocol.tracking import initial_state, pilot_snr, run_periods
 from heliostat.protocol.user_search import search_beams, with_sweep
 from heliostat.rates.effective import eadr
 from tests.support.scenes import FOUR, localization_scene
+from tests.support.sites import yard
 
 BINS = 16
 OBJECTIVE = TradeOffObjective(weight=1e-10)
@@ -151,6 +153,22 @@ def test_random_steps_stay_in_their_disc_and_in_front_of_the_surface():
     # Uniform in a disc, where nothing turns the user back.
     free = step[np.linalg.norm(offset[:-1], axis=1) < 60.0]
     assert abs(np.mean(free**2) - 24.5) < 5 * 49 / np.sqrt(12 * len(free))
+
+
+def test_random_steps_do_not_pass_through_obstacles():
+    scene = yard(surfaces=2, direct=True)
+    wall = Obstacle(np.array([[1.8, 0.0], [2.0, 0.0], [2.0, 9.0], [1.8, 9.0]]), 0.0, 3.0)
+    walk = walk_among_obstacles(scene, [wall], 3.0, 200, 30.0, jax.random.key(0))
+    free = walk_among_obstacles(scene, [], 3.0, 200, 30.0, jax.random.key(0))
+    steps = np.linalg.norm(np.diff(walk, axis=0), axis=1)
+    assert steps.max() <= 3.0
+    assert (steps > 0).mean() > 0.9
+    # Truth: orientation of the corners of both segments, for steps near the wall's middle line.
+    across = (walk[:-1, 0] - 1.9) * (walk[1:, 0] - 1.9) < 0
+    share = (1.9 - walk[:-1, 0])[across] / np.diff(walk[:, 0])[across]
+    y = walk[:-1, 1][across] + share * np.diff(walk[:, 1])[across]
+    assert not ((y > 0) & (y < 9)).any()
+    assert ((free[:-1, 0] < 1.8) & (free[1:, 0] > 2.0)).any()  # without the wall, steps cross it
 
 
 def test_an_objective_is_a_weight_or_a_balance():

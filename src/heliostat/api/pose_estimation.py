@@ -203,11 +203,12 @@ def estimate_pose(
         received = at_antennas(received, scenario.base_station.antennas)
         found = locate_over_paths(scene, received, shape[1], at, grids, heading)
     gains = np.asarray(found.gains).tolist()
+    names = [name.removeprefix("the ") for name in scenario.path_names]
     return Pose(
         position=np.asarray(found.position),
         heading=float(found.heading),
         mirror_heading=float(found.mirror_heading),
-        gains=dict(zip(scenario.path_names, gains, strict=True)),
+        gains=dict(zip(names, gains, strict=True)),
         clock=float(found.clock),
         covariance=np.asarray(found.covariance),
         snr=float(found.snr),

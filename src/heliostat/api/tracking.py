@@ -240,8 +240,9 @@ def _first_antennas(scenario: LocalizationScenario, objective: TradeOffObjective
 
 def _grid(scene: LocalizationScene, bins: int, distance: float) -> Grid:
     if scene.single_path:
-        return place_grid(scene, bins, distance)
-    return search_grids(scene, bins, MARGIN * distance)
+        return place_grid(scene, bins)
+    unambiguous = bins * SPEED_OF_LIGHT / float(scene.link.bandwidth)
+    return search_grids(scene, bins, min(MARGIN * distance, unambiguous))
 
 
 def _random_positions(
@@ -285,7 +286,7 @@ def _walk(scenario: LocalizationScenario, track: np.ndarray) -> tuple[np.ndarray
     height = float(scenario.user.position[2])
     positions = np.column_stack([track[:, :2], np.full(len(track), height)])
     offset = positions - np.asarray(scenario.panel.position)
-    distance = np.linalg.norm(offset, axis=1)
+    distance = np.hypot(np.hypot(offset[:, 0], offset[:, 1]), offset[:, 2])
     behind = offset @ np.asarray(scenario.panel.facing) <= 1e-3 * distance
     only = len(scenario.panels) == 1 and scenario.direct == "blocked"
     refusals = [

@@ -105,11 +105,13 @@ def track(
 ) -> None:
     """Track a user over many periods, or search for a target over many dwells.
 
-    Localization scenarios: the surface and the time allocation follow simulated estimates.
+    Localization scenarios: the surfaces and the time allocation follow simulated estimates.
 
     Sensing scenarios: scan a region, estimate the position, and design for the estimate.
 
     Example: heliostat track localization-table-1 --periods 50 --mobility "7 m"
+
+    Example: heliostat track street-crossing --track examples/walk-round-the-corner.csv
 
     Example: heliostat track sensing-two-surfaces --region 0,14,8,22,-2,4
     """

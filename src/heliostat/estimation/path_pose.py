@@ -17,7 +17,7 @@ from scipy.special import gammainccinv
 
 from heliostat.bounds.paths import paths_information
 from heliostat.estimation.gauss_newton import Likelihood, Maximum, Moves, levenberg_marquardt
-from heliostat.estimation.path_likelihood import match_paths, path_likelihood
+from heliostat.estimation.path_likelihood import PathSamples, match_paths, path_likelihood
 from heliostat.estimation.path_search import (
     SearchGrid,
     Starts,
@@ -47,6 +47,94 @@ DUPLICATE = 0.02
 """Distance below which two refined peaks are the same. [resolution cells]"""
 
 
+class _Model(eqx.Module):
+    """Samples and their model, as a likelihood of scaled unknowns."""
+
+    scene: LocalizationScene
+    matched: PathSamples
+    frequency: Float[Array, "bin"]
+    active_antennas: int | Scalar
+
+    @property
+    def count(self) -> int:
+        """Number of unknowns other than gains."""
+        return 3 + (not self.scene.link.clock_known)
+
+    @property
+    def scale(self) -> Float[Array, "4"]:
+        """Natural scales of x, y, heading and clock: band resolution, user's beamwidth."""
+        resolution = SPEED_OF_LIGHT / self.scene.link.bandwidth
+        beamwidth = 1 / (self.scene.user.antennas * self.scene.user.spacing)
+        return jnp.stack([resolution, resolution, beamwidth, resolution])
+
+    def to_moves(self, pose: Float[Array, "4"]) -> Moves:
+        """Scaled unknowns; the clock is left out if it is synchronized."""
+        return (pose / self.scale)[: self.count]
+
+    def to_pose(self, moves: Moves) -> Float[Array, "4"]:
+        """X [m], y [m], heading [rad] and clock offset [m]."""
+        return jnp.append(moves, jnp.zeros(4 - self.count)) * self.scale
+
+    def at(self, moves: Moves) -> LocalizationScene:
+        """The scene with the user at the assumed pose."""
+        x, y, heading, _ = self.to_pose(moves)
+        return self.scene.with_user(jnp.stack([x, y, self.scene.user.position[2]]), heading)
+
+    def fitted(
+        self, moves: Moves, present: Float[Array, "path"]
+    ) -> tuple[Likelihood, Complex[Array, "path"]]:
+        """Likelihood of the scaled unknowns, and the gains."""
+        clock, unit = self.to_pose(moves)[3], self.scale[: self.count]
+        (value, gradient, curvature), gains = path_likelihood(
+            self.at(moves), self.matched, self.frequency, clock, self.active_antennas, present
+        )
+        curvature = curvature[: self.count, : self.count] * unit[:, None] * unit[None, :]
+        return Likelihood(value, gradient[: self.count] * unit, curvature), gains
+
+    def maxima(self, begun: Starts, steps: int) -> tuple[Starts, Bool[Array, "start"]]:
+        """The highest distinct maxima near several starting points, and their convergence."""
+
+        def maximise(start: Starts) -> Maximum:
+            return levenberg_marquardt(
+                lambda moves: self.fitted(moves, start.present)[0],
+                self.to_moves(start.pose),
+                start.value > -jnp.inf,
+                steps,
+            )
+
+        ends = jax.vmap(maximise)(begun)
+        order = jnp.argsort(-ends.value)
+        value, pose = ends.value[order], jax.vmap(self.to_pose)(ends.moves[order])
+        where = jax.vmap(self._coordinates)(pose)
+        close = jnp.max(jnp.abs(where[:, None] - where[None, :]), axis=-1) < DUPLICATE
+        value = jnp.where(jnp.any(jnp.tril(close, -1), axis=1), -jnp.inf, value)
+        value, chosen = jax.lax.top_k(value, min(CANDIDATES, value.size))
+        kept = Starts(pose[chosen], value, begun.present[order][chosen])
+        return kept, ends.converged[order][chosen]
+
+    def _coordinates(self, pose: Float[Array, "4"]) -> Float[Array, "_"]:
+        """Direction cosines at surfaces in beamwidths; heading, place and clock in cells. [1]"""
+        position = jnp.append(pose[:2], self.scene.user.position[2])
+        seen = []
+        for i, surface in enumerate(self.scene.surfaces):
+            array = surface.array
+            widths = array.spacing * jnp.array([array.columns, array.rows], dtype=float)
+            seen.append(self.scene.through(i).departure(position) * widths)
+        turned = jnp.stack([jnp.cos(pose[2]), jnp.sin(pose[2])]) / self.scale[2]
+        cells = pose[jnp.array([0, 1, 3])] / self.scale[0]
+        return jnp.concatenate([*seen, turned, cells])
+
+    def at_maximum(
+        self, moves: Moves, present: Float[Array, "path"]
+    ) -> tuple[Complex[Array, "path"], Array, Array]:
+        """Gains, and the curvature of the log-likelihood: expected, and from its gradients."""
+        aside = DIFFERENCE * jnp.eye(self.count)
+        around = jnp.concatenate([jnp.zeros((1, self.count)), aside, -aside])
+        found, gains = jax.vmap(lambda step: self.fitted(moves + step, present))(around)
+        ahead, behind = found.gradient[1 : 1 + self.count], found.gradient[1 + self.count :]
+        return gains[0], found.curvature[0], (behind - ahead) / (2 * DIFFERENCE)
+
+
 @eqx.filter_jit
 def locate_over_paths(
     scene: LocalizationScene,
@@ -69,92 +157,36 @@ def locate_over_paths(
             returned as ``heading``; default is the likelier one. [rad]
     """
     matched = match_paths(scene, samples, active_antennas)
+    model = _Model(scene, matched, frequency, active_antennas)
     starts = coarse_search(scene, matched, frequency, active_antennas, grids)
-    scale, height = _scale(scene), scene.user.position[2]
-    count = 3 + (not scene.link.clock_known)
-
-    def posed(moves: Moves) -> tuple[LocalizationScene, Scalar]:
-        x, y, heading, clock = jnp.append(moves, jnp.zeros(4 - moves.size)) * scale
-        return scene.with_user(jnp.stack([x, y, height]), heading), clock
-
-    def fitted(
-        moves: Moves, present: Float[Array, "path"]
-    ) -> tuple[Likelihood, Complex[Array, "path"]]:
-        at, clock = posed(moves)
-        likelihood, gains = path_likelihood(at, matched, frequency, clock, active_antennas, present)
-        kept = slice(0, moves.size)
-        unit = scale[kept]
-        curvature = likelihood.curvature[kept, kept] * unit[:, None] * unit[None, :]
-        return Likelihood(likelihood.value, likelihood.gradient[kept] * unit, curvature), gains
-
-    def refined(begun: Starts, steps: int) -> tuple[Starts, Bool[Array, "start"]]:
-        """The highest distinct maxima near several starting points, and their convergence."""
-
-        def maximise(moves: Moves, present: Float[Array, "path"], value: Scalar) -> Maximum:
-            return levenberg_marquardt(
-                lambda at: fitted(at, present)[0], moves, value > -jnp.inf, steps
-            )
-
-        moves = (begun.pose / scale[None, :])[:, :count]
-        ends = jax.vmap(maximise)(moves, begun.present, begun.value)
-        pose = jnp.pad(ends.moves, ((0, 0), (0, 4 - count))) * scale[None, :]
-        order = jnp.argsort(-ends.value)
-        value, pose = ends.value[order], pose[order]
-        where = jax.vmap(lambda each: _coordinates(scene, each))(pose)
-        close = jnp.max(jnp.abs(where[:, None] - where[None, :]), axis=-1) < DUPLICATE
-        value = jnp.where(jnp.any(jnp.tril(close, -1), axis=1), -jnp.inf, value)
-        value, chosen = jax.lax.top_k(value, min(CANDIDATES, value.size))
-        kept = Starts(pose[chosen], value, begun.present[order][chosen])
-        return kept, ends.converged[order][chosen]
-
-    ends, _ = refined(starts, FIRST_STEPS)
-    ends, settled = refined(ends, LAST_STEPS)
-    best, value, present = jax.tree.map(lambda each: each[0], ends)
-    moves = (best / scale)[:count]
-    aside = DIFFERENCE * jnp.eye(count)
-    around = moves[None, :] + jnp.concatenate([jnp.zeros((1, count)), aside, -aside])
-    likelihood, gains = jax.vmap(lambda at: fitted(at, present))(around)
-    gradient, gains = likelihood.gradient, gains[0]
-    observed = (gradient[1 + count :] - gradient[1 : 1 + count]) / (2 * DIFFERENCE)
-    curvature = likelihood.curvature[0]
+    ends, _ = model.maxima(starts, FIRST_STEPS)
+    ends, settled = model.maxima(ends, LAST_STEPS)
+    pose, value, present = jax.tree.map(lambda each: each[0], ends)
+    moves = model.to_moves(pose)
+    gains, curvature, observed = model.at_maximum(moves, present)
     agreement = relative_eigenvalues(observed, curvature)
     converged = settled[0] & (agreement[0] > 1 / AGREEMENT) & (agreement[-1] < AGREEMENT)
 
     # A linear array does not distinguish left from right of a single path, so that results at the
     # same place with another heading are not another place.
-    def same_place(pose: Float[Array, "4"]) -> Bool[Array, ""]:
-        apart = ((pose / scale)[:count] - moves) * jnp.ones(count).at[2].set(0.0)
-        without = _without_heading(curvature)
-        return apart @ without @ apart / 2 < SAME_PEAK
+    without_heading = curvature - jnp.outer(curvature[:, 2], curvature[2]) / curvature[2, 2]
 
-    same = jax.vmap(same_place)(ends.pose) & (settled | (jnp.arange(len(settled)) == 0))
-    here, clock = posed(moves)
+    def same_place(other: Float[Array, "4"]) -> Bool[Array, ""]:
+        apart = (model.to_moves(other) - moves).at[2].set(0.0)
+        return apart @ without_heading @ apart / 2 < SAME_PEAK
+
+    same = (jax.vmap(same_place)(ends.pose) & settled).at[0].set(True)
     margin = value - jnp.max(jnp.where(same, -jnp.inf, ends.value))
     lead = threshold_of(len(gains), sum(grid.size for grid in grids))
+    likely = same & (value - ends.value < lead)
+    heading, mirror = _headings(model, ends.pose[:, 2], likely, believed_heading)
 
-    heading = wrapped_angle(here.user.heading)
-    mirrors = same & (value - ends.value < lead)
-    mirror_values = jnp.where(mirrors, ends.value, -jnp.inf)
-    turned = jnp.abs(wrapped_angle(ends.pose[:, 2] - heading))
-    beamwidth = scale[2]
-    mirror_values = jnp.where(turned > beamwidth / 4, mirror_values, -jnp.inf)
-    other = jnp.argmax(mirror_values)
-    mirror = jnp.where(mirror_values[other] > -jnp.inf, ends.pose[other, 2], heading)
-    mirror = wrapped_angle(mirror)
-    if believed_heading is not None:
-        swap = jnp.abs(wrapped_angle(mirror - believed_heading)) < jnp.abs(
-            wrapped_angle(heading - believed_heading)
-        )
-        heading, mirror = jnp.where(swap, mirror, heading), jnp.where(swap, heading, mirror)
-
+    here, clock = model.at(moves), pose[3]
     if frequency.size > 1:  # delays that differ by this period have equal likelihood
         period = SPEED_OF_LIGHT / (frequency[1] - frequency[0])
         clock = clock - period * jnp.round(clock / period)
-    noise = scene.link.noise_density
-    unknown_count = count + 2 * len(gains) * (not scene.link.gain_known)
-    freedom = matched.count - unknown_count / 2
-    residual = matched.energy / noise - value
-    position = here.user.position
+    noise, position = scene.link.noise_density, here.user.position
+    freedom = matched.count - model.count / 2 - len(gains) * (not scene.link.gain_known)
     strongest = _strongest(here.with_gains(gains))
     direction, _ = travel(last_hops(scene)[strongest], position)
     complete = here.with_user(position, heading).with_gains(gains)
@@ -167,7 +199,7 @@ def locate_over_paths(
         clock,
         pose_covariance(paths_information(complete, active_antennas)),
         snr=jnp.maximum(value, 0.0),
-        reduced_chi2=residual / freedom,
+        reduced_chi2=(matched.energy / noise - value) / freedom,
         reduced_chi2_std=1 / jnp.sqrt(jnp.asarray(freedom)),
         log_likelihood_margin=margin,
         unique=converged & (margin > lead),
@@ -176,38 +208,24 @@ def locate_over_paths(
     )
 
 
-def _scale(scene: LocalizationScene) -> Float[Array, "4"]:
-    """Natural scales of x, y, heading and clock: band resolution, user's beamwidth."""
-    resolution = SPEED_OF_LIGHT / scene.link.bandwidth
-    beamwidth = 1 / (scene.user.antennas * scene.user.spacing)
-    return jnp.stack([resolution, resolution, beamwidth, resolution])
-
-
-def _coordinates(scene: LocalizationScene, pose: Float[Array, "4"]) -> Float[Array, "_"]:
-    """Direction cosines at all surfaces in beamwidths, place, heading and clock in cells. [1]"""
-    position = jnp.append(pose[:2], scene.user.position[2])
-    seen = []
-    for i, surface in enumerate(scene.surfaces):
-        array = surface.array
-        widths = array.spacing * jnp.array([array.columns, array.rows], dtype=float)
-        seen.append(scene.through(i).departure(position) * widths)
-    heading = jnp.stack([jnp.cos(pose[2]), jnp.sin(pose[2])])
-    return jnp.concatenate(
-        [
-            *seen,
-            pose[:2] / _scale(scene)[:2],
-            heading / _scale(scene)[2],
-            pose[3:] / _scale(scene)[3:],
-        ]
-    )
-
-
-def _without_heading(
-    curvature: Float[Array, "unknown unknown"],
-) -> Float[Array, "unknown unknown"]:
-    """Curvature over the other unknowns after the heading is eliminated."""
-    own = jnp.maximum(curvature[2, 2], 1e-300)
-    return curvature - curvature[:, 2][:, None] * curvature[2][None, :] / own
+def _headings(
+    model: _Model,
+    headings: Float[Array, "start"],
+    likely: Bool[Array, "start"],
+    believed: Scalar | None,
+) -> tuple[Scalar, Scalar]:
+    """Heading of the first result, and another likely one; the same one if there is none."""
+    headings = wrapped_angle(headings)
+    apart = jnp.abs(wrapped_angle(headings - headings[0])) > model.scale[2] / 4
+    others = likely & apart
+    first = headings[0]
+    second = jnp.where(jnp.any(others), headings[jnp.argmax(others)], first)
+    if believed is None:
+        return first, second
+    pair = jnp.stack([first, second])
+    turned = jnp.abs(wrapped_angle(pair - believed))
+    pair = jnp.where(turned[0] <= turned[1], pair, pair[::-1])
+    return pair[0], pair[1]
 
 
 def _strongest(scene: LocalizationScene) -> Array:

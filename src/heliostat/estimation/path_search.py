@@ -127,7 +127,7 @@ def _circle(scene: LocalizationScene, bins: int, max_range: float | None) -> Pla
 class _Table(NamedTuple):
     """Samples of one path, correlated with arrival cosines and delays."""
 
-    value: Complex[Array, "arrival delay first"]
+    value: Complex[Array, "arrival delay first"]  # first axis as in `PathSamples`, or beams
     strongest: Scalar  # largest energy over the noise density [1]
     arrival: Scalar  # arrival cosine of it
     delay: Scalar  # delay of it, as a distance [m]
@@ -182,7 +182,10 @@ def _tables(
         arrivals = jnp.clip(arrival + steps[0] * around, -spread, spread)
         energy, arrival, delay = best(_Axes(arrivals, delay + steps[1] * around))
         strongest = energy / (user.antennas * frequency.size * scene.link.noise_density)
-        tables.append(_Table(correlated(axes), strongest, arrival, delay))
+        table = correlated(axes)
+        if surface_index(scene, i) is None:
+            table = _over_beams(table, PLACES)
+        tables.append(_Table(table, strongest, arrival, delay))
     return tables
 
 
@@ -195,8 +198,16 @@ def _energies(
     if i is not None:
         return jnp.sum(jnp.abs(value) ** 2, axis=2) / (scene.surfaces[i].code.size * power)
     # The departure cosine of the direct path is unknown, so that the best beam counts.
-    beams = jnp.fft.fft(value, 2 * value.shape[2], axis=2)
-    return jnp.max(jnp.abs(beams) ** 2, axis=2) / (path.config.shape[1] * power)
+    power = path.config.shape[1] * power
+    return jnp.max(jnp.abs(_over_beams(value, 2)) ** 2, axis=2) / power
+
+
+def _over_beams(
+    value: Complex[Array, "arrival delay tx"], oversampling: int
+) -> Complex[Array, "arrival delay beam"]:
+    """Samples over antennas, correlated with equally spaced departure cosines."""
+    count = oversampling * value.shape[2]
+    return count * jnp.fft.ifft(value, count, axis=2)
 
 
 def last_hops(scene: LocalizationScene) -> Float[Array, "path xyz"]:
@@ -237,6 +248,9 @@ def coarse_search(
     noise = scene.link.noise_density
     scale = sample_scale(scene, frequency.size)
     step = axes.arrival[1] - axes.arrival[0]
+    array = scene.base_station.array
+    active = jnp.asarray(active_antennas, dtype=float)
+    beams = active * scene.user.antennas * frequency.size * scene.surface.code.size
 
     def clock_at(lengths: Float[Array, "path"]) -> Scalar:
         return jnp.zeros(()) if scene.link.clock_known else delay - lengths[reference]
@@ -252,20 +266,25 @@ def coarse_search(
         headings = headings.ravel()
         # Neither the factors nor their energies depend on the samples. The barrier keeps XLA from
         # fusing them with what does, so that `vmap` over trials computes them once.
-        factors = [_quick_factor(scene, i, path, position) for i, path in enumerate(found)]
+        factors = [_quick_response(scene, i, path, position) for i, path in enumerate(found)]
         energies = [
-            scale**2 * frequency.size * _energy(scene, i, path, factors[i])
-            for i, path in enumerate(found)
+            beams * jnp.abs(scale * path.gain) ** 2 * jnp.sum(jnp.abs(factor) ** 2)
+            for path, factor in zip(found, factors, strict=True)
         ]
         factors, energies = jax.lax.optimization_barrier(  # type: ignore[no-untyped-call]
             (factors, energies)
         )
+        beam = jnp.dot(directions[0], array.axis) * array.spacing * PLACES * array.elements
+        beam = jnp.mod(jnp.round(beam).astype(int), PLACES * array.elements)
 
         def of_heading(heading: Scalar) -> Float[Array, "path"]:
             cosines, each = directions @ user_axis(heading), []
             for i, path in enumerate(found):
                 row, column = axes.nearest(cosines[i], lengths[i] + clock)
-                overlap = jnp.vdot(factors[i], tables[i].value[row, column])
+                if surface_index(scene, i) is None:
+                    overlap = tables[i].value[row, column, beam]
+                else:
+                    overlap = jnp.vdot(factors[i], tables[i].value[row, column])
                 overlap, energy = jnp.conj(path.gain) * scale * overlap, energies[i]
                 if scene.link.gain_known:
                     each.append(jnp.maximum(2 * jnp.real(overlap) - energy, 0.0))
@@ -306,26 +325,20 @@ def coarse_search(
     return jax.tree.map(lambda each: each[index // HEADINGS, index % HEADINGS], every)
 
 
-def _quick_factor(
+def _quick_response(
     scene: LocalizationScene, index: int, path: Path, position: Vector
-) -> Complex[Array, "_"]:
-    """`first_factor` without its derivatives; approximate for focused surfaces."""
+) -> Complex[Array, "config"]:
+    """Response of a path's surface, approximate if it is focused; ones for the direct path."""
     i = surface_index(scene, index)
-    alignment = None if i is None else scene.surfaces[i].alignment
-    if i is None or not isinstance(alignment, Focused):
+    if i is None:
+        return jnp.ones(scene.surface.alignment.count, dtype=complex)
+    alignment = scene.surfaces[i].alignment
+    if not isinstance(alignment, Focused):
         return first_factor(scene, index, path)[0]
     through = scene.through(i)
     array, reflection = through.surface.array, through.surface.reflection
-    centre = through.reflection_point()
-    return separable_response(array, reflection, alignment, scene.link.wavelength, centre, position)
-
-
-def _energy(scene: LocalizationScene, index: int, path: Path, first: Complex[Array, "_"]) -> Scalar:
-    """Squared norm of the outer product of a path's factors over configurations and antennas."""
-    tx, rx, own = (jnp.sum(jnp.abs(f) ** 2) for f in (path.tx[0], path.rx[0], first))
-    i = surface_index(scene, index)
-    rest = path.config.shape[1] if i is None else scene.surfaces[i].code.size * tx
-    return jnp.abs(path.gain) ** 2 * own * rx * rest
+    centre, wavelength = through.reflection_point(), scene.link.wavelength
+    return separable_response(array, reflection, alignment, wavelength, centre, position)
 
 
 def _highest(

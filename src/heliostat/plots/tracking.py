@@ -183,7 +183,7 @@ def _serving(track: xr.Dataset) -> list[tuple[str, str, np.ndarray]]:
     """Name, colour and periods of each path that serves the user; none if there is only one."""
     if track.sizes["path"] == 1:
         return []
-    colors = (GREEN, *(color for color in CATEGORIES if color not in (BLUE, GREEN, ORANGE, RED)))
+    colors = [color for color in CATEGORIES if color not in (BLUE, GREEN, ORANGE, RED)]
     periods = [track.serving.values == i for i in range(track.sizes["path"])]
     return [
         (str(name), colors[i % len(colors)], used)

@@ -160,7 +160,7 @@ def _places(scenario: LocalizationScenario) -> dict[str, tuple[float, ...]]:
     if len(scenario.panels) == 1:
         return {"surface": scenario.panel.position[:2]}
     panels = zip(scenario.panel_names, scenario.panels, strict=True)
-    return {name: panel.position[:2] for name, panel in panels}
+    return {f"surface {name}": panel.position[:2] for name, panel in panels}
 
 
 def tracking_report(track: Track) -> Report:
