@@ -196,8 +196,9 @@ def _ratio(panel: Panel, power: float) -> float:
 def surface_majorants(panel: Panel, patterns: int, power: float) -> list[Majorant]:
     """All majorants of one surface.
 
-    The relaxations over pairs are left out where they could not be the smallest majorant: they are
-    never below the information of phases that are found in no time.
+    The relaxations over pairs are left out where they could not be the smallest majorant, that for
+    both power limits also where it could not be smaller by a tenth: they are never below the
+    information of phases that are found in no time.
 
     Args:
         panel: The surface.
@@ -219,7 +220,7 @@ def surface_majorants(panel: Panel, patterns: int, power: float) -> list[Majoran
         majorants += [] if pairs is None else [pairs]
     if np.isfinite(panel.power):
         attained = attained_knee(*_key(panel), _ratio(panel, power))
-        if attained is not None and _pair_slope(panel, attained) * power <= 0.98 * least(power):
+        if attained is not None and _pair_slope(panel, attained) * power <= 0.9 * least(power):
             majorants += knee_majorants(panel, power)
     return majorants
 

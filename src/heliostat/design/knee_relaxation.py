@@ -54,7 +54,7 @@ LARGEST = 49
 """Largest number of elements; the matrices have twice the size of those of `pair_relaxation`."""
 SHARES = (0.6, 0.7, 0.8, 0.9, 0.97)
 """Values of theta that are tried."""
-PRICES = np.geomspace(0.03, 10, 11)
+PRICES = np.geomspace(0.055, 3, 8)
 """Values of e that are tried, relative to the ratio of information and A_00 N without P_s."""
 
 SMALLEST_VALUE = 0.05
@@ -159,7 +159,7 @@ def _multiplied(multipliers: np.ndarray, t: np.ndarray) -> np.ndarray:
     return half + np.swapaxes(half, -1, -2)
 
 
-def _start(form: _Difference, starts: int = 6) -> tuple[float, np.ndarray]:
+def _start(form: _Difference, starts: int = 4) -> tuple[float, np.ndarray]:
     """Largest value of the form that descents over phases find, and t (x) w there."""
     off = form.panel.off
 
@@ -248,7 +248,8 @@ def _largest_difference(form: _Difference, reached: float, start: np.ndarray) ->
         waiting = 0 if best is None or total - 1 < 0.9 * (best[0] - 1) else waiting + 1
         if best is None or total < best[0]:
             best = total, at, delta, float(excess[-1])
-        if total <= 1 + TOLERANCE or waiting >= STALLED:
+        # A bound below 1 is as good as one of 1, see `_reach`.
+        if total <= 1 + TOLERANCE or total * reached <= 0.99 or waiting >= STALLED:
             break
         kept = np.linalg.svd(factor.reshape(len(factor), -1).T, full_matrices=False)
         weak = (kept[0] * kept[1]).T[: COLUMNS - NEW_COLUMNS].reshape(-1, *start.shape)
@@ -310,12 +311,16 @@ def _priced(channel: bytes, spread: bytes, elements: int, ratio: float) -> tuple
     panel = pair_panel_of(channel, spread, elements) if 4 <= elements <= LARGEST else None
     if panel is None:
         return ()
-    free = panel._replace(modes=best_phases(panel)[:, None] * panel.modes)
+    u = best_phases(panel)
+    free = panel._replace(modes=u[:, None] * panel.modes)
     v = np.sum(free.modes, axis=0)
-    found = []
+    found, rng = [], np.random.default_rng(4)
     for price in PRICES * attained(free) / float(np.real(np.vdot(v, v))):
         priced = panel._replace(price=float(price))
-        priced = priced._replace(modes=best_phases(priced)[:, None] * panel.modes)
+        # The best phases of the last price, and new ones.
+        begin = np.stack([np.angle(u), *(2 * np.pi * rng.random((2, elements)))])
+        u = best_phases(priced, begin)
+        priced = priced._replace(modes=u[:, None] * panel.modes)
         if attained(priced) < SMALLEST_VALUE * attained(free):
             break  # no coefficients are worth this price, and higher ones are of no use
         total = attained(priced) + price * elements / panel.size**2 * ratio

@@ -166,10 +166,17 @@ def _phases_value(panel: PairPanel, phase: np.ndarray) -> tuple[float, np.ndarra
     return value, slope
 
 
-def best_phases(panel: PairPanel, starts: int = 8) -> Complex[np.ndarray, "element"]:
-    """Coefficients of modulus one with nearly the largest value."""
-    rng = np.random.default_rng(0)
-    begin = 2 * np.pi * rng.random((starts, len(panel.off)))
+def best_phases(
+    panel: PairPanel, begin: Float[np.ndarray, "start element"] | None = None
+) -> Complex[np.ndarray, "element"]:
+    """Coefficients of modulus one with nearly the largest value.
+
+    Args:
+        panel: The panel.
+        begin: Phases from which descents start; by default eight random ones. [rad]
+    """
+    if begin is None:
+        begin = 2 * np.pi * np.random.default_rng(0).random((8, len(panel.off)))
     unit = max(_phases_value(panel._replace(price=0.0), x)[0] for x in begin)
 
     def negative(phase: np.ndarray) -> tuple[float, np.ndarray]:
