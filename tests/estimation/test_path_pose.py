@@ -107,6 +107,20 @@ def test_a_blocked_path_is_estimated_as_absent():
     assert found.fits
 
 
+def test_a_blocked_path_of_known_gain_is_left_out():
+    scene, estimate = estimator("one surface and the direct path", gain_known=True)
+    gains = scene.gains().at[1].set(0.0)
+    at = scene.user.position, scene.user.heading, jnp.asarray(3.0)
+    found = estimate(*at, gains, scene.link.noise_density, jax.random.key(0))
+    np.testing.assert_array_equal(found.gains, gains)
+    assert found.fits
+    # Nothing is blocked: both known gains are used.
+    found = estimate(*at, scene.gains(), scene.link.noise_density, jax.random.key(0))
+    np.testing.assert_array_equal(found.gains, scene.gains())
+    assert np.linalg.norm(found.position - scene.user.position) < 0.5
+    assert found.fits
+
+
 def test_a_place_with_a_mirror_image_is_not_unique():
     # Base station, its array and a surface of one column are in the plane x = 0, so that a user and
     # its mirror image give the same samples.
