@@ -6,6 +6,7 @@ import pytest
 from heliostat.design.cooperative import design_jointly
 from heliostat.design.cooperative_bound import cooperative_lower_bound
 from tests.support.adversary import SHAPES, random_scene, smallest_crb
+from tests.support.sensing_scenes import sensing_scene
 
 ROUNDING = 1e-9
 
@@ -47,3 +48,34 @@ def test_no_design_with_a_minimum_snr_is_below_the_bound(seed):
     except ValueError:  # this SNR is out of reach
         return
     assert min(free.worst_crb, heard.worst_crb) >= bound * (1 - ROUNDING)
+
+
+def knee_scene(seed):
+    """A scene in which the bound for both power limits is usually the largest."""
+    rng = np.random.default_rng([seed, 5])
+    return sensing_scene(
+        rows=(3,),
+        columns=(3,),
+        antennas=6,
+        surfaces=((-5.0, 10.0, 0.0),),
+        seed=seed,
+        surface_power=float(10 ** rng.uniform(-2.2, 0)),
+        rician_factor=float(10 ** rng.uniform(-1, 1.5)),
+    )
+
+
+def excess_at_the_knee(seed):
+    scene = knee_scene(seed)
+    ratio = smallest_crb(scene, 1, starts=4, seed=seed) / cooperative_lower_bound(scene)
+    assert ratio >= 1 - ROUNDING, (seed, ratio)
+    return ratio
+
+
+def test_no_design_is_below_the_bound_at_the_knee():
+    assert np.median([excess_at_the_knee(seed) for seed in range(3)]) < 1.4
+
+
+@pytest.mark.slow
+def test_no_design_is_below_the_bound_at_a_hundred_knees():
+    for seed in range(100):
+        excess_at_the_knee(seed)
