@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from heliostat.scenario import ScenarioError, parse
-from heliostat.scenario.localization.schema import SurfaceSpec
+from heliostat.scenario.localization.nodes import SurfaceSpec
 from tests.scenario.test_localization import BARE as LOCALIZATION
 from tests.scenario.test_sensing import BARE as SENSING
 

@@ -23,7 +23,7 @@ from heliostat.scenario import LocalizationScenario, Problem, ScenarioError
 from heliostat.scenario.goals import Goal
 from heliostat.scenario.localization.build import surface_gain
 from heliostat.scenario.localization.candidates import Candidate
-from heliostat.scenario.localization.schema import SurfaceSpec
+from heliostat.scenario.localization.nodes import SurfaceSpec
 from heliostat.scenario.localization.visibility import visible_paths, visible_through
 from heliostat.scene.localization import LocalizationScene
 

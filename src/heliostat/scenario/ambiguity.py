@@ -13,7 +13,8 @@ import math
 
 import numpy as np
 
-from heliostat.scenario.localization.schema import LocalizationSections, SurfaceSpec
+from heliostat.scenario.localization.nodes import SurfaceSpec
+from heliostat.scenario.localization.schema import LocalizationSections
 
 AMBIGUOUS = 0.9
 """Correlation of two separate directions above which a sweep is called ambiguous; the default

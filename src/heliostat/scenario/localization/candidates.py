@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from heliostat.geometry.walls import Wall, evenly_spaced, facing_wall, walls_of
-from heliostat.scenario.localization.schema import LocalizationSections, SurfaceSpec
+from heliostat.scenario.localization.nodes import SurfaceSpec
+from heliostat.scenario.localization.schema import LocalizationSections
 from heliostat.scenario.localization.visibility import outside_obstacles, visible_through
 
 WIDEST_SPACING = 5.0

@@ -11,7 +11,8 @@ import numpy as np
 from heliostat.scenario.errors import Clash
 from heliostat.scenario.fields import write_vector
 from heliostat.scenario.localization.model_warnings import model_warnings, own_amplitude
-from heliostat.scenario.localization.schema import LocalizationSections, SurfaceSpec
+from heliostat.scenario.localization.nodes import SurfaceSpec
+from heliostat.scenario.localization.schema import LocalizationSections
 from heliostat.scenario.localization.visibility import blocked_paths
 from heliostat.scenario.panels import ANGLES, VECTORS, clash_of_axes
 from heliostat.units import format_quantity, write_quantity

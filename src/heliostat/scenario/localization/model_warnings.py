@@ -9,7 +9,8 @@ from heliostat.scenario.ambiguity import AMBIGUOUS, largest_correlation
 from heliostat.scenario.base import function_name
 from heliostat.scenario.grating_lobes import array_warning, panel_warning
 from heliostat.scenario.link_budget import LinkBudget, free_space_gain
-from heliostat.scenario.localization.schema import LocalizationSections, SurfaceSpec
+from heliostat.scenario.localization.nodes import SurfaceSpec
+from heliostat.scenario.localization.schema import LocalizationSections
 from heliostat.scenario.localization.visibility import blocked_paths
 from heliostat.scenario.panels import high_element_gain, near_field
 from heliostat.units import SPEED_OF_LIGHT, format_quantity

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from jaxtyping import Bool, Float
 
-from heliostat.scenario.localization.schema import LocalizationSections, ObstacleSpec
+from heliostat.scenario.localization.nodes import ObstacleSpec
+from heliostat.scenario.localization.schema import LocalizationSections
 from heliostat.scenario.panels import PanelSpec
 
 
