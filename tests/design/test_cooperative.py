@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from heliostat.bounds.direction import direction_bound
 from heliostat.channel.path_loss import radar_equation
-from heliostat.design import cooperative_bound
 from heliostat.design.baselines import (
     isotropic_covariance,
     matched_beams,
@@ -317,24 +316,6 @@ def test_no_random_design_beats_a_majorant(seed, amplification, surface_power, s
     spent = float(jnp.real(jnp.trace(covariance)))
     for m in majorants:
         assert 1 / float(crb) <= (m.slope * spent + m.rest) * (1 + 1e-9)
-
-
-@pytest.mark.parametrize("side", [3, 5])
-def test_slope_of_the_relaxation_equals_finite_differences(side, monkeypatch):
-    # 36 pairs of elements with Z, 300 without.
-    caught = []
-
-    def catch(function, start, steps):
-        caught.append((function, start.size))
-        return start, 0.0
-
-    monkeypatch.setattr(cooperative_bound, "descend", catch)
-    scene = sensing_scene(rows=(side, side), columns=(side, side), antennas=4, seed=77)
-    assert pair_majorant(panels_of(scene)[0]) is not None
-    (function, size), rng = caught[0], np.random.default_rng(side)
-    at, toward = 0.01 * rng.normal(size=size), rng.normal(size=size)
-    differences = (function(at + 1e-6 * toward)[0] - function(at - 1e-6 * toward)[0]) / 2e-6
-    np.testing.assert_allclose(function(at)[1] @ toward, differences, rtol=1e-5)
 
 
 def test_split_of_the_power_on_paper():

@@ -19,43 +19,30 @@ k_i = k_i/(\mu+\nu k_i)`,
           \textstyle\sum_{j\ne i}f_j + (\lambda_1-\lambda_2)\max_{i\ne j}\tilde k_if_j\big],
 
 with indices up to 3 and the eigenvalues :math:`\lambda` of X weighted by the spread of the panel.
+With several patterns the bracket is :math:`\tilde k_1(\lambda_1f_1+\lambda_2f_2)`, because the
+information of each pattern need not be antisymmetric. It takes both power limits and the noise of
+the surface into account, but not that the amplitudes of the elements are limited one by one.
 
-*Pairs of elements.* :math:`\Omega_x = \sum_{m<n}u_mu_n(\zeta_n-\zeta_m)_x\,g_m\wedge g_n` is linear
-in :math:`t_{mn} = u_mu_n`. The information is convex in each coefficient, so its maximum has
-:math:`|u_n| = a_{max}`, and :math:`t^HKt \le a_{max}^4\sum\delta` for every
-:math:`\mathrm{diag}(\delta) \succeq K + Z` with :math:`t^HZt = 0` for all such t. Such Z exist
-because :math:`t_{mn}t_{mq}^* = a_{max}^2u_nu_q^*` is the same for every m. This is the dual of a
-semidefinite relaxation, and each dual feasible point gives a valid bound. It does not depend on
-:math:`P_s` and :math:`\sigma_r^2`, and is tight to a few percent where these have little influence.
-For large panels Z is omitted. For still larger ones only the singular values are used, whose bound
-is about 4 dB below the CRB of designs. With several patterns the information of each surface need
-not involve three modes, and the bound follows from the largest singular value alone, which is the
-loosest case.
+*Pairs of elements*, for one pattern and panels of moderate size: one that does not depend on
+:math:`P_s` and is tight to a few percent where it has little influence (`pair_relaxation`), and one
+for both power limits (`knee_relaxation`). Neither depends on :math:`\sigma_r^2`.
 """
 
-from functools import lru_cache, partial
 from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float
-from scipy.linalg import eigh
+from jaxtyping import Array, Float
 from scipy.optimize import brentq, minimize
-from scipy.special import logsumexp, softmax
 
-from heliostat.design.parametrization import descend
+from heliostat.design.knee_relaxation import attained_knee, knee_reaches
+from heliostat.design.pair_relaxation import attained_reach, pair_reach
 from heliostat.observation.echoes import target_steering
 from heliostat.scene.sensing import SensingScene
 
-LARGEST = 300  # size of the largest matrix whose eigenvalues are computed in every step
-MOST_PAIRS = 700  # largest number of pairs of elements
 PRICES = 21  # number of ratios of the two multipliers
-SHARPNESS = 60.0  # of the smooth largest eigenvalue
-STEPS = 25  # of the descent; the bound is valid after any of them
-WATCHED = 24  # number of largest eigenvalues in the smooth maximum
-Z_UNIT = 30.0  # scale of the unknowns of Z, so that they converge as fast as the others
 
 
 class Majorant(NamedTuple):
@@ -121,7 +108,7 @@ def singular_value_majorants(panel: Panel, patterns: int) -> list[Majorant]:
 
     Args:
         panel: The surface.
-        patterns: Number of patterns; from two on only the largest singular value is used.
+        patterns: Number of patterns.
     """
     count = len(panel.spread)
     root = np.linalg.cholesky(count * panel.spread.T @ panel.spread)
@@ -138,7 +125,7 @@ def singular_value_majorants(panel: Panel, patterns: int) -> list[Majorant]:
         paid = np.divide(k, cost, out=np.zeros_like(k), where=k > 0)
         small, large = np.linalg.eigvalsh(root.T @ matrix @ root)
         if patterns > 1:
-            return float((small + large) * paid[0] * f[0])
+            return float(paid[0] * (large * f[0] + small * f[1]))
         both = max(paid[i] * (f.sum() - f[i]) for i in range(3))
         one = max(paid[i] * f[j] for i in range(3) for j in range(3) if i != j)
         return float(small * both + (large - small) * one)
@@ -170,169 +157,72 @@ def singular_value_majorants(panel: Panel, patterns: int) -> list[Majorant]:
     return majorants
 
 
-class _Pairs(NamedTuple):
-    """The relaxation over pairs of elements, in units in which its entries are about 1."""
-
-    wedge: Complex[np.ndarray, "pair mode"]  # conjugate of g_m wedge g_n
-    overlap: Complex[np.ndarray, "pair pair"] | None  # of these; None where Z is left out
-    apart: Float[np.ndarray, "pair 2"]  # (zeta_n - zeta_m)
-    rows: np.ndarray  # pairs (m, n) and ...
-    columns: np.ndarray  # ... (m, q), as [n < q, m]
-    unit: Float[np.ndarray, "2"]  # of the angles
+def _key(panel: Panel) -> tuple[bytes, bytes, int]:
+    return panel.channel.tobytes(), panel.spread.tobytes(), len(panel.spread)
 
 
-class _Scaled(NamedTuple):
-    """Eigenvalues of the scaled matrix, and quantities for its derivative."""
-
-    values: np.ndarray  # largest eigenvalues, ascending
-    vectors: np.ndarray  # their eigenvectors over pairs
-    scale: np.ndarray  # delta^-1/2 of each pair
-    turned: np.ndarray  # (zeta_n - zeta_m)^T C [pair 2]
-    tall: np.ndarray | None  # the matrix's factor, where Z is left out
-
-
-def _scaled(flat: np.ndarray, pairs: _Pairs) -> _Scaled:
-    """Eigenvalues of diag(delta)^-1/2 (K + Z) diag(delta)^-1/2."""
-    count = len(pairs.apart)
-    scale = np.exp(-flat[2 : 2 + count] / 2)
-    turned = pairs.apart @ _factor(flat)
-    tall = None
-    if pairs.overlap is None:
-        tall = pairs.wedge[:, None, :] * (turned * scale[:, None])[:, :, None]
-        tall = tall.reshape(count, -1)
-        kernel = np.conj(tall).T @ tall
-    else:
-        kernel = pairs.overlap * (turned @ turned.T)
-        parts = flat[2 + count :].reshape(2, *pairs.rows.shape)
-        free = Z_UNIT * (parts - np.mean(parts, axis=2, keepdims=True))  # zero sum over m
-        kernel[pairs.rows, pairs.columns] += free[0] + 1j * free[1]
-        kernel[pairs.columns, pairs.rows] += free[0] - 1j * free[1]
-        kernel *= scale[:, None] * scale[None, :]
-    size = len(kernel)
-    values, vectors = eigh(kernel, subset_by_index=[max(size - WATCHED, 0), size - 1])
-    if tall is not None:
-        values = np.maximum(values, 1e-12 * values[-1])
-        vectors = tall @ vectors / np.sqrt(values)
-    return _Scaled(values, vectors, scale, turned, tall)
-
-
-def _trace(flat: np.ndarray, pairs: _Pairs) -> tuple[float, np.ndarray]:
-    """(tr sqrt X)^2 = tr X + 2 sqrt(det X), and its derivatives by the two unknowns of C."""
-    (first, _), (below, second) = _factor(flat)
-    one, two = 1 / pairs.unit**2
-    slope = np.array([2 * first**2 * one - 2 * second**2 * two, 2 * below * two])
-    return first**2 * one + (below**2 + second**2) * two + 2 * np.sqrt(one * two), slope
-
-
-def _log_reach(flat: np.ndarray, pairs: _Pairs) -> float:
-    """Log of an upper bound on tr(XJ) over (tr sqrt X)^2, in the units of the pairs."""
-    delta = np.exp(flat[2 : 2 + len(pairs.apart)])
-    top = _scaled(flat, pairs).values[-1]
-    return float(np.log(top) + np.log(delta.sum()) - np.log(_trace(flat, pairs)[0]))
-
-
-def _smooth_log_reach(flat: np.ndarray, pairs: _Pairs) -> tuple[float, np.ndarray]:
-    """`_log_reach` with a smooth largest eigenvalue, and its gradient."""
-    count = len(pairs.apart)
-    at, delta = _scaled(flat, pairs), np.exp(flat[2 : 2 + count])
-    trace, trace_slope = _trace(flat, pairs)
-    top = at.values[-1]
-    smooth = top * logsumexp(SHARPNESS * at.values / top) / SHARPNESS
-    weight = softmax(SHARPNESS * at.values / top) / smooth
-    weight[-1] += (1 - weight @ at.values) / top  # the scale of the exponents changes too
-
-    slope = np.zeros_like(flat)
-    slope[2 : 2 + count] = delta / delta.sum() - np.abs(at.vectors) ** 2 @ (weight * at.values)
-    scaled = at.vectors * at.scale[:, None]
-    heavy = scaled * weight
-    if at.tall is None:
-        assert pairs.overlap is not None
-        moment = heavy @ np.conj(scaled).T
-        turned_slope = 2 * np.real(pairs.overlap * moment.T) @ at.turned
-        free = 2 * Z_UNIT * moment[pairs.columns, pairs.rows]
-        free -= np.mean(free, axis=1, keepdims=True)
-        slope[2 + count :] = np.concatenate([np.real(free).ravel(), -np.imag(free).ravel()])
-    else:
-        back = (np.conj(at.tall).T @ at.vectors).reshape(2, -1, weight.size)
-        turned_slope = np.stack(
-            [np.real(np.sum(np.conj(heavy) * (pairs.wedge @ part), axis=1)) for part in back],
-            axis=1,
-        )
-        turned_slope *= 2
-    (first, _), (_, second) = _factor(flat)
-    moved = pairs.apart.T @ turned_slope
-    slope[:2] = [moved[0, 0] * first - moved[1, 1] * second, moved[1, 0]]
-    slope[:2] -= trace_slope / trace
-    return float(np.log(smooth) + np.log(delta.sum()) - np.log(trace)), slope
+def _pair_slope(panel: Panel, reach: float) -> float:
+    return panel.strength * panel.amplification**4 / panel.noise * reach
 
 
 def pair_majorant(panel: Panel) -> Majorant | None:
-    """Majorant from the relaxation over pairs of elements, or None if it would be too large.
+    """Majorant from the relaxation over pairs of elements, or None if there is none.
 
     Args:
         panel: The surface.
     """
-    reach = _pair_reach(panel.channel.tobytes(), panel.spread.tobytes(), len(panel.spread))
-    if reach is None:
-        return None
-    factor = panel.amplification**4 / panel.noise
-    return Majorant(panel.strength * factor * reach, 0.0)
+    reach = pair_reach(*_key(panel))
+    return None if reach is None else Majorant(_pair_slope(panel, reach), 0.0)
 
 
-@lru_cache(maxsize=256)
-def _pair_reach(channel: bytes, spread: bytes, elements: int) -> float | None:
-    """Upper bound on tr(XJ) over (tr sqrt X)^2 for one watt, unit amplification and unit noise.
+def knee_majorants(panel: Panel, power: float) -> list[Majorant]:
+    """Majorants that know both power limits; none for large panels.
 
-    Cached, because it depends on neither powers nor amplification.
+    Args:
+        panel: The surface.
+        power: Transmit power at which they are to be small. [W]
     """
-    left, values, _ = np.linalg.svd(
-        np.frombuffer(channel, dtype=complex).reshape(elements, -1), full_matrices=False
-    )
-    modes = left * values  # v = G^T u up to a rotation
-    rank = modes.shape[1]
-    first, second = np.triu_indices(elements, 1)
-    if rank < 2 or first.size > MOST_PAIRS:
-        return None
-    i, j = np.triu_indices(rank, 1)
-    exact = first.size <= LARGEST // 2
-    if not exact and 2 * i.size > LARGEST:
-        return None
-    wedge = modes[first][:, i] * modes[second][:, j] - modes[first][:, j] * modes[second][:, i]
-    size = np.linalg.norm(wedge) / np.sqrt(first.size)
-    slopes = np.frombuffer(spread).reshape(elements, 2)
-    apart = slopes[second] - slopes[first]
-    unit = np.sqrt(np.mean(apart**2, axis=0))
-    rows, columns = _sharing_pairs(elements) if exact else (np.empty(0, int), np.empty(0, int))
-    wedge = np.conj(wedge) / size
-    overlap = wedge @ np.conj(wedge).T if exact else None
-    pairs = _Pairs(wedge, overlap, apart / unit, rows, columns, unit)
-    flat = np.zeros(2 + first.size + 2 * rows.size)
-    flat, _ = descend(partial(_smooth_log_reach, pairs=pairs), flat, steps=STEPS)
-    return float(np.exp(_log_reach(flat, pairs)) * size**2) * (1 + 1e-9)
-
-
-def _sharing_pairs(elements: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the pairs (m, n) and (m, q): n < q along rows, all other m along columns."""
-    first, second = np.triu_indices(elements, 1)
-    number = np.zeros((elements, elements), dtype=int)
-    number[first, second] = number[second, first] = np.arange(first.size)
-    others = [
-        [m for m in range(elements) if m not in (n, q)] for n, q in zip(first, second, strict=True)
+    limit = panel.power / panel.amplification**2
+    return [
+        Majorant(_pair_slope(panel, reach.transmit), _pair_slope(panel, reach.radiated) * limit)
+        for reach in knee_reaches(*_key(panel), _ratio(panel, power))
     ]
-    shared = np.asarray(others, dtype=int).reshape(first.size, elements - 2)
-    return number[shared, first[:, None]], number[shared, second[:, None]]
 
 
-def surface_majorants(panel: Panel, patterns: int = 1) -> list[Majorant]:
+def _ratio(panel: Panel, power: float) -> float:
+    return panel.power / panel.amplification**2 / power
+
+
+def surface_majorants(panel: Panel, patterns: int, power: float) -> list[Majorant]:
     """All majorants of one surface.
+
+    The relaxations over pairs are left out where they could not be the smallest majorant, that for
+    both power limits also where it could not be smaller by a tenth: they are never below the
+    information of phases that are found in no time.
 
     Args:
         panel: The surface.
         patterns: Number of patterns.
+        power: Transmit power at which the smallest majorant is to be small; all of them are valid
+            at any other. [W]
     """
     majorants = singular_value_majorants(panel, patterns)
-    pairs = pair_majorant(panel) if patterns == 1 else None
-    return majorants if pairs is None else [*majorants, pairs]
+    if patterns > 1:
+        return majorants
+
+    def least(power: float) -> float:
+        return min(m.slope * power + m.rest for m in majorants)
+
+    # A surface may get less power than the others.
+    attained = attained_reach(*_key(panel))
+    if attained is not None and _pair_slope(panel, attained) * power / 4 <= least(power / 4):
+        pairs = pair_majorant(panel)
+        majorants += [] if pairs is None else [pairs]
+    if np.isfinite(panel.power):
+        attained = attained_knee(*_key(panel), _ratio(panel, power))
+        if attained is not None and _pair_slope(panel, attained) * power <= 0.9 * least(power):
+            majorants += knee_majorants(panel, power)
+    return majorants
 
 
 def least_crb(majorants: list[list[Majorant]], total: float) -> float:
@@ -392,12 +282,15 @@ def region_lower_bound(scenes: tuple[SensingScene, ...], patterns: int, mean: bo
     panels = [panels_of(scene) for scene in scenes]  # by position and surface
     if not all(np.linalg.matrix_rank(p.spread) == 2 for at in panels for p in at):
         return float(np.inf)
+    power = float(scenes[0].base_station.power)
     majorants: list[list[Majorant]] = []
     for i in range(scenes[0].n_surfaces):
-        by_position = [surface_majorants(at[i], patterns) for at in panels]
+        by_position = [surface_majorants(at[i], patterns, power) for at in panels]
         if mean:
-            alike = zip(*by_position, strict=True)
+            # Any choice of one majorant for each position is valid. Those from singular values are
+            # in the same order everywhere; the others come last and may be missing somewhere.
+            alike = zip(*by_position, strict=False)
             majorants.append([Majorant(*np.mean(same, axis=0)) for same in alike])
         else:
             majorants.append([m for at in by_position for m in at])
-    return least_crb(majorants, scenes[0].n_surfaces * float(scenes[0].base_station.power))
+    return least_crb(majorants, scenes[0].n_surfaces * power)

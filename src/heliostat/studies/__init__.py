@@ -21,6 +21,7 @@ TITLES = {
         "fig4": "Worst Cramér-Rao bound (CRB) against the antennas of the base station",
         "patterns": "Worst Cramér-Rao bound (CRB) against reflection patterns and K-factor",
         "scaling": "Convergence and run time of the paper's alternation and of the direct design",
+        "certificates": "Gap between joint designs and the lower bound on every design",
     },
     "estimators": {
         "pose": "Errors of a user's position and heading against their bounds",
@@ -37,7 +38,10 @@ TITLES = {
 }
 """Title of every study by system and name; `heliostat list` shows them without importing JAX."""
 NAMES = {system: list(titles) for system, titles in TITLES.items()}
-BY_NAME = {"sensing": ["patterns", "scaling"], "estimators": ["dwells", "calibration"]}
+BY_NAME = {
+    "sensing": ["patterns", "scaling", "certificates"],
+    "estimators": ["dwells", "calibration"],
+}
 """Studies that are computed only on request: not figures of a paper, or slow."""
 
 

@@ -51,7 +51,7 @@ def point(sample: setup.Draw, *, curve: str) -> Mapping[str, np.ndarray]:
     scenes = [setup.at_levels(sample.scene, power=p, amplification=gain) for p in POWERS]
     if curve == BOUND:
         # The majorants of the information per watt do not depend on the power.
-        majorants = [surface_majorants(panel) for panel in panels_of(scenes[0])]
+        majorants = [surface_majorants(panel, 1, setup.POWER) for panel in panels_of(scenes[0])]
         return {"crb": np.array([least_crb(majorants, len(majorants) * p) for p in POWERS])}
     design = setup.DESIGNS.get(curve, setup.proposed)
     crbs = [design(scene, sample.seed) for scene in scenes]
