@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from heliostat.api.placement import place
     from heliostat.api.pose_estimation import estimate_pose, simulate_pilots
     from heliostat.api.sensing import (
+        certify,
         design_beamforming,
         design_for_region,
         design_reflection,
@@ -67,6 +68,7 @@ _HOME = {
     "design_transmit": "api.sensing",
     "design_reflection": "api.sensing",
     "design_beamforming": "api.sensing",
+    "certify": "api.sensing",
     "design_for_region": "api.sensing",
     "simulate_pilots": "api.pose_estimation",
     "estimate_pose": "api.pose_estimation",
@@ -84,6 +86,7 @@ __all__ = [
     "ModelWarning",
     "ScenarioError",
     "allocate_time",
+    "certify",
     "coverage",
     "design_beamforming",
     "design_for_region",

@@ -327,3 +327,15 @@ def test_the_relaxation_does_not_beat_the_direct_reflective_design():
 def test_designs_that_cannot_be_are_refused(ask, message):
     with pytest.raises(ValueError, match=message):
         ask()
+
+
+def test_a_certified_design_is_the_same_with_a_larger_bound():
+    sides = [f"surfaces.{i}.{side}" for i in (0, 1) for side in ("rows", "columns")]
+    small = SMALL.updated(dict.fromkeys(sides, 3))
+    design = hs.design_beamforming(small)
+    certified = hs.certify(small, design)
+    np.testing.assert_array_equal(certified.covariance, design.covariance)
+    assert float(design.lower_bound) < float(certified.lower_bound)
+    assert float(certified.lower_bound) <= design.worst_crb * (1 + 1e-9)
+    assert certified.excess_db < design.excess_db
+    assert certified.notes == design.notes

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import jax.numpy as jnp
 import numpy as np
 
-from heliostat.api.sensing import DirectionBounds, designed, direction_bounds
+from heliostat.api.sensing import DirectionBounds, certify, designed, direction_bounds
 from heliostat.api.sensing_arguments import Method
 from heliostat.design.radiated import radiated_power
 from heliostat.design.result import BeamformingDesign, patterned
@@ -43,6 +43,7 @@ def evaluate_sensing(
     scenario: SensingScenario,
     *,
     method: Method = "direct",
+    thorough: bool = False,
     overrides: Mapping[str, str] | None = None,
 ) -> SensingEvaluation:
     """Compute the design for the scenario's target, with bounds, powers and beampatterns.
@@ -50,6 +51,7 @@ def evaluate_sensing(
     Args:
         scenario: A loaded scenario.
         method: See `heliostat.design_beamforming`.
+        thorough: Whether to add the lower bound of `heliostat.certify`.
         overrides: Overrides with which the scenario was loaded.
 
     Raises:
@@ -60,6 +62,8 @@ def evaluate_sensing(
     with warnings.catch_warnings():  # of CVXPY; every design is checked anyway
         warnings.filterwarnings("ignore", message="Solution may be inaccurate")
         design = designed(scenario, method)
+    if thorough:
+        design = certify(scenario, design)
     covariance, reflection = patterned(design)
     coefficients = tuple(map(jnp.asarray, reflection))
     return SensingEvaluation(

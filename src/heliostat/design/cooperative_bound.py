@@ -42,6 +42,8 @@ from heliostat.design.pair_relaxation import attained_reach, pair_reach
 from heliostat.observation.echoes import target_steering
 from heliostat.scene.sensing import SensingScene
 
+QUICK = 20
+"""Largest number of elements for which the relaxation over pairs takes no longer than a design."""
 PRICES = 21  # number of ratios of the two multipliers
 
 
@@ -193,7 +195,9 @@ def _ratio(panel: Panel, power: float) -> float:
     return panel.power / panel.amplification**2 / power
 
 
-def surface_majorants(panel: Panel, patterns: int, power: float) -> list[Majorant]:
+def surface_majorants(
+    panel: Panel, patterns: int, power: float, thorough: bool = False
+) -> list[Majorant]:
     """All majorants of one surface.
 
     The relaxations over pairs are left out where they could not be the smallest majorant, that for
@@ -205,9 +209,11 @@ def surface_majorants(panel: Panel, patterns: int, power: float) -> list[Majoran
         patterns: Number of patterns.
         power: Transmit power at which the smallest majorant is to be small; all of them are valid
             at any other. [W]
+        thorough: Whether to compute the relaxations over pairs that take longer than a design: that
+            for both power limits, and that for more than `QUICK` elements.
     """
     majorants = singular_value_majorants(panel, patterns)
-    if patterns > 1:
+    if patterns > 1 or not (thorough or len(panel.spread) <= QUICK):
         return majorants
 
     def least(power: float) -> float:
@@ -218,7 +224,7 @@ def surface_majorants(panel: Panel, patterns: int, power: float) -> list[Majoran
     if attained is not None and _pair_slope(panel, attained) * power / 4 <= least(power / 4):
         pairs = pair_majorant(panel)
         majorants += [] if pairs is None else [pairs]
-    if np.isfinite(panel.power):
+    if thorough and np.isfinite(panel.power):
         attained = attained_knee(*_key(panel), _ratio(panel, power))
         if attained is not None and _pair_slope(panel, attained) * power <= 0.9 * least(power):
             majorants += knee_majorants(panel, power)
@@ -258,17 +264,22 @@ def least_crb(majorants: list[list[Majorant]], total: float) -> float:
     return float(np.exp(-brentq(short, bottom, top))) * (1 - 1e-9)
 
 
-def cooperative_lower_bound(scene: SensingScene, patterns: int = 1) -> float:
+def cooperative_lower_bound(
+    scene: SensingScene, patterns: int = 1, thorough: bool = False
+) -> float:
     """Lower bound on the worst CRB of all designs that satisfy paper eq. (17). [rad²]
 
     Args:
         scene: The scene.
         patterns: Number of patterns of each surface.
+        thorough: See `surface_majorants`.
     """
-    return region_lower_bound((scene,), patterns, mean=False)
+    return region_lower_bound((scene,), patterns, mean=False, thorough=thorough)
 
 
-def region_lower_bound(scenes: tuple[SensingScene, ...], patterns: int, mean: bool) -> float:
+def region_lower_bound(
+    scenes: tuple[SensingScene, ...], patterns: int, mean: bool, thorough: bool = False
+) -> float:
     """Lower bound on the worst CRB over positions, or on the worst mean over positions. [rad²]
 
     1/CRB at the worst position is at most every position's majorant, and the mean of the CRBs is at
@@ -278,6 +289,7 @@ def region_lower_bound(scenes: tuple[SensingScene, ...], patterns: int, mean: bo
         scenes: The same scene with the target at each position.
         patterns: Number of patterns of each surface.
         mean: Whether to bound the mean over the positions instead of the worst.
+        thorough: See `surface_majorants`.
     """
     panels = [panels_of(scene) for scene in scenes]  # by position and surface
     if not all(np.linalg.matrix_rank(p.spread) == 2 for at in panels for p in at):
@@ -285,7 +297,7 @@ def region_lower_bound(scenes: tuple[SensingScene, ...], patterns: int, mean: bo
     power = float(scenes[0].base_station.power)
     majorants: list[list[Majorant]] = []
     for i in range(scenes[0].n_surfaces):
-        by_position = [surface_majorants(at[i], patterns, power) for at in panels]
+        by_position = [surface_majorants(at[i], patterns, power, thorough) for at in panels]
         if mean:
             # Any choice of one majorant for each position is valid. Those from singular values are
             # in the same order everywhere; the others come last and may be missing somewhere.

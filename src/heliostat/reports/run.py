@@ -16,6 +16,7 @@ def report(
     weight: float | None = None,
     balance: float | None = None,
     method: Method = "direct",
+    thorough: bool = False,
     pdf: bool = False,
     overrides: Mapping[str, str] | None = None,
 ) -> Report:
@@ -29,6 +30,7 @@ def report(
         weight: Localization: see `heliostat.allocate_time`. [(m + rad) s/bit]
         balance: Localization: see `heliostat.allocate_time`.
         method: Sensing: see `heliostat.design_beamforming`.
+        thorough: Sensing: whether to add the lower bound of `heliostat.certify`.
         pdf: Write the figures as PDF too.
         overrides: Overrides with which the scenario was loaded, for the provenance.
 
@@ -45,7 +47,9 @@ def report(
         from heliostat.api.sensing_evaluation import evaluate_sensing  # noqa: PLC0415
         from heliostat.reports.sensing import sensing_report  # noqa: PLC0415
 
-        found = sensing_report(evaluate_sensing(scenario, method=method, overrides=overrides))
+        found = sensing_report(
+            evaluate_sensing(scenario, method=method, thorough=thorough, overrides=overrides)
+        )
     else:
         from heliostat.api.localization_evaluation import evaluate_localization  # noqa: PLC0415
         from heliostat.reports.localization import localization_report  # noqa: PLC0415

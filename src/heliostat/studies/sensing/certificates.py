@@ -85,7 +85,7 @@ def point(key: PRNGKeyArray, *, case: str) -> Mapping[str, float]:
     pair_reach.cache_clear()
     knee_reaches.cache_clear()
     began = time.process_time()
-    bound = cooperative_lower_bound(scene, patterns)
+    bound = cooperative_lower_bound(scene, patterns, thorough=True)
     return {
         "crb": crb,
         "bound": bound,
