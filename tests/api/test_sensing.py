@@ -330,8 +330,9 @@ def test_designs_that_cannot_be_are_refused(ask, message):
 
 
 def test_a_certified_design_is_the_same_with_a_larger_bound():
-    sides = [f"surfaces.{i}.{side}" for i in (0, 1) for side in ("rows", "columns")]
-    small = SMALL.updated(dict.fromkeys(sides, 3))
+    # Both power limits count, so that the bound for both is larger.
+    panel = {"rows": 2, "columns": 2, "power": "10 mW"}
+    small = SMALL.updated({f"surfaces.{i}.{k}": v for i in (0, 1) for k, v in panel.items()})
     design = hs.design_beamforming(small)
     certified = hs.certify(small, design)
     np.testing.assert_array_equal(certified.covariance, design.covariance)
