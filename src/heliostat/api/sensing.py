@@ -322,7 +322,7 @@ def certify(scenario: SensingScenario, design: BeamformingDesign) -> Beamforming
     bound = max(found, float(design.lower_bound))
     check_lower_bound(bound, design.worst_crb)
     given = jax.tree.map(jnp.asarray, design)
-    return replace(given, lower_bound=jnp.asarray(bound))
+    return replace(given, lower_bound=jnp.asarray(bound), notes=())  # `public` adds the notes
 
 
 def designed(scenario: SensingScenario, method: Method = "direct") -> BeamformingDesign:
