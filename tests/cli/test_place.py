@@ -37,30 +37,30 @@ def everything(folder):
 def test_place_writes_all_and_its_json_equals_the_api(folder, capsys):
     arguments = ["place", "corner.yaml", "--surfaces", "2", "--goal", GOAL, *OPTIONS]
     assert answer([*arguments, "--json", "--out", "new/place"]) == 0
-    told = json.loads(capsys.readouterr().out)
+    document = json.loads(capsys.readouterr().out)
     assert {path.name for path in (folder / "new/place").iterdir()} == {
         *("site.yaml", "placement.png", "placement.csv", "placement.nc")
     }
     found = hs.place("corner.yaml", GOAL, 2, area=AREA, points=30, spacing=4, turns=[0])
-    assert told["goal"] == GOAL
-    assert told["share"] == found.share
-    assert told["peb_quantile_m"] == found.quantile
-    assert (told["share_on_grid"], told["bound"], told["gap"]) == (
+    assert document["goal"] == GOAL
+    assert document["share"] == found.share
+    assert document["peb_quantile_m"] == found.quantile
+    assert (document["share_on_grid"], document["bound"], document["gap"]) == (
         *(found.share_on_grid, found.bound, found.gap),
     )
-    assert told["share_by_number"] == found.share_by_number.tolist()
-    assert told["dropped"] == found.candidates.dropped
-    assert [each["wall"] for each in told["surfaces"]] == [each.wall for each in found.surfaces]
-    assert told["surfaces"][0]["position_m"] == found.surfaces[0].position.tolist()
-    assert told["provenance"]["scenario"] == "corner"
-    # The written site is accepted and has the share that is told.
+    assert document["share_by_number"] == found.share_by_number.tolist()
+    assert document["dropped"] == found.candidates.dropped
+    assert [each["wall"] for each in document["surfaces"]] == [each.wall for each in found.surfaces]
+    assert document["surfaces"][0]["position_m"] == found.surfaces[0].position.tolist()
+    assert document["provenance"]["scenario"] == "corner"
+    # The written site is accepted and has the share that is document.
     site = hs.load(folder / "new/place/site.yaml")
     peb = hs.coverage(site, "peb", positions=found.positions).peb.values
-    assert np.mean(peb < 0.05) == told["share"]
+    assert np.mean(peb < 0.05) == document["share"]
     with xr.open_dataset(folder / "new/place/placement.nc", engine="h5netcdf") as stored:
         np.testing.assert_array_equal(stored.met, found.met)
         np.testing.assert_allclose(stored.peb, found.values["peb"], rtol=1e-12)
-        assert stored.candidate_share.sizes["candidate"] == told["candidates"]
+        assert stored.candidate_share.sizes["candidate"] == document["candidates"]
     with (folder / "new/place/placement.csv").open(newline="") as opened:
         rows = list(csv.DictReader(opened))
     assert [float(row["share"]) for row in rows] == found.candidates.share.tolist()

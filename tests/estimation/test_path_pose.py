@@ -11,8 +11,9 @@ import pytest
 from heliostat.bounds.fisher import slepian_bangs
 from heliostat.bounds.paths import scene_pose_information
 from heliostat.bounds.pose import error_bounds
-from heliostat.estimation.path_pose import locate_over_paths, threshold_of
+from heliostat.estimation.path_pose import locate_over_paths
 from heliostat.estimation.path_search import search_grids
+from heliostat.estimation.peak_search import threshold
 from heliostat.observation.paths import (
     at_antennas,
     at_beams,
@@ -162,9 +163,9 @@ def test_the_threshold_is_the_quantile_of_the_energy_of_noise():
     # Truth: draws of the energy of noise in 3 complex dimensions; here for 1 alternative in 1e4.
     rng = np.random.default_rng(0)
     drawn = rng.standard_gamma(3, 10**6)
-    share = np.mean(drawn > threshold_of(3, 1))
+    share = np.mean(drawn > threshold(1, 3))
     assert share < 2e-5
-    assert threshold_of(1, 1000) == pytest.approx(np.log(1e9))
+    assert threshold(1000) == pytest.approx(np.log(1e9))
 
 
 def test_pilots_over_several_paths_are_those_of_the_single_path_model():

@@ -13,7 +13,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float
-from scipy.special import gammainccinv
 
 from heliostat.bounds.paths import paths_information
 from heliostat.estimation.gauss_newton import Likelihood, Maximum, Moves, levenberg_marquardt
@@ -24,7 +23,7 @@ from heliostat.estimation.path_search import (
     coarse_search,
     last_hops,
 )
-from heliostat.estimation.peak_search import FALSE_ALARM
+from heliostat.estimation.peak_search import threshold
 from heliostat.estimation.pose import (
     AGREEMENT,
     SAME_PEAK,
@@ -177,7 +176,7 @@ def locate_over_paths(
 
     same = (jax.vmap(same_place)(ends.pose) & settled).at[0].set(True)
     margin = value - jnp.max(jnp.where(same, -jnp.inf, ends.value))
-    lead = threshold_of(len(gains), sum(grid.size for grid in grids))
+    lead = threshold(sum(grid.size for grid in grids), len(gains))
     likely = same & (value - ends.value < lead)
     heading, mirror = _headings(model, ends.pose[:, 2], likely, believed_heading)
 
@@ -212,7 +211,7 @@ def _headings(
     model: _Model,
     headings: Float[Array, "start"],
     likely: Bool[Array, "start"],
-    believed: Scalar | None,
+    expected: Scalar | None,
 ) -> tuple[Scalar, Scalar]:
     """Heading of the first result, and another likely one; the same one if there is none."""
     headings = wrapped_angle(headings)
@@ -220,10 +219,10 @@ def _headings(
     others = likely & apart
     first = headings[0]
     second = jnp.where(jnp.any(others), headings[jnp.argmax(others)], first)
-    if believed is None:
+    if expected is None:
         return first, second
     pair = jnp.stack([first, second])
-    turned = jnp.abs(wrapped_angle(pair - believed))
+    turned = jnp.abs(wrapped_angle(pair - expected))
     pair = jnp.where(turned[0] <= turned[1], pair, pair[::-1])
     return pair[0], pair[1]
 
@@ -234,16 +233,3 @@ def _strongest(scene: LocalizationScene) -> Array:
         jnp.abs(path.gain) ** 2 * jnp.sum(jnp.abs(path.config[0]) ** 2) for path in paths(scene, 1)
     ]
     return jnp.argmax(jnp.stack(energy))
-
-
-def threshold_of(paths: int, hypotheses: int) -> float:
-    """Log-likelihood that noise alone reaches with the probability `FALSE_ALARM`. [1]
-
-    The energy of white noise in a space of n complex dimensions has a gamma distribution. One
-    dimension belongs to each path, whose gain is unknown.
-
-    Args:
-        paths: Number of paths, n.
-        hypotheses: Number of alternatives, by the union bound.
-    """
-    return float(gammainccinv(paths, FALSE_ALARM / hypotheses))

@@ -1,6 +1,5 @@
 """Peaks of a coarse search, their refinement by least squares, and detection thresholds."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optimistix as optx
 from jaxtyping import Array, Bool, Float, Int
+from scipy.special import gammainccinv
 
 from heliostat.geometry.frames import Scalar
 
@@ -98,14 +98,17 @@ def detected(explained: Scalar, cells: int) -> Bool[Array, ""]:
     return explained > threshold(cells)
 
 
-def threshold(hypotheses: int) -> float:
-    r"""Log-likelihood that noise alone reaches with probability `FALSE_ALARM`,
-    :math:`\ln(\text{hypotheses}/P_{FA})`. [1]
+def threshold(hypotheses: int, dimensions: int = 1) -> float:
+    r"""Log-likelihood that noise alone reaches with probability `FALSE_ALARM`. [1]
+
+    The energy of white noise in a space of n complex dimensions has a gamma distribution; for
+    n = 1 the result is :math:`\ln(\text{hypotheses}/P_{FA})`.
 
     Args:
         hypotheses: Number of alternatives, by the union bound.
+        dimensions: n, the number of unknown gains.
     """
-    return math.log(hypotheses / FALSE_ALARM)
+    return float(gammainccinv(dimensions, FALSE_ALARM / hypotheses))
 
 
 def real_parts(samples: Array) -> Float[Array, "sample"]:
