@@ -52,7 +52,7 @@ bench: $(READY)  ## measure run time and memory, relative to common alternatives
 
 lock: $(READY)   ## update requirements.lock
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
-	  --custom-compile-command 'make lock' pyproject.toml --group dev -o requirements.lock
+	  --custom-compile-command 'make lock' pyproject.toml --extra plan --extra docs --group dev -o requirements.lock
 
 clean:           ## remove the files that the targets created
 	rm -rf .venv results .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
