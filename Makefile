@@ -25,14 +25,14 @@ reproduce: $(READY) ## compute every figure of the papers and check every claim
 
 # Most tests compile a program and run it once, so XLA's optimisations cost more than they save.
 test: $(READY)   ## run the tests with run-time checks of shapes and types, except slow ones
-	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
+	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow and not browser"
 
 test-slow: $(READY) ## run the slow tests: Monte Carlo, many random cases, independent solvers
 	SHAPE_CHECKS=off $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow
 
 QUICK := tests/bounds tests/channel tests/geometry tests/observation tests/rates tests/scenario tests/surface tests/test_units.py
 test-quick: $(READY) ## run the tests of physics and scenario files only
-	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(QUICK)
+	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow and not browser" $(QUICK)
 
 lint: $(READY)   ## check style and spelling
 	$(BIN)/ruff check .
