@@ -27,7 +27,7 @@ from heliostat.scenario import (
     scenario_text,
     template_text,
 )
-from heliostat.scenario.validation import section_type, dotted_keys, example
+from heliostat.scenario.validation import dotted_keys, example, section_type
 from heliostat.surface.passive import Phased, Steered, quantised, steered_phases
 from tests.support.refusals import loads_or_is_refused, plain_data
 

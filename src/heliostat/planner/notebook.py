@@ -30,8 +30,8 @@ class RunningPlanner:
             f'<iframe src="{address}" title="heliostat planner" width="100%" height="900" '
             'style="border: 1px solid #999"></iframe>'
             f'<p>Planner at <a href="{address}" target="_blank">{address}</a>. If the frame is '
-            "empty, this kernel runs on another machine: forward the port with <code>ssh -L</code>, "
-            "or run <code>heliostat plan</code> on your own.</p>"
+            "empty, this kernel runs on another machine: forward the port with <code>ssh -L</code> "
+            "or run <code>heliostat plan</code> on your own machine.</p>"
         )
 
 

@@ -167,7 +167,7 @@ class Planner:
             from heliostat.planner import results  # noqa: PLC0415 - imports JAX
 
             scenario, design, fitting = self._prepared(asked, check)
-            here = not fitting or asked.body.get("design") in (None, asked.overrides)
+            here = not fitting or asked.body.get("design", asked.overrides) == asked.overrides
             found = results.compute_numbers(
                 scenario, check, places=places, design=design, designed_here=here
             )
@@ -207,7 +207,7 @@ class Planner:
         scenario = results.held(self._scenario(asked, asked.overrides), wavefront)
         if not isinstance(scenario, SensingScenario):
             return scenario, None, True
-        overrides = checked_overrides(asked.body.get("design") or asked.overrides)
+        overrides = checked_overrides(asked.body.get("design", asked.overrides))
         of = self._scenario(asked, overrides)
         if isinstance(of, SensingScenario) and results.same_sizes(of, scenario):
             key = key_of(asked.name, asked.text, overrides)
@@ -360,14 +360,12 @@ class Guard:
             return "This planner answers only its own page: the request has no Origin."
         if origin is not None and origin.lower() != f"http://{host}":
             return "This planner answers only its own page, not another origin."
-        if request.headers.get("sec-fetch-site") == "cross-site" and request.method != "GET":
-            return "This planner answers only its own page."
         if self.token is None or request.url.path.startswith("/static/"):
             return ""
         given = request.headers.get("x-token") or request.query_params.get("token", "")
-        if not secrets.compare_digest(given.encode(), self.token.encode()):
-            return "This planner needs the token in the address that heliostat plan printed."
-        return ""
+        if secrets.compare_digest(given.encode(), self.token.encode()):
+            return ""
+        return "This planner needs the token in the address that heliostat plan printed."
 
 
 # The application ---------------------------------------------------------------------------------

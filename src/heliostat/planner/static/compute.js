@@ -92,7 +92,10 @@ on("edit", ({ moving }) => {
 on("open", () => {
   Object.assign(shown, { scene: null, fields: [], problems: [], map: null, numbers: null });
   shown.current.map = shown.current.numbers = false;
+  clearTimeout(resting);
+  for (const channel of Object.values(channels)) channel.cancel();
   emit("stale");
+  if (plan.name === null) return; // the start page
   channels.scene.submit(sceneJob());
   channels.map.submit(mapJob(COARSE));
   fresh = true; // the fine map follows the coarse one, instead of replacing it

@@ -6,7 +6,7 @@ import { isCause, SERVED, servedValues, ticks } from "./heatmap.js";
 import { commit, emit, on, plan, shown } from "./state.js";
 import { paint, scale } from "./view.js";
 
-const WIDTH = 320, HEIGHT = 170, LEFT = 34, RIGHT = 308, TOP = 8, BOTTOM = 140;
+const WIDTH = 320, HEIGHT = 170, LEFT = 42, RIGHT = 308, TOP = 8, BOTTOM = 140;
 const svg = $("#cdf");
 svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
 

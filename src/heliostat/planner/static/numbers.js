@@ -22,7 +22,7 @@ function show() {
   if (numbers.reason) $("#numbers").prepend(element("p", { className: "reason" }, numbers.reason));
   $("#notes").replaceChildren(...numbers.notes.map((note) => element("li", {}, note)));
   showPins(numbers.places);
-  const held = JSON.stringify(plan.design ?? plan.overrides) !== JSON.stringify(plan.overrides);
+  const held = JSON.stringify(plan.design) !== JSON.stringify(plan.overrides);
   $("#design-text").textContent = held
     ? "The surfaces keep the design made for an earlier place of the target or other fields."
     : "The design is for this target.";

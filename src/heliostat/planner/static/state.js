@@ -10,7 +10,7 @@ export const plan = {
   threshold: null, // [SI]
   whole: false, // whether shares are of the whole area instead of the served one
   pins: [], // pinned places, x, y, z [m]
-  design: null, // overrides for which the held design of a sensing scenario was made
+  design: {}, // overrides for which the held design of a sensing scenario was made
 };
 
 // What the server answered last.
@@ -60,10 +60,11 @@ export function restore(other) {
   emit(same ? "edit" : "open", { moving: false });
 }
 
-// Open a scenario without overrides.
+// Open a scenario without overrides; the start page has the name null.
 export function open(name, text = null) {
-  restore({ name, text, overrides: {}, quantity: null, area: null, threshold: null, whole: false,
-    pins: [], design: null });
+  Object.assign(plan, { name, text, overrides: {}, quantity: null, area: null, threshold: null,
+    whole: false, pins: [], design: {} });
+  emit("open");
   commit();
 }
 

@@ -41,7 +41,7 @@ const toMetres = (event) => {
 
 function hatch(context, kind) {
   const tile = new OffscreenCanvas(8, 8), pen = tile.getContext("2d");
-  pen.strokeStyle = kind === "unserved" ? "#8a8a8a" : "rgba(255, 255, 255, 0.55)";
+  pen.strokeStyle = kind === "unserved" ? "#8a8a8a" : "rgba(255, 255, 255, 0.3)";
   pen.lineWidth = kind === "unserved" ? 1.2 : 1;
   pen.beginPath();
   const [from, to] = kind === "unserved" ? [8, 0] : [0, 8];
@@ -144,7 +144,8 @@ function drawGrid(context, colour) {
     context.fillText(value, x, y);
   };
   for (let x = Math.ceil((view.x - half) / step) * step; x <= view.x + half; x += step) {
-    label(`${Number(x.toFixed(1))}`, toPixels([x, 0])[0], box.clientHeight - 4);
+    const at = toPixels([x, 0])[0];
+    if (at > 40 && at < box.clientWidth - 40) label(`${Number(x.toFixed(1))}`, at, box.clientHeight - 4);
   }
   for (let y = Math.ceil((view.y - tall) / step) * step; y <= view.y + tall; y += step) {
     label(`${Number(y.toFixed(1))}`, 3, toPixels([0, y])[1]);
@@ -190,8 +191,6 @@ function drawRuler(context, ink, paper) {
     context.strokeStyle = colour;
     context.stroke(new Path2D(`M${from.join(" ")}L${to.join(" ")}`));
   }
-  const length = Math.hypot(measured[1][0] - measured[0][0], measured[1][1] - measured[0][1]);
-  readout.textContent = `Ruler: ${metres(length)}`;
 }
 
 export function redraw() {
@@ -332,6 +331,8 @@ box.addEventListener("pointermove", (event) => {
   if (!gesture.moved) return;
   if (ruler.getAttribute("aria-pressed") === "true") {
     measured[1] = toMetres(event);
+    const [from, to] = measured;
+    readout.textContent = `Ruler: ${metres(Math.hypot(to[0] - from[0], to[1] - from[1]))}`;
   } else if (pointers.size === 2) {
     const other = [...pointers].find(([id]) => id !== event.pointerId)[1];
     const spread = ([x, y]) => Math.hypot(x - other[0], y - other[1]);
@@ -450,7 +451,7 @@ function tell([x, y]) {
     readout.textContent = `${where}: ${map.causes.split("; ")[value]}`;
   } else {
     const near = map.flags[cell] & heat.NEAR ? "; near field, the bound may be wrong" : "";
-    readout.textContent = `${where}: ${map.quantity.toUpperCase()} ${text(value, map.unit)}${near}`;
+    readout.textContent = `${where}: ${map.label} ${text(value, map.unit)}${near}`;
     if (!Number.isFinite(value)) asking = setTimeout(() => tellReason(where, [...place, map.height]), 200);
   }
 }
