@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 WORKERS ?= 2
 
-.PHONY: help reproduce test test-slow test-quick check lint types layers bench lock clean
+.PHONY: help reproduce test test-browser test-slow test-quick check lint types layers bench lock clean
 
 help:            ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -29,6 +29,9 @@ test: $(READY)   ## run the tests with run-time checks of shapes and types, exce
 
 test-slow: $(READY) ## run the slow tests: Monte Carlo, many random cases, independent solvers
 	SHAPE_CHECKS=off $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow
+
+test-browser: $(READY) ## run the tests of the planner in Debian's Chromium
+	$(BIN)/python -m pytest -m browser tests/browser
 
 QUICK := tests/bounds tests/channel tests/geometry tests/observation tests/rates tests/scenario tests/surface tests/test_units.py
 test-quick: $(READY) ## run the tests of physics and scenario files only

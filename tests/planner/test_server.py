@@ -10,6 +10,7 @@ import pytest
 
 import heliostat as hs
 from heliostat.planner import server
+from heliostat.planner.cancellation import CancelledError
 from heliostat.scenario import scenario_names
 from heliostat.units import format_quantity
 from tests.support.hall import HALL, hall
@@ -302,16 +303,13 @@ def test_a_sensing_map_keeps_the_held_design(monkeypatch):
 def test_a_computation_stops_when_its_request_is_dropped():
     from heliostat.planner import results
 
-    class Stop(Exception):
-        pass
-
     calls = []
 
     def check():
         calls.append(None)
         if len(calls) == 2:
-            raise Stop
+            raise CancelledError
 
-    with pytest.raises(Stop):
+    with pytest.raises(CancelledError):
         results.compute_map(hall(), check, quantity="peb", area=AREA, cells=4, design=None)
     assert len(calls) == 2

@@ -4,8 +4,8 @@ import json
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -18,6 +18,7 @@ from heliostat.api.sensing import designed, direction_bounds
 from heliostat.api.sensing_evaluation import DesignEvaluation
 from heliostat.design.result import BeamformingDesign, patterned
 from heliostat.maps.area import Area, grid_points
+from heliostat.planner.cancellation import Check
 from heliostat.plots.coverage import unserved_reason
 from heliostat.reports import localization as localization_reports
 from heliostat.reports import sensing as sensing_reports
@@ -25,14 +26,7 @@ from heliostat.reports.tables import Row, angle_bound, decibels, degrees, length
 from heliostat.scenario import AnyScenario, LocalizationScenario, ScenarioError, SensingScenario
 from heliostat.units import to_db
 
-Check: TypeAlias = Callable[[], None]
-"""Function that raises `Cancelled` if the result is no longer wanted; called between two parts of a
-computation."""
 KEPT_DESIGNS = 16
-
-
-class Cancelled(Exception):  # noqa: N818 - not an error
-    """Raised within a computation whose result is no longer wanted."""
 
 
 class Map(NamedTuple):
@@ -82,7 +76,7 @@ def compute_map(
         design: Design of a sensing scenario.
 
     Raises:
-        Cancelled: By ``check``.
+        CancelledError: By ``check``.
         ValueError: An argument is out of range.
     """
     begun = time.perf_counter()
@@ -147,7 +141,7 @@ def compute_numbers(
         designed_here: Whether the design was made for this scenario.
 
     Raises:
-        Cancelled: By ``check``.
+        CancelledError: By ``check``.
     """
     begun = time.perf_counter()
     if isinstance(scenario, SensingScenario):
@@ -260,7 +254,7 @@ class Designs:
             check: Called before the computation.
 
         Raises:
-            Cancelled: By ``check``.
+            CancelledError: By ``check``.
             ScenarioError: No design reaches the SNR that the scenario requires.
         """
         with self._lock:

@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from importlib.resources import files
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple
 
 import uvicorn
 from starlette.applications import Starlette
@@ -29,6 +29,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from heliostat.planner.cancellation import CancelledError, Check
 from heliostat.planner.library import Library, key_of, problems_of
 from heliostat.planner.scene import fields_of, scene_of
 from heliostat.reports.tables import without_infinities
@@ -39,9 +40,6 @@ from heliostat.scenario import (
     scenario_names,
     scenario_summary,
 )
-
-Check: TypeAlias = Callable[[], None]
-Result = TypeVar("Result")
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 LARGEST_BODY = 2**21
@@ -222,7 +220,7 @@ class Planner:
 
         def check() -> None:
             if dropped.is_set():
-                raise _Dropped
+                raise CancelledError
             if time.monotonic() > ends:
                 raise RefusedError(f"the computation takes longer than {LONGEST:g} s")
 
@@ -235,16 +233,12 @@ class Planner:
                 dropped.set() if not running.done() else None
                 try:
                     return await running
-                except _Dropped:
+                except CancelledError:
                     return Response(status_code=499)
                 except ScenarioError as error:
                     return JSONResponse({"problems": problems_of(error)})
         finally:
             gone.cancel()
-
-
-class _Dropped(Exception):  # noqa: N818 - not an error
-    """Raised within a computation whose request was dropped."""
 
 
 # Content of requests -----------------------------------------------------------------------------

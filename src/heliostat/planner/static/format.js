@@ -1,7 +1,7 @@
 // Numbers with units as text, and back.
 
 const UNITS = {
-  m: [["km", 1e3], ["m", 1], ["cm", 1e-2], ["mm", 1e-3], ["µm", 1e-6]],
+  m: [["km", 1e3], ["m", 1], ["mm", 1e-3], ["µm", 1e-6]],
   "bit/s": [["Gbit/s", 1e9], ["Mbit/s", 1e6], ["kbit/s", 1e3], ["bit/s", 1]],
   rad: [["deg", Math.PI / 180]],
   "rad²": [["rad²", 1]],
@@ -28,6 +28,7 @@ export function parse(given, unit) {
   const name = match[2].replace("um", "µm").replace("rad2", "rad²");
   if (unit === "rad" && name === "rad") return number;
   if (name === "") return number * (unit === "m" || unit === "rad²" ? 1 : UNITS[unit][0][1]);
+  if (unit === "m" && name === "cm") return number / 100;
   const found = UNITS[unit].find(([own]) => own === name);
   return found ? number * found[1] : null;
 }
