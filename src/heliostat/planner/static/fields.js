@@ -1,7 +1,7 @@
 // The coordinates of the objects, and every field of the scenario with the checker's messages.
 
 import { $, element } from "./dom.js";
-import { commit, edit, on, plan, positionOf, problemsOf, shown } from "./state.js";
+import { commit, edit, on, plan, placeOf, problemsOf, shown } from "./state.js";
 
 // Objects -----------------------------------------------------------------------------------------
 
@@ -15,7 +15,7 @@ function showObjects() {
   }
   for (const object of objects) {
     const group = panel.querySelector(`[data-key="${object.key}"]`);
-    positionOf(object).forEach((value, i) => {
+    placeOf(object).forEach((value, i) => {
       const input = group.querySelectorAll("input")[i];
       if (document.activeElement !== input) input.value = Number(value.toFixed(6));
     });
@@ -29,7 +29,7 @@ function coordinates(object) {
   const inputs = ["x", "y", "z"].map((axis, i) => element("label", {}, axis, element("input", {
     type: "number", step: 0.01, "aria-label": `${axis} of ${object.name} in metres`,
     onchange: ({ target }) => {
-      const position = [...positionOf(object)];
+      const position = [...placeOf(object)];
       if (!Number.isFinite(target.valueAsNumber)) return;
       position[i] = target.valueAsNumber;
       edit({ [`${object.key}.position`]: position });

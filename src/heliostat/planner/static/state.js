@@ -68,7 +68,7 @@ export function open(name, text = null) {
   commit();
 }
 
-export function positionOf(object) {
+export function placeOf(object) {
   return plan.overrides[`${object.key}.position`] ?? object.position;
 }
 

@@ -3,7 +3,7 @@
 import { metres, text } from "./format.js";
 import * as heat from "./heatmap.js";
 import { request } from "./request.js";
-import { azimuthOf, commit, edit, emit, on, plan, positionOf, problemsOf, shown } from "./state.js";
+import { azimuthOf, commit, edit, emit, on, plan, placeOf, problemsOf, shown } from "./state.js";
 
 const WALL = 14; // distance at which a surface snaps to a wall [px]
 const SVG = "http://www.w3.org/2000/svg";
@@ -116,7 +116,7 @@ function draw() {
     context.stroke();
   }
   for (const object of shown.scene?.objects ?? []) {
-    if (object.normal) drawNormal(context, toPixels(positionOf(object)), azimuthOf(object));
+    if (object.normal) drawNormal(context, toPixels(placeOf(object)), azimuthOf(object));
   }
   plan.pins.forEach(([x, y], i) => drawPin(context, toPixels([x, y]), i + 1));
   if (measured) drawRuler(context, colour("--ink"), colour("--paper"));
@@ -227,7 +227,7 @@ function placeHandles() {
   }
   for (const object of objects) {
     const handle = handles.querySelector(`[data-key="${object.key}"]`);
-    const position = positionOf(object), faults = problemsOf(object.key);
+    const position = placeOf(object), faults = problemsOf(object.key);
     const [x, y] = toPixels(position);
     handle.setAttribute("transform", `translate(${x} ${y})`);
     handle.classList.toggle("faulty", faults.length > 0);
@@ -250,7 +250,7 @@ function handleOf(object) {
     if (event.button !== 0) return;
     event.stopPropagation();
     handle.setPointerCapture(event.pointerId);
-    const { scene } = shown, at = toMetres(event), from = positionOf(current(object));
+    const { scene } = shown, at = toMetres(event), from = placeOf(current(object));
     const offset = [from[0] - at[0], from[1] - at[1]];
     let moved = false;
     const move = (each) => {
@@ -272,7 +272,7 @@ function handleOf(object) {
     if (!step) return;
     event.preventDefault();
     event.stopPropagation();
-    const [x, y, z] = positionOf(current(object)), size = event.shiftKey ? 1 : 0.1;
+    const [x, y, z] = placeOf(current(object)), size = event.shiftKey ? 1 : 0.1;
     const to = [rounded(x + size * step[0]), rounded(y + size * step[1]), z];
     edit({ [`${object.key}.position`]: to }, { moving: true });
   });
@@ -290,7 +290,7 @@ const current = ({ key }) => shown.scene.objects.find((each) => each.key === key
 
 // Overrides that put an object at a place; a surface snaps to a wall near it and faces away from it.
 function placed(object, [x, y], scene) {
-  const z = positionOf(object)[2], key = object.key;
+  const z = placeOf(object)[2], key = object.key;
   if (object.kind === "surface") {
     for (const { start, end, azimuth_deg: azimuth } of scene.walls) {
       const along = [end[0] - start[0], end[1] - start[1]], length = Math.hypot(...along);
@@ -394,7 +394,7 @@ export function zoom(factor, event = null) {
 export function showAll() {
   let [x0, x1, y0, y1] = plan.area ?? [Infinity, -Infinity, Infinity, -Infinity];
   for (const object of shown.scene?.objects ?? []) {
-    const [x, y] = positionOf(object);
+    const [x, y] = placeOf(object);
     [x0, x1, y0, y1] = [Math.min(x0, x), Math.max(x1, x), Math.min(y0, y), Math.max(y1, y)];
   }
   if (!(x1 >= x0)) return;
