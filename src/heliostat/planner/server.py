@@ -112,16 +112,21 @@ class Planner:
     async def scene(self, request: Request) -> Response:
         """Objects, fields, notes and problems of a scenario."""
         asked = asked_of(await body_of(request))
-        answer: dict[str, Any] = {"problems": []}
-        try:
-            with self._lock:
-                data = self.library.written(asked.name, asked.text, asked.overrides)
+
+        def described() -> Response:
+            answer: dict[str, Any] = {"problems": []}
+            try:
+                with self._lock:
+                    data = self.library.written(asked.name, asked.text, asked.overrides)
                 answer["fields"] = fields_of(data)
-                scenario = self.library.scenario(asked.name, asked.text, asked.overrides)
-            answer |= scene_of(scenario) | {"notes": list(scenario.notes), "yaml": scenario.dump()}
-        except ScenarioError as error:
-            answer["problems"] = problems_of(error)
-        return JSONResponse(answer)
+                scenario = self._scenario(asked, asked.overrides)
+                answer |= scene_of(scenario)
+                answer |= {"notes": list(scenario.notes), "yaml": scenario.dump()}
+            except ScenarioError as error:
+                answer["problems"] = problems_of(error)
+            return JSONResponse(answer)
+
+        return await asyncio.to_thread(described)
 
     # Computations
 

@@ -31,7 +31,9 @@ function mapJob(cells, { wavefront = null, fine = false, silent = false } = {}) 
     plan.area ??= map.area;
     plan.quantity ??= map.quantity;
     shown.map = { ...map, fine };
+    shown.problems = []; // it was valid
     emit("map");
+    emit("problems");
     if (fine) warm();
   };
   return job("/map", use, { body, fine });
