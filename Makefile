@@ -30,8 +30,13 @@ test: $(READY)   ## run the tests with run-time checks of shapes and types, exce
 test-slow: $(READY) ## run the slow tests: Monte Carlo, many random cases, independent solvers
 	SHAPE_CHECKS=off $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow
 
-test-browser: $(READY) ## run the tests of the planner in Debian's Chromium
-	$(BIN)/python -m pytest -m browser tests/browser
+AXE := .venv/axe.min.js
+$(AXE): $(READY) # checks accessibility; without npm that test is skipped
+	-command -v npm >/dev/null && cd .venv && npm pack --silent axe-core@4.14.1 >/dev/null \
+	  && tar -xzf axe-core-4.14.1.tgz --strip-components=1 package/axe.min.js
+
+test-browser: $(AXE) ## run the tests of the planner in Debian's Chromium
+	AXE_CORE=$$(ls $(AXE) 2>/dev/null) $(BIN)/python -m pytest -m browser tests/browser
 
 QUICK := tests/bounds tests/channel tests/geometry tests/observation tests/rates tests/scenario tests/surface tests/test_units.py
 test-quick: $(READY) ## run the tests of physics and scenario files only

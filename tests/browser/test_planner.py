@@ -1,8 +1,10 @@
 """The planner, used as a person would: by mouse, keys and touch."""
 
 import math
+import os
 import random
 import re
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
@@ -352,3 +354,32 @@ def test_nothing_is_wider_than_the_window(opened, planner, width, scheme, tmp_pa
     plan, numbers = page.evaluate(f"{order}.map(r => [r.left, r.bottom, r.top])")
     if width == 400:
         assert numbers[2] > plan[1]
+
+
+AXE = os.environ.get("AXE_CORE")
+
+
+@pytest.mark.skipif(not AXE, reason="AXE_CORE names no axe.min.js; make test-browser fetches it")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_that_keeps_people_out(opened, planner, scheme):
+    axe = Path(AXE).read_text(encoding="utf-8")
+    page = opened(planner, color_scheme=scheme)
+
+    def violations():
+        page.evaluate(axe)
+        return page.evaluate("axe.run().then(({violations}) => violations.map((v) => v.id))")
+
+    settle(page)
+    x, y = middle(page, "user")
+    page.mouse.click(x - 60, y)
+    settle(page)
+    for group in page.query_selector_all("#fields summary"):
+        group.click()
+    assert violations() == []
+    drag(page, "user", (-12, 0))
+    page.wait_for_selector("#problems li")
+    page.click("#tour")
+    assert violations() == []
+    page.click("text=End tour")
+    page.select_option("#scenario", "")
+    assert violations() == []

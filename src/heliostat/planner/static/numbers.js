@@ -40,7 +40,7 @@ function showPins(places) {
     return;
   }
   const heads = places.find(({ cells }) => cells.length)?.cells.map(([head]) => head) ?? [];
-  const head = ["", "place", ...heads, ""].map((each) => element("th", { scope: "col" }, each));
+  const head = ["no.", "place", ...heads, "remove"].map((each) => element("th", { scope: "col" }, each));
   const lines = plan.pins.map((pin, i) => {
     const found = places.find(({ position }) => String(position) === String(pin));
     const cells = found?.cells.length ? found.cells.map(([, value]) => element("td", {}, value))
