@@ -29,12 +29,12 @@ export function servedValues(map) {
   return found.sort();
 }
 
-// A logarithmic scale that fits a map; the worst 2 % of the values may lie beyond it.
+// A logarithmic scale that fits a map; the worst 2 % and the best 1 % of the values lie beyond it.
 export function fittingScale(map) {
   const values = servedValues(map).filter((value) => value > 0);
   if (!values.length) return { low: 0.1, high: 1 };
   const at = (share) => values[Math.round(share * (values.length - 1))];
-  let [low, high] = largeIsGood(map) ? [at(0.02), at(1)] : [at(0), at(0.98)];
+  let [low, high] = largeIsGood(map) ? [at(0.02), at(0.99)] : [at(0.01), at(0.98)];
   if (map.unit === "rad") high = Math.min(high, 1); // no information above
   if (high < 1.1 * low) [low, high] = [low / 1.05, Math.max(high, low) * 1.05];
   return { low, high };
