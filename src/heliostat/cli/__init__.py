@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from heliostat.cli.compare import compare
+from heliostat.cli.imports import import_app
 from heliostat.cli.info import cite, list_command, new, schema
 from heliostat.cli.map import map_command
 from heliostat.cli.place import place
@@ -58,6 +59,7 @@ app.command("map")(map_command)
 app.command()(compare)
 app.command()(place)
 app.command()(track)
+app.add_typer(import_app, name="import")
 app.command()(new)
 app.command()(schema)
 app.command("list")(list_command)
