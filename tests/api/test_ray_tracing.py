@@ -3,6 +3,7 @@
 The tests marked raytrace run Sionna RT and compare with its own tracing of every pair of elements.
 """
 
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -260,3 +261,21 @@ def test_the_example_runs_as_written(tmp_path):
     scenario = hs.load(example, {"link.channels": str(tmp_path / "street.npz")})
     design = np.load(tmp_path / "results" / "street-ray-traced" / "design.npz")
     check_constraints(scenario, design["covariance"], design["reflection"])
+
+
+@with_sionna
+def test_the_page_shows_what_the_comparison_prints(tmp_path):
+    root = Path(__file__).parents[2]
+    script = root / "examples" / "street_ray_traced.py"
+    printed = subprocess.run(
+        [sys.executable, str(script)], cwd=tmp_path, check=True, capture_output=True, text=True
+    ).stdout
+    page = (root / "docs" / "how-to" / "ray-traced-street.md").read_text(encoding="utf-8")
+    shown = page[page.index("surfaces.0: K-factor") :]
+    shown = shown[: shown.index("```")]
+    number = r"-?\d+\.?\d*"
+    assert re.sub(number, "#", re.sub(" +", " ", shown)) == re.sub(
+        number, "#", re.sub(" +", " ", printed)
+    )
+    expected, actual = (np.array(re.findall(number, t), float) for t in (shown, printed))
+    np.testing.assert_allclose(actual, expected, rtol=0.15, atol=0.5)
