@@ -278,4 +278,4 @@ def test_the_page_shows_what_the_comparison_prints(tmp_path):
         number, "#", re.sub(" +", " ", printed)
     )
     expected, actual = (np.array(re.findall(number, t), float) for t in (shown, printed))
-    np.testing.assert_allclose(actual, expected, rtol=0.15, atol=0.5)
+    np.testing.assert_allclose(actual, expected, rtol=0.15)
