@@ -40,6 +40,7 @@ from heliostat.design.parametrization import (
 )
 from heliostat.geometry.frames import Scalar
 from heliostat.scene.sensing import EchoLink, SensingScene
+from heliostat.stored_programs import stored_jit
 from heliostat.surface.active import ActiveSurface, own_noise
 
 
@@ -87,7 +88,7 @@ class _Candidate(NamedTuple):
     transmitted: Complex[Array, "pattern position 3 3"]  # B [W]
 
 
-@jax.jit
+@stored_jit
 def joint_tasks(scenes: tuple[SensingScene, ...], min_snr: Scalar) -> tuple[JointTask, ...]:
     """Return the design problem of each surface.
 
@@ -293,7 +294,7 @@ def joint_objective(
     return value + sharpness * snr_shortfall(snr, task.min_snr * (1 + 1 / sharpness))
 
 
-@partial(jax.jit, static_argnames="layout")
+@stored_jit
 def final_setting(
     task: JointTask, flat: Float[Array, "unknown"], power: Scalar, layout: Layout
 ) -> tuple[Setting, Array, Array]:
