@@ -13,6 +13,7 @@ from heliostat.cli.compare import compare
 from heliostat.cli.info import cite, list_command, new, schema
 from heliostat.cli.map import map_command
 from heliostat.cli.place import place
+from heliostat.cli.plan import plan
 from heliostat.cli.reproduce import reproduce
 from heliostat.cli.run import run
 from heliostat.cli.sweep import sweep
@@ -57,6 +58,7 @@ app.command()(run)
 app.command("map")(map_command)
 app.command()(compare)
 app.command()(place)
+app.command()(plan)
 app.command()(track)
 app.command()(new)
 app.command()(schema)
