@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from heliostat.api.tracking import run_protocol
     from heliostat.batch.python import sweep
     from heliostat.model_warning import ModelWarning
+    from heliostat.planner.notebook import plan
     from heliostat.plots import public as plot
     from heliostat.reports.export import export
     from heliostat.reports.run import report
@@ -80,6 +81,7 @@ _HOME = {
     "run_protocol": "api.tracking",
     "find_target": "api.target_search",
     "sweep": "batch.python",
+    "plan": "planner.notebook",
     "report": "reports.run",
     "export": "reports.export",
 }
@@ -103,6 +105,7 @@ __all__ = [
     "find_target",
     "load",
     "place",
+    "plan",
     "plot",
     "pose_bounds",
     "report",

@@ -3,7 +3,8 @@
 JAX keeps what XLA compiles, see `compilation`, but traces and lowers each function anew in every
 process, which takes most of the time of a short command. Here the lowered program is kept as well,
 by ``jax.export``, beside JAX's compiled programs. It is found again by the function, the shapes and
-types of its arguments, the versions of JAX, and the source of heliostat.
+types of its arguments, the versions of JAX, and the source of heliostat. Functions among the static
+fields, such as a law of path loss, are distinguished by their names.
 """
 
 import functools
@@ -11,6 +12,7 @@ import hashlib
 import inspect
 import os
 import pickle
+import re
 import shutil
 import tempfile
 import time
@@ -108,6 +110,9 @@ def _stored(
     None if the program cannot be exported; the caller then uses ``jax.jit``.
     """
     described = f"{function.__module__}.{function.__qualname__} {static} {types}"
+    described = re.sub(r"<function (\w+) at 0x[0-9a-f]+>", r"\1", described)
+    if " at 0x" in described:  # an object that another process could not recognise
+        return None
     file = folder / hashlib.sha256(described.encode()).hexdigest()
     kept = _read(file)
     if kept is None:
