@@ -22,7 +22,7 @@ PERIODS = 20
 MOBILITIES = [0.0, 3.0, 7.0]
 """Radius of the disc in which the user moves in each period. [m]"""
 ESTIMATES = ["real", "assumed"]
-INVENTED = {"errors.position": "7 m", "errors.heading": "30 deg"}
+ASSUMED_ERRORS = {"errors.position": "7 m", "errors.heading": "30 deg"}
 """The largest errors of the localization paper's Figs. 4 to 9."""
 
 
@@ -35,7 +35,7 @@ def point(
         "surface.columns": side,
         "model.gain": "unknown",
         "surface.sweep": [list(offset) for offset in SWEEP],
-        **INVENTED,
+        **ASSUMED_ERRORS,
     }
     track = run_protocol(
         load("localization-table-1", changes),
