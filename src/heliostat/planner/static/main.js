@@ -49,7 +49,10 @@ on("painted", ({ near, unserved }) => {
   if (!cause) showScale(map);
   const entries = [];
   if (cause) {
-    map.causes.split("; ").forEach((name, i) => entries.push([`rgb(${heat.causeColour(i)})`, name]));
+    const present = new Set(map.values.filter((_, i) => map.flags[i] & heat.SERVED));
+    map.causes.split("; ").forEach((name, i) => {
+      if (present.has(i)) entries.push([`rgb(${heat.causeColour(i)})`, name]);
+    });
   } else if (map.values.some((value, i) => map.flags[i] & heat.SERVED && value === Infinity)) {
     entries.push([`rgb(${heat.NO_BOUND})`, "no bound exists; point at it for the reason"]);
   }
