@@ -24,6 +24,7 @@ $("#theme").addEventListener("click", () => {
   document.documentElement.dataset.theme = present === "dark" ? "light" : "dark";
   paint();
 });
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => paint());
 $("#quantity").addEventListener("change", ({ target }) => {
   plan.quantity = target.value;
   plan.threshold = null;
@@ -74,10 +75,11 @@ function showScale(map) {
     context.fillStyle = `rgb(${heat.colourAt(heat.largeIsGood(map) ? share : 1 - share)})`;
     context.fillRect(x, 0, 1, 1);
   }
+  const width = $("#bar").clientWidth, room = 84; // pixels of a label
   let last = -Infinity;
   $("#ticks").replaceChildren(...heat.ticks(scale, map.unit).flatMap(([value, label]) => {
     const at = Math.log(value / scale.low) / Math.log(scale.high / scale.low);
-    if (at - last < 0.12) return [];
+    if ((at - last) * width < room) return [];
     last = at;
     const tick = element("span", {}, label);
     tick.style.left = `${100 * at}%`;
