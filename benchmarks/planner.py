@@ -45,6 +45,8 @@ def run() -> list[Row]:
     from playwright.sync_api import sync_playwright
 
     program = shutil.which("chromium")
+    if program is None:
+        return [Row("planner: the package chromium is missing", "-", "-", False)]
     command = [sys.executable, "-m", "heliostat", "plan", "street-canyon", "--no-browser"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     address = re.search(r"http://\S+", process.stdout.readline())[0]
