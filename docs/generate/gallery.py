@@ -22,18 +22,17 @@ TRIALS = {
     "sensing/fig3": 3,
     "sensing/fig4": 3,
     "sensing/patterns": 2,
-    "estimators/pose": 30,
-    "estimators/direction": 30,
-    "estimators/position": 500,
-    "estimators/protocol": 4,
-    "sites/paths": 100,
+    "estimators/direction": 20,
 }
 """Trials where the site uses fewer than ``heliostat reproduce``."""
 NOT_COMPUTED = {
     "sensing/scaling": "about ten minutes",
     "sensing/certificates": "about five minutes",
-    "estimators/dwells": "about six minutes",
+    "estimators/pose": "some ten minutes",
+    "estimators/protocol": "some ten minutes",
+    "estimators/dwells": "some ten minutes",
     "estimators/calibration": "about nine minutes",
+    "sites/paths": "about three minutes",
 }
 """Studies that the site shows only from ``results``, with their run times."""
 _MARKER = re.compile(r"<!-- figure: ([a-z]+/\w+) -->")
