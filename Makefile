@@ -52,6 +52,9 @@ docs: $(READY)   ## build the documentation into docs/_build/html; warnings are 
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -j $(WORKERS) -b html -d docs/_build/doctrees docs $(SITE)
 	$(BIN)/python docs/generate/outside_requests.py $(SITE)
 
+package: $(READY) ## build wheel and sdist, install them in a clean environment, run a command
+	.ci/package
+
 bench: $(READY)  ## measure run time and memory, relative to common alternatives
 	$(BIN)/python -m benchmarks
 
