@@ -18,9 +18,9 @@ from heliostat import studies
 ROOT = Path(__file__).parents[2]
 TRIALS = {
     "localization/fig7": 200,
-    "sensing/fig2": 3,
+    "sensing/fig2": 2,
     "sensing/fig3": 3,
-    "sensing/fig4": 3,
+    "sensing/fig4": 2,
     "sensing/patterns": 2,
     "estimators/direction": 20,
 }
@@ -69,8 +69,8 @@ def _shown(name: str, folder: Path) -> str:
         _compute(name, copy)
     else:
         return (
-            f"{command}\nThis study takes {NOT_COMPUTED[name]}, so it is not computed when the site "
-            "is built. A site built after the command shows its results here.\n"
+            f"{command}\nThis study takes {NOT_COMPUTED[name]}, so it is not computed when the "
+            "site is built. A site built after the command shows its results here.\n"
         )
     with xr.open_dataset(copy / f"{figure}.nc", engine="h5netcdf") as data:
         trials, version = data.sizes["trial"], data.attrs["heliostat_version"]
