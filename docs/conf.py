@@ -10,7 +10,7 @@ import numpy.typing
 # Before the first import of the package: names that are shown in place of long definitions.
 typing.GENERATING_DOCUMENTATION = "heliostat"  # read by jaxtyping, which then omits its own name
 numpy.typing.ArrayLike = type("ArrayLike", (), {"__module__": "builtins"})
-AnyScenario = type("scenario, name, path or dict", (), {"__module__": "builtins"})
+ScenarioLike = type("ScenarioLike", (), {"__module__": "builtins"})
 
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS))  # the package `generate`
@@ -76,13 +76,20 @@ html_theme_options = {
     "show_prev_next": True,
     "navigation_with_keys": False,
     "header_links_before_dropdown": 6,
-    "secondary_sidebar_items": ["page-toc"],
+    "secondary_sidebar_items": {
+        "**": ["page-toc"],
+        # Wide tables need the space; these pages have a table of contents of their own.
+        "reference/scenario-keys": [],
+        "reference/command-line": [],
+        "gallery/*": [],
+    },
     "footer_start": ["copyright"],
     "footer_end": [],
     "show_toc_level": 2,
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
+toc_object_entries_show_parents = "hide"
 html_sidebars = {"index": []}
 html_show_sourcelink = html_copy_source = False
 
@@ -114,11 +121,14 @@ def outdated(app, env, added, changed, removed):
 def accept_any_scenario(app, function, bound_method):
     """Show what public functions accept, not the type that they pass on."""
     if hasattr(function, "__wrapped__") and "scenario" in function.__annotations__:
-        function.__annotations__ = {**function.__annotations__, "scenario": AnyScenario}
+        function.__annotations__ = {**function.__annotations__, "scenario": ScenarioLike}
 
 
 def setup(app):
     """Register the handlers above."""
+    # It copies files after the build, which is safe, but does not declare so.
+    copies = app.extensions["sphinx-mathjax-offline"]
+    copies.parallel_read_safe = copies.parallel_write_safe = True
     app.connect("autodoc-before-process-signature", accept_any_scenario)
     app.connect("source-read", fill)
     app.connect("env-get-outdated", outdated)

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+import heliostat
 from docs.generate import command_line, gallery
 from docs.generate.outside_requests import outside_requests
 from docs.generate.scenario_keys import scenario_keys
-import heliostat
 from heliostat import studies
 from heliostat.cli import app
 from heliostat.scenario import SYSTEMS
