@@ -14,6 +14,7 @@ SUBJECTS = (
     "paths_map",
     "placement",
     "command_line",
+    "planner",
     "transmit_design",
     "cooperative_design",
     "pose_estimate",

@@ -20,8 +20,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import heliostat  # noqa: F401  (sets double precision before JAX starts)
+from heliostat import stored_programs
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+stored_programs.enabled = False  # shapes are checked while a function is traced
 
 settings.register_profile(
     "heliostat",

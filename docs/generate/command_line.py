@@ -48,6 +48,11 @@ def commands() -> Iterator[tuple[str, Callable[..., None]]]:
     for command in app.registered_commands:
         assert command.callback is not None
         yield command.name or command.callback.__name__, command.callback
+    for group in app.registered_groups:
+        assert group.typer_instance is not None
+        for command in group.typer_instance.registered_commands:
+            assert command.callback is not None
+            yield f"{group.name} {command.name or command.callback.__name__}", command.callback
 
 
 def parameters(function: Callable[..., None]) -> list[Parameter]:

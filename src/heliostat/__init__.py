@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     )
     from heliostat.api.placement import place
     from heliostat.api.pose_estimation import estimate_pose, simulate_pilots
+    from heliostat.api.ray_tracing import trace_channels
     from heliostat.api.sensing import (
         certify,
         design_beamforming,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from heliostat.api.tracking import run_protocol
     from heliostat.batch.python import sweep
     from heliostat.model_warning import ModelWarning
+    from heliostat.planner.notebook import plan
     from heliostat.plots import public as plot
     from heliostat.reports.export import export
     from heliostat.reports.run import report
@@ -75,9 +77,11 @@ _HOME = {
     "simulate_echoes": "api.estimation",
     "estimate_direction": "api.estimation",
     "triangulate": "api.estimation",
+    "trace_channels": "api.ray_tracing",
     "run_protocol": "api.tracking",
     "find_target": "api.target_search",
     "sweep": "batch.python",
+    "plan": "planner.notebook",
     "report": "reports.run",
     "export": "reports.export",
 }
@@ -101,6 +105,7 @@ __all__ = [
     "find_target",
     "load",
     "place",
+    "plan",
     "plot",
     "pose_bounds",
     "report",
@@ -108,6 +113,7 @@ __all__ = [
     "simulate_echoes",
     "simulate_pilots",
     "sweep",
+    "trace_channels",
     "triangulate",
     "under_errors",
 ]

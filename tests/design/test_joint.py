@@ -18,13 +18,12 @@ from heliostat.design.joint import (
     joint_tasks,
     random_unknowns,
     steered_unknowns,
-    values_and_slopes,
 )
 from heliostat.design.parametrization import coefficients
 from heliostat.observation.echoes import target_steering
 from heliostat.surface.active import power_weight
 from tests.support.direction_definition import direction_information_by_definition
-from tests.support.sensing_scenes import random_covariance, real, sensing_scene
+from tests.support.sensing_scenes import random_covariance, sensing_scene
 
 SMALL = {"rows": (2, 2), "columns": (3, 3), "antennas": 4}
 PLACES = ((5.0, 15.0, 0.0), (6.0, 14.0, 1.0))
@@ -149,29 +148,6 @@ def snr_of(task, chosen):
             for q in range(len(PLACES))
         ]
     )
-
-
-@pytest.mark.parametrize("passive", [False, True])
-def test_slopes_equal_finite_differences(passive):
-    scene = sensing_scene(**SMALL)
-    task = joint_tasks((with_passive_surfaces(scene) if passive else scene,), real(1e9))[0]
-    layout, flat = start(task, 2)
-    leaves, structure = jax.tree.flatten(task)
-    stacked = tuple(jnp.asarray(leaf)[None] for leaf in leaves)
-    sharpness = jnp.asarray(30.0)
-
-    def row(at, log_power):
-        power = jnp.exp(jnp.asarray(log_power))[None]
-        rows = values_and_slopes(stacked, at[None], power, sharpness, structure, layout)
-        return np.asarray(rows)[0]
-
-    log_power, step = float(np.log(POWER)), 1e-5
-    direction = jnp.asarray(np.random.default_rng(2).normal(size=flat.shape))
-    slope = row(flat, log_power)[2:] @ np.asarray(direction)
-    ends = [row(flat + s * direction, log_power)[0] for s in (step, -step)]
-    np.testing.assert_allclose(slope, (ends[0] - ends[1]) / (2 * step), rtol=1e-6)
-    ends = [row(flat, log_power + s)[0] for s in (step, -step)]
-    np.testing.assert_allclose(row(flat, log_power)[1], (ends[0] - ends[1]) / (2 * step), rtol=1e-6)
 
 
 def test_a_steered_design_has_the_same_snr_and_information_about_direction_cosines():

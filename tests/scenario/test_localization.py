@@ -27,7 +27,7 @@ from heliostat.scenario import (
     scenario_text,
     template_text,
 )
-from heliostat.scenario.validation import _nested, dotted_keys, example
+from heliostat.scenario.validation import dotted_keys, example, section_type
 from heliostat.surface.passive import Phased, Steered, quantised, steered_phases
 from tests.support.refusals import loads_or_is_refused, plain_data
 
@@ -235,7 +235,7 @@ def test_the_template_shows_every_key_and_loads():
     for section, info in LocalizationScenario.model_fields.items():
         assert section in written
         if isinstance(written[section], dict):
-            assert set(written[section]) == set(_nested(info).model_fields)
+            assert set(written[section]) == set(section_type(info).model_fields)
     for line in template_text().splitlines():
         assert not re.match(r"  \w+:", line) or "#" in line
 
@@ -248,7 +248,9 @@ def test_the_template_writes_the_defaults():
         else {
             name: value
             for name, value in keys.items()
-            if _nested(LocalizationScenario.model_fields[section]).model_fields[name].is_required()
+            if section_type(LocalizationScenario.model_fields[section])
+            .model_fields[name]
+            .is_required()
             or (section, name) == ("frame", "period")
         }
         for section, keys in yaml.safe_load(template_text()).items()
@@ -318,7 +320,7 @@ def test_every_example_is_valid():
             name = path[-1]
             section = system
             for part in path[:-1]:
-                section = _nested(section.model_fields[part])
+                section = section_type(section.model_fields[part])
             whole = {n: example(section, (n,)) for n in section.model_fields}
             if section is not system:
                 section.model_validate({**whole, name: example(system, path)})

@@ -201,6 +201,19 @@ def test_channels_come_from_a_file_beside_the_scenario(tmp_path, suffix):
     np.testing.assert_array_equal(scene.target_gain, gain)
 
 
+def test_imported_channels_may_have_any_wavefront(tmp_path):
+    near = {"base_station.position": [-3.98, 6, 3], "target.position": [-3.97, 6.01, 3]}
+
+    def hops(scenario):
+        return [w.split(" is ")[0] for w in scenario.warnings() if w.startswith("Far field")]
+
+    to_target = ["Far field: surfaces.0 to target"]
+    both_apertures = ["Far field: base station to surfaces.0"] * 2
+    assert hops(parse(BARE, near)) == both_apertures + to_target
+    file = with_channels(tmp_path, BARE, bs_to_irs=1e-5 * some_channels(2, 12, 3))
+    assert hops(load(file, near)) == to_target
+
+
 def test_keys_of_random_channels_beside_a_file_are_a_note(tmp_path):
     channels = 1e-5 * some_channels(2, 12, 3)
     file = with_channels(tmp_path, BARE, bs_to_irs=channels)

@@ -45,6 +45,7 @@ from heliostat.scenario import (
     of_system,
 )
 from heliostat.scene.localization import LocalizationScene, with_traced_sizes
+from heliostat.stored_programs import stored_jit
 
 
 def build(scenario: AnyScenario, key: PRNGKeyArray | None = None) -> LocalizationScene:
@@ -83,7 +84,7 @@ def _for_any_size(scenario: LocalizationScenario, scene: LocalizationScene) -> L
     return scene if scenario.model.as_printed else with_traced_sizes(scene)
 
 
-@partial(jax.jit, static_argnums=0)
+@stored_jit
 def _bounds(
     as_printed: bool, scene: LocalizationScene, antennas: Float[Array, ""]
 ) -> tuple[Array, ...]:
@@ -95,7 +96,7 @@ def _bounds(
     return peb, reb, pose.information, 3 - jnp.sum(lost), lost, seen.directions
 
 
-@jax.jit
+@stored_jit
 def _rates(scene: LocalizationScene, antennas: Float[Array, ""]) -> tuple[Array, ...]:
     ratio = time_ratio(scene, antennas)
     return (
@@ -107,7 +108,7 @@ def _rates(scene: LocalizationScene, antennas: Float[Array, ""]) -> tuple[Array,
     )
 
 
-@partial(jax.jit, static_argnums=0)
+@stored_jit
 def _choices(
     as_printed: bool, scene: LocalizationScene, antennas: Float[Array, "choice"]
 ) -> tuple[Array, ...]:
@@ -355,7 +356,7 @@ def _share(
     return share, float(np.minimum(peak, np.asarray(largest)))
 
 
-@partial(jax.jit, static_argnums=0)
+@stored_jit
 def _compiled_share(
     as_printed: bool, scene: LocalizationScene, weight: Array, balance: Array | None
 ) -> tuple[TimeShare, Array, Array, Array]:

@@ -41,19 +41,14 @@ class UserEvaluation:
 
 
 @dataclass(frozen=True)
-class LocalizationEvaluation:
-    """A localization scenario with its bounds, rate, best time allocation and PEB map.
+class LinkEvaluation:
+    """Bounds, rate and best time allocation of the first user of a localization scenario."""
 
-    Apart from `users` and the map the results are those of the first user.
-    """
-
-    scenario: LocalizationScenario
     active_antennas: int
     weight: float | None
     """Weight of the rate; None if a balance is given. [(m + rad) s/bit]"""
     balance: float | None
     """Unit-free alternative to the weight. [1]"""
-    scene: LocalizationScene
     bounds: PoseBounds
     rate: EffectiveRate
     trade_off: TradeOff
@@ -61,6 +56,17 @@ class LocalizationEvaluation:
     """None if no bound exists."""
     no_allocation: str
     """Reason for a missing allocation; empty if there is one."""
+
+
+@dataclass(frozen=True)
+class LocalizationEvaluation(LinkEvaluation):
+    """A localization scenario with its bounds, rate, best time allocation and PEB map.
+
+    Apart from `users` and the map the results are those of the first user.
+    """
+
+    scenario: LocalizationScenario
+    scene: LocalizationScene
     under_errors: ErrorEffect | None
     """None if the scenario has no errors."""
     area_map: xr.Dataset
@@ -69,6 +75,45 @@ class LocalizationEvaluation:
     """Each of several users; empty if there is only one."""
     overrides: Mapping[str, str] = field(default_factory=dict)
     """Overrides with which the scenario was loaded."""
+
+
+def evaluate_link(
+    scenario: LocalizationScenario,
+    *,
+    active_antennas: int | None = None,
+    weight: float | None = None,
+    balance: float | None = None,
+) -> LinkEvaluation:
+    """Compute bounds, rate and best time allocation of a scenario.
+
+    Args:
+        scenario: A loaded scenario.
+        active_antennas: Antennas for bounds and rate; default as many as fit into the period.
+        weight: See `heliostat.allocate_time`. [(m + rad) s/bit]
+        balance: Unit-free alternative to the weight. [1]
+
+    Raises:
+        ValueError: ``active_antennas``, ``weight`` or ``balance`` is out of range.
+    """
+    antennas = most_active_antennas(scenario) if active_antennas is None else active_antennas
+    if balance is None and weight is None:
+        weight = DEFAULT_WEIGHT
+    bounds = pose_bounds(scenario, antennas)
+    allocation, reason = None, ""
+    try:
+        allocation = allocate_time(scenario, weight, balance=balance)
+    except NotIdentifiableError as error:
+        reason = str(error)
+    return LinkEvaluation(
+        active_antennas=antennas,
+        weight=weight,
+        balance=balance,
+        bounds=bounds,
+        rate=effective_rate(scenario, antennas),
+        trade_off=allocation.trade_off if allocation else trade_off_of(scenario),
+        allocation=allocation,
+        no_allocation=reason,
+    )
 
 
 def evaluate_localization(
@@ -93,27 +138,12 @@ def evaluate_localization(
     Raises:
         ValueError: ``active_antennas``, ``weight`` or ``balance`` is out of range.
     """
-    antennas = most_active_antennas(scenario) if active_antennas is None else active_antennas
-    if balance is None and weight is None:
-        weight = DEFAULT_WEIGHT
-    bounds = pose_bounds(scenario, antennas)
-    allocation, reason = None, ""
-    try:
-        allocation = allocate_time(scenario, weight, balance=balance)
-    except NotIdentifiableError as error:
-        reason = str(error)
-    scene = build(scenario)
+    link = evaluate_link(scenario, active_antennas=active_antennas, weight=weight, balance=balance)
+    antennas = link.active_antennas
     return LocalizationEvaluation(
+        **vars(link),
         scenario=scenario,
-        active_antennas=antennas,
-        weight=weight,
-        balance=balance,
-        scene=scene,
-        bounds=bounds,
-        rate=effective_rate(scenario, antennas),
-        trade_off=allocation.trade_off if allocation else trade_off_of(scenario),
-        allocation=allocation,
-        no_allocation=reason,
+        scene=build(scenario),
         under_errors=None if no_error_effect(scenario) else under_errors(scenario, antennas),
         area_map=coverage(scenario, active_antennas=antennas, **map_options),
         users=_users(scenario, antennas),

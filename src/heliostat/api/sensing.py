@@ -39,6 +39,7 @@ from heliostat.geometry.frames import Scalar
 from heliostat.scenario import Problem, ScenarioError, SensingScenario
 from heliostat.scenario.sensing.build import moved_target
 from heliostat.scene.sensing import SensingScene
+from heliostat.stored_programs import stored_jit
 from heliostat.units import from_db, to_db
 
 TransmitMethod: TypeAlias = Literal["structured", "sdp"]
@@ -159,7 +160,7 @@ def _power_notes(scenario: SensingScenario, covariance: Covariances) -> tuple[st
     )
 
 
-@jax.jit
+@stored_jit
 def _bounds(
     scene: SensingScene, covariance: Covariances, reflection: Patterns
 ) -> tuple[tuple[DirectionBound, ...], tuple[Scalar, Identifiability]]:

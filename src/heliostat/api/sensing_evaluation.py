@@ -23,14 +23,20 @@ MOST_BEAMPATTERNS = 9
 
 
 @dataclass(frozen=True)
-class SensingEvaluation:
-    """A sensing scenario with the design for its target, bounds, powers and beampatterns."""
+class DesignEvaluation:
+    """A sensing scenario with a design and the bounds for its target under this design."""
 
     scenario: SensingScenario
-    method: Method
-    scene: SensingScene
     design: BeamformingDesign
     bounds: DirectionBounds
+
+
+@dataclass(frozen=True)
+class SensingEvaluation(DesignEvaluation):
+    """A sensing scenario with the design for its target, bounds, powers and beampatterns."""
+
+    method: Method
+    scene: SensingScene
     radiated: ReflectedPower
     """Power radiated by the surfaces; each term is [surface, pattern]. [W]"""
     beampatterns: np.ndarray

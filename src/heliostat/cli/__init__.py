@@ -10,9 +10,11 @@ from typing import Annotated
 import typer
 
 from heliostat.cli.compare import compare
+from heliostat.cli.imports import import_app
 from heliostat.cli.info import cite, list_command, new, schema
 from heliostat.cli.map import map_command
 from heliostat.cli.place import place
+from heliostat.cli.plan import plan
 from heliostat.cli.reproduce import reproduce
 from heliostat.cli.run import run
 from heliostat.cli.sweep import sweep
@@ -57,7 +59,9 @@ app.command()(run)
 app.command("map")(map_command)
 app.command()(compare)
 app.command()(place)
+app.command()(plan)
 app.command()(track)
+app.add_typer(import_app, name="import")
 app.command()(new)
 app.command()(schema)
 app.command("list")(list_command)

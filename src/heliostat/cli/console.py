@@ -3,10 +3,8 @@
 Slow imports are made by the functions that need them.
 """
 
-import itertools
 import json
 import os
-import re
 import shutil
 import sys
 import time
@@ -273,14 +271,3 @@ MEASURED = 6
 """Number of calls after which the time of a computation is estimated."""
 ANNOUNCED = 5.0
 """Shortest computation whose time is announced. [s]"""
-
-
-def first_sentence(text: str) -> str:
-    """The first sentence of the comment at the top of a scenario.
-
-    Args:
-        text: Text of the scenario.
-    """
-    lines = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
-    comment = " ".join(line.lstrip("# ") for line in lines)
-    return re.split(r"(?<=\w\w\.) ", comment, maxsplit=1)[0]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from heliostat.cli.console import UserError, first_sentence, print_table
+from heliostat.cli.console import UserError, print_table
 
 
 def new(
@@ -50,9 +50,9 @@ def list_command() -> None:
     Example: heliostat list
     """
     from heliostat import studies
-    from heliostat.scenario import scenario_names, scenario_text
+    from heliostat.scenario import scenario_names, scenario_summary
 
-    scenarios = {name: first_sentence(scenario_text(name)) for name in scenario_names()}
+    scenarios = {name: scenario_summary(name) for name in scenario_names()}
     print_table("Scenarios, for heliostat run, map, compare and track", [], scenarios.items())
     for system, titles in studies.TITLES.items():
         title = f"Studies, for heliostat reproduce {system} and sweep {system}/NAME"

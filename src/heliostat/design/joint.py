@@ -27,7 +27,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.tree_util import PyTreeDef
 from jaxtyping import Array, Complex, Float
 
 from heliostat.bounds.direction import information_of_matrices, steering_derivatives
@@ -41,6 +40,7 @@ from heliostat.design.parametrization import (
 )
 from heliostat.geometry.frames import Scalar
 from heliostat.scene.sensing import EchoLink, SensingScene
+from heliostat.stored_programs import stored_jit
 from heliostat.surface.active import ActiveSurface, own_noise
 
 
@@ -88,7 +88,7 @@ class _Candidate(NamedTuple):
     transmitted: Complex[Array, "pattern position 3 3"]  # B [W]
 
 
-@jax.jit
+@stored_jit
 def joint_tasks(scenes: tuple[SensingScene, ...], min_snr: Scalar) -> tuple[JointTask, ...]:
     """Return the design problem of each surface.
 
@@ -182,33 +182,6 @@ def steered_unknowns(
     return jnp.concatenate([free.ravel(), flat[end:]])
 
 
-@jax.custom_vjp
-def _solve(
-    matrices: Complex[Array, "system tx tx"], right: Complex[Array, "system tx column"]
-) -> Complex[Array, "system tx column"]:
-    """Solve Hermitian positive definite systems.
-
-    The gradient takes two more triangular solves, a third of what it takes to differentiate the
-    factorisation.
-    """
-    return _solve_and_keep(matrices, right)[0]
-
-
-def _solve_and_keep(matrices: Array, right: Array) -> tuple[Array, tuple[Array, Array]]:
-    factor = jnp.linalg.cholesky(matrices, symmetrize_input=False)
-    solution = jax.scipy.linalg.cho_solve((factor, True), right)
-    return solution, (factor, solution)
-
-
-def _solve_backwards(kept: tuple[Array, Array], slope: Array) -> tuple[Array, Array]:
-    factor, solution = kept
-    of_right = jnp.conj(jax.scipy.linalg.cho_solve((factor, True), jnp.conj(slope)))
-    return -of_right @ solution.mT, of_right
-
-
-_solve.defvjp(_solve_and_keep, _solve_backwards)
-
-
 def _candidate(
     task: JointTask,
     flat: Float[Array, "unknown"],
@@ -250,7 +223,8 @@ def _candidate(
         # The beams, and the inverse of the conjugate of the noise covariance over its own floor.
         systems = jnp.eye(antennas)[None] + jnp.stack([price * weight, noise_ratio * gram])
         right = jnp.stack([basis, ways.reshape(layout.basis, antennas)])
-        solved = _solve(systems, jnp.conj(right).mT)
+        factor = jnp.linalg.cholesky(systems, symmetrize_input=False)
+        solved = jax.scipy.linalg.cho_solve((factor, True), jnp.conj(right).mT)
         filtered = solved[1].reshape(antennas, -1, 3)
         received = jnp.einsum("qxm,mqy->qxy", jnp.conj(ways), jnp.conj(filtered)) / task.link.noise
 
@@ -320,44 +294,7 @@ def joint_objective(
     return value + sharpness * snr_shortfall(snr, task.min_snr * (1 + 1 / sharpness))
 
 
-@partial(jax.jit, static_argnames=("structure", "layout"))
-def values_and_slopes(
-    leaves: tuple[Array, ...],
-    flat: Float[Array, "start unknown"],
-    power: Float[Array, "start"],
-    sharpness: Scalar,
-    structure: PyTreeDef,
-    layout: Layout,
-) -> Float[Array, "start ..."]:
-    """Return `joint_objective`, its derivative to the log power, and its gradient, in rows.
-
-    By the envelope theorem the second entry, at an optimum, is the derivative of the least log
-    CRB to the log power. The tasks are passed as `jax.tree.flatten` returns them, because a descent
-    calls this thousands of times and flattening would take half of each call. Compiled once for
-    each layout and shape.
-
-    Args:
-        leaves: Leaves of the tasks of all starts, stacked.
-        flat: Unconstrained unknowns.
-        power: Transmit power for the surface of each start, averaged over its patterns. [W]
-        sharpness: Sharpness of the smooth minima, see `parametrization.power_factor`.
-        structure: Tree structure of a task.
-        layout: Layout of the unknowns.
-    """
-
-    def row(leaves: tuple[Array, ...], flat: Array, power: Scalar) -> Array:
-        task: JointTask = jax.tree.unflatten(structure, leaves)
-
-        def objective(x: Array, log_power: Scalar) -> Scalar:
-            return joint_objective(task, x, jnp.exp(log_power), sharpness, layout)
-
-        value, (slope, answer) = jax.value_and_grad(objective, argnums=(0, 1))(flat, jnp.log(power))
-        return jnp.concatenate([jnp.stack([value, answer]), slope])
-
-    return jax.vmap(row)(leaves, flat, power)
-
-
-@partial(jax.jit, static_argnames="layout")
+@stored_jit
 def final_setting(
     task: JointTask, flat: Float[Array, "unknown"], power: Scalar, layout: Layout
 ) -> tuple[Setting, Array, Array]:

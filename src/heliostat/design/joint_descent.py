@@ -16,7 +16,6 @@ from typing import NamedTuple, TypeAlias
 
 import jax
 import numpy as np
-from jax.tree_util import PyTreeDef
 from jaxtyping import Array, Complex
 from scipy.optimize import brentq
 
@@ -30,8 +29,8 @@ from heliostat.design.joint import (
     joint_tasks,
     random_unknowns,
     steered_unknowns,
-    values_and_slopes,
 )
+from heliostat.design.joint_gradient import stack_tasks, values_and_slopes
 from heliostat.design.parametrization import descend_together
 from heliostat.design.result import BeamformingDesign
 from heliostat.design.transmit import solve_transmit
@@ -58,7 +57,6 @@ ROUNDS = (
 before each."""
 LARGE = 64  # number of elements above which every descent may take twice as many steps
 BALANCED = 0.02  # relative change of the powers below which the rounds may end
-BATCH = 8  # number of descents that are evaluated together
 SETTLED = 3e-4  # relative improvement below which the rounds end
 STEPS_FROM_DESIGN = (40, 10)
 """Steps of the two descents from an existing design, before and after the power is divided again.
@@ -83,44 +81,30 @@ class Incumbent(NamedTuple):
     worst: float  # worst CRB [rad²]
 
 
-def _rows(states: list[SurfaceState], sharpness: float) -> Callable[[np.ndarray], np.ndarray]:
-    """Return `values_and_slopes` of surfaces of equal shape as a function of the unknowns alone.
-
-    At most `BATCH` states; the last is repeated, so that only one size is compiled.
-    """
-    padded = states + [states[-1]] * (BATCH - len(states))
-    parts = [jax.tree.flatten(state.task) for state in padded]
-    leaves = tuple(np.stack(each) for each in zip(*(part[0] for part in parts), strict=True))
-    power = np.array([state.power for state in padded])
-    fixed = jax.device_put((power, np.float64(sharpness)))
-    placed, structure, layout = jax.device_put(leaves), parts[0][1], states[0].layout
-
-    def rows(flat: np.ndarray) -> np.ndarray:
-        fill = np.broadcast_to(flat[-1], (BATCH - len(flat), flat.shape[1]))
-        whole = np.concatenate([flat, fill])
-        return np.asarray(values_and_slopes(placed, whole, *fixed, structure, layout))[: len(flat)]
-
-    return rows
+def _evaluator(
+    states: list[SurfaceState], sharpness: float
+) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Return `values_and_slopes` of surfaces of equal shape as a function of the unknowns alone."""
+    tasks = stack_tasks([state.task for state in states])
+    power = np.array([state.power for state in states])
+    return lambda flat: values_and_slopes(tasks, flat, power, sharpness, states[0].layout)
 
 
-def _batches(states: list[SurfaceState]) -> list[list[int]]:
-    """Return the indices of the states in batches of equal shape."""
-    alike: dict[tuple[Layout, PyTreeDef], list[int]] = {}
+def _alike(states: list[SurfaceState]) -> list[list[int]]:
+    """Return the indices of the states in groups of equal layout."""
+    groups: dict[Layout, list[int]] = {}
     for i, state in enumerate(states):
-        alike.setdefault((state.layout, jax.tree.structure(state.task)), []).append(i)
-    return [
-        group[first : first + BATCH]
-        for group in alike.values()
-        for first in range(0, len(group), BATCH)
-    ]
+        groups.setdefault(state.layout, []).append(i)
+    return list(groups.values())
 
 
 def _evaluated(states: list[SurfaceState], sharpness: float) -> np.ndarray:
     """Return the objective of each state and its derivative to the log power."""
     found = np.empty((len(states), 2))
-    for batch in _batches(states):
-        chosen = [states[i] for i in batch]
-        found[batch] = _rows(chosen, sharpness)(np.stack([s.flat for s in chosen]))[:, :2]
+    for group in _alike(states):
+        chosen = [states[i] for i in group]
+        value, _, to_power = _evaluator(chosen, sharpness)(np.stack([s.flat for s in chosen]))
+        found[group] = np.stack([value, to_power], axis=1)
     return found
 
 
@@ -129,20 +113,12 @@ def _descend(
 ) -> list[tuple[SurfaceState, float]]:
     """Return the states with improved unknowns for their current power, and their objectives."""
     found = [(state, np.inf) for state in states]
-    for batch in _batches(states):
-        chosen = [states[i] for i in batch]
-        rows = _rows(chosen, sharpness)
-
-        def values_and_slopes(
-            points: np.ndarray, rows: Callable[[np.ndarray], np.ndarray] = rows
-        ) -> tuple[np.ndarray, np.ndarray]:
-            every = rows(points)
-            return every[:, 0], every[:, 2:]
-
+    for group in _alike(states):
+        chosen = [states[i] for i in group]
         flats, values = descend_together(
-            values_and_slopes, np.stack([s.flat for s in chosen]), steps=steps
+            _evaluator(chosen, sharpness), np.stack([s.flat for s in chosen]), steps=steps
         )
-        for i, flat, value in zip(batch, flats, values, strict=True):
+        for i, flat, value in zip(group, flats, values, strict=True):
             found[i] = states[i]._replace(flat=flat), float(value)
     return found
 

@@ -203,7 +203,7 @@ MEMORY = 10
 
 
 def descend_together(
-    values_and_slopes: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+    values_and_slopes: Callable[[np.ndarray], tuple[np.ndarray, ...]],
     starts: np.ndarray,
     *,
     steps: int,
@@ -215,7 +215,7 @@ def descend_together(
 
     Args:
         values_and_slopes: Function of points, [start, unknown], that returns their values and
-            gradients.
+            gradients; further results are ignored.
         starts: Starting points, [start, unknown].
         steps: Maximum number of evaluations.
 
@@ -228,11 +228,11 @@ def descend_together(
     """
 
     def evaluate(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        value, slope = values_and_slopes(points)
+        value, slope, *_ = values_and_slopes(points)
         sound = np.isfinite(value) & np.isfinite(slope).all(axis=1)
         return np.where(sound, value, 1e30), np.where(sound[:, None], slope, 0.0)
 
-    value, slope = values_and_slopes(starts)
+    value, slope, *_ = values_and_slopes(starts)
     if np.any(np.isfinite(value) & ~np.isfinite(slope).all(axis=1)):
         raise FloatingPointError("the objective is finite at the start, but its gradient is not")
     point, (value, slope) = starts, evaluate(starts)

@@ -6,10 +6,11 @@ from jaxtyping import Array, Complex
 from heliostat.design.per_surface import each_surface
 from heliostat.observation.echoes import target_steering
 from heliostat.scene.sensing import EchoLink, SensingScene
+from heliostat.stored_programs import stored_jit
 from heliostat.surface.active import ActiveSurface, ReflectedPower, reflected_power
 
 
-@jax.jit
+@stored_jit
 def radiated_power(
     scene: SensingScene,
     covariance: Complex[Array, "surface pattern tx tx"],

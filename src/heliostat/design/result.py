@@ -18,6 +18,7 @@ from heliostat.design.per_surface import each_surface
 from heliostat.geometry.frames import Scalar
 from heliostat.observation.echoes import target_steering
 from heliostat.scene.sensing import EchoLink, SensingScene
+from heliostat.stored_programs import stored_jit
 from heliostat.surface.active import ActiveSurface, reflected_power
 
 STATUS = ("optimal", "feasible", "not converged", "not identifiable", "infeasible")
@@ -150,7 +151,7 @@ def excess_over_bound(gap: float) -> float:
     return -10 * math.log10(1 - gap) if gap < 1 else math.inf
 
 
-@eqx.filter_jit
+@stored_jit
 def surface_bounds(
     scene: SensingScene,
     reflection: tuple[Complex[Array, "pattern _"], ...],
@@ -172,7 +173,7 @@ def surface_bounds(
     return each_surface(bound, scene, reflection, covariance)
 
 
-@eqx.filter_jit
+@stored_jit
 def constraint_slack(
     scene: SensingScene,
     reflection: tuple[Complex[Array, "pattern _"], ...],

@@ -37,6 +37,7 @@ from heliostat.design.transmit_snr import LargestSnr, largest_common_snr
 from heliostat.geometry.frames import Scalar
 from heliostat.observation.echoes import target_steering
 from heliostat.scene.sensing import EchoLink, SensingScene
+from heliostat.stored_programs import stored_jit
 from heliostat.surface.active import ActiveSurface, own_noise, reflected_power
 
 SNR_TOLERANCE = 1e-6
@@ -184,7 +185,7 @@ def _check(scene: SensingScene, reflection: tuple[Complex[Array, "_"], ...]) -> 
             )
 
 
-@eqx.filter_jit
+@stored_jit
 def _own_noise(
     scene: SensingScene, reflection: tuple[Complex[Array, "_"], ...]
 ) -> Float[Array, "surface"]:
@@ -208,13 +209,13 @@ def largest_snr(scene: SensingScene, reflection: tuple[Complex[Array, "_"], ...]
     return float(_largest(scene, reflection))
 
 
-@eqx.filter_jit
+@stored_jit
 def _largest(scene: SensingScene, reflection: tuple[Complex[Array, "_"], ...]) -> Scalar:
     budget = scene.n_surfaces * scene.base_station.power
     return largest_common_snr(_reduced(scene, reflection), budget).snr
 
 
-@eqx.filter_jit
+@stored_jit
 def solve_transmit(
     scene: SensingScene,
     reflection: tuple[Complex[Array, "_"], ...],

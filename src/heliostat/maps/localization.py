@@ -21,6 +21,7 @@ from heliostat.geometry.frames import Scalar
 from heliostat.maps.area import facing, in_chunks
 from heliostat.rates.effective import codebook_snr, eadr
 from heliostat.scene.localization import LocalizationScene, PassiveSurface
+from heliostat.stored_programs import stored_jit
 from heliostat.surface.passive import Phased
 
 Quantity: TypeAlias = Literal["peb", "reb", "rate", "snr"]
@@ -64,14 +65,14 @@ def _at(
 
 
 # Three compiled stages: in a single one XLA would recompute every sine for each of its uses.
-@partial(jax.jit, static_argnums=0)
+@stored_jit
 def _responses(
     steering: Steering, scene: LocalizationScene, poses: Float[Array, "point 4"]
 ) -> tuple[Array, Array]:
     return jax.vmap(lambda pose: alignment_response(_at(steering, scene, pose)))(poses)
 
 
-@jax.jit
+@stored_jit
 def _information(
     scene: LocalizationScene,
     active_antennas: Scalar,
@@ -85,10 +86,12 @@ def _information(
     return jax.vmap(at)(poses, *responses)
 
 
-_bounds = jax.jit(jax.vmap(error_bounds))
+@stored_jit
+def _bounds(information: PoseInformation) -> tuple[Array, Array]:
+    return jax.vmap(error_bounds)(information)
 
 
-@partial(jax.jit, static_argnums=0)
+@stored_jit
 def _bounds_over_paths(
     steering: Steering,
     scene: LocalizationScene,
@@ -116,7 +119,7 @@ def _printed_bounds(
     return jax.vmap(at)(poses)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@stored_jit
 def _rates(
     quantity: Quantity,
     steering: Steering,

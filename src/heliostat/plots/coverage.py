@@ -294,7 +294,7 @@ def _cells(data: xr.Dataset, display: Display, norm: Normalize | None, ax: Axes)
         handles.append(Patch(color=RED, label=label))
     if not display.served.all():
         ax.patch.set(**_LOST, linewidth=0)
-        handles.append(Patch(**_LOST, linewidth=0, label=_unserved(data)))
+        handles.append(Patch(**_LOST, linewidth=0, label=unserved_reason(data)))
     near = data["near_field"].values & display.served
     if near.any() and min(near.shape) > 1:
         ax.contourf(data["x"], data["y"], near, levels=[0.5, 1.5], colors="none", hatches=[_NEAR])
@@ -314,7 +314,7 @@ def _dots(data: xr.Dataset, display: Display, norm: Normalize | None, ax: Axes) 
     handles: list[Any] = []
     for lost, color, label in (
         (display.served & ~known, RED, "no bound exists"),
-        (~display.served, "#9A9A9A", _unserved(data)),
+        (~display.served, "#9A9A9A", unserved_reason(data)),
     ):
         if lost.any():
             handles += ax.plot(x[lost], y[lost], "X", color=color, label=label)
@@ -337,7 +337,7 @@ def _bar(ax: Axes, image: Any, display: Display, norm: Normalize) -> None:
         plain_ticks(bar.ax.yaxis, norm)
 
 
-def _unserved(data: xr.Dataset) -> str:
+def unserved_reason(data: xr.Dataset) -> str:
     """Return the reason why no value can exist at some positions."""
     alone = data.sizes["surface"] == 1
     if data.attrs["moved"] == "user" and (not alone or data.attrs.get("obstacles", "[]") != "[]"):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from heliostat.api.localization_evaluation import LocalizationEvaluation
+from heliostat.api.localization_evaluation import LinkEvaluation, LocalizationEvaluation
 from heliostat.plots import localization as localization_plots
 from heliostat.reports.export import phase_arrays
 from heliostat.reports.report import Report
@@ -31,7 +31,7 @@ from heliostat.units import to_db
 USER_HEADS = ("user", "PEB", "REB", "EADR", "SNR", "paths")
 
 
-def bounds_rows(found: LocalizationEvaluation) -> list[Row]:
+def bounds_rows(found: LinkEvaluation) -> list[Row]:
     """Bounds and rate for the chosen number of antennas."""
     bounds, effective = found.bounds, found.rate
     antennas, snr_db = found.active_antennas, float(to_db(effective.snr))
@@ -48,7 +48,7 @@ def bounds_rows(found: LocalizationEvaluation) -> list[Row]:
     ]
 
 
-def path_rows(found: LocalizationEvaluation) -> list[Row]:
+def path_rows(found: LinkEvaluation) -> list[Row]:
     """SNR over each path alone; no rows for a single path."""
     each = found.rate.path_snr
     if len(each) == 1:
@@ -86,7 +86,7 @@ def user_lines(found: LocalizationEvaluation) -> list[Line]:
     return lines
 
 
-def allocation_rows(found: LocalizationEvaluation) -> list[Row]:
+def allocation_rows(found: LinkEvaluation) -> list[Row]:
     """The best allocation of the period; no rows if no bound exists."""
     best, choices = found.allocation, found.trade_off
     if best is None:

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import xarray as xr
 
-from heliostat.api.sensing_evaluation import DIRECTIONS, SensingEvaluation
+from heliostat.api.sensing_evaluation import DIRECTIONS, DesignEvaluation, SensingEvaluation
 from heliostat.design.result import patterned
 from heliostat.plots import sensing as sensing_plots
 from heliostat.reports.export import design_arrays
@@ -38,7 +38,7 @@ TERMS = ("signal", "noise", "echo", "echo_noise")
 """Terms of the power radiated by a surface, paper eq. (7)."""
 
 
-def design_rows(found: SensingEvaluation) -> list[Row]:
+def design_rows(found: DesignEvaluation) -> list[Row]:
     """Bounds under the design, its optimality gap, and its transmit power."""
     design, limit = found.design, found.scenario.base_station.power
     sent, left = float(_sent(found).mean()), float(design.slack.transmit)
@@ -57,13 +57,13 @@ def design_rows(found: SensingEvaluation) -> list[Row]:
     ]
 
 
-def _sent(found: SensingEvaluation) -> np.ndarray:
+def _sent(found: DesignEvaluation) -> np.ndarray:
     """Power transmitted to each surface in each pattern. [surface pattern] [W]"""
     covariance, _ = patterned(found.design)
     return np.asarray(np.trace(covariance, axis1=2, axis2=3).real)
 
 
-def bound_rows(found: SensingEvaluation, index: int) -> list[Row]:
+def bound_rows(found: DesignEvaluation, index: int) -> list[Row]:
     """Bounds of one surface.
 
     Args:

@@ -21,6 +21,7 @@ from heliostat.scenario.loading import (
     parse,
     scenario_names,
     scenario_schema,
+    scenario_summary,
     scenario_text,
     template_text,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "parse",
     "scenario_names",
     "scenario_schema",
+    "scenario_summary",
     "scenario_text",
     "template_text",
 ]

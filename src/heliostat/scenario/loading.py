@@ -2,7 +2,9 @@
 
 import copy
 import difflib
+import itertools
 import os
+import re
 import stat
 from collections.abc import Callable, Mapping
 from importlib.resources import files
@@ -58,6 +60,20 @@ def scenario_text(name: str) -> str:
     if name not in scenario_names():
         raise _refused(name, _not_shipped(name))
     return (_SHIPPED / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def scenario_summary(name: str) -> str:
+    """Return the first sentence of the comment at the top of a scenario in the package.
+
+    Args:
+        name: One of `scenario_names`.
+
+    Raises:
+        ScenarioError: There is no such scenario.
+    """
+    lines = itertools.takewhile(lambda line: line.startswith("#"), scenario_text(name).splitlines())
+    comment = " ".join(line.lstrip("# ") for line in lines)
+    return re.split(r"(?<=\w\w\.) ", comment, maxsplit=1)[0]
 
 
 def template_text(system: str = "localization") -> str:

@@ -210,15 +210,19 @@ def _concerns(clash: Clash, broken: Iterable[KeyPath]) -> bool:
     )
 
 
-def _nested(info: FieldInfo) -> type[Section] | None:
+def section_type(info: FieldInfo) -> type[Section] | None:
     """Return the section type of a field, or of the entries of its list."""
     return next(
-        (kind for kind in _kinds(info) if isinstance(kind, type) and issubclass(kind, Section)),
+        (
+            kind
+            for kind in field_kinds(info)
+            if isinstance(kind, type) and issubclass(kind, Section)
+        ),
         None,
     )
 
 
-def _kinds(info: FieldInfo) -> list[Any]:
+def field_kinds(info: FieldInfo) -> list[Any]:
     """Return the types that a field may have, and those of the entries of its list."""
     kinds = [info.annotation]
     for kind in kinds:  # grows meanwhile
@@ -226,9 +230,11 @@ def _kinds(info: FieldInfo) -> list[Any]:
     return kinds
 
 
-def _is_list(info: FieldInfo) -> bool:
+def is_list(info: FieldInfo) -> bool:
     """Whether a field is a list of sections."""
-    return _nested(info) is not None and any(get_origin(kind) is tuple for kind in _kinds(info))
+    return section_type(info) is not None and any(
+        get_origin(kind) is tuple for kind in field_kinds(info)
+    )
 
 
 def _is_group(system: type[Section], path: KeyPath) -> bool:
@@ -241,7 +247,7 @@ def dotted_keys(system: type[Section]) -> Iterator[str]:
     """Yield all dotted keys of a system, each section before its keys."""
     for name, info in system.model_fields.items():
         yield name
-        if nested := _nested(info):
+        if nested := section_type(info):
             yield from (f"{name}.{inner}" for inner in dotted_keys(nested))
 
 
@@ -258,8 +264,8 @@ def example(system: type[Section], path: KeyPath) -> Any:
             continue
         if (info := section.model_fields.get(name)) is None:  # a key within a plain mapping
             continue
-        if nested := _nested(info):
-            section, listed = nested, _is_list(info)
+        if nested := section_type(info):
+            section, listed = nested, is_list(info)
             musts = (k for k, inner in nested.model_fields.items() if inner.is_required())
             found = {must: example(nested, (must,)) for must in musts}
         else:

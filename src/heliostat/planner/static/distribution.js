@@ -1,0 +1,150 @@
+// Cumulative distribution of the map's values, with a threshold that can be dragged.
+
+import { $ } from "./dom.js";
+import { parse, text } from "./format.js";
+import { isCause, SERVED, servedValues, ticks } from "./heatmap.js";
+import { commit, emit, on, plan, shown } from "./state.js";
+import { paint, scale } from "./view.js";
+
+const WIDTH = 320, HEIGHT = 170, LEFT = 42, RIGHT = 308, TOP = 8, BOTTOM = 140;
+const svg = $("#cdf");
+svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
+
+const range = () => Math.log(scale.high / scale.low);
+const across = (value) => LEFT + ((RIGHT - LEFT) * Math.log(value / scale.low)) / range();
+const valueAt = (x) => scale.low * Math.exp(((x - LEFT) / (RIGHT - LEFT)) * range());
+const up = (share) => BOTTOM - (BOTTOM - TOP) * share;
+
+// Number of cells with a value below the threshold, and of those that count.
+export function counted(map, threshold, whole) {
+  let below = 0, all = 0;
+  map.values.forEach((value, i) => {
+    const served = map.flags[i] & SERVED;
+    if (served && value < threshold) below += 1;
+    if (served || whole) all += 1;
+  });
+  return [below, all];
+}
+
+function show() {
+  const { map } = shown;
+  $("#distribution-panel").hidden = !map || isCause(map);
+  if (!map || isCause(map)) return;
+  const values = servedValues(map);
+  const [, all] = counted(map, 0, plan.whole);
+  const path = [];
+  for (let pixel = LEFT; pixel <= RIGHT; pixel += 2) {
+    const limit = valueAt(pixel);
+    path.push(`${pixel} ${up(below(values, limit) / Math.max(all, 1)).toFixed(1)}`);
+  }
+  const marks = spaced(ticks(scale, map.unit)).map(([value, label]) => `<line x1="${across(value)}"
+    x2="${across(value)}" y1="${TOP}" y2="${BOTTOM}" class="grid"/><text x="${across(value)}"
+    y="${BOTTOM + 14}" text-anchor="middle">${label}</text>`);
+  const levels = [0, 0.5, 1].map((share) => `<line x1="${LEFT}" x2="${RIGHT}" y1="${up(share)}"
+    y2="${up(share)}" class="grid"/><text x="${LEFT - 4}" y="${up(share) + 4}"
+    text-anchor="end">${100 * share} %</text>`);
+  const line = plan.threshold && within(plan.threshold)
+    ? `<g id="limit" transform="translate(${across(plan.threshold)} 0)" tabindex="0" role="slider"
+      aria-label="Threshold" aria-valuemin="${scale.low}" aria-valuemax="${scale.high}"
+      aria-valuenow="${plan.threshold}" aria-valuetext="${text(plan.threshold, map.unit)}"><line
+      y1="${TOP}" y2="${BOTTOM}"/><circle cy="${TOP + 4}" r="7"/><rect x="-11" width="22"
+      height="${BOTTOM}" class="grip"/></g>` : "";
+  const focused = document.activeElement?.id === "limit";
+  svg.innerHTML = `${marks.join("")}${levels.join("")}<polyline points="${path.join(",")}"/>${line}`;
+  if (focused) $("#limit")?.focus();
+  showShare(map);
+}
+
+const within = (value) => value >= scale.low && value <= scale.high;
+
+// Every tick that leaves room for its text.
+function spaced(all) {
+  let last = -Infinity;
+  return all.filter(([value]) => {
+    if (across(value) - last < 44) return false;
+    last = across(value);
+    return true;
+  });
+}
+
+function below(sorted, limit) {
+  let low = 0, high = sorted.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (sorted[middle] < limit) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+function showShare(map) {
+  const input = $("#threshold");
+  if (document.activeElement !== input) input.value = plan.threshold ? text(plan.threshold, map.unit) : "";
+  $("#denominator").value = plan.whole ? "whole" : "served";
+  if (!plan.threshold) {
+    $("#share").textContent = "Drag the threshold, or write one.";
+    return;
+  }
+  const [under, all] = counted(map, plan.threshold, plan.whole);
+  const area = plan.whole ? "whole area" : "served area";
+  const share = all ? `${Number(((100 * under) / all).toPrecision(3))} %` : "nothing";
+  Object.assign($("#share").dataset, { below: under, all });
+  $("#share").textContent = `${share} of the ${area} (${under} of ${all} cells) below ${
+    text(plan.threshold, map.unit)}`;
+}
+
+function setThreshold(value) {
+  plan.threshold = value;
+  paint();
+}
+
+svg.addEventListener("pointerdown", (event) => {
+  if (!event.target.closest("#limit")) return;
+  svg.setPointerCapture(event.pointerId);
+  const { left, width } = svg.getBoundingClientRect();
+  const move = (each) => {
+    const x = ((each.clientX - left) / width) * WIDTH;
+    setThreshold(valueAt(Math.min(Math.max(x, LEFT), RIGHT)));
+  };
+  svg.addEventListener("pointermove", move);
+  svg.addEventListener("lostpointercapture", () => {
+    svg.removeEventListener("pointermove", move);
+    commit();
+  }, { once: true });
+});
+
+svg.addEventListener("keydown", (event) => {
+  const step = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 }[event.key];
+  if (!step || event.target.id !== "limit") return;
+  event.preventDefault();
+  const moved = plan.threshold * Math.exp((step * range()) / 100);
+  setThreshold(Math.min(Math.max(moved, scale.low * 1.0001), scale.high * 0.9999));
+  commit();
+});
+
+$("#threshold").addEventListener("change", ({ target }) => {
+  const value = parse(target.value, shown.map?.unit ?? "m");
+  const wrong = target.value.trim() !== "" && !(value > 0);
+  target.setCustomValidity(wrong ? "Write a number with a unit, e.g. 10 cm." : "");
+  target.reportValidity();
+  if (wrong) return;
+  setThreshold(value);
+  commit();
+});
+
+$("#denominator").addEventListener("change", ({ target }) => {
+  plan.whole = target.value === "whole";
+  show();
+  commit();
+});
+
+on("map", () => {
+  // A first threshold, so that there is something to drag: the median.
+  const values = servedValues(shown.map);
+  if (plan.threshold === null && values.length) {
+    plan.threshold = values[values.length >> 1];
+    paint();
+  }
+});
+on("painted", show);
+on("open", show);

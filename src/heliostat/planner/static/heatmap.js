@@ -1,0 +1,142 @@
+// Colours, scale, ticks and contour of a map.
+
+import { text } from "./format.js";
+
+// Cividis: perceptually uniform, and the same for people with colour vision deficiency.
+const STOPS = [[0, 34, 78], [0, 46, 106], [26, 56, 111], [50, 67, 109], [67, 78, 108],
+  [83, 90, 109], [97, 101, 111], [111, 112, 115], [125, 124, 120], [140, 136, 120],
+  [155, 148, 118], [171, 160, 114], [188, 174, 108], [205, 187, 99], [222, 201, 88],
+  [240, 216, 70], [254, 232, 56]];
+export const NO_BOUND = [213, 94, 0]; // vermilion
+const CATEGORIES = [[0, 114, 178], [230, 159, 0], [0, 158, 115], [86, 180, 233], [204, 121, 167],
+  [240, 228, 66], [213, 94, 0]];
+
+export const SERVED = 1, NEAR = 2; // bits of the flags
+
+export const largeIsGood = (map) => ["rate", "snr"].includes(map.quantity);
+export const isCause = (map) => map.quantity === "cause";
+export const causeColour = (index) => CATEGORIES[index % CATEGORIES.length];
+
+export function colourAt(share) {
+  const at = Math.min(Math.max(share, 0), 1) * (STOPS.length - 1);
+  const low = Math.min(Math.floor(at), STOPS.length - 2);
+  return STOPS[low].map((from, i) => Math.round(from + (at - low) * (STOPS[low + 1][i] - from)));
+}
+
+// The finite values of the served cells, sorted.
+export function servedValues(map) {
+  const found = map.values.filter((value, i) => map.flags[i] & SERVED && Number.isFinite(value));
+  return found.sort();
+}
+
+// A logarithmic scale that fits a map; the worst 2 % and the best 1 % of the values lie beyond it.
+export function fittingScale(map) {
+  const values = servedValues(map).filter((value) => value > 0);
+  if (!values.length) return { low: 0.1, high: 1 };
+  const at = (share) => values[Math.round(share * (values.length - 1))];
+  let [low, high] = largeIsGood(map) ? [at(0.02), at(0.99)] : [at(0.01), at(0.98)];
+  if (map.unit === "rad") high = Math.min(high, 1); // no information above
+  if (high < 1.1 * low) [low, high] = [low / 1.05, Math.max(high, low) * 1.05];
+  return { low, high };
+}
+
+// Where a value is on the scale: 0 dark and bad, 1 bright and good.
+export function brightness(value, map, scale) {
+  const share = Math.log(value / scale.low) / Math.log(scale.high / scale.low);
+  return largeIsGood(map) ? share : 1 - share;
+}
+
+// The map as an image of one pixel per cell; unserved cells are transparent.
+export function image(map, scale) {
+  const canvas = new OffscreenCanvas(map.columns, map.rows);
+  const context = canvas.getContext("2d");
+  const pixels = context.createImageData(map.columns, map.rows);
+  map.values.forEach((value, i) => {
+    if (!(map.flags[i] & SERVED)) return;
+    const row = map.rows - 1 - Math.floor(i / map.columns); // the first row of pixels is the top
+    let colour;
+    if (isCause(map)) colour = causeColour(value);
+    else if (!Number.isFinite(value)) colour = NO_BOUND;
+    else colour = colourAt(value > 0 ? brightness(value, map, scale) : largeIsGood(map) ? 0 : 1);
+    pixels.data.set([...colour, 255], 4 * (row * map.columns + (i % map.columns)));
+  });
+  context.putImageData(pixels, 0, 0);
+  return canvas;
+}
+
+// Cells chosen by a test of their flags, as an image that is opaque there.
+export function mask(map, chosen) {
+  const canvas = new OffscreenCanvas(map.columns, map.rows);
+  const context = canvas.getContext("2d");
+  const pixels = context.createImageData(map.columns, map.rows);
+  let any = false;
+  map.flags.forEach((flags, i) => {
+    if (!chosen(flags)) return;
+    const row = map.rows - 1 - Math.floor(i / map.columns);
+    pixels.data[4 * (row * map.columns + (i % map.columns)) + 3] = 255;
+    any = true;
+  });
+  context.putImageData(pixels, 0, 0);
+  return any ? canvas : null;
+}
+
+// Ticks 1, 2, 5, 10, ... in the shown unit, with text; steps of decibels for a ratio.
+export function ticks(scale, unit) {
+  const found = [];
+  if (unit === "1") {
+    const [low, high] = [scale.low, scale.high].map((value) => 10 * Math.log10(value));
+    const step = [1, 2, 5, 10, 20, 50].find((each) => (high - low) / each <= 7) ?? 100;
+    for (let level = Math.ceil(low / step) * step; level <= high; level += step) {
+      found.push([10 ** (level / 10), `${level} dB`]);
+    }
+    return found;
+  }
+  const factor = unit === "rad" ? Math.PI / 180 : 1;
+  const decades = Math.log10(scale.high / scale.low);
+  const steps = decades > 3 ? [1] : [1, 2, 5];
+  const first = Math.floor(Math.log10(scale.low / factor));
+  for (let power = first; power <= first + Math.ceil(decades) + 1; power++) {
+    for (const step of steps) {
+      const value = step * 10 ** power * factor;
+      if (value >= scale.low && value <= scale.high) found.push([value, text(value, unit)]);
+    }
+  }
+  return found;
+}
+
+export function cellOf(map, x, y) {
+  const [x0, x1, y0, y1] = map.area;
+  const column = Math.floor(((x - x0) / (x1 - x0)) * map.columns);
+  const row = Math.floor(((y - y0) / (y1 - y0)) * map.rows);
+  const inside = column >= 0 && column < map.columns && row >= 0 && row < map.rows;
+  return inside ? row * map.columns + column : -1;
+}
+
+export function centreOf(map, cell) {
+  const [x0, x1, y0, y1] = map.area;
+  const column = cell % map.columns, row = Math.floor(cell / map.columns);
+  return [x0 + ((x1 - x0) * (column + 0.5)) / map.columns,
+    y0 + ((y1 - y0) * (row + 0.5)) / map.rows];
+}
+
+// Lines along which the map has a value: pairs of points, by marching squares in the logarithm.
+export function contour(map, level) {
+  const lines = [];
+  const height = (cell) => (map.flags[cell] & SERVED
+    ? Math.log(Math.min(Math.max(map.values[cell], 1e-30), 1e30) / level) : NaN);
+  const crossing = (a, b) => {
+    const [from, to] = [height(a), height(b)];
+    if (!(from * to < 0)) return null;
+    const share = from / (from - to), [p, q] = [centreOf(map, a), centreOf(map, b)];
+    return [p[0] + share * (q[0] - p[0]), p[1] + share * (q[1] - p[1])];
+  };
+  for (let row = 0; row + 1 < map.rows; row++) {
+    for (let column = 0; column + 1 < map.columns; column++) {
+      const at = row * map.columns + column, above = at + map.columns;
+      const points = [[at, at + 1], [at + 1, above + 1], [above + 1, above], [above, at]]
+        .map(([a, b]) => crossing(a, b)).filter(Boolean);
+      for (let i = 0; i + 1 < points.length; i += 2) lines.push([points[i], points[i + 1]]);
+    }
+  }
+  return lines;
+}

@@ -1,0 +1,117 @@
+// Start of the page: connects the toolbar, the scale, the legend and the banners.
+
+import "./compute.js";
+import "./fields.js";
+import "./numbers.js";
+import "./distribution.js";
+import { $, element } from "./dom.js";
+import { loadStart } from "./files.js";
+import * as heat from "./heatmap.js";
+import { watch } from "./request.js";
+import { commit, emit, on, open, plan, shown } from "./state.js";
+import { startTour } from "./tour.js";
+import { mapThisView, paint, scale, showAll, zoom } from "./view.js";
+
+$("#zoom-in").addEventListener("click", () => zoom(1.25));
+$("#zoom-out").addEventListener("click", () => zoom(0.8));
+$("#show-all").addEventListener("click", showAll);
+$("#map-view").addEventListener("click", mapThisView);
+$("#fit").addEventListener("click", () => paint({ refit: true }));
+$("#tour").addEventListener("click", startTour);
+$("#theme").addEventListener("click", () => {
+  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+  const present = document.documentElement.dataset.theme ?? (dark ? "dark" : "light");
+  document.documentElement.dataset.theme = present === "dark" ? "light" : "dark";
+  paint();
+});
+$("#quantity").addEventListener("change", ({ target }) => {
+  plan.quantity = target.value;
+  plan.threshold = null;
+  emit("view");
+  commit();
+});
+
+// The quantity, the scale and the legend of the map.
+on("map", () => {
+  const { map } = shown, menu = $("#quantity");
+  if (menu.dataset.of !== Object.keys(map.quantities).join()) {
+    menu.replaceChildren(...Object.entries(map.quantities).map(([value, label]) =>
+      element("option", { value }, label)));
+    menu.dataset.of = Object.keys(map.quantities).join();
+  }
+  menu.value = plan.quantity;
+});
+
+on("painted", ({ near, unserved }) => {
+  const { map } = shown;
+  const cause = heat.isCause(map);
+  $("#scale").hidden = cause;
+  if (!cause) showScale(map);
+  const entries = [];
+  if (cause) {
+    map.causes.split("; ").forEach((name, i) => entries.push([`rgb(${heat.causeColour(i)})`, name]));
+  } else if (map.values.some((value, i) => map.flags[i] & heat.SERVED && value === Infinity)) {
+    entries.push([`rgb(${heat.NO_BOUND})`, "no bound exists; point at it for the reason"]);
+  }
+  if (unserved) entries.push(["hatch", map.unserved]);
+  if (near) entries.push(["near", "near field of a surface: bounds may be wrong"]);
+  if (plan.threshold && !cause) entries.push(["contour", "threshold"]);
+  $("#legend").replaceChildren(...entries.map(([kind, name]) => {
+    const mark = element("span", { className: `mark ${kind}` });
+    if (kind.startsWith("rgb")) mark.style.background = kind;
+    return element("li", {}, mark, name);
+  }));
+});
+
+function showScale(map) {
+  $("#scale-label").textContent = map.label;
+  const context = $("#gradient").getContext("2d");
+  for (let x = 0; x < 256; x++) {
+    const share = x / 255;
+    context.fillStyle = `rgb(${heat.colourAt(heat.largeIsGood(map) ? share : 1 - share)})`;
+    context.fillRect(x, 0, 1, 1);
+  }
+  let last = -Infinity;
+  $("#ticks").replaceChildren(...heat.ticks(scale, map.unit).flatMap(([value, label]) => {
+    const at = Math.log(value / scale.low) / Math.log(scale.high / scale.low);
+    if (at - last < 0.12) return [];
+    last = at;
+    const tick = element("span", {}, label);
+    tick.style.left = `${100 * at}%`;
+    return [tick];
+  }));
+}
+
+// What is being done, over the map.
+function showStatus() {
+  const { map, current, problems } = shown;
+  const fault = problems[0];
+  $("#plan").classList.toggle("stale", !current.map);
+  $("#status").classList.toggle("fault", Boolean(fault));
+  if (fault) $("#status").textContent = `${fault.sentence}. The map is the last valid one.`;
+  else if (!map) $("#status").textContent = "Preparing, about 3 s";
+  else if (!current.map) $("#status").textContent = map.fine ? "Computing" : "Preview";
+  else $("#status").textContent = "";
+}
+for (const event of ["map", "stale", "scene", "problems", "open"]) on(event, showStatus);
+
+on("gone", () => {
+  $("#gone").hidden = false;
+  $("#gone").textContent = "The planner has ended, so nothing new is computed. Start it again with "
+    + "heliostat plan; what you see stays until you close the page.";
+});
+on("alive", () => {
+  if ($("#gone").hidden) return;
+  $("#gone").hidden = true;
+  if (plan.name) emit("edit", { moving: false });
+});
+on("refused", ({ error }) => {
+  const close = element("button", { type: "button", textContent: "Close",
+    onclick: () => { $("#refused").hidden = true; } });
+  $("#refused").replaceChildren(element("span", {}, error.message), close);
+  $("#refused").hidden = false;
+});
+
+watch(3);
+const own = await loadStart();
+open(own);

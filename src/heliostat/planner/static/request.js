@@ -1,0 +1,80 @@
+// Requests to the server, and what happens when it is gone.
+
+import { emit, plan } from "./state.js";
+
+const token = new URLSearchParams(location.search).get("token");
+const headers = { "Content-Type": "application/json", ...(token && { "X-Token": token }) };
+
+export class Gone extends Error {}
+
+// Send a request about the present scenario; the answer is JSON, or a map.
+export async function request(path, body = {}, signal = undefined) {
+  const { name, text, overrides, design } = plan;
+  const content = JSON.stringify({ name, text, overrides, design, ...body });
+  return answer(path, { method: "POST", headers, body: content, signal });
+}
+
+export async function answer(path, options = { headers }) {
+  let response;
+  try {
+    response = await fetch(path, options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    emit("gone");
+    throw new Gone("The planner has ended.");
+  }
+  emit("alive");
+  const kind = response.headers.get("content-type") ?? "";
+  if (kind.startsWith("application/octet-stream")) return unpacked(await response.arrayBuffer());
+  if (!kind.startsWith("application/json")) throw new Error(await response.text());
+  const found = await response.json();
+  if (found.refused) throw new Error(found.refused);
+  return found;
+}
+
+// A map as `planner.results.packed` writes it.
+function unpacked(bytes) {
+  const size = new DataView(bytes).getUint32(0, true);
+  const header = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes, 4, size)));
+  const count = header.columns * header.rows;
+  const values = new Float32Array(bytes, 4 + size, count);
+  return { ...header, values, flags: new Uint8Array(bytes, 4 + size + 4 * count, count) };
+}
+
+// One request under way at a time; of those that come meanwhile only the latest is sent.
+export class Channel {
+  #running = null;
+  #waiting = null;
+
+  // A job has a path, a body, `use` for the answer, and `fine` if a newer job may abort it.
+  submit(job) {
+    this.#waiting = job;
+    if (this.#running === null) this.#next();
+    else if (this.#running.job.fine) this.#running.controller.abort();
+  }
+
+  cancel() {
+    this.#waiting = null;
+    this.#running?.controller.abort();
+  }
+
+  async #next() {
+    const job = this.#waiting;
+    this.#waiting = null;
+    this.#running = job && { job, controller: new AbortController() };
+    if (!job) return;
+    try {
+      const found = await request(job.path, job.body, this.#running.controller.signal);
+      if (!this.#running.controller.signal.aborted) job.use(found);
+    } catch (error) {
+      if (error.name !== "AbortError" && !(error instanceof Gone)) emit("refused", { error });
+    }
+    this.#next();
+  }
+}
+
+// Ask regularly whether the server still runs.
+export function watch(seconds) {
+  setInterval(() => fetch("/alive", { headers }).then(
+    () => emit("alive"), () => emit("gone")), 1e3 * seconds);
+}

@@ -1,0 +1,190 @@
+"""`stored_jit`: like ``jax.jit``, but a program that was traced once is kept for later processes.
+
+JAX keeps what XLA compiles, see `compilation`, but traces and lowers each function anew in every
+process, which takes most of the time of a short command. Here the lowered program is kept as well,
+by ``jax.export``, beside JAX's compiled programs. It is found again by the function, the shapes and
+types of its arguments, the versions of JAX, and the source of heliostat. Functions among the static
+fields, such as a law of path loss, are distinguished by their names.
+"""
+
+import functools
+import hashlib
+import inspect
+import os
+import pickle
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from jax import export
+from jax.tree_util import PyTreeDef
+
+R = TypeVar("R")
+UNUSED_DAYS = 14
+"""Programs of another source of heliostat are deleted when unused for so many days."""
+enabled = True
+"""Whether programs are kept. The tests, which check shapes while a function is traced, do not."""
+
+
+def stored_jit(function: Callable[..., R]) -> Callable[..., R]:
+    """Compile a function, and keep the traced program for later processes.
+
+    Arrays among the arguments, also inside of pytrees, are traced; everything else is static, so
+    that Python numbers lead to a program for each value. Results are arrays in a pytree. Inside of
+    another transformation the function is traced as by ``jax.jit``.
+
+    Args:
+        function: A pure function at the top level of a module.
+    """
+    programs: dict[tuple[Any, ...], Callable[..., R]] = {}
+    signature = inspect.signature(function)
+
+    def merged(static: _Static, *leaves: jax.Array) -> R:
+        return function(*static.merge(leaves))
+
+    merged.__name__ = function.__name__  # in JAX's messages
+    compiled = jax.jit(merged, static_argnums=0)
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> R:
+        given = signature.bind(*args, **kwargs).args if kwargs else args
+        leaves, structure = jax.tree.flatten(given)
+        traced = [leaf for leaf in leaves if isinstance(leaf, jax.Array | np.ndarray | np.generic)]
+        static = _Static(structure, leaves)
+        folder = _folder()
+        if folder is None or any(isinstance(leaf, jax.core.Tracer) for leaf in traced):
+            return compiled(static, *traced)
+        types = tuple((np.shape(leaf), leaf.dtype, _weak(leaf)) for leaf in traced)
+        if (static, types) not in programs:
+            program = _stored(function, functools.partial(compiled, static), static, types, folder)
+            programs[static, types] = program or functools.partial(compiled, static)
+        return programs[static, types](*traced)
+
+    return call
+
+
+class _Static:
+    """What is not an array among the arguments of a function, and how they are nested."""
+
+    def __init__(self, structure: PyTreeDef, leaves: list[Any]) -> None:
+        self.structure = structure
+        self.rest = tuple(
+            None if isinstance(leaf, jax.Array | np.ndarray | np.generic) else leaf
+            for leaf in leaves
+        )
+
+    def merge(self, traced: tuple[jax.Array, ...]) -> Any:
+        """The arguments."""
+        arrays = iter(traced)
+        leaves = [next(arrays) if leaf is None else leaf for leaf in self.rest]
+        return jax.tree.unflatten(self.structure, leaves)
+
+    def __hash__(self) -> int:
+        return hash((self.structure, self.rest))
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, _Static)
+            and (self.structure, self.rest) == (other.structure, other.rest)
+            and all(type(a) is type(b) for a, b in zip(self.rest, other.rest, strict=True))
+        )
+
+    def __repr__(self) -> str:
+        return f"{self.structure} {self.rest}"
+
+
+def _stored(
+    function: Callable[..., Any],
+    compiled: Callable[..., Any],
+    static: _Static,
+    types: tuple[Any, ...],
+    folder: Path,
+) -> Callable[..., Any] | None:
+    """Return the program for arguments of these types, from the folder if it is there.
+
+    None if the program cannot be exported; the caller then uses ``jax.jit``.
+    """
+    described = f"{function.__module__}.{function.__qualname__} {static} {types}"
+    described = re.sub(r"<function (\w+) at 0x[0-9a-f]+>", r"\1", described)
+    if " at 0x" in described:  # an object that another process could not recognise
+        return None
+    file = folder / hashlib.sha256(described.encode()).hexdigest()
+    kept = _read(file)
+    if kept is None:
+        struct: Callable[..., Any] = jax.ShapeDtypeStruct
+        leaves = [struct(shape, dtype, weak_type=weak) for shape, dtype, weak in types]
+        nested: list[Any] = []
+
+        def flat(*leaves: jax.Array) -> list[jax.Array]:
+            found, structure = jax.tree.flatten(compiled(*leaves))
+            nested.append(jax.tree.unflatten(structure, range(len(found))))
+            return found
+
+        try:
+            exported = export.export(jax.jit(flat))(*leaves)
+            _write(file, pickle.dumps((bytes(exported.serialize()), nested[0])))
+        except (ValueError, NotImplementedError, pickle.PicklingError, OSError):
+            return None
+        kept = exported, nested[0]
+    exported, result = kept
+    program, structure = jax.jit(exported.call), jax.tree.structure(result)
+    return lambda *leaves: jax.tree.unflatten(structure, program(*leaves))
+
+
+def _read(file: Path) -> tuple[export.Exported, Any] | None:
+    """Return the program in a file; None if there is none or the file is damaged."""
+    try:
+        program, result = pickle.loads(file.read_bytes())
+        return export.deserialize(bytearray(program)), result
+    except FileNotFoundError:
+        return None
+    except Exception:  # whatever a damaged file leads to
+        file.unlink(missing_ok=True)
+        return None
+
+
+def _write(file: Path, content: bytes) -> None:
+    """Write a file so that another process never reads a part of it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=file.parent)
+    with os.fdopen(handle, "wb") as stream:
+        stream.write(content)
+    os.replace(name, file)
+
+
+def _weak(leaf: Any) -> bool:
+    return bool(getattr(leaf, "weak_type", False))
+
+
+def _folder() -> Path | None:
+    """Folder of the programs of this source and this JAX; None if programs are not kept."""
+    root = jax.config.values["jax_compilation_cache_dir"]
+    return _folder_in(root) if enabled and root else None
+
+
+@functools.cache
+def _folder_in(root: str) -> Path | None:
+    parent = Path(root) / "traced"
+    if not parent.is_absolute():
+        return None
+    digest = hashlib.sha256(f"{jax.__version__} {version('jaxlib')}".encode())
+    digest.update(f"{jax.default_backend()} {jax.config.values['jax_enable_x64']}".encode())
+    for source in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(source.read_bytes())
+    folder = parent / digest.hexdigest()[:16]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        os.utime(folder)
+        for other in parent.iterdir():
+            if time.time() - other.stat().st_mtime > UNUSED_DAYS * 86400:
+                shutil.rmtree(other, ignore_errors=True)
+    except OSError:
+        return None
+    return folder
