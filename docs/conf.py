@@ -81,7 +81,7 @@ html_theme_options = {
         # Wide tables need the space; these pages have a table of contents of their own.
         "reference/scenario-keys": [],
         "reference/command-line": [],
-        "gallery/*": [],
+        **{f"gallery/{page}": [] for page in ("index", "localization", "sensing", "beyond")},
     },
     "footer_start": ["copyright"],
     "footer_end": [],

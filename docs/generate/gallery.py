@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 TRIALS = {
     "localization/fig7": 200,
     "sensing/fig2": 2,
-    "sensing/fig3": 3,
+    "sensing/fig3": 2,
     "sensing/fig4": 2,
     "sensing/patterns": 2,
     "estimators/direction": 20,
