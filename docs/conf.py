@@ -54,6 +54,7 @@ nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_output_stderr = "warn"
+nb_merge_streams = True
 nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # would be fetched from other servers
 
 autodoc_typehints = "description"
