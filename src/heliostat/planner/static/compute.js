@@ -111,4 +111,8 @@ on("map", () => {
 });
 
 on("pins", () => channels.numbers.submit(numbersJob()));
-on("view", () => settle(false)); // another quantity or area
+on("view", () => { // another quantity or area
+  shown.current.map = false;
+  emit("stale");
+  settle(false);
+});

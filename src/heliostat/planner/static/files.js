@@ -15,7 +15,7 @@ export async function loadStart() {
   $("#scenario").replaceChildren(element("option", { value: "" }, "start page"),
     ...[...own, ...names].map((name) => element("option", { value: name }, name)));
   $("#cards").replaceChildren(...packaged.map(card));
-  return start.own;
+  return { own: start.own, names: [...own, ...names] };
 }
 
 function card(scene) {
@@ -52,6 +52,7 @@ function showStart(visible) {
 
 on("open", () => {
   showStart(plan.name === null);
+  if (plan.text !== null) uploaded.set(plan.name, plan.text);
   const menu = $("#scenario"), value = plan.name ?? "";
   if (![...menu.options].some((option) => option.value === value)) {
     menu.append(element("option", { value }, value));
@@ -79,7 +80,6 @@ $("#file").addEventListener("change", async ({ target }) => {
     emit("refused", { error: new Error(`${file.name} was not opened. ${all.join(" ")}`) });
     return;
   }
-  uploaded.set(name, text);
   open(name, text);
 });
 

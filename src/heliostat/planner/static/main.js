@@ -7,6 +7,7 @@ import "./distribution.js";
 import { $, element } from "./dom.js";
 import { loadStart } from "./files.js";
 import * as heat from "./heatmap.js";
+import { openAddress } from "./history.js";
 import { watch } from "./request.js";
 import { commit, emit, on, open, plan, shown } from "./state.js";
 import { startTour } from "./tour.js";
@@ -113,5 +114,6 @@ on("refused", ({ error }) => {
 });
 
 watch(3);
-const own = await loadStart();
-open(own);
+const { own, names } = await loadStart();
+if (!openAddress(names)) open(own);
+addEventListener("hashchange", () => openAddress(names)); // written by hand, or a followed link
