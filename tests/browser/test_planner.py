@@ -27,6 +27,7 @@ from tests.support.hall import HALL
 
 pytestmark = pytest.mark.browser
 
+
 def test_a_drag_moves_the_object_and_the_map_shows_its_bounds(opened, planner):
     page = opened(planner)
     settle(page)

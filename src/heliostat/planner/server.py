@@ -11,8 +11,6 @@ printed address contains.
 import asyncio
 import contextlib
 import importlib
-import json
-import math
 import secrets
 import socket
 import threading
@@ -27,10 +25,20 @@ from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from heliostat.planner.cancellation import CancelledError, Check
+from heliostat.planner.guard import Guard
 from heliostat.planner.library import Library, key_of, problems_of
+from heliostat.planner.requests import (
+    Asked,
+    RefusedError,
+    are_numbers,
+    asked_of,
+    body_of,
+    checked_overrides,
+    map_arguments,
+    positive,
+)
 from heliostat.planner.scene import fields_of, scene_of
 from heliostat.reports.tables import without_infinities
 from heliostat.scenario import (
@@ -42,47 +50,19 @@ from heliostat.scenario import (
 )
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-LARGEST_BODY = 2**21
-"""Largest request. [B]"""
-MOST_CELLS = 200
-"""Largest number of cells along a side of a square map."""
 MOST_PLACES = 50
-MOST_OVERRIDES = 1000
 LONGEST = 60.0
 """Time after which a computation stops at its next part. [s]"""
 AT_ONCE = 2
 """Number of computations at the same time."""
+SAVED = "attachment; filename=report.html"
+"""The report is saved, because it is not subject to the page's content policy."""
 TYPES = {
     ".html": "text/html",
     ".js": "text/javascript",
     ".css": "text/css",
     ".svg": "image/svg+xml",
 }
-HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; "
-    "base-uri 'none'; form-action 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
-
-
-class RefusedError(ValueError):
-    """Raised for a request that is not one of the page."""
-
-
-class Asked(NamedTuple):
-    """Content of a request."""
-
-    name: str
-    text: str | None
-    overrides: dict[str, Any]
-    body: Mapping[str, Any]
-
-    @property
-    def key(self) -> str:
-        """Text that is equal for equal scenarios."""
-        return key_of(self.name, self.text, self.overrides)
 
 
 class Planner:
@@ -133,21 +113,14 @@ class Planner:
     async def map(self, request: Request) -> Response:
         """A map, see `results.packed`, or the problems of the scenario."""
         asked = asked_of(await body_of(request))
-        area, cells = asked.body.get("area"), asked.body.get("cells", 120)
-        if area is not None and not _numbers(area, 4):
-            raise RefusedError("area is not a list of four numbers")
-        if not isinstance(cells, int) or not 1 <= cells <= MOST_CELLS:
-            raise RefusedError(f"cells is not a whole number from 1 to {MOST_CELLS}")
-        quantity = asked.body.get("quantity")
+        wanted = map_arguments(asked)
 
         def work(check: Check) -> Response:
             from heliostat.planner import results  # noqa: PLC0415 - imports JAX
 
             scenario, design, fitting = self._prepared(asked, check)
             try:
-                found = results.compute_map(
-                    scenario, check, quantity=quantity, area=area, cells=cells, design=design
-                )
+                found = results.compute_map(scenario, check, **wanted._asdict(), design=design)
             except ScenarioError:
                 raise
             except ValueError as error:
@@ -163,7 +136,7 @@ class Planner:
         places = asked.body.get("places", [])
         if not isinstance(places, list) or len(places) > MOST_PLACES:
             raise RefusedError(f"places is not a list of at most {MOST_PLACES} positions")
-        if not all(_numbers(place, 3) for place in places):
+        if not all(are_numbers(place, 3) for place in places):
             raise RefusedError("a place is not a list of three numbers")
 
         def work(check: Check) -> Response:
@@ -188,6 +161,66 @@ class Planner:
                 raise RefusedError("only sensing scenarios have designs")
             found = self._design_of(asked.key, scenario, check)
             return JSONResponse({"status": found.status, "excess_db": str(found.excess_db)})
+
+        return await self._computed(request, work)
+
+    # Files and code
+
+    async def export(self, request: Request) -> Response:
+        """A file of the map, see `takeaway.map_file`."""
+        asked = asked_of(await body_of(request))
+        wanted, threshold = map_arguments(asked), positive(asked, "threshold")
+        suffix = asked.body.get("format")
+
+        def work(check: Check) -> Response:
+            from heliostat.planner import takeaway  # noqa: PLC0415 - imports JAX
+
+            if suffix not in takeaway.FORMATS:
+                raise RefusedError(f"format is none of {', '.join(takeaway.FORMATS)}")
+            scenario, design, _ = self._prepared(asked, check)
+            try:
+                content = takeaway.map_file(
+                    scenario, check, suffix, wanted, threshold=threshold, design=design
+                )
+            except ScenarioError:
+                raise
+            except ValueError as error:
+                raise RefusedError(str(error)) from None
+            return Response(content, media_type=takeaway.FORMATS[suffix])
+
+        return await self._computed(request, work)
+
+    async def report(self, request: Request) -> Response:
+        """The one-page report of the scenario."""
+        asked = asked_of(await body_of(request))
+
+        def work(check: Check) -> Response:
+            from heliostat.planner import takeaway  # noqa: PLC0415 - imports JAX
+
+            scenario = self._scenario(asked, asked.overrides)
+            check()
+            page = takeaway.report_page(scenario, asked.overrides)
+            return Response(page, media_type="text/html", headers={"Content-Disposition": SAVED})
+
+        return await self._computed(request, work)
+
+    async def snippets(self, request: Request) -> Response:
+        """Python code and commands that compute the same."""
+        asked = asked_of(await body_of(request))
+        wanted, threshold = map_arguments(asked), positive(asked, "threshold")
+
+        def work(check: Check) -> Response:
+            from heliostat.planner import takeaway  # noqa: PLC0415 - imports JAX
+
+            check()
+            if wanted.quantity not in (None, *takeaway.QUANTITIES):
+                raise RefusedError("quantity is not one of a map")
+            scenario = self._scenario(asked, asked.overrides)
+            with self._lock:
+                name = self.library.written_as(asked.name, asked.text)
+            designed_for = checked_overrides(asked.body.get("design", asked.overrides))
+            source = takeaway.Source(name, asked.overrides, designed_for)
+            return JSONResponse(takeaway.snippets(scenario, source, wanted, threshold))
 
         return await self._computed(request, work)
 
@@ -246,125 +279,11 @@ class Planner:
             gone.cancel()
 
 
-# Content of requests -----------------------------------------------------------------------------
-
-
-async def body_of(request: Request) -> Mapping[str, Any]:
-    """Return the JSON object in a request.
-
-    Args:
-        request: The request.
-
-    Raises:
-        RefusedError: It is too large or not a JSON object.
-    """
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > LARGEST_BODY:
-            raise RefusedError(f"the request is larger than {LARGEST_BODY >> 20} MiB")
-        parts.append(part)
-    try:
-        body = json.loads(b"".join(parts))
-    except (ValueError, RecursionError):
-        raise RefusedError("the request is not JSON") from None
-    if not isinstance(body, dict):
-        raise RefusedError("the request is not a JSON object")
-    return body
-
-
-def asked_of(body: Mapping[str, Any]) -> Asked:
-    """Return the scenario that a request is about.
-
-    Args:
-        body: Content of the request.
-
-    Raises:
-        RefusedError: It has no scenario.
-    """
-    name, text = body.get("name"), body.get("text")
-    if not isinstance(name, str) or not 0 < len(name) <= 200:
-        raise RefusedError("name is not the name of a scenario")
-    if text is not None and (not isinstance(text, str) or len(text) > 2**20):
-        raise RefusedError("text is not a scenario of at most 1 MiB")
-    return Asked(name, text, checked_overrides(body.get("overrides") or {}), body)
-
-
-def checked_overrides(given: Any) -> dict[str, Any]:
-    """Return overrides by dotted key.
-
-    Args:
-        given: Content of a request.
-
-    Raises:
-        RefusedError: They are not an object with a limited number of entries.
-    """
-    if not isinstance(given, dict) or len(given) > MOST_OVERRIDES:
-        raise RefusedError(f"overrides is not an object with at most {MOST_OVERRIDES} entries")
-    return given
-
-
-def _numbers(given: Any, count: int) -> bool:
-    """Whether a value is a list of finite numbers."""
-    return (
-        isinstance(given, list)
-        and len(given) == count
-        and all(isinstance(x, int | float) and not isinstance(x, bool) for x in given)
-        and all(math.isfinite(x) and abs(x) <= 1e8 for x in given)
-    )
-
-
 async def _disconnected(request: Request) -> None:
     """Return when the page has dropped the request."""
     with contextlib.suppress(ClientDisconnect):
         while (await request.receive())["type"] != "http.disconnect":
             pass
-
-
-# Who may ask -------------------------------------------------------------------------------------
-
-
-class Guard:
-    """Middleware that refuses requests from other pages, and adds headers to every answer."""
-
-    def __init__(self, app: ASGIApp, *, hosts: tuple[str, ...], token: str | None) -> None:
-        self.app, self.hosts, self.token = app, hosts, token
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or refuse it."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        request = Request(scope)
-        if reason := self._refusal(request):
-            answer = Response(reason, 403, HEADERS, "text/plain")
-            await answer(scope, receive, send)
-            return
-
-        async def with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                more = [(name.lower().encode(), text.encode()) for name, text in HEADERS.items()]
-                message["headers"] = [*message["headers"], *more]
-            await send(message)
-
-        await self.app(scope, receive, with_headers)
-
-    def _refusal(self, request: Request) -> str:
-        """Reason why a request is refused; empty if it is not."""
-        host = request.headers.get("host", "").lower()
-        if host not in self.hosts:
-            return "This planner does not answer for another host."
-        origin = request.headers.get("origin")
-        if origin is None and request.method not in ("GET", "HEAD"):
-            return "This planner answers only its own page: the request has no Origin."
-        if origin is not None and origin.lower() != f"http://{host}":
-            return "This planner answers only its own page, not another origin."
-        if self.token is None or request.url.path.startswith("/static/"):
-            return ""
-        given = request.headers.get("x-token") or request.query_params.get("token", "")
-        if secrets.compare_digest(given.encode(), self.token.encode()):
-            return ""
-        return "This planner needs the token in the address that heliostat plan printed."
 
 
 # The application ---------------------------------------------------------------------------------
@@ -410,6 +329,9 @@ def application(
         "/map": planner.map,
         "/numbers": planner.numbers,
         "/design": planner.design,
+        "/export": planner.export,
+        "/report": planner.report,
+        "/snippets": planner.snippets,
     }
     routes = [
         Route("/", static),

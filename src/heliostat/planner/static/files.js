@@ -95,9 +95,10 @@ function tokenHeader() {
 
 $("#save").addEventListener("click", () => download(`${plan.name}.yaml`, shown.scene.yaml, "text/yaml"));
 
-// Let the browser save text or bytes as a file.
+// Let the browser save text or a blob as a file.
 export function download(name, content, type) {
-  const link = element("a", { href: URL.createObjectURL(new Blob([content], { type })), download: name });
+  const blob = content instanceof Blob ? content : new Blob([content], { type });
+  const link = element("a", { href: URL.createObjectURL(blob), download: name });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }

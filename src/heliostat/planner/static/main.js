@@ -4,6 +4,7 @@ import "./compute.js";
 import "./fields.js";
 import "./numbers.js";
 import "./distribution.js";
+import "./takeaway.js";
 import { $, element } from "./dom.js";
 import { loadStart } from "./files.js";
 import * as heat from "./heatmap.js";

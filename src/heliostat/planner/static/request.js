@@ -7,14 +7,17 @@ const headers = { "Content-Type": "application/json", ...(token && { "X-Token": 
 
 export class Gone extends Error {}
 
-// Send a request about the present scenario; the answer is JSON, or a map.
-export async function request(path, body = {}, signal = undefined) {
+function contentOf(body) {
   const { name, text, overrides, design } = plan;
-  const content = JSON.stringify({ name, text, overrides, design, ...body });
-  return answer(path, { method: "POST", headers, body: content, signal });
+  return JSON.stringify({ name, text, overrides, design, ...body });
 }
 
-export async function answer(path, options = { headers }) {
+// Send a request about the present scenario; the answer is JSON, or a map.
+export async function request(path, body = {}, signal = undefined) {
+  return answer(path, { method: "POST", headers, body: contentOf(body), signal });
+}
+
+async function sent(path, options) {
   let response;
   try {
     response = await fetch(path, options);
@@ -24,6 +27,19 @@ export async function answer(path, options = { headers }) {
     throw new Gone("The planner has ended.");
   }
   emit("alive");
+  return response;
+}
+
+// Send a request whose answer is a file.
+export async function file(path, body) {
+  const response = await sent(path, { method: "POST", headers, body: contentOf(body) });
+  if (response.headers.get("content-type") !== "application/json") return response.blob();
+  const { refused, problems } = await response.json();
+  throw new Error(refused ?? problems.map(({ field, sentence }) => `${field}: ${sentence}.`).join(" "));
+}
+
+export async function answer(path, options = { headers }) {
+  const response = await sent(path, options);
   const kind = response.headers.get("content-type") ?? "";
   if (kind.startsWith("application/octet-stream")) return unpacked(await response.arrayBuffer());
   if (!kind.startsWith("application/json")) throw new Error(await response.text());
