@@ -43,8 +43,10 @@ def test_saved_files_and_the_shown_code_give_the_values_of_the_page(
     with xr.open_dataset(found.path()) as data:
         there = data["peb"].sel(x=float(x), y=float(y), method="nearest")
         assert float(there) == pytest.approx(value, rel=1e-6)
-        assert data["peb"].shape == tuple(page.evaluate("""import("/static/state.js").then(
-            ({ shown }) => [shown.map.rows, shown.map.columns])"""))
+        assert data["peb"].shape == tuple(
+            page.evaluate("""import("/static/state.js").then(
+            ({ shown }) => [shown.map.rows, shown.map.columns])""")
+        )
     assert saved(page, "PNG").path().read_bytes().startswith(b"\x89PNG")
     assert "<svg" in saved(page, "SVG").path().read_text(encoding="utf-8")
     features = json.loads(saved(page, "GeoJSON").path().read_text(encoding="utf-8"))["features"]
@@ -58,7 +60,7 @@ def test_saved_files_and_the_shown_code_give_the_values_of_the_page(
     monkeypatch.chdir(files)
     names, printed = {}, io.StringIO()
     with contextlib.redirect_stdout(printed):
-        exec(code.text_content(), names)  # noqa: S102 - the code that the page offers
+        exec(code.text_content(), names)
     assert format_quantity(float(printed.getvalue().split()[0]), "length") == shown
     there = names["data"]["peb"].sel(x=float(x), y=float(y), method="nearest")
     np.testing.assert_allclose(there, value, rtol=1e-6)

@@ -1,15 +1,12 @@
 """The planner's server: who is answered, what is refused, and that its values are the API's."""
 
-import asyncio
 import json
-import struct
 
-import httpx
 import numpy as np
 import pytest
 
 import heliostat as hs
-from heliostat.planner import requests, server
+from heliostat.planner import handlers, requests, server
 from heliostat.planner.cancellation import CancelledError
 from heliostat.scenario import scenario_names
 from heliostat.units import format_quantity
@@ -108,7 +105,7 @@ def test_bad_requests_get_one_sentence(page, content, code, sentence):
 
 
 def test_places_are_limited(page):
-    many = asked(places=[[8, 6, 1]] * (server.MOST_PLACES + 1))
+    many = asked(places=[[8, 6, 1]] * (handlers.MOST_PLACES + 1))
     assert page.post("/numbers", json=many).status_code == 400
     assert page.post("/numbers", json=asked(places=[[1, 2]])).status_code == 400
 

@@ -37,10 +37,10 @@ def test_python_and_the_command_line_give_the_numbers_of_the_page(folder, monkey
     code = page.post("/snippets", json=body()).json()
     _, values, _ = unpacked(page.post("/map", json=body()).content)
     numbers = page.post("/numbers", json=body()).json()
-    shown = {label: text for label, text in numbers["tables"][0]["rows"]}
+    shown = dict(numbers["tables"][0]["rows"])
     printed, names = io.StringIO(), {}
     with contextlib.redirect_stdout(printed):
-        exec(code["python"], names)  # noqa: S102 - the code that the page offers
+        exec(code["python"], names)
     np.testing.assert_allclose(names["data"]["peb"].values, values, rtol=1e-6)
     peb = float(printed.getvalue().split()[0])
     assert format_quantity(peb, "length") == shown["Position error bound (PEB)"]
@@ -73,7 +73,7 @@ def test_python_computes_a_map_under_an_earlier_design(folder, monkeypatch):
     code = page.post("/snippets", json=wanted).json()
     names = {}
     with contextlib.redirect_stdout(io.StringIO()):
-        exec(code["python"], names)  # noqa: S102
+        exec(code["python"], names)
     _, values, _ = unpacked(page.post("/map", json=wanted).content)
     np.testing.assert_allclose(names["data"]["position_bound"], values, rtol=1e-6)
     assert code["command"].startswith("# The map on the page is for the design of earlier fields")

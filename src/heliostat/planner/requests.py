@@ -145,3 +145,19 @@ def positive(asked: Asked, name: str) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise RefusedError(f"{name} is not a positive number")
     return float(value)
+
+
+def text_of(asked: Asked, name: str) -> str:
+    """Return a text of a request.
+
+    Args:
+        asked: The request.
+        name: Its name.
+
+    Raises:
+        RefusedError: It is not a text of at most 200 characters.
+    """
+    value = asked.body.get(name)
+    if not isinstance(value, str) or not 0 < len(value) <= 200:
+        raise RefusedError(f"{name} is not a text of 1 to 200 characters")
+    return value

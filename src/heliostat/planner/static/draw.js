@@ -1,5 +1,6 @@
 // Drawing of the plan view on its canvas: map, grid, obstacles, normals, pinned places.
 
+import { placement } from "./placement.js";
 import { azimuthOf, plan, placeOf, shown } from "./state.js";
 import { box, canvas, toPixels, view } from "./viewport.js";
 
@@ -18,7 +19,7 @@ function hatch(context, kind) {
 }
 
 function drawMap(context, layers) {
-  const { map } = shown;
+  const { map } = layers;
   const [left, bottom] = toPixels([map.area[0], map.area[2]]);
   const [right, top] = toPixels([map.area[1], map.area[3]]);
   const place = [left, top, right - left, bottom - top];
@@ -64,7 +65,7 @@ export function draw({ layers, measured, cursor }) {
   const colour = (name) => getComputedStyle(box).getPropertyValue(name);
   [canvas.width, canvas.height] = [box.clientWidth * ratio, box.clientHeight * ratio];
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
-  if (shown.map && layers) {
+  if (layers) {
     context.globalAlpha = shown.current.map || !shown.problems.length ? 1 : 0.35;
     drawMap(context, layers);
     context.globalAlpha = 1;
@@ -80,6 +81,7 @@ export function draw({ layers, measured, cursor }) {
     context.lineWidth = 1;
     context.stroke();
   }
+  drawPlacement(context);
   for (const object of shown.scene?.objects ?? []) {
     if (object.normal) drawNormal(context, toPixels(placeOf(object)), azimuthOf(object));
   }
@@ -116,6 +118,28 @@ function drawGrid(context, colour) {
     label(`${Number(y.toFixed(1))}`, 3, toPixels([0, y])[1]);
   }
   label("m", box.clientWidth - 14, box.clientHeight - 4);
+}
+
+// Marked walls, and candidates: large where the goal is met at many places.
+function drawPlacement(context) {
+  for (const { start, end } of placement.walls) {
+    for (const [width, colour] of [[7, "#000"], [4, "#56b4e9"]]) {
+      context.lineWidth = width;
+      context.strokeStyle = colour;
+      context.stroke(pathOf([[start, end]]));
+    }
+  }
+  const { candidates = [] } = placement.found ?? {};
+  const best = Math.max(...candidates.map(([, , share]) => share), 1e-9);
+  for (const [x, y, share] of candidates) {
+    context.beginPath();
+    context.arc(...toPixels([x, y]), 2 + (4 * share) / best, 0, 2 * Math.PI);
+    context.fillStyle = "#56b4e9";
+    context.fill();
+    context.lineWidth = 1;
+    context.strokeStyle = "#000";
+    context.stroke();
+  }
 }
 
 function drawNormal(context, [x, y], azimuth) {

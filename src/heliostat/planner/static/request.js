@@ -35,8 +35,33 @@ export async function file(path, body) {
   const response = await sent(path, { method: "POST", headers, body: contentOf(body) });
   if (response.headers.get("content-type") !== "application/json") return response.blob();
   const { refused, problems } = await response.json();
-  throw new Error(refused ?? problems.map(({ field, sentence }) => `${field}: ${sentence}.`).join(" "));
+  throw new Error(refused ?? sentences(problems));
 }
+
+// Send a request whose answer is progress and a result, as lines of JSON.
+export async function stream(path, body, signal, onProgress) {
+  const response = await sent(path, { method: "POST", headers, body: contentOf(body), signal });
+  if (response.headers.get("content-type") === "application/json") {
+    throw new Error((await response.json()).refused);
+  }
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) throw new Error("The planner stopped the study.");
+    const lines = (rest + value).split("\n");
+    rest = lines.pop();
+    for (const line of lines.map((each) => JSON.parse(each))) {
+      if (line.result) return line.result;
+      if (line.refused) throw new Error(line.refused);
+      if (line.problems) throw new Error(sentences(line.problems));
+      onProgress(line);
+    }
+  }
+}
+
+const sentences = (problems) => problems.map(({ field, sentence }) =>
+  (field ? `${field}: ${sentence}.` : `${sentence}.`)).join(" ");
 
 export async function answer(path, options = { headers }) {
   const response = await sent(path, options);

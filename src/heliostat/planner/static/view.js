@@ -3,6 +3,8 @@
 import { draw } from "./draw.js";
 import { metres, text } from "./format.js";
 import * as heat from "./heatmap.js";
+import { adopt, placement } from "./placement.js";
+import { displayed, otherAt } from "./ratio.js";
 import { request } from "./request.js";
 import { azimuthOf, commit, edit, emit, on, plan, placeOf, problemsOf, shown } from "./state.js";
 import { box, toMetres, toPixels, view } from "./viewport.js";
@@ -16,10 +18,12 @@ const SHAPES = {
   target: "M-8 0 0 -8 8 0 0 8Z",
 };
 const handles = document.querySelector("#handles");
+const candidates = document.querySelector("#candidates");
 const readout = document.querySelector("#readout");
 const ruler = document.querySelector("#ruler");
 
 export const scale = { low: 0.1, high: 1, of: null }; // of the colours; held until "fit"
+export const ratioScale = { low: 0.1, high: 10, of: null };
 let layers = null; // images of the map
 let measured = null; // the ruler: two points [m]
 let cursor = null; // of the keyboard, x and y [m]
@@ -28,20 +32,28 @@ export function redraw() {
   requestAnimationFrame(() => {
     draw({ layers, measured, cursor });
     placeHandles();
+    placeRanked();
   });
 }
 
 // Images of the map; `refit` chooses the scale of the colours anew.
 export function paint({ refit = false } = {}) {
-  const { map } = shown;
+  const map = displayed();
   if (!map) return redraw();
-  const of = `${plan.name} ${plan.text?.length} ${map.quantity}`;
-  if (refit || scale.of !== of) Object.assign(scale, heat.fittingScale(map), { of });
+  const { other } = shown, compared = other?.quantity === map.quantity;
+  const of = `${plan.name} ${plan.text?.length} ${map.quantity} ${compared}`;
+  if (refit || scale.of !== of) {
+    Object.assign(scale, heat.fittingScale(shown.map, compared ? other : null), { of });
+  }
+  if (map.ratio && (refit || ratioScale.of !== of)) {
+    Object.assign(ratioScale, heat.fittingScale(map), { of });
+  }
   layers = {
-    image: heat.image(map, scale),
+    map,
+    image: heat.image(map, map.ratio ? ratioScale : scale),
     unserved: heat.mask(map, (flags) => !(flags & heat.SERVED)),
     near: heat.mask(map, (flags) => flags === (heat.SERVED | heat.NEAR)),
-    contour: plan.threshold && !heat.isCause(map) ? heat.contour(map, plan.threshold) : null,
+    contour: plan.threshold && !map.ratio && !heat.isCause(map) ? heat.contour(map, plan.threshold) : null,
   };
   emit("painted", { near: layers.near !== null, unserved: layers.unserved !== null });
   redraw();
@@ -67,6 +79,36 @@ function placeHandles() {
       faults.map(({ sentence }) => ` Problem: ${sentence}.`).join("")}`);
     handle.querySelector("title").textContent = faults[0]?.sentence ?? object.name;
   }
+}
+
+// Ranked places of the placement: buttons with their number; each adopts its place.
+function placeRanked() {
+  const ranked = placement.found?.ranked ?? [];
+  if (candidates.of !== ranked) {
+    candidates.of = ranked;
+    candidates.replaceChildren(...ranked.map(rankedOf));
+  }
+  ranked.forEach(({ position }, i) => {
+    const [x, y] = toPixels(position);
+    candidates.children[i].setAttribute("transform", `translate(${x} ${y})`);
+  });
+}
+
+function rankedOf({ wall, share }, i) {
+  const mark = document.createElementNS(SVG, "g");
+  mark.setAttribute("class", "candidate");
+  mark.setAttribute("tabindex", "0");
+  mark.setAttribute("role", "button");
+  mark.setAttribute("aria-label", `Adopt place ${i + 1}, ${wall}, share ${(100 * share).toFixed(1)} %`);
+  mark.innerHTML = `<circle r="11" class="grip"/><text y="4" text-anchor="middle">${i + 1}</text>`;
+  mark.addEventListener("pointerdown", (event) => event.stopPropagation());
+  mark.addEventListener("click", () => adopt(i));
+  mark.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" && event.key !== " ") return;
+    event.preventDefault();
+    adopt(i);
+  });
+  return mark;
 }
 
 function handleOf(object) {
@@ -266,7 +308,7 @@ let asking = 0;
 
 // Say what the map has at a place, and why if there is no bound.
 function tell([x, y]) {
-  const { map } = shown;
+  const map = displayed();
   const cell = map ? heat.cellOf(map, x, y) : -1;
   if (cell < 0) {
     readout.textContent = `x ${metres(x)}, y ${metres(y)}`;
@@ -280,11 +322,20 @@ function tell([x, y]) {
     readout.textContent = `${where}: ${map.unserved}`;
   } else if (heat.isCause(map)) {
     readout.textContent = `${where}: ${map.causes.split("; ")[value]}`;
+  } else if (map.ratio) {
+    readout.textContent = `${where}: ${inWords(value, map, place)}`;
   } else {
     const near = map.flags[cell] & heat.NEAR ? "; near field, the bound may be wrong" : "";
     readout.textContent = `${where}: ${map.label} ${text(value, map.unit)}${near}`;
-    if (!Number.isFinite(value)) asking = setTimeout(() => tellReason(where, [...place, map.height]), 200);
+    if (!Number.isFinite(value) && map === shown.map) asking = setTimeout(() => tellReason(where, [...place, map.height]), 200);
   }
+}
+
+// Both values at a place, and their ratio.
+function inWords(value, map, place) {
+  const { unit, values } = shown.map, own = values[heat.cellOf(shown.map, ...place)];
+  const both = `A ${text(otherAt(place), unit)}, B ${text(own, unit)}`;
+  return value > 0 && value < Infinity ? `${both}; B relative to A: ${text(value, map.unit)}` : both;
 }
 
 async function tellReason(where, place) {
@@ -303,12 +354,12 @@ async function tellReason(where, place) {
 
 new ResizeObserver(() => redraw()).observe(box);
 on("map", () => paint());
-for (const event of ["stale", "problems", "pins"]) on(event, redraw);
+for (const event of ["stale", "problems", "pins", "placement"]) on(event, redraw);
 on("scene", () => {
   if (!shown.map) showAll();
   redraw();
 });
 on("open", () => {
   layers = measured = cursor = null;
-  scale.of = null;
+  scale.of = ratioScale.of = null;
 });
