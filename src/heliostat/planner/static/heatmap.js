@@ -99,7 +99,7 @@ export function mask(map, chosen) {
 export function ticks(scale, unit) {
   const found = [];
   if (unit === "times") {
-    const steps = [[1.1, 1.2], [1.2, 1.5], [1.5, 2], [2, 5, 10], [10, 100], [100, 1e4]]
+    const steps = [[1.1, 1.2], [1.2, 1.5], [1.5, 2], [2, 5, 10], [3, 10, 30], [10, 100, 1e3]]
       .find((each) => scale.high <= each.at(-1) * 1.3) ?? [1e3, 1e6];
     const levels = [...steps.map((step) => 1 / step).reverse(), 1, ...steps];
     return levels.filter((value) => value >= scale.low && value <= scale.high)

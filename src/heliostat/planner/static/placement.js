@@ -8,13 +8,15 @@ import { study } from "./study.js";
 const surface = element("select", { id: "place-surface" });
 const goal = element("input", { id: "place-goal", spellcheck: false, size: 26 });
 const walls = element("fieldset", { className: "walls" });
-const ranking = element("div", { className: "scroll" });
+const ranking = element("div", { className: "scroll", tabIndex: 0, role: "region",
+  "aria-label": "Ranked places", hidden: true });
 const off = element("p", { className: "hint", id: "place-off" });
 const controls = study("Where should it go?", () => ({ path: "/place", body: { surface: surface.value,
   goal: goal.value, walls: marked(), area: plan.area } }), use);
 controls.start.setAttribute("aria-describedby", "place-off");
 const form = element("div", {}, element("div", { className: "buttons" },
-  element("label", {}, "Surface ", surface), element("label", {}, "Goal ", goal)), walls);
+  element("label", {}, "Surface ", surface), element("label", {}, "Goal ", goal),
+  element("small", {}, "or e.g. rate above 100 Mbit/s; both joined by and")), walls);
 const details = element("details", { id: "placement", ontoggle: () => emit("placement") },
   element("summary", {}, "Placement", element("small", {}, " where should a surface go?")),
   form, off, controls.box, ranking);
@@ -72,6 +74,7 @@ function showReason() {
 
 function clear() {
   placement.found = null;
+  ranking.hidden = true;
   ranking.replaceChildren();
   emit("placement");
 }
@@ -93,6 +96,7 @@ function use(found, { surface: key }) {
     + `without it ${percent(found.without)}; at most ${percent(found.bound)} on these walls. `
     + found.differs),
   element("tr", {}, ...heads.map((head) => element("th", { scope: "col" }, head))), ...lines));
+  ranking.hidden = false;
   emit("placement");
 }
 

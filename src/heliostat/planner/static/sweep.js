@@ -12,7 +12,7 @@ const OUTPUTS = {
     "design_beamforming.worst_crb": "worst CRB" },
 };
 const NUMBER = /^([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)\s*([^\s,[\]]*)$/i;
-const WIDTH = 560, HEIGHT = 240, LEFT = 76, RIGHT = 545, TOP = 10, BOTTOM = 200;
+const HEIGHT = 240, LEFT = 76, TOP = 10, BOTTOM = 200;
 
 const field = element("select", { id: "sweep-field", onchange: suggest });
 const from = element("input", { size: 9, spellcheck: false });
@@ -80,6 +80,7 @@ function draw(found, { field: key }) {
   const [x0, x1] = [Math.min(...found.x), Math.max(...found.x)];
   let [low, high] = [Math.min(...known), Math.max(...known)];
   if (high < 1.2 * low) [low, high] = [low / 1.1, high * 1.1];
+  const width = Math.min(Math.max(result.clientWidth, 300), 640), RIGHT = width - 15;
   const across = (x) => LEFT + ((RIGHT - LEFT) * (x - x0)) / (x1 - x0 || 1);
   const up = (y) => BOTTOM - ((BOTTOM - TOP) * Math.log(y / low)) / Math.log(high / low);
   const ticks = [0, 1, 2, 3, 4].map((i) => x0 + ((x1 - x0) * i) / 4).map((x) => `<text x="${across(x)}"
@@ -94,7 +95,7 @@ function draw(found, { field: key }) {
   const lines = runs.map((run) => `<polyline points="${run.join(" ")}"/>`
     + run.map(([x, y]) => `<circle cx="${x}" cy="${y}" r="3"/>`).join(""));
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
+  svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
   svg.setAttribute("role", "img");
   svg.setAttribute("aria-label", `${caption}; its values are in the table below`);
   svg.innerHTML = `${ticks.join("")}${levels.join("")}${lines.join("")}<text class="axis"
