@@ -95,6 +95,11 @@ def test_a_reloaded_or_shared_address_shows_an_equal_state(opened, planner):
         assert each.evaluate(SHARED) == state
         assert each.locator("#numbers").inner_text() == table
         assert each.locator("#threshold").input_value() == "3.0 dB"
+    other.evaluate("location.hash = 'scenario=hall&quantity=reb'")  # a link that is followed
+    other.wait_for_selector("#plan.stale")
+    settle(other)
+    assert position(other, "base_station") == [10, -5, 8]
+    assert other.locator("#quantity").input_value() == "reb"
 
 
 def test_an_address_of_a_file_asks_for_it_in_another_tab(opened, planner, files):

@@ -1,6 +1,9 @@
 """Placement and sweeps as the planner's page asks for them."""
 
+import asyncio
 import json
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -167,6 +170,32 @@ def test_a_study_stops_when_its_progress_says_so():
             hs.scenario.parse(SITE), "surface", "peb below 1 m", ["block"], AREA, advance
         )
     assert len(calls) == 2
+
+
+def test_a_study_stops_when_its_page_drops_the_request():
+    ended = threading.Event()
+
+    def work(advance):
+        try:
+            while True:
+                advance("endless", 1, 2)
+                time.sleep(0.01)
+        finally:
+            ended.set()
+
+    async def dropped():
+        lines = handlers.Planner()._streamed(work).body_iterator
+        assert json.loads(await anext(lines)) == {"stage": "endless", "done": 1, "total": 2}
+        assert not ended.is_set()
+        await lines.aclose()
+        assert await asyncio.to_thread(ended.wait, 5)
+
+    asyncio.run(dropped())
+
+
+def test_a_study_takes_at_most_its_time(monkeypatch):
+    monkeypatch.setattr(handlers, "LONGEST_STUDY", -1.0)
+    assert placed(client())[-1]["refused"].startswith("the study takes longer than")
 
 
 def test_only_a_few_studies_run_at_once(monkeypatch):

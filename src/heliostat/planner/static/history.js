@@ -86,6 +86,15 @@ function writeAddress() {
   }
 }
 
+// Text of an opened file that this tab has kept over a reload.
+function storedText(name) {
+  try {
+    return sessionStorage.getItem(storedAs(name));
+  } catch {
+    return null; // the browser keeps nothing for this page
+  }
+}
+
 // The state in the address; null if there is none.
 function readAddress() {
   const parts = new URLSearchParams(location.hash.slice(1)), name = parts.get("scenario");
@@ -98,7 +107,7 @@ function readAddress() {
   } catch {
     emit("refused", { error: new Error("The overrides in the address cannot be read.") });
   }
-  return { name, text: sessionStorage.getItem(storedAs(name)), overrides,
+  return { name, text: storedText(name), overrides,
     quantity: parts.get("quantity"), threshold: threshold > 0 ? threshold : null };
 }
 

@@ -43,8 +43,13 @@ async function save(path, body, name) {
 function codeBox(title) {
   const code = element("pre", { tabIndex: 0, role: "region", "aria-label": title });
   const copy = button("Copy", async () => {
-    await navigator.clipboard.writeText(code.textContent);
-    copy.textContent = "Copied";
+    try {
+      await navigator.clipboard.writeText(code.textContent);
+      copy.textContent = "Copied";
+    } catch { // not allowed, e.g. in the frame of a notebook
+      getSelection().selectAllChildren(code);
+      copy.textContent = "Selected";
+    }
     setTimeout(() => { copy.textContent = "Copy"; }, 1500);
   }, { "aria-label": `Copy: ${title}` });
   const box = element("div", { className: "code" },
