@@ -42,6 +42,24 @@ QUICK := tests/bounds tests/channel tests/geometry tests/observation tests/rates
 test-quick: $(READY) ## run the tests of physics and scenario files only
 	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow and not browser" $(QUICK)
 
+# Sionna RT needs the library LLVM. Where the system has none that is new enough, that of Debian's
+# package is unpacked into the environment.
+RAYTRACE := .venv-raytrace
+$(RAYTRACE)/.ready: requirements.lock pyproject.toml
+	test -x $(RAYTRACE)/bin/python || $(PYTHON) -m venv $(RAYTRACE)
+	$(RAYTRACE)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$(RAYTRACE)/bin/uv pip install --quiet --python $(RAYTRACE)/bin/python --require-hashes -r requirements.lock
+	$(RAYTRACE)/bin/uv pip install --quiet --python $(RAYTRACE)/bin/python -e '.[raytrace]'
+	ldconfig -p | grep -Eq 'libLLVM\.so\.(19|2[0-9])' || \
+	  (cd $(RAYTRACE) && apt-get download libllvm19 && dpkg-deb -x libllvm19_*.deb llvm) || \
+	  echo 'Install LLVM 19 and set DRJIT_LIBLLVM_PATH to its library, libLLVM.so.19.1.'
+	touch $(RAYTRACE)/.ready
+
+test-raytrace: $(RAYTRACE)/.ready ## install Sionna RT in an environment of its own and run its tests
+	library=$$(ls $(RAYTRACE)/llvm/usr/lib/*/libLLVM.so.19.1 2>/dev/null | head -n 1); \
+	if test -n "$$library"; then export DRJIT_LIBLLVM_PATH="$$PWD/$$library"; fi; \
+	$(RAYTRACE)/bin/python -m pytest -m raytrace tests/api/test_ray_tracing.py
+
 lint: $(READY)   ## check style and spelling
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -63,4 +81,4 @@ lock: $(READY)   ## update requirements.lock
 	  --custom-compile-command 'make lock' pyproject.toml --extra plan --extra docs --group dev -o requirements.lock
 
 clean:           ## remove the files that the targets created
-	rm -rf .venv results .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-raytrace results .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

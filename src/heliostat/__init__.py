@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     )
     from heliostat.api.placement import place
     from heliostat.api.pose_estimation import estimate_pose, simulate_pilots
+    from heliostat.api.ray_tracing import trace_channels
     from heliostat.api.sensing import (
         certify,
         design_beamforming,
@@ -76,6 +77,7 @@ _HOME = {
     "simulate_echoes": "api.estimation",
     "estimate_direction": "api.estimation",
     "triangulate": "api.estimation",
+    "trace_channels": "api.ray_tracing",
     "run_protocol": "api.tracking",
     "find_target": "api.target_search",
     "sweep": "batch.python",
@@ -111,6 +113,7 @@ __all__ = [
     "simulate_echoes",
     "simulate_pilots",
     "sweep",
+    "trace_channels",
     "triangulate",
     "under_errors",
 ]

@@ -174,6 +174,8 @@ def test_imported_channels_over_free_space_are_a_warning(tmp_path):
         channels[i, : len(channel)] = channel
     file = with_channels(tmp_path, SENSING, bs_to_irs=channels, target_gain=drawn.target_gain)
     assert load(file).warnings() == []
+    with_channels(tmp_path, SENSING, bs_to_irs=1.7 * channels, target_gain=drawn.target_gain)
+    assert load(file).warnings() == []  # 4.6 dB, as where reflections add up
     with_channels(tmp_path, SENSING, bs_to_irs=30 * channels, target_gain=drawn.target_gain)
     (warning,) = load(file).warnings()
     assert "from the base station to surfaces" in warning

@@ -7,10 +7,14 @@ the axis of the base station. Phases are for the time dependence :math:`e^{+j\om
 along the path, as in the sensing paper and in most ray tracers. Surfaces with fewer elements than
 the largest one are padded with rows of zeros.
 
-**From Sionna RT.** A base station as transmitter with a one-row array and one receiver per surface,
-synthetic arrays, one subcarrier: ``paths.cfr`` gives [receiver, receiver antenna, transmitter,
-transmitter antenna, time, subcarrier]. Sionna counts the antennas of a panel column by column from
-the top, whereas heliostat counts elements row by row from the bottom:
+**From Sionna RT.** The command ``heliostat import sionna`` writes such a file for a scenario, see
+`heliostat.api.ray_tracing`. For channels from your own code, trace every pair of elements with
+``synthetic_array=False``. Synthetic arrays treat each path as a plane wave, so that a direct path
+alone has a channel of rank one, for which the bounds of one reflection pattern are infinite. With a
+base station of one row as transmitter and one receiver per surface, ``paths.cfr([0.0],
+normalize_delays=False, out_type="numpy")`` then gives [receiver, receiver antenna, transmitter,
+transmitter antenna, time, subcarrier]. Sionna RT counts the antennas of a panel column by column
+from the top, whereas heliostat counts elements row by row from the bottom:
 
 >>> import numpy as np
 >>> surfaces, rows, columns, antennas = 2, 4, 3, 5
@@ -24,9 +28,10 @@ True
 >>> bool(bs_to_irs[1, 1, 2] == cfr[1, 2 * rows - 1, 0, 2, 0, 0])  # second column, bottom row
 True
 
-``np.savez("hall.npz", bs_to_irs=bs_to_irs)`` then writes the file. Sionna's columns run to the
-right as seen by someone who looks out of the panel along its normal, which is the ``horizontal``
-axis to give; flip ``panel`` along its second axis for the opposite one.
+``np.savez("hall.npz", bs_to_irs=bs_to_irs)`` then writes the file. Without rotation, an array of
+Sionna RT faces +x and its columns are counted along +y, as in a panel with the default orientation;
+a rotation by the yaw angle is the key ``azimuth``. The antennas of a row are counted along +y, too,
+which is the default ``axis`` of the base station.
 """
 
 from collections.abc import Sequence

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from heliostat.cli.compare import compare
+from heliostat.cli.imports import import_app
 from heliostat.cli.info import cite, list_command, new, schema
 from heliostat.cli.map import map_command
 from heliostat.cli.place import place
@@ -60,6 +61,7 @@ app.command()(compare)
 app.command()(place)
 app.command()(plan)
 app.command()(track)
+app.add_typer(import_app, name="import")
 app.command()(new)
 app.command()(schema)
 app.command("list")(list_command)

@@ -10,8 +10,8 @@ from heliostat.units import format_quantity
 
 TOLERANCE = 10**0.01
 """Power ratio up to which a path-loss law counts as free space, 0.1 dB: rounded values in files."""
-TOLERANCE_IMPORTED = 10**0.3
-"""The same for imported channels, 3 dB: reflections add power to the direct path."""
+TOLERANCE_IMPORTED = 10**0.6
+"""The same for imported channels, 6 dB: a reflected path can double the amplitude."""
 
 
 def free_space_gain(distance: float, wavelength: float) -> float:

@@ -130,6 +130,17 @@ class PanelSpec(Section):
         x, y, z = self.axes[2].tolist()
         return (x, y, z)
 
+    def element_positions(self, wavelength: float) -> np.ndarray:
+        """Positions of all elements, [element xyz], the horizontal index fastest. [m]
+
+        Args:
+            wavelength: Wavelength of the carrier. [m]
+        """
+        across = self.spacing[0] * np.arange(self.columns)[:, None] * self.axes[0]
+        up = self.spacing[1] * np.arange(self.rows)[:, None] * self.axes[1]
+        offsets = (up[:, None, :] + across[None, :, :]).reshape(-1, 3)
+        return np.asarray(self.position) + wavelength * offsets
+
     @property
     def turned_by(self) -> str:
         """Key that turns the panel as it is written."""

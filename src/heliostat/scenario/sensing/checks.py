@@ -259,18 +259,22 @@ class SensingScenario(SensingSections):
         return warnings
 
     def _far_field_warnings(self) -> Iterator[str]:
-        """Yield warnings about links within the Fraunhofer distance of an aperture."""
+        """Yield warnings about links within the Fraunhofer distance of an aperture.
+
+        Imported channels may contain any wavefront, so only the path to the target counts there.
+        """
         station, wavelength = self.base_station, self.wavelength
         array = wavelength * station.antennas * station.spacing
         for i, surface in enumerate(self.surfaces):
             name, panel = f"surfaces.{i}", surface.diagonal(wavelength)
             arriving = math.dist(station.position, surface.position)
             leaving = math.dist(surface.position, self.target.position)
-            for hop, distance, owner, aperture in (
+            hops = [
                 (f"base station to {name}", arriving, "the surface", panel),
                 (f"base station to {name}", arriving, "the base station's array", array),
                 (f"{name} to target", leaving, "the surface", panel),
-            ):
+            ]
+            for hop, distance, owner, aperture in hops[2 if self.link.channels else 0 :]:
                 if near := near_field(hop, distance, owner, aperture, wavelength):
                     yield near
 
