@@ -23,10 +23,18 @@ from heliostat.plots.coverage import unserved_reason
 from heliostat.reports import localization as localization_reports
 from heliostat.reports import sensing as sensing_reports
 from heliostat.reports.tables import Row, angle_bound, decibels, degrees, length, rate
-from heliostat.scenario import AnyScenario, LocalizationScenario, ScenarioError, SensingScenario
+from heliostat.scenario import (
+    AnyScenario,
+    LocalizationScenario,
+    Problem,
+    ScenarioError,
+    SensingScenario,
+)
 from heliostat.units import to_db
 
 KEPT_DESIGNS = 16
+LARGEST_DESIGN = 100_000
+"""Largest product of elements, antennas and patterns that is designed."""
 
 
 class Map(NamedTuple):
@@ -260,11 +268,30 @@ class Designs:
         with self._lock:
             if key not in self._kept:
                 check()
+                _refuse_large(scenario)
                 self._kept[key] = designed(scenario)
             self._kept.move_to_end(key)
             while len(self._kept) > KEPT_DESIGNS:
                 self._kept.popitem(last=False)
             return self._kept[key]
+
+
+def _refuse_large(scenario: SensingScenario) -> None:
+    """Refuse a design that takes minutes, because it cannot be stopped.
+
+    Args:
+        scenario: The scenario.
+
+    Raises:
+        ScenarioError: The arrays are too large.
+    """
+    size = sum(scenario.elements) * scenario.base_station.antennas * scenario.dwell.patterns
+    if size > LARGEST_DESIGN:
+        sentence = (
+            f"elements x antennas x patterns are {size}; the planner designs up to "
+            f"{LARGEST_DESIGN}, heliostat run has no limit"
+        )
+        raise ScenarioError([Problem(scenario.name, "surfaces", "", sentence)])
 
 
 def same_sizes(one: SensingScenario, other: SensingScenario) -> bool:
