@@ -21,7 +21,9 @@ def test_the_page_works_in_the_frame_of_a_notebook(chromium):
         settle(page.frames[1])
         row = frame.locator("#numbers tr").nth(1)
         assert row.locator("th").text_content() == "Position error bound (PEB)"
-        assert row.locator("td").text_content() == format_quantity(hs.pose_bounds(hall()).peb, "length")
+        assert row.locator("td").text_content() == format_quantity(
+            hs.pose_bounds(hall()).peb, "length"
+        )
         frame.locator("#takeaway summary").click()
         frame.get_by_role("button", name="Copy: Python").click()
         frame.get_by_text("Selected").or_(frame.get_by_text("Copied")).wait_for()

@@ -13,6 +13,7 @@ from heliostat.planner import handlers, studies
 from heliostat.planner.cancellation import CancelledError
 from tests.support.hall import HALL, hall
 from tests.support.planner_client import asked, client
+from tests.support.sensing_designs import YARD
 
 SITE = (
     HALL
@@ -111,12 +112,25 @@ def test_a_curve_without_bounds_says_why(page):
 
 def test_whole_fields_have_whole_values():
     assert studies.field_values("2", "4", 5, whole=True) == ([2, 3, 4], "")
-    assert studies.field_values("1 cm", "2 cm", 3, whole=False) == (["1 cm", "1.5 cm", "2 cm"], "cm")
+    assert studies.field_values("1 cm", "2 cm", 3, whole=False) == (
+        ["1 cm", "1.5 cm", "2 cm"],
+        "cm",
+    )
     assert studies.field_values("0", "1", 3, whole=False) == ([0.0, 0.5, 1.0], "")
     scene = client(hall()).post("/scene", json=asked()).json()
     fields = {field["key"]: field for group in scene["fields"] for field in group["fields"]}
     assert fields["surface.rows"]["whole"]
     assert not fields["base_station.power"]["whole"]
+
+
+def test_designs_that_take_minutes_are_refused():
+    page, large = client(), {"surfaces.0.columns": 1000}
+    wanted = {"name": "yard", "text": YARD, "overrides": large, "count": 2, "whole": True}
+    wanted |= {"field": "surfaces.0.rows", "from": "2", "to": "1000"}
+    (*_, last) = lines(page, "/sweep", **wanted, output="design_beamforming.worst_crb")
+    assert "designs up to" in last["problems"][0]["sentence"]
+    body = asked(name="yard", text=YARD, overrides=large | {"surfaces.0.rows": 1000})
+    assert "designs up to" in page.post("/report", json=body).json()["problems"][0]["sentence"]
 
 
 @pytest.mark.parametrize(

@@ -186,9 +186,11 @@ class Planner:
         asked = asked_of(await body_of(request))
 
         def work(check: Check) -> Response:
-            from heliostat.planner import takeaway  # noqa: PLC0415 - imports JAX
+            from heliostat.planner import results, takeaway  # noqa: PLC0415 - imports JAX
 
             scenario = self._scenario(asked, asked.overrides)
+            if isinstance(scenario, SensingScenario):
+                results.refuse_large(scenario)
             check()
             page = takeaway.report_page(scenario, asked.overrides)
             return Response(page, media_type="text/html", headers={"Content-Disposition": SAVED})

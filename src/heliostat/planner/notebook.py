@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 HUBS = ("JUPYTERHUB_API_URL", "COLAB_RELEASE_TAG", "BINDER_SERVICE_HOST")
 """Environment variables of kernels that run on other machines than the browser."""
 _REMEDY = (
-    "Forward the port with <code>ssh -L {port}:127.0.0.1:{port}</code> and open the address, or run "
-    "<code>heliostat plan</code> on your own machine."
+    "Forward the port with <code>ssh -L {port}:127.0.0.1:{port}</code> and open the address, or "
+    "run <code>heliostat plan</code> on your own machine."
 )
 
 

@@ -14,7 +14,8 @@ from heliostat.api.placement import place
 from heliostat.api.placement_results import Placement
 from heliostat.batch.python import sweep
 from heliostat.planner.requests import RefusedError
-from heliostat.scenario import AnyScenario, LocalizationScenario
+from heliostat.planner.results import refuse_large
+from heliostat.scenario import AnyScenario, LocalizationScenario, SensingScenario
 from heliostat.scenario.goals import parse_goals
 from heliostat.scenario.panels import VECTORS
 
@@ -201,10 +202,14 @@ def curve(
 
     Raises:
         RefusedError: The quantity is not one of the system.
-        ScenarioError: A value of the field is not valid.
+        ScenarioError: A value of the field is not valid, or a design would take minutes.
     """
     if output not in OUTPUTS[scenario.system]:
         raise RefusedError("output is not a quantity of the scenario")
+    for value in (values[0], values[-1]):
+        there = scenario.updated({key: value})
+        if isinstance(there, SensingScenario):
+            refuse_large(there)
     # The random draws of the scenario stay the same, as on the rest of the page.
     axes = {key: list(values), "link.seed": [scenario.link.seed]}
     data = sweep(scenario, axes, [output], on_progress=on_progress)
