@@ -1,5 +1,7 @@
 """What a person does on the page of the planner."""
 
+from playwright.sync_api import expect
+
 from tests.support.hall import HALL
 
 SITE = (
@@ -13,6 +15,13 @@ def settle(page):
     page.wait_for_selector("#handles .handle")
     page.wait_for_selector("#plan:not(.stale)", timeout=60_000)  # compiles, the first time
     page.wait_for_selector("#numbers-panel:not(.stale)", timeout=60_000)
+
+
+def open_file(page, file):
+    page.wait_for_selector("#handles .handle")
+    page.set_input_files("#file", file)
+    expect(page.locator("#scenario")).to_have_value(file.stem)
+    settle(page)
 
 
 def handle(page, key):

@@ -158,7 +158,7 @@ def compute_numbers(
     else:
         check()
         link = evaluate_link(scenario)
-        tables, reason = _localization_tables(link), link.bounds.reason
+        tables, reason = _localization_tables(scenario, link), link.bounds.reason
     found = []
     for place in places:
         check()
@@ -172,10 +172,13 @@ def compute_numbers(
     }
 
 
-def _localization_tables(link: LinkEvaluation) -> list[dict[str, Any]]:
-    tables = [_table("Bounds and rate", localization_reports.bounds_rows(link))]
+def _localization_tables(
+    scenario: LocalizationScenario, link: LinkEvaluation
+) -> list[dict[str, Any]]:
+    of = f" of {scenario.user_names[0]}" if scenario.users else ""
+    tables = [_table(f"Bounds and rate{of}", localization_reports.bounds_rows(link))]
     best = localization_reports.allocation_rows(link)
-    return [*tables, _table("Best time allocation", best)] if best else tables
+    return [*tables, _table(f"Best time allocation{of}", best)] if best else tables
 
 
 def _sensing_tables(

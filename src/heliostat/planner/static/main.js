@@ -30,6 +30,7 @@ $("#theme").addEventListener("click", () => {
   document.documentElement.dataset.theme = present === "dark" ? "light" : "dark";
   paint();
 });
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => paint());
 $("#quantity").addEventListener("change", ({ target }) => {
   plan.quantity = target.value;
   plan.threshold = null;
@@ -55,7 +56,10 @@ on("painted", ({ near, unserved }) => {
   if (!cause) showScale(map);
   const entries = [];
   if (cause) {
-    map.causes.split("; ").forEach((name, i) => entries.push([`rgb(${heat.causeColour(i)})`, name]));
+    const present = new Set(map.values.filter((_, i) => map.flags[i] & heat.SERVED));
+    map.causes.split("; ").forEach((name, i) => {
+      if (present.has(i)) entries.push([`rgb(${heat.causeColour(i)})`, name]);
+    });
   } else if (map.ratio) {
     const [worse, better] = map.largeIsGood ? [0, Infinity] : [Infinity, 0];
     entries.push([`rgb(${heat.colourOf(better, map, ratioScale)})`, "B is better"],
@@ -85,10 +89,11 @@ function showScale(map) {
     context.fillStyle = `rgb(${heat.colourOf(value, map, used)})`;
     context.fillRect(x, 0, 1, 1);
   }
+  const width = $("#bar").clientWidth, room = 84; // pixels of a label
   let last = -Infinity;
   $("#ticks").replaceChildren(...heat.ticks(used, map.unit).flatMap(([value, label]) => {
     const at = Math.log(value / used.low) / Math.log(used.high / used.low);
-    if (at - last < 0.12) return [];
+    if ((at - last) * width < room) return [];
     last = at;
     const tick = element("span", {}, label);
     tick.style.left = `${100 * at}%`;
