@@ -1,6 +1,7 @@
 """Undo, redo, and the address of the page."""
 
 import re
+import time
 
 import pytest
 
@@ -87,6 +88,7 @@ def test_a_reloaded_or_shared_address_shows_an_equal_state(opened, planner):
     state = page.evaluate(SHARED)
     table = page.locator("#numbers").inner_text()
     assert set(state[1]) == {"base_station.position"}
+    page.route("**/start", lambda route: (time.sleep(0.4), route.continue_()))  # a slow start
     page.reload()
     settle(page)
     other = opened(page.url)

@@ -275,9 +275,17 @@ def test_two_hundred_random_actions_leave_no_error(opened, planner):
         names = ["#zoom-in", "#zoom-out", "#show-all", "#map-view", "#ruler", "#fit", "#theme"]
         page.click(chance.choice(names))
 
-    actions = [drag_anything, drag_object, press, field, quantity, button]
+    def step():
+        page.keyboard.press(chance.choice(["Control+z", "Control+z", "Control+Shift+z"]))
+
+    def compare():
+        shown = page.locator("#map-buttons button:visible:enabled")
+        if shown.count():
+            shown.nth(chance.randrange(shown.count())).click()
+
+    actions = [drag_anything, drag_object, press, field, quantity, button, step, compare]
     for _ in range(200):
-        chance.choices(actions, weights=[3, 4, 4, 2, 1, 2])[0]()
+        chance.choices(actions, weights=[3, 4, 4, 2, 1, 2, 3, 2])[0]()
     page.click("#show-all")
     page.wait_for_timeout(500)
 

@@ -62,7 +62,7 @@ document.addEventListener("keydown", (event) => {
   if (!(event.ctrlKey || event.metaKey) || event.altKey || edited(event.target)) return;
   const key = event.key.toLowerCase();
   const direction = key === "y" || (key === "z" && event.shiftKey) ? 1 : key === "z" ? -1 : 0;
-  if (!direction || plan.name === null) return;
+  if (!direction) return;
   event.preventDefault();
   go(direction);
 });
@@ -138,4 +138,4 @@ on("open", () => {
 });
 on("commit", keep);
 on("painted", complete);
-show();
+undoButton.disabled = redoButton.disabled = true;
