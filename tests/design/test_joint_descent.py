@@ -1,5 +1,6 @@
 """Truths: CRBs inversely proportional to power, objectives of the starts, random designs."""
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -150,3 +151,45 @@ def test_a_design_at_its_minimum_snr_says_so():
     least = 1.3 * largest_snr(scene, tuple(psi[0] for psi in free.reflection))
     assert least > float(bounds.snr.min())  # more than the coefficients of least CRB reach
     assert descend_jointly((scene,), min_snr=least, **options).snr_limited
+
+
+def few_path_scene():
+    """One surface behind a channel of three paths of different directions."""
+    rng, column, row = np.random.default_rng(3), *np.meshgrid(np.arange(4), np.arange(4))
+    channel = np.zeros((16, 8), complex)
+    for amplitude in (1.0, 0.6, 0.4):
+        across, up, along = rng.uniform(-1, 1, 3)
+        arriving = np.exp(1j * np.pi * (across * column + up * row)).ravel()
+        leaving = np.exp(1j * np.pi * along * np.arange(8))
+        turn = np.exp(2j * np.pi * rng.random())
+        channel += amplitude * turn * np.outer(arriving, leaving)
+    channel *= 2e-3 / np.linalg.norm(channel, 2)
+    scene = sensing_scene(
+        antennas=8, rows=(4,), columns=(4,), surfaces=((-5.0, 10.0, 0.0),), amplification=20.0,
+        noise=2e-13, surface_noise=2e-13, symbols=1e4,
+    )  # fmt: skip
+    changed = (jnp.asarray(channel),), jnp.array([1e-6 + 0j])
+    return eqx.tree_at(lambda s: (s.bs_to_irs, s.target_gain), scene, changed)
+
+
+def test_a_minimum_snr_below_that_of_the_best_design_costs_nothing():
+    scene = few_path_scene()
+    options = {"patterns": 2, "mean": False, "starts": 4, "seed": 0}
+    free = descend_jointly((scene,), min_snr=0.0, **options).result()
+    snr = dwell_design(scene, free.covariance, free.reflection, min_snr=0.0).snr.min()
+    asked = descend_jointly((scene,), min_snr=0.7 * float(snr), **options)
+    assert asked.result().worst <= free.worst * (1 + 1e-9)
+    assert not asked.snr_limited
+
+
+def test_a_minimum_snr_above_that_of_the_best_design_starts_from_it():
+    scene = few_path_scene()
+    options = {"patterns": 2, "mean": False, "starts": 4, "seed": 0}
+    free = descend_jointly((scene,), min_snr=0.0, **options).result()
+    snr = float(dwell_design(scene, free.covariance, free.reflection, min_snr=0.0).snr.min())
+    asked = descend_jointly((scene,), min_snr=1.2 * snr, **options)
+    best = asked.result()
+    assert asked.snr_limited
+    design = dwell_design(scene, best.covariance, best.reflection, min_snr=1.2 * snr)
+    assert float(design.snr.min()) >= 1.2 * snr * (1 - 1e-6)
+    assert best.worst < 1.2 * free.worst

@@ -21,6 +21,7 @@ SHAPES = (
     {"rows": (2, 2), "columns": (3, 3), "antennas": 4},
     {"rows": (3,), "columns": (3,), "antennas": 6, "surfaces": ((-5.0, 10.0, 0.0),)},
     {"rows": (4, 3), "columns": (4, 2), "antennas": 8},
+    {"rows": (4,), "columns": (4,), "antennas": 4, "surfaces": ((-5.0, 10.0, 0.0),)},
 )
 
 
@@ -51,6 +52,8 @@ def chosen(scene, flat, patterns):
     reflections, covariances = [], []
     for i, part in enumerate(jnp.split(flat, cuts)):
         surface = scene.surfaces[i]
+        # The gradient of a ratio to an infinite power is NaN.
+        power = jnp.minimum(surface.power, 1e6)
         free, mixing = jnp.split(part, [2 * patterns * surface.array.elements])
         real, imaginary = free.reshape(2, patterns, -1)
         size = jnp.sqrt(real**2 + imaginary**2 + 1e-12)
@@ -58,7 +61,7 @@ def chosen(scene, flat, patterns):
         psi = surface.amplification * jnp.minimum(size, 1.0) * (real + 1j * imaginary) / size
         # At most half of the power for the surface's own noise, but for the echo of this noise.
         own = 2 * surface.noise * jnp.sum(jnp.abs(psi) ** 2, axis=1)
-        psi = psi * jnp.sqrt(jnp.minimum(1.0, 0.5 * surface.power / own))[:, None]
+        psi = psi * jnp.sqrt(jnp.minimum(1.0, 0.5 * power / own))[:, None]
         beams = mixing.reshape(2, patterns, antennas, 2)
         beams = beams[0] + 1j * beams[1]
         reflections.append(psi)
@@ -75,7 +78,7 @@ def chosen(scene, flat, patterns):
         )(psi)
         signal = jnp.real(jnp.einsum("kab,kba->k", weight, covariance[i]))
         own = jax.vmap(lambda p, s=surface, g=gain: own_noise(p, g, s.noise))(psi)
-        room = jnp.minimum(1.0, (surface.power - own) / signal)
+        room = jnp.minimum(1.0, (jnp.minimum(surface.power, 1e6) - own) / signal)
         limited.append(covariance[i] * room[:, None, None])
     return tuple(reflections), jnp.stack(limited) * (1 - 1e-10)
 

@@ -37,8 +37,8 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.optimize import brentq, minimize
 
-from heliostat.design.knee_relaxation import attained_knee, knee_reaches
-from heliostat.design.pair_relaxation import attained_reach, pair_reach
+from heliostat.design.knee_relaxation import attained_knee, knee_bounds
+from heliostat.design.pair_relaxation import attained_pairs, pair_bound
 from heliostat.observation.echoes import target_steering
 from heliostat.scene.sensing import SensingScene
 
@@ -58,7 +58,7 @@ class Panel(NamedTuple):
     """Quantities of one surface that the bounds depend on."""
 
     channel: np.ndarray  # G [element tx]
-    spread: np.ndarray  # slope of each element's phase to each angle, centred [element 2] [1]
+    phase_slopes: np.ndarray  # slope of each element's phase to each angle, centred [element 2] [1]
     amplification: float
     power: float  # P_s [W]
     surface_noise: float
@@ -112,8 +112,8 @@ def singular_value_majorants(panel: Panel, patterns: int) -> list[Majorant]:
         panel: The surface.
         patterns: Number of patterns.
     """
-    count = len(panel.spread)
-    root = np.linalg.cholesky(count * panel.spread.T @ panel.spread)
+    count = len(panel.phase_slopes)
+    root = np.linalg.cholesky(count * panel.phase_slopes.T @ panel.phase_slopes)
     values = np.linalg.svd(panel.channel, compute_uv=False)
     k = np.zeros(3)
     k[: min(3, values.size)] = panel.amplification**2 * values[:3] ** 2
@@ -160,11 +160,11 @@ def singular_value_majorants(panel: Panel, patterns: int) -> list[Majorant]:
 
 
 def _key(panel: Panel) -> tuple[bytes, bytes, int]:
-    return panel.channel.tobytes(), panel.spread.tobytes(), len(panel.spread)
+    return panel.channel.tobytes(), panel.phase_slopes.tobytes(), len(panel.phase_slopes)
 
 
-def _pair_slope(panel: Panel, reach: float) -> float:
-    return panel.strength * panel.amplification**4 / panel.noise * reach
+def _pair_slope(panel: Panel, bound: float) -> float:
+    return panel.strength * panel.amplification**4 / panel.noise * bound
 
 
 def pair_majorant(panel: Panel) -> Majorant | None:
@@ -173,8 +173,8 @@ def pair_majorant(panel: Panel) -> Majorant | None:
     Args:
         panel: The surface.
     """
-    reach = pair_reach(*_key(panel))
-    return None if reach is None else Majorant(_pair_slope(panel, reach), 0.0)
+    bound = pair_bound(*_key(panel))
+    return None if bound is None else Majorant(_pair_slope(panel, bound), 0.0)
 
 
 def knee_majorants(panel: Panel, power: float) -> list[Majorant]:
@@ -186,8 +186,8 @@ def knee_majorants(panel: Panel, power: float) -> list[Majorant]:
     """
     limit = panel.power / panel.amplification**2
     return [
-        Majorant(_pair_slope(panel, reach.transmit), _pair_slope(panel, reach.radiated) * limit)
-        for reach in knee_reaches(*_key(panel), _ratio(panel, power))
+        Majorant(_pair_slope(panel, bound.transmit), _pair_slope(panel, bound.radiated) * limit)
+        for bound in knee_bounds(*_key(panel), _ratio(panel, power))
     ]
 
 
@@ -213,14 +213,14 @@ def surface_majorants(
             for both power limits, and that for more than `QUICK` elements.
     """
     majorants = singular_value_majorants(panel, patterns)
-    if patterns > 1 or not (thorough or len(panel.spread) <= QUICK):
+    if patterns > 1 or not (thorough or len(panel.phase_slopes) <= QUICK):
         return majorants
 
     def least(power: float) -> float:
         return min(m.slope * power + m.rest for m in majorants)
 
     # A surface may get less power than the others.
-    attained = attained_reach(*_key(panel))
+    attained = attained_pairs(*_key(panel))
     if attained is not None and _pair_slope(panel, attained) * power / 4 <= least(power / 4):
         pairs = pair_majorant(panel)
         majorants += [] if pairs is None else [pairs]
@@ -292,7 +292,7 @@ def region_lower_bound(
         thorough: See `surface_majorants`.
     """
     panels = [panels_of(scene) for scene in scenes]  # by position and surface
-    if not all(np.linalg.matrix_rank(p.spread) == 2 for at in panels for p in at):
+    if not all(np.linalg.matrix_rank(p.phase_slopes) == 2 for at in panels for p in at):
         return float(np.inf)
     power = float(scenes[0].base_station.power)
     majorants: list[list[Majorant]] = []

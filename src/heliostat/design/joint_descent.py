@@ -229,7 +229,17 @@ class DesignSearch:
         self.best: Incumbent | None = None
         self.history: list[float] = []
         self.states: list[SurfaceState] = []  # those offered last, even if below the minimum SNR
-        self.snr_limited = False  # whether the minimum SNR is active in those offered last
+        self.snr = np.inf  # smallest SNR of these [1]
+
+    @property
+    def snr_reached(self) -> bool:
+        """Whether the states offered last reach the minimum SNR."""
+        return self.snr >= float(self.min_snr) * (1 - 1e-6)
+
+    @property
+    def snr_limited(self) -> bool:
+        """Whether the minimum SNR is active in the states offered last."""
+        return self.snr < SNR_LIMITED * float(self.min_snr)
 
     def offer(self, candidate: Incumbent) -> None:
         """Keep a feasible design if it is better than the best one so far.
@@ -255,10 +265,10 @@ class DesignSearch:
         """
         self.states = states
         each = [_evaluate(state) for state in states]
-        self.snr_limited = min(e.snr for e in each) < SNR_LIMITED * float(self.min_snr)
+        self.snr = min(e.snr for e in each)
         reflection = tuple(e.setting.reflection for e in each)
         candidates = []
-        if min(e.snr for e in each) >= float(self.min_snr) * (1 - 1e-6):
+        if self.snr_reached:
             # Rounding errors of the softmax and the sums must not violate the power constraint.
             covariance = np.stack([e.setting.covariance for e in each]) * (1 - 1e-12)
             worst = float(np.exp(max(e.log_crb for e in each)))
@@ -331,6 +341,11 @@ def descend_jointly(
 ) -> DesignSearch:
     """Run the joint design for one or several possible target positions.
 
+    The first search disregards the minimum SNR. A second one with a penalty for a lower SNR, in
+    which the result of the first is one of the candidates, only follows if the result does not
+    reach it. With the penalty from the start, searches end at poor designs of high SNR even where
+    the best design has a higher SNR than required.
+
     Args:
         scenes: The same scene with the target at each position.
         patterns: Number of patterns of each surface.
@@ -339,15 +354,35 @@ def descend_jointly(
         starts: Number of random starts for each surface.
         seed: Seed of the starts.
     """
-    scene = scenes[0]
-    search = DesignSearch(scenes, min_snr)
-    power = float(scene.base_station.power)
-    states = []
-    for task in joint_tasks(scenes, search.min_snr):
+    free = _surface_states(scenes, 0.0, patterns, mean)
+    search = _refined(DesignSearch(scenes, min_snr), explore(free, starts, seed))
+    if search.snr_reached:
+        return search
+    states = _surface_states(scenes, min_snr, patterns, mean)
+    contenders = [
+        [*each[: FINALISTS - 1], found._replace(task=each[0].task)]
+        for each, found in zip(explore(states, starts, seed), search.states, strict=True)
+    ]
+    limited = _refined(DesignSearch(scenes, min_snr), contenders)
+    if search.best is not None:
+        limited.offer(search.best)
+    return limited
+
+
+def _surface_states(
+    scenes: tuple[SensingScene, ...], min_snr: float | Scalar, patterns: int, mean: bool
+) -> list[SurfaceState]:
+    """Return the surfaces with equal powers and without unknowns."""
+    power, states = float(scenes[0].base_station.power), []
+    for task in joint_tasks(scenes, jax.device_put(np.asarray(min_snr, dtype=float))):
         layout = joint_layout(task, patterns, mean)
         states.append(SurfaceState(task, layout, np.zeros(layout.size), power))
-    contenders, before = explore(states, starts, seed), COARSE
-    total = power * scene.n_surfaces
+    return states
+
+
+def _refined(search: DesignSearch, contenders: list[list[SurfaceState]]) -> DesignSearch:
+    """Offer the designs of all rounds that follow `explore` to a search, and return it."""
+    total, before = sum(each[0].power for each in contenders), COARSE
     for sharpness, steps, kept in ROUNDS:
         contenders, change = _with_shared_power(contenders, total, before)
         contenders, before = _best(contenders, sharpness, steps, kept), sharpness

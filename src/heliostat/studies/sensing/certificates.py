@@ -18,8 +18,8 @@ from matplotlib.figure import Figure
 
 from heliostat.design.cooperative_bound import cooperative_lower_bound
 from heliostat.design.feasibility import BOUND_TOLERANCE
-from heliostat.design.knee_relaxation import knee_reaches
-from heliostat.design.pair_relaxation import pair_reach
+from heliostat.design.knee_relaxation import knee_bounds
+from heliostat.design.pair_relaxation import pair_bound
 from heliostat.plots.style import styled
 from heliostat.studies.figures import COLOURS, MARKS, entries, legend_below, log_axis, median_curve
 from heliostat.studies.sensing import setup
@@ -82,8 +82,8 @@ def point(key: PRNGKeyArray, *, case: str) -> Mapping[str, float]:
         if side == SIDES[-1]:
             break  # compilation is a small part there
     # The time must not depend on the cases computed before.
-    pair_reach.cache_clear()
-    knee_reaches.cache_clear()
+    pair_bound.cache_clear()
+    knee_bounds.cache_clear()
     began = time.process_time()
     bound = cooperative_lower_bound(scene, patterns, thorough=True)
     return {
