@@ -45,7 +45,7 @@ def test_a_ranked_place_is_adopted_by_one_click_and_undone(opened, site):
     marks.nth(1).click()
     settle(page)
     x, y, z = position(page, "surface")
-    assert rows.nth(2).locator("td").nth(1).text_content() == f"{x:g} m, {y:g} m, {z:g} m"
+    assert rows.nth(2).locator("td").nth(3).text_content() == f"{x:g} m, {y:g} m, {z:g} m"
     assert y == 8
     page.keyboard.press("Control+z")
     settle(page)
@@ -62,7 +62,7 @@ def test_a_placement_is_cancelled(opened, site):
     unfold(page, "placement")
     page.get_by_role("button", name="Where should it go?", exact=True).click()
     page.get_by_role("button", name="Cancel: Where should it go?").click()
-    expect(page.locator("#placement [role=status]")).to_have_text("Cancelled")
+    expect(page.locator("#placement .buttons [role=status]")).to_have_text("Cancelled")
     assert page.get_by_role("button", name="Where should it go?", exact=True).is_enabled()
     assert page.locator("#placement table").count() == 0
 

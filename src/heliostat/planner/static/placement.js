@@ -8,8 +8,10 @@ import { study } from "./study.js";
 const surface = element("select", { id: "place-surface" });
 const goal = element("input", { id: "place-goal", spellcheck: false, size: 26 });
 const walls = element("fieldset", { className: "walls" });
-const ranking = element("div", { className: "scroll", tabIndex: 0, role: "region",
-  "aria-label": "Ranked places", hidden: true });
+const summary = element("p", { role: "status" });
+const table = element("div", { className: "scroll", tabIndex: 0, role: "region",
+  "aria-label": "Ranked places" });
+const ranking = element("div", { hidden: true }, summary, table);
 const off = element("p", { className: "hint", id: "place-off" });
 const controls = study("Where should it go?", () => ({ path: "/place", body: { surface: surface.value,
   goal: goal.value, walls: marked(), area: plan.area } }), use);
@@ -75,7 +77,7 @@ function showReason() {
 function clear() {
   placement.found = null;
   ranking.hidden = true;
-  ranking.replaceChildren();
+  table.replaceChildren();
   emit("placement");
 }
 
@@ -84,18 +86,18 @@ const percent = (share) => `${(100 * share).toFixed(1)} %`;
 function use(found, { surface: key }) {
   placement.found = { ...found, surface: key };
   const name = [...surface.options].find(({ value }) => value === key)?.text ?? key;
-  const heads = ["no.", "wall", "place", "normal", "share", "adopt"];
+  const heads = ["no.", "adopt", "share", "wall", "place", "normal"];
   const lines = found.ranked.map((each, i) => element("tr", {},
-    element("th", { scope: "row" }, `${i + 1}`), element("td", {}, each.wall),
+    element("th", { scope: "row" }, `${i + 1}`),
+    element("td", {}, button("Adopt", () => adopt(i), { "aria-label": `Adopt place ${i + 1}` })),
+    element("td", {}, percent(each.share)), element("td", {}, each.wall),
     element("td", {}, each.position.map((value) => metres(value)).join(", ")),
-    element("td", {}, `${Number(each.azimuth_deg.toFixed(1))} deg`),
-    element("td", {}, percent(each.share)),
-    element("td", {}, button("Adopt", () => adopt(i), { "aria-label": `Adopt place ${i + 1}` }))));
-  ranking.replaceChildren(element("table", {}, element("caption", {},
-    `Places for ${name}: share of the area with ${found.goal}. At present ${percent(found.present)}, `
-    + `without it ${percent(found.without)}; at most ${percent(found.bound)} on these walls. `
-    + found.differs),
-  element("tr", {}, ...heads.map((head) => element("th", { scope: "col" }, head))), ...lines));
+    element("td", {}, `${Number(each.azimuth_deg.toFixed(1))} deg`)));
+  summary.textContent = `Places for ${name}: share of the area with ${found.goal}. At present ${
+    percent(found.present)}, without it ${percent(found.without)}; at most ${percent(found.bound)} on `
+    + `these walls. ${found.differs}`;
+  table.replaceChildren(element("table", {},
+    element("tr", {}, ...heads.map((head) => element("th", { scope: "col" }, head))), ...lines));
   ranking.hidden = false;
   emit("placement");
 }
