@@ -89,3 +89,23 @@ def test_a_comparison_is_undone_swapped_and_ended(opened, planner):
     assert page.locator("#cdf polyline").count() == 1
     page.keyboard.press("Control+z")
     expect(page.locator("#cdf polyline")).to_have_count(2)
+
+
+def test_the_ratio_of_an_snr_is_in_decibels(opened, planner):
+    page = opened(planner)
+    settle(page)
+    page.select_option("#quantity", "snr")
+    settle(page)
+    page.get_by_role("button", name="Keep as A").click()
+    page.click('#fields summary:has-text("base station")')
+    page.fill('[id="field-base_station.power"]', "23 dBm")
+    page.press('[id="field-base_station.power"]', "Enter")
+    settle(page)
+    pick(page, "B / A")
+    x, y = middle(page, "user")
+    value, _, shown = value_at(page, x - 60, y + 40)
+    assert value == pytest.approx(10**0.3, rel=1e-5)  # the SNR is proportional to the power
+    assert shown.text_content().endswith("B relative to A: +3.0 dB")
+    page.wait_for_timeout(200)
+    red, green, _ = colour_at(page, x - 60, y + 40)
+    assert green > red
