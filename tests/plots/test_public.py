@@ -1,11 +1,13 @@
 """`heliostat.plot` on given axes: the data they show, against results and plain sums."""
 
+import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 import heliostat as hs
+from heliostat.plots.style import styled
 from tests.support.hall import hall
 from tests.support.sensing_designs import cheap_design, yard
 
@@ -82,3 +84,15 @@ def test_without_axes_a_new_figure_is_made():
     (new,) = set(plt.get_fignums()) - set(before)
     assert drawn.figure is plt.figure(new)
     plt.close(new)
+
+
+def test_a_backend_may_switch_to_interactive_mode_while_a_figure_is_drawn():
+    # Backends of notebooks do so when the first figure is made, and show no figure otherwise.
+    before = mpl.is_interactive()
+    try:
+        for mode in (True, False):
+            with styled():
+                mpl.interactive(mode)
+            assert mpl.is_interactive() is mode
+    finally:
+        mpl.interactive(before)

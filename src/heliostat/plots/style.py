@@ -41,6 +41,10 @@ def styled() -> Iterator[None]:
     """Context in which figures are drawn and saved in the style of heliostat."""
     with mpl.rc_context(fname=Path(__file__).with_name("heliostat.mplstyle")):
         yield
+        # A notebook's backend, loaded with the first figure, switches to interactive mode. Undoing
+        # that would leave all later figures of the notebook hidden.
+        interactive = mpl.is_interactive()
+    mpl.interactive(interactive)
 
 
 def logarithmic(ax: Axes, which: Literal["x", "y"]) -> None:
