@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 WORKERS ?= 2
 
-.PHONY: help reproduce test test-browser test-slow test-quick check lint types layers bench lock clean
+.PHONY: help reproduce test test-browser test-slow test-quick check lint types layers docs package bench lock clean
 
 help:            ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -73,6 +73,14 @@ layers: $(READY) ## check that each layer imports only from layers below it
 
 check: lint types layers test ## run all checks of CI
 
+SITE := docs/_build/html
+docs: $(READY)   ## build the documentation into docs/_build/html; warnings are errors
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -j $(WORKERS) -b html -d docs/_build/doctrees docs $(SITE)
+	$(BIN)/python docs/generate/outside_requests.py $(SITE)
+
+package: $(READY) ## build wheel and sdist, install them in a clean environment, run a command
+	.ci/package
+
 bench: $(READY)  ## measure run time and memory, relative to common alternatives
 	$(BIN)/python -m benchmarks
 
@@ -81,4 +89,4 @@ lock: $(READY)   ## update requirements.lock
 	  --custom-compile-command 'make lock' pyproject.toml --extra plan --extra docs --group dev -o requirements.lock
 
 clean:           ## remove the files that the targets created
-	rm -rf .venv .venv-raytrace results .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-raytrace results docs/_build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

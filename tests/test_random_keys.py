@@ -94,7 +94,7 @@ def run_errors(patch):
 
 def run_protocol(patch):
     # Errors are drawn besides everything that is drawn without them.
-    hs.run_protocol(room(), 3, invented_errors=True)
+    hs.run_protocol(room(), 3, assumed_errors=True)
 
 
 def run_echoes(patch):

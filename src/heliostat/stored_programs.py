@@ -46,9 +46,11 @@ def stored_jit(function: Callable[..., R]) -> Callable[..., R]:
     programs: dict[tuple[Any, ...], Callable[..., R]] = {}
     signature = inspect.signature(function)
 
-    @functools.partial(jax.jit, static_argnums=0)
-    def compiled(static: _Static, *leaves: jax.Array) -> R:
+    def merged(static: _Static, *leaves: jax.Array) -> R:
         return function(*static.merge(leaves))
+
+    merged.__name__ = function.__name__  # in JAX's messages
+    compiled = jax.jit(merged, static_argnums=0)
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> R:

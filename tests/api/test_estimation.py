@@ -39,7 +39,7 @@ def test_a_pose_is_found_within_what_it_says_of_itself_whatever_the_scenario_say
     scenario = loaded("room", sets)
     pilots = hs.simulate_pilots(scenario, 3, clock=clock, key=jax.random.key(5))
     assert pilots.samples.shape == (len(scenario.sweep_of(scenario.panel)), 3, 8, 16)
-    found = hs.estimate_pose(scenario, pilots, believed_heading=0.5)
+    found = hs.estimate_pose(scenario, pilots, expected_heading=0.5)
     assert found.detected
     assert found.converged
     assert found.fits
@@ -51,7 +51,7 @@ def test_a_pose_is_found_within_what_it_says_of_itself_whatever_the_scenario_say
     assert found.clock == pytest.approx(clock, abs=1.0)
     # The receiver must not peek: another place and heading in the scenario change nothing.
     moved = {"user.position": "[3, -4, 1]", "user.heading": "-100 deg"}
-    again = hs.estimate_pose(loaded("room", sets | moved), pilots, believed_heading=0.5)
+    again = hs.estimate_pose(loaded("room", sets | moved), pilots, expected_heading=0.5)
     for name in ("position", "heading", "clock", "covariance", "snr"):
         np.testing.assert_allclose(getattr(again, name), getattr(found, name), rtol=1e-6)
 

@@ -197,7 +197,7 @@ def test_impossible_transmit_designs_are_refused():
         hs.design_transmit(SMALL.updated({"dwell.min_snr": "90 dB"}), single)
 
 
-def test_least_snr_that_binds_while_surfaces_have_power_left_is_kept():
+def test_minimum_snr_that_binds_while_surfaces_have_power_left_is_kept():
     rng = np.random.default_rng(1)
     phases = np.exp(2j * np.pi * rng.random((2, 16)))
     psi = 8 * phases * rng.uniform(0.5, 1, (2, 16))

@@ -74,7 +74,7 @@ def test_where_pilots_cannot_tell_the_place_no_bound_exists_and_nothing_is_nan(r
 
 
 def test_zero_errors_give_the_true_pose_along_the_track(room):
-    run = hs.run_protocol(room(), 10, track=WALK, invented_errors=True)
+    run = hs.run_protocol(room(), 10, track=WALK, assumed_errors=True)
     np.testing.assert_allclose(np.stack([run.x, run.y], 1), WALK[:, :2], rtol=1e-15)
     np.testing.assert_allclose(run.heading, [0.5, 0.6, np.deg2rad(30), 0.7], rtol=1e-12)
     np.testing.assert_allclose(run.x_estimate, run.x, rtol=1e-12)

@@ -47,6 +47,13 @@ def settle(page):
     page.wait_for_selector("#numbers-panel:not(.stale)", timeout=60_000)
 
 
+def open_file(page, file):
+    page.wait_for_selector("#handles .handle")
+    page.set_input_files("#file", file)
+    expect(page.locator("#scenario")).to_have_value(file.stem)
+    settle(page)
+
+
 def handle(page, key):
     return page.locator(f'#handles [data-key="{key}"]')
 
@@ -143,17 +150,16 @@ def test_a_finger_moves_an_object(opened, planner):
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
 
 
-def test_a_surface_snaps_to_a_wall_and_faces_away_from_it(opened, files):
-    with running(str(files / "site.yaml")) as (_, address):
-        page = opened(address)
-        settle(page)
-        drag(page, "surface", (2, 7.9))
-        settle(page)
-        assert position(page, "surface") == pytest.approx([2, 8, 3], abs=0.1)
-        assert position(page, "surface")[1] == 8  # on the southern wall
-        page.click('#fields summary:has-text("surface")')
-        azimuth = page.locator('[id="field-surface.azimuth"]')
-        assert azimuth.input_value().removesuffix(" deg") in ("-90", "-90.0")
+def test_a_surface_snaps_to_a_wall_and_faces_away_from_it(opened, planner, files):
+    page = opened(planner)
+    open_file(page, files / "site.yaml")
+    drag(page, "surface", (2, 7.9))
+    settle(page)
+    assert position(page, "surface") == pytest.approx([2, 8, 3], abs=0.1)
+    assert position(page, "surface")[1] == 8  # on the southern wall
+    page.click('#fields summary:has-text("surface")')
+    azimuth = page.locator('[id="field-surface.azimuth"]')
+    assert azimuth.input_value().removesuffix(" deg") in ("-90", "-90.0")
 
 
 def test_an_invalid_place_keeps_the_last_map_and_says_why_at_the_object(opened, planner):
@@ -258,27 +264,24 @@ def test_an_opened_file_is_checked_and_a_saved_one_is_the_scenario(opened, plann
     page.wait_for_selector("#refused:not([hidden])")
     assert "is a length, not a power" in page.locator("#refused").text_content()
     page.click("#refused button")
-    page.set_input_files("#file", files / "site.yaml")
-    expect(page.locator("#scenario")).to_have_value("site")
-    settle(page)
+    open_file(page, files / "site.yaml")
     with page.expect_download() as saved:
         page.click("#save")
     text = saved.value.path().read_text(encoding="utf-8")
     assert parse(text) == parse(SITE)
 
 
-def test_a_target_is_moved_under_the_held_design(opened, files):
-    with running(str(files / "yard.yaml")) as (_, address):
-        page = opened(address)
-        settle(page)
-        assert "for this target" in page.locator("#design-text").text_content()
-        handle(page, "target").focus()
-        page.keyboard.press("Shift+ArrowUp")
-        settle(page)
-        assert "earlier place" in page.locator("#design-text").text_content()
-        page.click("#redesign")
-        expect(page.locator("#design-text")).to_contain_text("for this target")
-        settle(page)
+def test_a_target_is_moved_under_the_held_design(opened, planner, files):
+    page = opened(planner)
+    open_file(page, files / "yard.yaml")
+    assert "for this target" in page.locator("#design-text").text_content()
+    handle(page, "target").focus()
+    page.keyboard.press("Shift+ArrowUp")
+    settle(page)
+    assert "earlier place" in page.locator("#design-text").text_content()
+    page.click("#redesign")
+    expect(page.locator("#design-text")).to_contain_text("for this target")
+    settle(page)
 
 
 def test_two_hundred_random_actions_leave_no_error(opened, planner):

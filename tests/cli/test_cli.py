@@ -488,7 +488,7 @@ def test_a_bad_scenario_is_refused_in_one_sentence(hall, capsys, command, old, n
         ),
         (["track", "yard.yaml", "--periods", "3"], ["--periods 3", "is for localization"]),
         (["track", "yard.yaml", "--balance", "0"], ["--balance 0.0", "yard describes sensing"]),
-        (["track", "yard.yaml", "--invented-errors"], ["--invented-errors", "is for localization"]),
+        (["track", "yard.yaml", "--assumed-errors"], ["--assumed-errors", "is for localization"]),
         (["track", "hall.yaml", "--dwells", "3"], ["--dwells 3", "is for sensing", "hall"]),
         (["track", "hall.yaml", "--region", "0,1,0,1,0,1"], ["--region", "is for sensing"]),
         (["track", "yard.yaml", "--accuracy", "2"], ["--accuracy", "'2' has no unit"]),

@@ -99,7 +99,7 @@ def test_design_is_what_it_says(patterns):
     assert 0 <= design.gap < 1
 
 
-def test_least_snr_is_kept():
+def test_minimum_snr_is_kept():
     scene = sensing_scene(**SMALL, surface_power=1e-2)
     free = design_jointly(scene, **QUIET)
     asked = 1.5 * float(jnp.min(free.snr))
@@ -235,7 +235,7 @@ def test_default_design_hardly_depends_on_the_seed():
 )
 def test_default_designs_of_shipped_scenarios_hardly_depend_on_the_seed(name):
     scenario = load(name)
-    dwell = {"patterns": scenario.dwell.patterns, "min_snr": scenario.dwell.least_snr}
+    dwell = {"patterns": scenario.dwell.patterns, "min_snr": scenario.dwell.required_snr}
     losses = losses_by_seed(scenario.build(), 10, **dwell)
     assert np.sum(losses <= 0.05) >= 9, losses
 

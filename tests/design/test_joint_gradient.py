@@ -84,3 +84,16 @@ def test_a_start_without_any_value_disturbs_no_other():
     assert not np.isfinite(value[0])
     assert np.isfinite(value[1])
     assert np.all(np.isfinite(slope[1]))
+
+
+def test_a_pattern_without_energy_has_finite_derivatives():
+    tasks = joint_tasks(scenes_at(surface_power=1e-3)[:1], jnp.asarray(1e3))
+    layout = joint_layout(tasks[0], 2, False)
+    flat = np.stack([random_unknowns(layout, np.random.default_rng(4))] * 2)
+    flat[0, -2:], flat[1, -2:] = [-353.0, 353.0], [-400.0, 400.0]  # shares of 1e-307 and 0
+    stacked = stack_tasks([tasks[0]] * 2)
+    value, slope, to_power = values_and_slopes(stacked, flat, POWER[[0, 0]], 300.0, layout)
+    assert np.isfinite(slope).all()
+    # Without energy, the other pattern has all of it.
+    np.testing.assert_allclose(value[0], value[1], rtol=1e-12)
+    np.testing.assert_allclose(to_power[0], to_power[1], rtol=1e-12)

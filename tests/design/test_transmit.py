@@ -193,7 +193,7 @@ def test_turning_the_whole_scene_changes_nothing():
     np.testing.assert_allclose(straight.worst_crb, turned.worst_crb, rtol=1e-6)
 
 
-def test_least_snr_is_kept_and_costs_little():
+def test_minimum_snr_is_kept_and_costs_little():
     _, _, free = design(surface_power=3e-2, seed=0)
     scene, psi, answer = design(min_snr=50.0, surface_power=3e-2, seed=0)
     assert np.min(free.snr) < 1  # the paper's own criterion leaves the target in the dark
@@ -254,7 +254,7 @@ POWERS = [(1.0, 1.0), (1e-2, 1.0), (1e-2, 1e-2), (np.inf, 1e-2), (np.inf, np.inf
 
 
 @pytest.mark.parametrize("powers", POWERS)
-def test_every_least_snr_below_the_largest_is_designed_for(powers):
+def test_every_minimum_snr_below_the_largest_is_designed_for(powers):
     scene, psi = limited_scene(powers)
     reachable = largest_snr(scene, psi)
     np.testing.assert_allclose(reachable, largest_snr_by_duality(scene, psi), rtol=1e-6)
@@ -274,7 +274,7 @@ def test_every_least_snr_below_the_largest_is_designed_for(powers):
     np.testing.assert_allclose([above, most], [asked, reachable], rtol=1e-7)
 
 
-def test_least_snr_that_binds_at_one_surface_agrees_with_the_semidefinite_program():
+def test_minimum_snr_that_binds_at_one_surface_agrees_with_the_semidefinite_program():
     scene, psi = limited_scene((1.0, 1.0))
     free = np.min(design_transmit(scene, psi, min_snr=0.0).snr)
     asked = float(free + largest_snr(scene, psi)) / 2
@@ -289,7 +289,7 @@ def test_least_snr_that_binds_at_one_surface_agrees_with_the_semidefinite_progra
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", range(40))
-def test_designs_with_a_least_snr_agree_with_the_semidefinite_program(case):
+def test_designs_with_a_minimum_snr_agree_with_the_semidefinite_program(case):
     rng = np.random.default_rng(case)
     powers = [np.inf if rng.random() < 0.2 else 10 ** rng.uniform(-3, 1) for _ in range(2)]
     scene, psi = limited_scene(

@@ -56,7 +56,7 @@ def squared_errors(patterns, snr):
 @pytest.mark.parametrize("patterns", [1, 2, 3])
 def test_estimates_reach_the_bound_at_the_default_minimum_snr(patterns):
     dwell = {"dwell.patterns": patterns, "dwell.min_snr": None}
-    squared = squared_errors(patterns, hs.load("sensing-two-surfaces", dwell).dwell.least_snr)
+    squared = squared_errors(patterns, hs.load("sensing-two-surfaces", dwell).dwell.required_snr)
     assert (squared > GROSS).sum() <= 5  # at a rate of 1e-3, more occur 6 times in 10000
     # The mean of chi-square variables with two degrees of freedom, over 2, errs by 1/sqrt(trials).
     assert squared[squared <= GROSS].mean() / 2 < 1.1 + 4 / np.sqrt(TRIALS)

@@ -304,7 +304,7 @@ def test_a_second_maximum_on_the_same_peak_of_the_grid_is_found():
     assert not found.unique
 
 
-def test_the_believed_heading_picks_one_of_two():
+def test_the_expected_heading_picks_one_of_two():
     scene = small(**MODELS["gain unknown"])
     known, samples = hidden(scene), clean(scene)
     grid = place_grid(known, BINS)

@@ -44,6 +44,13 @@ def test_quantised_phases_at_each_point_are_those_of_a_focus_there(fixed, quanti
         np.testing.assert_allclose(value, expected(fixed, quantity, place, **coarse), rtol=1e-8)
 
 
+def test_quantised_phases_of_a_large_panel_are_those_of_a_focus_there(fixed):
+    large = fixed.updated({"surface.rows": 40, "surface.columns": 30})
+    found = quantity_at(large.build(), PLACES, "peb", 8, Steering(True, (2,)))
+    focus = {"surface.focus": [float(x) for x in PLACES[1]], "surface.bits": 2}
+    np.testing.assert_allclose(found[1], expected(large, "peb", PLACES[1], **focus), rtol=1e-8)
+
+
 def test_headings_are_those_of_each_position(fixed):
     turned = np.linspace(0.1, 0.5, len(PLACES))
     found = quantity_at(fixed.build(), PLACES, "reb", 8, Steering(True), headings=turned)

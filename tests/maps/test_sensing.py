@@ -156,7 +156,7 @@ def test_no_place_is_searched_that_is_farther_from_all_surfaces_than_one_searche
     monkeypatch.setattr(sensing_maps, "descend_jointly", counted)
     places = np.array([[4.0, y, 1.0] for y in (45.0, 15.0, 30.0, 60.0)])
     # Both surfaces can have an SNR of 3 dB at the nearest place, of -1 dB at the second.
-    found = sensing_maps.bounds_of_designs(scenario.build(), places, patterns=2, min_snr=10**0.1)
+    found = sensing_maps.bounds_of_designs(scenario.build(), places, patterns=2, min_snr=10**0.27)
     assert np.isfinite(found.position_bound).tolist() == [False, True, False, False]
     # The minimum SNR is active at the nearest place.
     assert [float(y) for y in asked[sensing_maps.REFERENCES :]] == [15.0, 30.0]

@@ -85,7 +85,7 @@ def test_the_papers_set_up_is_the_one_built_by_hand():
     scene = scenario.build()
     assert isinstance(scenario, SensingScenario)
     assert scenario.name == PAPER
-    assert scenario.dwell.least_snr == 0.0
+    assert scenario.dwell.required_snr == 0.0
     assert scenario.dwell.patterns == 1
     # |beta|^2 = K0 sigma / (4 pi d^4), d^2 = 125 at both surfaces.
     np.testing.assert_allclose(np.abs(scene.target_gain), np.sqrt(1e-3 / 4 / np.pi) / 125)
@@ -115,7 +115,7 @@ def test_quantities_become_si():
     # Radar equation with the gain pi of half a square wavelength, d^2 = 81 + 9 + 4.
     expected = np.pi**2 * scenario.wavelength**2 * 0.1 / ((4 * np.pi) ** 3 * 94**2)
     assert abs(scene.target_gain[0]) ** 2 == pytest.approx(expected, rel=1e-12)
-    assert scenario.dwell.least_snr == pytest.approx(100.0)  # the default, 20 dB
+    assert scenario.dwell.required_snr == pytest.approx(100.0)  # the default, 20 dB
     assert [g.shape for g in scene.bs_to_irs] == [(6, 3), (12, 3)]
     assert second.passive
 
@@ -306,10 +306,10 @@ def test_shipped_scenarios_say_why_each_number_is_there(name):
 def test_default_minimum_snr_depends_on_the_patterns(patterns, decibels):
     base = load("sensing-two-surfaces", {"dwell.patterns": patterns})
     default = base.updated({"dwell.min_snr": None})
-    assert default.dwell.least_snr == pytest.approx(10 ** (decibels / 10))
+    assert default.dwell.required_snr == pytest.approx(10 ** (decibels / 10))
     # A value that is written stays, whatever the number of patterns.
-    assert base.updated({"dwell.min_snr": "20 dB"}).dwell.least_snr == pytest.approx(100)
-    assert base.dwell.least_snr == 0
+    assert base.updated({"dwell.min_snr": "20 dB"}).dwell.required_snr == pytest.approx(100)
+    assert base.dwell.required_snr == 0
 
 
 def test_the_schema_has_both_ways_to_say_a_link():

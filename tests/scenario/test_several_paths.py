@@ -95,8 +95,8 @@ def test_what_does_not_fit_is_refused(overrides, sentence):
 
 
 def test_functions_for_one_surface_refuse_several():
-    with pytest.raises(ScenarioError, match="invented_errors is for one path"):
-        hs.run_protocol(site(), invented_errors=True)
+    with pytest.raises(ScenarioError, match="assumed_errors is for one path"):
+        hs.run_protocol(site(), assumed_errors=True)
     with pytest.raises(ValueError, match="printed equations"):
         hs.load(site(), {"model.as_printed": True})
 

@@ -147,7 +147,7 @@ def test_the_documentation_has_the_rows_of_the_table():
 @pytest.mark.parametrize("patterns", [1, 2])
 def test_the_designed_cases_have_rows_at_the_default_minimum_snr(patterns):
     changes = {"dwell.patterns": patterns, "dwell.min_snr": None}
-    least = 10 * np.log10(hs.load("sensing-two-surfaces", changes).dwell.least_snr)
+    least = 10 * np.log10(hs.load("sensing-two-surfaces", changes).dwell.required_snr)
     assert np.min(np.abs(np.asarray(SNRS) - least)) < 0.05
     designed = [case for case in CASES if case.options == {"patterns": patterns, "designed": True}]
     assert f"{least:.0f} dB is the default" in designed[0].meaning

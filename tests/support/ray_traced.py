@@ -98,4 +98,4 @@ def check_constraints(scenario, covariance, reflection):
             disturbance = own + scenario.base_station.noise * np.eye(g.shape[1])
             share = scenario.dwell.symbols / len(scenario.surfaces) / len(patterns)
             snr += share * np.trace(mean.conj().T @ np.linalg.solve(disturbance, mean) @ r).real
-        assert snr >= scenario.dwell.least_snr * (1 - 1e-6)
+        assert snr >= scenario.dwell.required_snr * (1 - 1e-6)

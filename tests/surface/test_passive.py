@@ -16,6 +16,7 @@ from heliostat.surface.passive import (
     focused_phases,
     quantised,
     random_phases,
+    rounded_response,
     steered_phases,
     surface_response,
 )
@@ -116,6 +117,29 @@ def test_the_best_quantised_phases_are_the_best_of_all(bits):
         reached = np.abs(np.exp(1j * (np.asarray(found) - phase)).sum())
         assert reached == pytest.approx(response.max(), rel=1e-12)
         np.testing.assert_allclose(np.asarray(found) / levels[1] % 1, 0.0, atol=1e-9)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 5])
+def test_rounded_phases_respond_as_the_sum_over_elements(bits):
+    scene = localization_scene(columns=7, rows=5, spacing=(0.5, 0.4), reflection=0.8)
+    array, reflection = scene.surface.array, scene.surface.reflection
+
+    @jax.jit
+    def both(steered, arrival, departure):
+        exact = steered_phases(array, arrival, steered)
+        rounded = Phased(quantised(exact, bits))
+        summed = surface_response(array, reflection, rounded, arrival, departure)
+        return rounded_response(array, reflection, steered, bits, arrival, departure), summed, exact
+
+    rng = np.random.default_rng(bits)
+    for _ in range(50):
+        focus, arrival, departure = jnp.asarray(rng.uniform(-1, 1, (3, 2)))
+        steered = Steered(focus, jnp.asarray(rng.uniform(-0.3, 0.3, (3, 2))))
+        (found, slope), (expected, expected_slope), exact = both(steered, arrival, departure)
+        steps = np.asarray(exact) / (2 * np.pi / 2**bits)
+        assert np.min(np.abs(steps - np.floor(steps) - 0.5)) > 1e-9  # one level is the nearest
+        np.testing.assert_allclose(found, expected, atol=1e-11)
+        np.testing.assert_allclose(slope, expected_slope, atol=1e-9)
 
 
 def test_a_common_phase_is_worth_little_for_a_large_panel():

@@ -215,7 +215,7 @@ def sensing_values(
             scene,
             places,
             patterns=scenario.dwell.patterns,
-            min_snr=scenario.dwell.least_snr,
+            min_snr=scenario.dwell.required_snr,
             on_progress=on_progress,
         )
         count = sensing_maps.REFERENCES

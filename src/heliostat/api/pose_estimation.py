@@ -145,7 +145,7 @@ def estimate_pose(
     pilots: Pilots | ArrayLike,
     *,
     max_range: float | None = None,
-    believed_heading: float | None = None,
+    expected_heading: float | None = None,
 ) -> Pose:
     """Estimate position and heading of a user from its pilots by maximum likelihood.
 
@@ -160,7 +160,7 @@ def estimate_pose(
         max_range: Largest distance of the user from each surface, and from the base station if
             there is a direct path; default is the largest one at which the bins resolve the delay
             without ambiguity. [m]
-        believed_heading: Expected heading: of two equally likely headings, the one closer to this
+        expected_heading: Expected heading: of two equally likely headings, the one closer to this
             value is returned as ``heading``. Default the one for which the wave travels to the left
             of the array's axis; with several paths the likelier one. [rad]
 
@@ -193,7 +193,7 @@ def estimate_pose(
     if not (np.isfinite(samples).all() and np.isfinite(frequency).all()):
         raise ValueError("pilots contains numbers that are not finite.")
     at = jnp.asarray(frequency)
-    heading = None if believed_heading is None else jnp.asarray(float(believed_heading))
+    heading = None if expected_heading is None else jnp.asarray(float(expected_heading))
     received = jnp.asarray(samples)
     if scene.single_path:
         grid = place_grid(scene, frequency.size, max_range)

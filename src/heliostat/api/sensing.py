@@ -200,7 +200,7 @@ def design_transmit(
                 f"reflection[{i}] has {len(patterns)} patterns; design_transmit is for 1."
             )
     scene, single = scenario.build(key), tuple(patterns[0] for patterns in settings)
-    min_snr = scenario.dwell.least_snr
+    min_snr = scenario.dwell.required_snr
     if method == "structured":
         return design_structured(scene, single, min_snr=min_snr)
     if method == "sdp":
@@ -240,7 +240,7 @@ def design_reflection(
             wrong shape, the covariances exceed the power of the base station, or no coefficients
             were found that satisfy all constraints.
     """
-    patterns, min_snr = _patterns_for(scenario, method), scenario.dwell.least_snr
+    patterns, min_snr = _patterns_for(scenario, method), scenario.dwell.required_snr
     each = checked_covariances(scenario, covariance, [range(patterns)] * len(scenario.surfaces))
     sent = jnp.stack(each)
     spent, allowed = _mean_power(each), scenario.base_station
@@ -293,7 +293,7 @@ def design_beamforming(
         scenario.build(key),
         method=method,
         patterns=_patterns_for(scenario, method),
-        min_snr=scenario.dwell.least_snr,
+        min_snr=scenario.dwell.required_snr,
         seed=seed,
     )
 
@@ -340,7 +340,7 @@ def designed(scenario: SensingScenario, method: Method = "direct") -> Beamformin
     try:
         return design_beamforming(scenario, method)
     except ValueError as error:
-        required = scenario.dwell.least_snr
+        required = scenario.dwell.required_snr
         if required == 0 or (method == "sdr" and scenario.dwell.patterns > 1):
             raise
         scene = scenario.build()
@@ -394,7 +394,7 @@ def design_for_region(
         [moved_target(scene, jnp.asarray(place)) for place in places],
         criterion=criterion,
         patterns=scenario.dwell.patterns,
-        min_snr=scenario.dwell.least_snr,
+        min_snr=scenario.dwell.required_snr,
         seed=seed,
     )
 

@@ -132,7 +132,7 @@ def find_target(
             Scans(scene, box, scenario.dwell.patterns),
             int(dwells),
             snapshots_of(scenario),
-            scenario.dwell.least_snr,
+            scenario.dwell.required_snr,
             accuracy,
             purpose_key(scenario.link.seed if key is None else key, "noise"),
         )

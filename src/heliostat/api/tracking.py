@@ -122,7 +122,7 @@ def run_protocol(
     track: ArrayLike | None = None,
     weight: float | None = None,
     balance: float | None = None,
-    invented_errors: bool = False,
+    assumed_errors: bool = False,
     bins: int | None = None,
     key: PRNGKeyArray | None = None,
 ) -> xr.Dataset:
@@ -146,7 +146,7 @@ def run_protocol(
         weight: The paper's :math:`\xi`, as for `allocate_time`; default `DEFAULT_WEIGHT` unless
             ``balance`` is given.
         balance: Alternative to the weight, as for `allocate_time`.
-        invented_errors: Use the true pose plus random errors of the sizes in the scenario's
+        assumed_errors: Use the true pose plus random errors of the sizes in the scenario's
             ``errors`` instead of estimates, as in the localization paper; for one path only.
         bins: Number of pilot frequencies; default 16, or as many as are necessary for unambiguous
             distances up to twice that of the user.
@@ -167,8 +167,8 @@ def run_protocol(
         TrackError: Phases are not designed, an argument is out of range, or the user is behind the
             surface or out of reach.
     """
-    if invented_errors:
-        require_single_path(scenario, "invented_errors")
+    if assumed_errors:
+        require_single_path(scenario, "assumed_errors")
     if isinstance(periods, bool) or not float(periods).is_integer() or periods < 1:
         raise TrackError(f"periods is {periods}; it must be a whole number, 1 or more.")
     if mobility is not None and track is not None:
@@ -211,7 +211,7 @@ def run_protocol(
         jnp.asarray(positions[0]), jnp.asarray(headings[0]), _first_antennas(scenario, objective)
     )
     levels = None
-    if invented_errors:
+    if assumed_errors:
         sizes = (errors.position, errors.heading, 0.0, errors.gain_variance)
         levels = ErrorLevels(*(jnp.asarray(float(size)) for size in sizes))
     record = run_periods(

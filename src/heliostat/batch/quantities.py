@@ -86,7 +86,7 @@ def _estimate_pose(trial: Trial) -> Computed:
     given = trial.options_of("estimate_pose")
     pilots = pose_api.simulate_pilots(scenario, key=trial.key, **given)
     heading = float(scenario.user.heading)
-    pose = pose_api.estimate_pose(scenario, pilots, believed_heading=heading)
+    pose = pose_api.estimate_pose(scenario, pilots, expected_heading=heading)
     position_error = np.linalg.norm(pose.position - np.asarray(scenario.user.position))
     heading_error = abs(float(wrapped_angle(jnp.asarray(pose.heading - heading))))
     values = {

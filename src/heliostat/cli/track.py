@@ -59,10 +59,10 @@ def track(
     ] = None,
     weight: WeightOption = None,
     balance: BalanceOption = None,
-    invented_errors: Annotated[
+    assumed_errors: Annotated[
         bool,
         typer.Option(
-            "--invented-errors",
+            "--assumed-errors",
             help="Use the true pose plus random errors of the sizes in the scenario's section "
             "errors, as in the paper, instead of estimates from pilots.",
             rich_help_panel=LOCALIZATION,
@@ -140,13 +140,13 @@ def track(
                     track=recorded,
                     weight=weight,
                     balance=balance,
-                    invented_errors=invented_errors,
+                    assumed_errors=assumed_errors,
                 )
             except TrackError as error:
                 raise UserError(str(error)) from None
             motion = walk or (loaded.errors.mobility if radius is None else radius)
             objective = TradeOffObjective(weight, balance)
-            tracked = Track(loaded, run, objective, motion, invented_errors, overrides)
+            tracked = Track(loaded, run, objective, motion, assumed_errors, overrides)
             report = tracking_report(tracked)
             report.write(stage, pdf=pdf)
         present(report, folder, as_json)
@@ -158,7 +158,7 @@ def track(
         mobility=mobility,
         weight=weight,
         balance=balance,
-        **({"invented-errors": invented_errors} if invented_errors else {}),
+        **({"assumed-errors": assumed_errors} if assumed_errors else {}),
     )
     goal = None if accuracy is None else length_of("--accuracy", accuracy)
     box = box_of(region)

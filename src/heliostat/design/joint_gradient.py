@@ -217,13 +217,13 @@ class _Evaluation:
         inverse = _inverse(systems + np.eye(M))
         self.price_inverse, self.noise_inverse = inverse[:, :, 0], inverse[:, :, 1]
         self.span = self.price_inverse @ _adjoint(basis)
-        raw = self.span @ self.mixing
-        self.raw_power = _inner(raw, raw, axes=2)
+        self.raw = self.span @ self.mixing
+        self.raw_power = _inner(self.raw, self.raw, axes=2)
         energy = np.exp(self.log_energy - self.log_energy.max(axis=1, keepdims=True))
         self.energy = energy / energy.sum(axis=1, keepdims=True)
         total = K * self.energy * self.power[:, None]
         self.beam_scale = np.sqrt(total / self.raw_power)[..., None, None]
-        self.beams = self.beam_scale * raw
+        self.beams = self.beam_scale * self.raw
 
     def _form_beams_backwards(self, beams: np.ndarray) -> tuple[np.ndarray, ...]:
         S, K, M, _ = beams.shape
@@ -232,7 +232,7 @@ class _Evaluation:
         log_energy = radial / 2 - self.energy * np.sum(radial / 2, axis=1, keepdims=True)
         to_power = np.sum(radial / 2, axis=1)
         share = (radial / self.raw_power)[..., None, None]
-        raw = self.beam_scale * beams - share * self.beams / self.beam_scale
+        raw = self.beam_scale * beams - share * self.raw
         mixing = _adjoint(self.span) @ raw
         right = self.price_inverse @ (raw @ _adjoint(self.mixing))
         system = -right @ _adjoint(self.span)
@@ -435,8 +435,8 @@ def _square(numbers: np.ndarray) -> np.ndarray:
 
 
 def _ratio(above: np.ndarray | float, below: np.ndarray) -> np.ndarray:
-    """The ratio, 0 where the denominator is not positive."""
-    positive = below > 0
+    """The ratio, 0 where the denominator is not positive, or so small that it could overflow."""
+    positive = below > 1e-290
     return np.where(positive, above / np.where(positive, below, 1.0), 0.0)
 
 

@@ -40,7 +40,7 @@ class TransmitProblem(NamedTuple):
 
     surfaces: SurfaceProblem  # stacked over the surfaces
     budget: Scalar  # L P_t [W]
-    least: Float[Array, "surface"]  # power at the target that gives the least SNR [W]
+    least: Float[Array, "surface"]  # power at the target that gives the minimum SNR [W]
 
 
 def surface_problem(

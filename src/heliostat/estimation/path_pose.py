@@ -141,7 +141,7 @@ def locate_over_paths(
     active_antennas: int | Scalar,
     frequency: Float[Array, "bin"],
     grids: tuple[SearchGrid, ...],
-    believed_heading: Scalar | None = None,
+    expected_heading: Scalar | None = None,
 ) -> PoseEstimate:
     r"""Maximum-likelihood pose, :math:`\arg\min\|y - \sum_ig_iv_i(x, y, \alpha, \tau_c)\|^2`.
 
@@ -152,7 +152,7 @@ def locate_over_paths(
         active_antennas: :math:`N_B`; may be traced.
         frequency: Frequencies of the bins. [Hz]
         grids: Places to search, see `search_grids`.
-        believed_heading: Of two headings with nearly equal likelihood, the one closer to this is
+        expected_heading: Of two headings with nearly equal likelihood, the one closer to this is
             returned as ``heading``; default is the likelier one. [rad]
     """
     matched = match_paths(scene, samples, active_antennas)
@@ -178,7 +178,7 @@ def locate_over_paths(
     margin = value - jnp.max(jnp.where(same, -jnp.inf, ends.value))
     lead = threshold(sum(grid.size for grid in grids), len(gains))
     likely = same & (value - ends.value < lead)
-    heading, mirror = _headings(model, ends.pose[:, 2], likely, believed_heading)
+    heading, mirror = _headings(model, ends.pose[:, 2], likely, expected_heading)
 
     here, clock = model.at(moves), pose[3]
     if frequency.size > 1:  # delays that differ by this period have equal likelihood

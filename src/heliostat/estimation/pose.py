@@ -142,7 +142,7 @@ def estimate_pose(
     pilots: Complex[Array, "config tx rx bin"],
     frequency: Float[Array, "bin"],
     grid: PlaceGrid,
-    believed_heading: Scalar | None = None,
+    expected_heading: Scalar | None = None,
 ) -> PoseEstimate:
     r"""Maximum-likelihood pose, :math:`\arg\min \|y - g\,u(x, y, \alpha)\|^2`.
 
@@ -152,11 +152,11 @@ def estimate_pose(
         pilots: Samples, see `simulate_pilots`. [√J]
         frequency: Frequencies of the bins. [Hz]
         grid: Places to search, see `place_grid`.
-        believed_heading: Of the two headings with equal likelihood, the one closer to this is
+        expected_heading: Of the two headings with equal likelihood, the one closer to this is
             returned as ``heading``; default is the one for which the wave travels to the left of
             the array's axis, seen from above. [rad]
     """
-    return locate(scene, match_pilots(scene, pilots, frequency), frequency, grid, believed_heading)
+    return locate(scene, match_pilots(scene, pilots, frequency), frequency, grid, expected_heading)
 
 
 @eqx.filter_jit
@@ -165,7 +165,7 @@ def locate(
     matched: MatchedPilots,
     frequency: Float[Array, "bin"],
     grid: PlaceGrid,
-    believed_heading: Scalar | None = None,
+    expected_heading: Scalar | None = None,
 ) -> PoseEstimate:
     """`estimate_pose` from matched pilots; the other arguments are the same."""
     starts, values = coarse_search(scene, matched, frequency, grid)
@@ -249,8 +249,8 @@ def locate(
     position = position_at(scene, at.place)
     direction, _ = travel(scene.surface.position, position)
     headings = headings_from(direction, at.arrival)
-    if believed_heading is not None:
-        turned = jnp.abs(wrapped_angle(headings - believed_heading))
+    if expected_heading is not None:
+        turned = jnp.abs(wrapped_angle(headings - expected_heading))
         headings = jnp.where(turned[0] <= turned[1], headings, headings[::-1])
 
     gains = jnp.reshape(gain + 0j, 1)

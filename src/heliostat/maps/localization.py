@@ -22,7 +22,7 @@ from heliostat.maps.area import facing, in_chunks
 from heliostat.rates.effective import codebook_snr, eadr
 from heliostat.scene.localization import LocalizationScene, PassiveSurface
 from heliostat.stored_programs import stored_jit
-from heliostat.surface.passive import Phased
+from heliostat.surface.passive import SORTED, Phased, Steered, rounded_response
 
 Quantity: TypeAlias = Literal["peb", "reb", "rate", "snr"]
 
@@ -64,12 +64,39 @@ def _at(
     return eqx.tree_at(lambda s: s.surfaces, there, tuple(surfaces))
 
 
+def _rounds(steering: Steering, scene: LocalizationScene) -> bool:
+    """Whether the nearest phases are the best quantised ones, so that `rounded_response` applies.
+
+    See `best_quantised`; for scenes with a single path only.
+    """
+    surface = scene.surface
+    return (
+        steering.each_point
+        and any(steering.bits)
+        and surface.array.elements > SORTED
+        and not surface.spherical
+    )
+
+
 # Three compiled stages: in a single one XLA would recompute every sine for each of its uses.
 @stored_jit
 def _responses(
     steering: Steering, scene: LocalizationScene, poses: Float[Array, "point 4"]
 ) -> tuple[Array, Array]:
-    return jax.vmap(lambda pose: alignment_response(_at(steering, scene, pose)))(poses)
+    if not _rounds(steering, scene):
+        return jax.vmap(lambda pose: alignment_response(_at(steering, scene, pose)))(poses)
+    bits = steering.bits[0]
+    assert bits is not None
+
+    def at(pose: Array) -> tuple[Array, Array]:
+        there = _at(Steering(each_point=True), scene, pose)
+        surface, departure = there.surface, there.departure(there.user.position)
+        assert isinstance(surface.alignment, Steered)
+        return rounded_response(
+            surface.array, surface.reflection, surface.alignment, bits, there.arrival(), departure
+        )
+
+    return jax.vmap(at)(poses)
 
 
 @stored_jit
@@ -190,6 +217,9 @@ def quantity_at(
 
     bits = steering.bits or (None,) * len(scene.surfaces)
     work = sum(map(_numbers, scene.surfaces, bits))
+    if scene.single_path and quantity in ("peb", "reb") and _rounds(steering, scene):
+        array = scene.surface.array
+        work = 16 * scene.surface.alignment.count * (array.columns + array.rows)
     if not scene.single_path:
         antennas = scene.base_station.array.elements, scene.user.antennas
         samples = scene.surface.alignment.count * scene.surface.code.size + sum(antennas)

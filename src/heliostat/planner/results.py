@@ -23,10 +23,18 @@ from heliostat.plots.coverage import unserved_reason
 from heliostat.reports import localization as localization_reports
 from heliostat.reports import sensing as sensing_reports
 from heliostat.reports.tables import Row, angle_bound, decibels, degrees, length, rate
-from heliostat.scenario import AnyScenario, LocalizationScenario, ScenarioError, SensingScenario
+from heliostat.scenario import (
+    AnyScenario,
+    LocalizationScenario,
+    Problem,
+    ScenarioError,
+    SensingScenario,
+)
 from heliostat.units import to_db
 
 KEPT_DESIGNS = 16
+LARGEST_DESIGN = 100_000
+"""Largest product of elements, antennas and patterns that is designed."""
 
 
 class Map(NamedTuple):
@@ -150,7 +158,7 @@ def compute_numbers(
     else:
         check()
         link = evaluate_link(scenario)
-        tables, reason = _localization_tables(link), link.bounds.reason
+        tables, reason = _localization_tables(scenario, link), link.bounds.reason
     found = []
     for place in places:
         check()
@@ -164,10 +172,13 @@ def compute_numbers(
     }
 
 
-def _localization_tables(link: LinkEvaluation) -> list[dict[str, Any]]:
-    tables = [_table("Bounds and rate", localization_reports.bounds_rows(link))]
+def _localization_tables(
+    scenario: LocalizationScenario, link: LinkEvaluation
+) -> list[dict[str, Any]]:
+    of = f" of {scenario.user_names[0]}" if scenario.users else ""
+    tables = [_table(f"Bounds and rate{of}", localization_reports.bounds_rows(link))]
     best = localization_reports.allocation_rows(link)
-    return [*tables, _table("Best time allocation", best)] if best else tables
+    return [*tables, _table(f"Best time allocation{of}", best)] if best else tables
 
 
 def _sensing_tables(
@@ -260,11 +271,30 @@ class Designs:
         with self._lock:
             if key not in self._kept:
                 check()
+                _refuse_large(scenario)
                 self._kept[key] = designed(scenario)
             self._kept.move_to_end(key)
             while len(self._kept) > KEPT_DESIGNS:
                 self._kept.popitem(last=False)
             return self._kept[key]
+
+
+def _refuse_large(scenario: SensingScenario) -> None:
+    """Refuse a design that takes minutes, because it cannot be stopped.
+
+    Args:
+        scenario: The scenario.
+
+    Raises:
+        ScenarioError: The arrays are too large.
+    """
+    size = sum(scenario.elements) * scenario.base_station.antennas * scenario.dwell.patterns
+    if size > LARGEST_DESIGN:
+        sentence = (
+            f"elements x antennas x patterns are {size}; the planner designs up to "
+            f"{LARGEST_DESIGN}, heliostat run has no limit"
+        )
+        raise ScenarioError([Problem(scenario.name, "surfaces", "", sentence)])
 
 
 def same_sizes(one: SensingScenario, other: SensingScenario) -> bool:

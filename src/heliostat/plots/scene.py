@@ -72,12 +72,10 @@ def draw_above(axes: Axes, sketch: Sketch) -> None:
     axes.set(title="From above", xlabel="x [m]", ylabel="y [m]")
     axes.set_aspect("equal", adjustable="datalim")
     axes.margins(0.12)
-    if sketch.obstacles:  # they may be larger than the scene and must not extend the view
-        axes.autoscale_view()
-        axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())
-        for i, footprint in enumerate(sketch.obstacles):
-            label = "obstacle" if i == 0 else "_"
-            axes.add_patch(Polygon(footprint, closed=True, zorder=1, label=label, **OBSTACLE))
+    for i, footprint in enumerate(sketch.obstacles):
+        label = "obstacle" if i == 0 else "_"
+        # Obstacles may be larger than the scene: unlike `add_patch`, this does not extend the view.
+        axes.add_artist(Polygon(footprint, closed=True, zorder=1, label=label, **OBSTACLE))
 
 
 def draw_space(space: Axes3D, sketch: Sketch) -> None:

@@ -1,8 +1,8 @@
 """Search region of a target, and the designs that scan it.
 
 A scan is one design for several positions of the region together. Isotropic signals and random
-phases need no design, but leave most echoes below the noise: `heliostat reproduce estimators
-dwells` compares both.
+phases need no design, but leave most echoes below the noise; ``heliostat reproduce estimators
+dwells`` compares both.
 """
 
 import math

@@ -105,7 +105,7 @@ def slack_rows(found: SensingEvaluation, index: int) -> list[Row]:
         found: Results of the scenario.
         index: Index of the surface.
     """
-    slack, required = found.design.slack, found.scenario.dwell.least_snr
+    slack, required = found.design.slack, found.scenario.dwell.required_snr
     snr, amplitude = float(found.bounds.snr[index]), float(slack.amplitude[index])
     above = float(to_db(snr / required)) if required > 0 else math.inf
     return [

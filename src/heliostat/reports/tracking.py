@@ -40,7 +40,7 @@ class Track:
     """Objective of the time allocation."""
     motion: float | Path
     """Largest random step [m], or file of the recorded track."""
-    invented_errors: bool
+    assumed_errors: bool
     """See `heliostat.run_protocol`."""
     overrides: Mapping[str, str]
     """Overrides with which the scenario was loaded."""
@@ -52,7 +52,7 @@ class Track:
             walk = f"track {self.motion.name}"
         else:
             walk = f"steps of up to {format_quantity(self.motion, 'length')}"
-        source = "random errors" if self.invented_errors else "estimated from pilots"
+        source = "random errors" if self.assumed_errors else "estimated from pilots"
         weight, balance = self.objective.numbers()
         objective = (
             f"weight {weight:g} (m + rad) s/bit" if balance is None else f"balance {balance:g}"
@@ -144,7 +144,7 @@ def _notes(track: Track) -> list[str]:
             "one surface configuration, the position is identifiable only for this reason."
         )
     errors = scenario.errors
-    if track.invented_errors and not (errors.position or errors.heading or errors.gain_variance):
+    if track.assumed_errors and not (errors.position or errors.heading or errors.gain_variance):
         notes.append(
             "Errors: all errors of the scenario are zero, so every estimate equals the true pose."
         )
@@ -185,7 +185,7 @@ def tracking_report(track: Track) -> Report:
         numbers={
             "weight": weight,
             "balance": balance,
-            "invented_errors": track.invented_errors,
+            "assumed_errors": track.assumed_errors,
             "mobility_m": None if isinstance(track.motion, Path) else track.motion,
             "track": str(track.motion) if isinstance(track.motion, Path) else None,
             "each_period": columns,

@@ -176,3 +176,54 @@ def surface_response(
     response = over_row[:, :, 0] @ column
     slope = jnp.stack([over_row[:, :, 1] @ column, over_row[:, :, 0] @ column_slope], axis=1)
     return response, slope
+
+
+def rounded_response(
+    array: PlanarArray,
+    reflection: Float[Array, ""],
+    steered: Steered,
+    bits: int,
+    arrival: Float[Array, "2"],
+    departure: Float[Array, "2"],
+) -> tuple[Complex[Array, "config"], Complex[Array, "config 2"]]:
+    r"""`surface_response` of steered configurations whose phases are rounded by `quantised`.
+
+    The phase of the element in column c and row r, in steps of :math:`2\pi/2^b`, is the sum
+    :math:`x_c + y_r`. With whole and fractional parts, of :math:`x_c + 1/2` and of :math:`y_r`, it
+    is rounded to :math:`\lfloor x_c\rfloor + \lfloor y_r\rfloor`, plus 1 if the fractional parts
+    add up to 1 or more. In each row these are the columns with the largest fractional parts. Sums
+    over columns in the order of these parts, computed once, therefore give the sum of every row:
+    O((C + R) log C) in place of O(C R).
+
+    Args:
+        array: Array of the panel.
+        reflection: Reflection amplitude. [1]
+        steered: Configurations before the rounding.
+        bits: Bits of phase resolution.
+        arrival: Direction cosines from the base station. [1]
+        departure: Direction cosines to the user. [1]
+
+    Returns:
+        The response and its derivatives with respect to the departure cosines. [1]
+    """
+    unit = 2 * jnp.pi / 2**bits
+    scale = 2 * jnp.pi * array.spacing
+    passed = scale * (arrival - departure)  # phase of the wave from element to element
+    column, row = jnp.arange(array.columns), jnp.arange(array.rows)
+
+    def one(offset: Array) -> tuple[Array, Array]:
+        step = scale * (steered.focus + offset - arrival) / unit
+        across, upward = step[0] * column + 0.5, step[1] * row
+        weight = jnp.exp(1j * (unit * jnp.floor(across) + passed[0] * column))
+        part = across - jnp.floor(across)
+        order = jnp.argsort(part)
+        sums = jnp.cumsum(jnp.stack([weight, column * weight])[:, order], axis=1)
+        sums = jnp.concatenate([jnp.zeros((2, 1)), sums], axis=1)
+        raised_from = jnp.searchsorted(part[order], 1 - (upward - jnp.floor(upward)))
+        below = sums[:, raised_from]
+        rows = below + jnp.exp(1j * unit) * (sums[:, -1:] - below)
+        rows = rows * jnp.exp(1j * (unit * jnp.floor(upward) + passed[1] * row))[None, :]
+        slope = -1j * scale * jnp.stack([jnp.sum(rows[1]), jnp.sum(row * rows[0])])
+        return reflection * jnp.sum(rows[0]), reflection * slope
+
+    return jax.vmap(one)(steered.offset)

@@ -3,7 +3,8 @@
 import { Channel } from "./request.js";
 import { emit, on, plan, shown } from "./state.js";
 
-const COARSE = 40, FINE = 120, REST = 150; // cells, cells, milliseconds
+const FINE = 120, COARSE = 40, COARSER = 24; // cells along a side of a square map
+const REST = 150, SLOW = 2500; // milliseconds
 const channels = { scene: new Channel(), map: new Channel(), numbers: new Channel() };
 let coarse = COARSE, resting = 0, warmed = "";
 
@@ -25,7 +26,7 @@ function mapJob(cells, { wavefront = null, fine = false, silent = false } = {}) 
   const asked = JSON.stringify(plan.overrides);
   const use = (map) => {
     if (silent || plan.name !== name || plan.text !== text) return;
-    if (!fine) coarse = map.milliseconds > 200 ? 24 : COARSE;
+    if (fine) coarse = map.milliseconds > SLOW ? COARSER : COARSE;
     if (map.redesigned) plan.design = JSON.parse(asked);
     shown.current.map = fine && asked === JSON.stringify(plan.overrides);
     plan.area ??= map.area;
@@ -67,10 +68,10 @@ function sceneJob() {
 function warm() {
   const still = Object.entries(plan.overrides).filter(([key]) => !/position$|azimuth$/.test(key));
   const { wavefront, columns, rows, quantity } = shown.map;
-  const key = JSON.stringify([plan.name, still, wavefront, columns, rows, quantity]);
+  const key = JSON.stringify([plan.name, still, wavefront, columns, rows, quantity, coarse]);
   if (key === warmed) return;
   warmed = key;
-  channels.map.submit(mapJob(COARSE, { wavefront, silent: true }));
+  channels.map.submit(mapJob(coarse, { wavefront, silent: true }));
   channels.numbers.submit(numbersJob({ wavefront, silent: true }));
 }
 
@@ -111,4 +112,8 @@ on("map", () => {
 });
 
 on("pins", () => channels.numbers.submit(numbersJob()));
-on("view", () => settle(false)); // another quantity or area
+on("view", () => { // another quantity or area
+  shown.current.map = false;
+  emit("stale");
+  settle(false);
+});

@@ -93,7 +93,7 @@ export function ticks(scale, unit) {
   }
   const factor = unit === "rad" ? Math.PI / 180 : 1;
   const decades = Math.log10(scale.high / scale.low);
-  const steps = decades > 3 ? [1] : [1, 2, 5];
+  const steps = decades > 3 ? [1] : decades > 0.7 ? [1, 2, 5] : [1, 2, 3, 4, 5, 6, 7, 8, 9];
   const first = Math.floor(Math.log10(scale.low / factor));
   for (let power = first; power <= first + Math.ceil(decades) + 1; power++) {
     for (const step of steps) {

@@ -24,6 +24,7 @@ $("#theme").addEventListener("click", () => {
   document.documentElement.dataset.theme = present === "dark" ? "light" : "dark";
   paint();
 });
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => paint());
 $("#quantity").addEventListener("change", ({ target }) => {
   plan.quantity = target.value;
   plan.threshold = null;
@@ -49,7 +50,10 @@ on("painted", ({ near, unserved }) => {
   if (!cause) showScale(map);
   const entries = [];
   if (cause) {
-    map.causes.split("; ").forEach((name, i) => entries.push([`rgb(${heat.causeColour(i)})`, name]));
+    const present = new Set(map.values.filter((_, i) => map.flags[i] & heat.SERVED));
+    map.causes.split("; ").forEach((name, i) => {
+      if (present.has(i)) entries.push([`rgb(${heat.causeColour(i)})`, name]);
+    });
   } else if (map.values.some((value, i) => map.flags[i] & heat.SERVED && value === Infinity)) {
     entries.push([`rgb(${heat.NO_BOUND})`, "no bound exists; point at it for the reason"]);
   }
@@ -71,10 +75,11 @@ function showScale(map) {
     context.fillStyle = `rgb(${heat.colourAt(heat.largeIsGood(map) ? share : 1 - share)})`;
     context.fillRect(x, 0, 1, 1);
   }
+  const width = $("#bar").clientWidth, room = 84; // pixels of a label
   let last = -Infinity;
   $("#ticks").replaceChildren(...heat.ticks(scale, map.unit).flatMap(([value, label]) => {
     const at = Math.log(value / scale.low) / Math.log(scale.high / scale.low);
-    if (at - last < 0.12) return [];
+    if ((at - last) * width < room) return [];
     last = at;
     const tick = element("span", {}, label);
     tick.style.left = `${100 * at}%`;

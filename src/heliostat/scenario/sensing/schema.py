@@ -185,7 +185,7 @@ class DwellSpec(Section):
     )
 
     @property
-    def least_snr(self) -> float:
+    def required_snr(self) -> float:
         """Minimum SNR of the matched filter's output, linear; 0 for none. [1]"""
         if self.min_snr is None:
             return DEFAULT_MIN_SNR if self.patterns == 1 else DEFAULT_MIN_SNR_PATTERNS

@@ -113,7 +113,7 @@ def point(trial: Trial, *, cross_section_db: float, scan: str) -> Mapping[str, n
         _scans(scan),
         DWELLS,
         snapshots_of(scenario),
-        scenario.dwell.least_snr,
+        scenario.dwell.required_snr,
         0.0,
         trial.key,
     )

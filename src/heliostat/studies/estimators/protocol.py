@@ -21,8 +21,8 @@ from heliostat.studies.study import Quantity, Study, Verdict, trial_key
 PERIODS = 20
 MOBILITIES = [0.0, 3.0, 7.0]
 """Radius of the disc in which the user moves in each period. [m]"""
-ESTIMATES = ["real", "invented"]
-INVENTED = {"errors.position": "7 m", "errors.heading": "30 deg"}
+ESTIMATES = ["real", "assumed"]
+ASSUMED_ERRORS = {"errors.position": "7 m", "errors.heading": "30 deg"}
 """The largest errors of the localization paper's Figs. 4 to 9."""
 
 
@@ -35,13 +35,13 @@ def point(
         "surface.columns": side,
         "model.gain": "unknown",
         "surface.sweep": [list(offset) for offset in SWEEP],
-        **INVENTED,
+        **ASSUMED_ERRORS,
     }
     track = run_protocol(
         load("localization-table-1", changes),
         PERIODS,
         mobility=mobility,
-        invented_errors=estimates == "invented",
+        assumed_errors=estimates == "assumed",
         key=key,
     )
     return {
@@ -54,7 +54,7 @@ def point(
 
 def verdicts(dataset: xr.Dataset) -> list[Verdict]:
     """Verdicts on the localization paper's claims of robustness, with simulated estimates."""
-    real, invented = (dataset.sel(estimates=e) for e in ESTIMATES)
+    real, assumed = (dataset.sel(estimates=e) for e in ESTIMATES)
     sides = dataset.side.values.tolist()
     still, far = MOBILITIES[0], MOBILITIES[-1]
 
@@ -81,7 +81,7 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
         judge(
             "Protocol",
             "errors of 7 m and 30 degrees change the rate by less than 5 %",
-            change(invented.sel(mobility=still), real.sel(mobility=still)),
+            change(assumed.sel(mobility=still), real.sel(mobility=still)),
             within=5.0,
             quantity="relative change of the mean rate, random errors against estimates",
             unit=" %",
@@ -107,7 +107,7 @@ def draw(dataset: xr.Dataset) -> Figure:
                 look = {"color": colour, "linestyle": line}
                 left.plot(period, at.error.median("trial"), **look)
                 right.plot(period, at.rate.mean("trial") / 1e6, **look)
-            at = dataset.sel(side=side, mobility=0.0, estimates="invented")
+            at = dataset.sel(side=side, mobility=0.0, estimates="assumed")
             left.plot(period, at.error.median("trial"), color=colour, marker="x", markersize=4)
             rate = at.rate.mean("trial") / 1e6
             right.plot(period, rate, color=colour, marker="x", markersize=4)
@@ -142,7 +142,7 @@ STUDY = Study(
     trials=8,
     provenance={
         "scenario": "localization-table-1, gain unknown, four configurations",
-        "invented": "7 m, 30 deg",
+        "assumed": "7 m, 30 deg",
     },
     verdicts=verdicts,
     draw=draw,

@@ -1,0 +1,1 @@
+"""Text of the documentation that follows from the package: keys, commands, figures."""
