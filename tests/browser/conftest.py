@@ -1,4 +1,4 @@
-"""The planner in Debian's Chromium: one server for a module, a fresh page for each test."""
+"""The planner in Debian's Chromium: one server for most tests, a fresh page for each test."""
 
 import os
 import re
@@ -10,6 +10,10 @@ from contextlib import contextmanager
 
 import pytest
 from playwright.sync_api import sync_playwright
+
+from tests.browser.page import SITE
+from tests.support.hall import HALL
+from tests.support.sensing_designs import YARD
 
 PROGRAM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 QUIET = ["disable-gpu", "disable-background-networking", "disable-component-update"]
@@ -54,7 +58,7 @@ class Watched:
     """A page that records errors and the addresses it asks."""
 
     def __init__(self, context, address):
-        self.page, self.address = context.new_page(), address
+        self.page, self.address = context.new_page(), address.partition("#")[0]
         self.errors, self.asked = [], []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("console", self._note)
@@ -89,3 +93,19 @@ def opened(chromium):
             watched.checked()
     for context in contexts:
         context.close()
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("planner")
+    for name, text in (("hall", HALL), ("site", SITE), ("yard", YARD)):
+        (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+    (folder / "wrong.yaml").write_text(HALL.replace("20 dBm", "20 m"), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def planner(files):
+    """Address of a planner that was started with the hall."""
+    with running(str(files / "hall.yaml")) as (_, address):
+        yield address

@@ -13,84 +13,20 @@ import heliostat as hs
 from heliostat.scenario import parse
 from heliostat.units import format_quantity
 from tests.browser.conftest import running
+from tests.browser.page import (
+    SITE,
+    drag,
+    handle,
+    middle,
+    open_file,
+    pixels_per_metre,
+    position,
+    settle,
+    value_at,
+)
 from tests.support.hall import HALL
-from tests.support.sensing_designs import YARD
 
 pytestmark = pytest.mark.browser
-
-SITE = (
-    HALL
-    + "obstacles: [{name: block, footprint: [[-4, 8], [4, 8], [4, 10], [-4, 10]], height: 6 m}]\n"
-)
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("planner")
-    for name, text in (("hall", HALL), ("site", SITE), ("yard", YARD)):
-        (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
-    (folder / "wrong.yaml").write_text(HALL.replace("20 dBm", "20 m"), encoding="utf-8")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def planner(files):
-    """Address of a planner that was started with the hall."""
-    with running(str(files / "hall.yaml")) as (_, address):
-        yield address
-
-
-def settle(page):
-    """Wait until map and numbers are current."""
-    page.wait_for_selector("#handles .handle")
-    page.wait_for_selector("#plan:not(.stale)", timeout=60_000)  # compiles, the first time
-    page.wait_for_selector("#numbers-panel:not(.stale)", timeout=60_000)
-
-
-def open_file(page, file):
-    page.wait_for_selector("#handles .handle")
-    page.set_input_files("#file", file)
-    expect(page.locator("#scenario")).to_have_value(file.stem)
-    settle(page)
-
-
-def handle(page, key):
-    return page.locator(f'#handles [data-key="{key}"]')
-
-
-def middle(page, key):
-    page.locator("#plan").scroll_into_view_if_needed()
-    box = handle(page, key).locator(".grip").bounding_box()
-    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-
-
-def position(page, key):
-    inputs = page.locator(f'#objects [data-key="{key}"] input')
-    return [float(inputs.nth(i).input_value()) for i in range(3)]
-
-
-def pixels_per_metre(page):
-    (x, _), (x2, _) = middle(page, "surface"), middle(page, "user")
-    return (x2 - x) / (position(page, "user")[0] - position(page, "surface")[0])
-
-
-def drag(page, key, metres, steps=5):
-    x, y = middle(page, key)
-    scale = pixels_per_metre(page)
-    page.mouse.move(x, y)
-    page.mouse.down()
-    for i in range(1, steps + 1):
-        page.mouse.move(x + i / steps * scale * metres[0], y - i / steps * scale * metres[1])
-        page.wait_for_timeout(30)
-    page.mouse.up()
-
-
-def value_at(page, x, y):
-    """Point at a place on the screen; the value that is shown, its place and the text."""
-    page.mouse.move(x, y)
-    shown = page.locator("#readout")
-    data = shown.evaluate("element => ({...element.dataset})")
-    return float(data["value"].replace("Infinity", "inf")), (data["x"], data["y"]), shown
 
 
 def test_a_drag_moves_the_object_and_the_map_shows_its_bounds(opened, planner):
@@ -339,9 +275,17 @@ def test_two_hundred_random_actions_leave_no_error(opened, planner):
         names = ["#zoom-in", "#zoom-out", "#show-all", "#map-view", "#ruler", "#fit", "#theme"]
         page.click(chance.choice(names))
 
-    actions = [drag_anything, drag_object, press, field, quantity, button]
+    def step():
+        page.keyboard.press(chance.choice(["Control+z", "Control+z", "Control+Shift+z"]))
+
+    def compare():
+        shown = page.locator("#map-buttons button:visible:enabled")
+        if shown.count():
+            shown.nth(chance.randrange(shown.count())).click()
+
+    actions = [drag_anything, drag_object, press, field, quantity, button, step, compare]
     for _ in range(200):
-        chance.choices(actions, weights=[3, 4, 4, 2, 1, 2])[0]()
+        chance.choices(actions, weights=[3, 4, 4, 2, 1, 2, 3, 2])[0]()
     page.click("#show-all")
     page.wait_for_timeout(500)
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from heliostat.planner import results, server
+from heliostat.planner import handlers, results, server
 from tests.support.hall import hall
 
 HOST = "127.0.0.1:8000"
@@ -70,7 +70,7 @@ def test_a_dropped_request_stops_its_computation(stopped):
 
 
 def test_a_computation_that_takes_too_long_is_refused(stopped, monkeypatch):
-    monkeypatch.setattr(server, "LONGEST", 0.2)
+    monkeypatch.setattr(handlers, "LONGEST", 0.2)
     status, content = asyncio.run(posted({"name": "scenario"}))
     assert status == 400
     assert "takes longer than 0.2 s" in json.loads(content)["refused"]

@@ -1,70 +1,26 @@
 """The planner's server: who is answered, what is refused, and that its values are the API's."""
 
-import asyncio
 import json
-import struct
 
-import httpx
 import numpy as np
 import pytest
 
 import heliostat as hs
-from heliostat.planner import server
+from heliostat.planner import handlers, requests, server
 from heliostat.planner.cancellation import CancelledError
 from heliostat.scenario import scenario_names
 from heliostat.units import format_quantity
 from tests.support.hall import HALL, hall
+from tests.support.planner_client import asked, client, unpacked
 from tests.support.sensing_designs import YARD, cheap_design, yard
 
-HOST = "127.0.0.1:8000"
 AREA = [1.0, 13.0, -5.0, 7.0]
 SMALL = {"area": AREA, "cells": 4}
-
-
-class Client:
-    """The page's requests to an application in this process."""
-
-    def __init__(self, app, host):
-        self.app, self.base = app, f"http://{host}"
-        self.headers = {"Origin": self.base}
-
-    def send(self, method, path, headers=None, **content):
-        async def sent():
-            transport = httpx.ASGITransport(self.app)
-            async with httpx.AsyncClient(transport=transport, base_url=self.base) as client:
-                return await client.request(method, path, headers=headers, **content)
-
-        return asyncio.run(sent())
-
-    def get(self, path, headers=None):
-        return self.send("GET", path, self.headers | (headers or {}))
-
-    def post(self, path, headers=None, **content):
-        return self.send("POST", path, self.headers | (headers or {}), **content)
-
-
-def client(own=None, token=None, host=HOST):
-    return Client(server.application(own, hosts=(host,), token=token), host)
 
 
 @pytest.fixture(scope="module")
 def page():
     return client(hall())
-
-
-def asked(**more):
-    return {"name": "scenario", "overrides": {}} | more
-
-
-def unpacked(content):
-    (size,) = struct.unpack_from("<I", content)
-    header = json.loads(content[4 : 4 + size])
-    count = header["rows"] * header["columns"]
-    values = np.frombuffer(content, "<f4", count, 4 + size)
-    flags = np.frombuffer(content, np.uint8, count, 4 + size + 4 * count)
-    assert len(content) == 4 + size + 5 * count
-    shape = header["rows"], header["columns"]
-    return header, values.reshape(shape), flags.reshape(shape)
 
 
 # Who is answered
@@ -133,7 +89,7 @@ def test_a_port_is_opened_on_loopback_by_default_and_with_a_token_elsewhere():
         (b"[" * 100_000, 400, "not JSON"),
         (b"[]", 400, "not a JSON object"),
         (b"{}", 400, "name is not"),
-        (b" " * (server.LARGEST_BODY + 1), 413, "larger than 2 MiB"),
+        (b" " * (requests.LARGEST_BODY + 1), 413, "larger than 2 MiB"),
         (json.dumps(asked(overrides=[1])).encode(), 400, "overrides is not an object"),
         (json.dumps(asked(cells=10_000)).encode(), 400, "cells is not a whole number from 1"),
         (json.dumps(asked(area=[0, 1, "a", 2])).encode(), 400, "area is not a list of four"),
@@ -149,7 +105,7 @@ def test_bad_requests_get_one_sentence(page, content, code, sentence):
 
 
 def test_places_are_limited(page):
-    many = asked(places=[[8, 6, 1]] * (server.MOST_PLACES + 1))
+    many = asked(places=[[8, 6, 1]] * (handlers.MOST_PLACES + 1))
     assert page.post("/numbers", json=many).status_code == 400
     assert page.post("/numbers", json=asked(places=[[1, 2]])).status_code == 400
 

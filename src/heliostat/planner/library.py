@@ -57,6 +57,19 @@ class Library:
         override(data, overrides, Report(name))
         return data
 
+    def written_as(self, name: str, text: str | None) -> str:
+        """Return the name by which `heliostat.load` finds a scenario: a packaged one, or its file.
+
+        Args:
+            name: See `scenario`.
+            text: See `scenario`.
+
+        Raises:
+            ScenarioError: There is no such scenario.
+        """
+        packaged = text is None and name in scenario_names()
+        return name if packaged and self._base(name, None)[0] == load(name) else f"{name}.yaml"
+
     def _base(self, name: str, text: str | None) -> tuple[AnyScenario, Any]:
         """Return a scenario without overrides, and its sections as plain data."""
         key = (name, text)

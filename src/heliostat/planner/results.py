@@ -271,7 +271,7 @@ class Designs:
         with self._lock:
             if key not in self._kept:
                 check()
-                _refuse_large(scenario)
+                refuse_large(scenario)
                 self._kept[key] = designed(scenario)
             self._kept.move_to_end(key)
             while len(self._kept) > KEPT_DESIGNS:
@@ -279,7 +279,7 @@ class Designs:
             return self._kept[key]
 
 
-def _refuse_large(scenario: SensingScenario) -> None:
+def refuse_large(scenario: SensingScenario) -> None:
     """Refuse a design that takes minutes, because it cannot be stopped.
 
     Args:

@@ -117,6 +117,7 @@ def _group(key: str, title: str, kind: type[Section], values: Any) -> dict[str, 
                 "help": info.description or "",
                 "example": _flow(example(kind, (name,))),
                 "choices": _choices(info),
+                "whole": _is_whole(info),
             }
         )
     help_text = (kind.__doc__ or "").strip().splitlines()[0]
@@ -133,6 +134,12 @@ def _choices(info: FieldInfo) -> list[str]:
     found = [value for kind in kinds if get_origin(kind) is Literal for value in get_args(kind)]
     optional = [""] if type(None) in kinds else []
     return [*optional, *map(str, found)]
+
+
+def _is_whole(info: FieldInfo) -> bool:
+    """Whether a field takes whole numbers only."""
+    kinds = field_kinds(info)
+    return int in kinds and float not in kinds
 
 
 def _flow(value: Any) -> str:

@@ -1,370 +1,39 @@
 """The planner's web application: the page, and answers to its requests.
 
-The application keeps no state of a page: each request contains the scenario, as a name or text with
-overrides. When the page drops a request, its computation stops at the next part.
-
 Only requests with the expected ``Host`` and ``Origin`` are answered, so that other pages in the
 browser cannot use the planner. On an address other than loopback they also need the token that the
 printed address contains.
 """
 
-import asyncio
 import contextlib
 import importlib
-import json
-import math
 import secrets
 import socket
 import threading
-import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from heliostat.planner.cancellation import CancelledError, Check
-from heliostat.planner.library import Library, key_of, problems_of
-from heliostat.planner.scene import fields_of, scene_of
-from heliostat.reports.tables import without_infinities
-from heliostat.scenario import (
-    AnyScenario,
-    ScenarioError,
-    SensingScenario,
-    scenario_names,
-    scenario_summary,
-)
+from heliostat.planner.guard import Guard
+from heliostat.planner.handlers import Planner
+from heliostat.planner.library import problems_of
+from heliostat.planner.requests import RefusedError
+from heliostat.scenario import AnyScenario, ScenarioError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-LARGEST_BODY = 2**21
-"""Largest request. [B]"""
-MOST_CELLS = 200
-"""Largest number of cells along a side of a square map."""
-MOST_PLACES = 50
-MOST_OVERRIDES = 1000
-LONGEST = 60.0
-"""Time after which a computation stops at its next part. [s]"""
-AT_ONCE = 2
-"""Number of computations at the same time."""
 TYPES = {
     ".html": "text/html",
     ".js": "text/javascript",
     ".css": "text/css",
     ".svg": "image/svg+xml",
 }
-HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; "
-    "base-uri 'none'; form-action 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
-
-
-class RefusedError(ValueError):
-    """Raised for a request that is not one of the page."""
-
-
-class Asked(NamedTuple):
-    """Content of a request."""
-
-    name: str
-    text: str | None
-    overrides: dict[str, Any]
-    body: Mapping[str, Any]
-
-    @property
-    def key(self) -> str:
-        """Text that is equal for equal scenarios."""
-        return key_of(self.name, self.text, self.overrides)
-
-
-class Planner:
-    """Handlers of the requests."""
-
-    def __init__(self, own: AnyScenario | None = None) -> None:
-        self.library = Library(own)
-        self.own = own
-        self._lock = threading.Lock()  # of the library
-        self._slots = asyncio.Semaphore(AT_ONCE)
-        self._designs: Any = None
-
-    # Requests without a computation
-
-    async def start(self, _: Request) -> Response:
-        """The scenario given at the start, and all packaged ones as pictures."""
-        packaged = []
-        for name in scenario_names():
-            scene = scene_of(self.library.scenario(name, None, {}))
-            packaged.append(scene | {"summary": scenario_summary(name)})
-        return JSONResponse({"own": self.own.name if self.own else None, "packaged": packaged})
-
-    async def alive(self, _: Request) -> Response:
-        """An empty answer, by which the page sees that the server runs."""
-        return Response(status_code=204)
-
-    async def scene(self, request: Request) -> Response:
-        """Objects, fields, notes and problems of a scenario."""
-        asked = asked_of(await body_of(request))
-
-        def described() -> Response:
-            answer: dict[str, Any] = {"problems": []}
-            try:
-                with self._lock:
-                    data = self.library.written(asked.name, asked.text, asked.overrides)
-                answer["fields"] = fields_of(data)
-                scenario = self._scenario(asked, asked.overrides)
-                answer |= scene_of(scenario)
-                answer |= {"notes": list(scenario.notes), "yaml": scenario.dump()}
-            except ScenarioError as error:
-                answer["problems"] = problems_of(error)
-            return JSONResponse(answer)
-
-        return await asyncio.to_thread(described)
-
-    # Computations
-
-    async def map(self, request: Request) -> Response:
-        """A map, see `results.packed`, or the problems of the scenario."""
-        asked = asked_of(await body_of(request))
-        area, cells = asked.body.get("area"), asked.body.get("cells", 120)
-        if area is not None and not _numbers(area, 4):
-            raise RefusedError("area is not a list of four numbers")
-        if not isinstance(cells, int) or not 1 <= cells <= MOST_CELLS:
-            raise RefusedError(f"cells is not a whole number from 1 to {MOST_CELLS}")
-        quantity = asked.body.get("quantity")
-
-        def work(check: Check) -> Response:
-            from heliostat.planner import results  # noqa: PLC0415 - imports JAX
-
-            scenario, design, fitting = self._prepared(asked, check)
-            try:
-                found = results.compute_map(
-                    scenario, check, quantity=quantity, area=area, cells=cells, design=design
-                )
-            except ScenarioError:
-                raise
-            except ValueError as error:
-                raise RefusedError(str(error)) from None
-            found.header["redesigned"] = not fitting
-            return Response(results.packed(found), media_type="application/octet-stream")
-
-        return await self._computed(request, work)
-
-    async def numbers(self, request: Request) -> Response:
-        """Tables of the user or target, numbers of further places, and notes."""
-        asked = asked_of(await body_of(request))
-        places = asked.body.get("places", [])
-        if not isinstance(places, list) or len(places) > MOST_PLACES:
-            raise RefusedError(f"places is not a list of at most {MOST_PLACES} positions")
-        if not all(_numbers(place, 3) for place in places):
-            raise RefusedError("a place is not a list of three numbers")
-
-        def work(check: Check) -> Response:
-            from heliostat.planner import results  # noqa: PLC0415 - imports JAX
-
-            scenario, design, fitting = self._prepared(asked, check)
-            here = not fitting or asked.body.get("design", asked.overrides) == asked.overrides
-            found = results.compute_numbers(
-                scenario, check, places=places, design=design, designed_here=here
-            )
-            return JSONResponse(without_infinities(found))
-
-        return await self._computed(request, work)
-
-    async def design(self, request: Request) -> Response:
-        """Design for the target of a sensing scenario, kept for later maps."""
-        asked = asked_of(await body_of(request))
-
-        def work(check: Check) -> Response:
-            scenario = self._scenario(asked, asked.overrides)
-            if not isinstance(scenario, SensingScenario):
-                raise RefusedError("only sensing scenarios have designs")
-            found = self._design_of(asked.key, scenario, check)
-            return JSONResponse({"status": found.status, "excess_db": str(found.excess_db)})
-
-        return await self._computed(request, work)
-
-    def _scenario(self, asked: Asked, overrides: Mapping[str, Any]) -> AnyScenario:
-        with self._lock:
-            return self.library.scenario(asked.name, asked.text, overrides)
-
-    def _design_of(self, key: str, scenario: SensingScenario, check: Check) -> Any:
-        from heliostat.planner import results  # noqa: PLC0415 - imports JAX
-
-        if self._designs is None:
-            self._designs = results.Designs()
-        return self._designs.of(key, scenario, check)
-
-    def _prepared(self, asked: Asked, check: Check) -> tuple[AnyScenario, Any, bool]:
-        """The scenario, its design if it is one of sensing, and whether the held design fits it."""
-        from heliostat.planner import results  # noqa: PLC0415 - imports JAX
-
-        wavefront = asked.body.get("wavefront")
-        scenario = results.held(self._scenario(asked, asked.overrides), wavefront)
-        if not isinstance(scenario, SensingScenario):
-            return scenario, None, True
-        overrides = checked_overrides(asked.body.get("design", asked.overrides))
-        of = self._scenario(asked, overrides)
-        if isinstance(of, SensingScenario) and results.same_sizes(of, scenario):
-            key = key_of(asked.name, asked.text, overrides)
-            return scenario, self._design_of(key, of, check), True
-        return scenario, self._design_of(asked.key, scenario, check), False
-
-    async def _computed(self, request: Request, work: Callable[[Check], Response]) -> Response:
-        """Run a computation in a thread, and stop it when the page drops the request."""
-        dropped = threading.Event()
-        gone = asyncio.ensure_future(_disconnected(request))
-        ends = time.monotonic() + LONGEST
-
-        def check() -> None:
-            if dropped.is_set():
-                raise CancelledError
-            if time.monotonic() > ends:
-                raise RefusedError(f"the computation takes longer than {LONGEST:g} s")
-
-        try:
-            async with self._slots:
-                if gone.done():
-                    return Response(status_code=499)
-                running = asyncio.ensure_future(asyncio.to_thread(work, check))
-                await asyncio.wait({running, gone}, return_when=asyncio.FIRST_COMPLETED)
-                dropped.set() if not running.done() else None
-                try:
-                    return await running
-                except CancelledError:
-                    return Response(status_code=499)
-                except ScenarioError as error:
-                    return JSONResponse({"problems": problems_of(error)})
-        finally:
-            gone.cancel()
-
-
-# Content of requests -----------------------------------------------------------------------------
-
-
-async def body_of(request: Request) -> Mapping[str, Any]:
-    """Return the JSON object in a request.
-
-    Args:
-        request: The request.
-
-    Raises:
-        RefusedError: It is too large or not a JSON object.
-    """
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > LARGEST_BODY:
-            raise RefusedError(f"the request is larger than {LARGEST_BODY >> 20} MiB")
-        parts.append(part)
-    try:
-        body = json.loads(b"".join(parts))
-    except (ValueError, RecursionError):
-        raise RefusedError("the request is not JSON") from None
-    if not isinstance(body, dict):
-        raise RefusedError("the request is not a JSON object")
-    return body
-
-
-def asked_of(body: Mapping[str, Any]) -> Asked:
-    """Return the scenario that a request is about.
-
-    Args:
-        body: Content of the request.
-
-    Raises:
-        RefusedError: It has no scenario.
-    """
-    name, text = body.get("name"), body.get("text")
-    if not isinstance(name, str) or not 0 < len(name) <= 200:
-        raise RefusedError("name is not the name of a scenario")
-    if text is not None and (not isinstance(text, str) or len(text) > 2**20):
-        raise RefusedError("text is not a scenario of at most 1 MiB")
-    return Asked(name, text, checked_overrides(body.get("overrides") or {}), body)
-
-
-def checked_overrides(given: Any) -> dict[str, Any]:
-    """Return overrides by dotted key.
-
-    Args:
-        given: Content of a request.
-
-    Raises:
-        RefusedError: They are not an object with a limited number of entries.
-    """
-    if not isinstance(given, dict) or len(given) > MOST_OVERRIDES:
-        raise RefusedError(f"overrides is not an object with at most {MOST_OVERRIDES} entries")
-    return given
-
-
-def _numbers(given: Any, count: int) -> bool:
-    """Whether a value is a list of finite numbers."""
-    return (
-        isinstance(given, list)
-        and len(given) == count
-        and all(isinstance(x, int | float) and not isinstance(x, bool) for x in given)
-        and all(math.isfinite(x) and abs(x) <= 1e8 for x in given)
-    )
-
-
-async def _disconnected(request: Request) -> None:
-    """Return when the page has dropped the request."""
-    with contextlib.suppress(ClientDisconnect):
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-
-
-# Who may ask -------------------------------------------------------------------------------------
-
-
-class Guard:
-    """Middleware that refuses requests from other pages, and adds headers to every answer."""
-
-    def __init__(self, app: ASGIApp, *, hosts: tuple[str, ...], token: str | None) -> None:
-        self.app, self.hosts, self.token = app, hosts, token
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or refuse it."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        request = Request(scope)
-        if reason := self._refusal(request):
-            answer = Response(reason, 403, HEADERS, "text/plain")
-            await answer(scope, receive, send)
-            return
-
-        async def with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                more = [(name.lower().encode(), text.encode()) for name, text in HEADERS.items()]
-                message["headers"] = [*message["headers"], *more]
-            await send(message)
-
-        await self.app(scope, receive, with_headers)
-
-    def _refusal(self, request: Request) -> str:
-        """Reason why a request is refused; empty if it is not."""
-        host = request.headers.get("host", "").lower()
-        if host not in self.hosts:
-            return "This planner does not answer for another host."
-        origin = request.headers.get("origin")
-        if origin is None and request.method not in ("GET", "HEAD"):
-            return "This planner answers only its own page: the request has no Origin."
-        if origin is not None and origin.lower() != f"http://{host}":
-            return "This planner answers only its own page, not another origin."
-        if self.token is None or request.url.path.startswith("/static/"):
-            return ""
-        given = request.headers.get("x-token") or request.query_params.get("token", "")
-        if secrets.compare_digest(given.encode(), self.token.encode()):
-            return ""
-        return "This planner needs the token in the address that heliostat plan printed."
 
 
 # The application ---------------------------------------------------------------------------------
@@ -410,6 +79,11 @@ def application(
         "/map": planner.map,
         "/numbers": planner.numbers,
         "/design": planner.design,
+        "/export": planner.export,
+        "/report": planner.report,
+        "/snippets": planner.snippets,
+        "/place": planner.place,
+        "/sweep": planner.sweep,
     }
     routes = [
         Route("/", static),

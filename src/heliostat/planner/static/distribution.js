@@ -30,13 +30,7 @@ function show() {
   const { map } = shown;
   $("#distribution-panel").hidden = !map || isCause(map);
   if (!map || isCause(map)) return;
-  const values = servedValues(map);
-  const [, all] = counted(map, 0, plan.whole);
-  const path = [];
-  for (let pixel = LEFT; pixel <= RIGHT; pixel += 2) {
-    const limit = valueAt(pixel);
-    path.push(`${pixel} ${up(below(values, limit) / Math.max(all, 1)).toFixed(1)}`);
-  }
+  const other = compared();
   const marks = spaced(ticks(scale, map.unit)).map(([value, label]) => `<line x1="${across(value)}"
     x2="${across(value)}" y1="${TOP}" y2="${BOTTOM}" class="grid"/><text x="${across(value)}"
     y="${BOTTOM + 14}" text-anchor="middle">${label}</text>`);
@@ -50,9 +44,22 @@ function show() {
       y1="${TOP}" y2="${BOTTOM}"/><circle cy="${TOP + 4}" r="7"/><rect x="-11" width="22"
       height="${BOTTOM}" class="grip"/></g>` : "";
   const focused = document.activeElement?.id === "limit";
-  svg.innerHTML = `${marks.join("")}${levels.join("")}<polyline points="${path.join(",")}"/>${line}`;
+  svg.innerHTML = `${marks.join("")}${levels.join("")}${
+    other ? `<polyline class="other" points="${curve(other)}"/>` : ""}<polyline points="${curve(map)}"/>${line}`;
   if (focused) $("#limit")?.focus();
   showShare(map);
+}
+
+// The map of A, if there is one of the same quantity.
+const compared = () => (shown.other?.quantity === shown.map.quantity ? shown.other : null);
+
+// Points of the share of the cells below each value.
+function curve(map) {
+  const values = servedValues(map), [, all] = counted(map, 0, plan.whole), path = [];
+  for (let pixel = LEFT; pixel <= RIGHT; pixel += 2) {
+    path.push(`${pixel} ${up(below(values, valueAt(pixel)) / Math.max(all, 1)).toFixed(1)}`);
+  }
+  return path.join(",");
 }
 
 const within = (value) => value >= scale.low && value <= scale.high;
@@ -87,11 +94,16 @@ function showShare(map) {
   }
   const [under, all] = counted(map, plan.threshold, plan.whole);
   const area = plan.whole ? "whole area" : "served area";
-  const share = all ? `${Number(((100 * under) / all).toPrecision(3))} %` : "nothing";
+  const share = percent(under, all), other = compared();
   Object.assign($("#share").dataset, { below: under, all });
   $("#share").textContent = `${share} of the ${area} (${under} of ${all} cells) below ${
     text(plan.threshold, map.unit)}`;
+  if (!other) return;
+  const counts = counted(other, plan.threshold, plan.whole);
+  $("#share").textContent += ` in B (solid); ${percent(...counts)} in A (dashed)`;
 }
+
+const percent = (part, all) => (all ? `${Number(((100 * part) / all).toPrecision(3))} %` : "nothing");
 
 function setThreshold(value) {
   plan.threshold = value;

@@ -17,7 +17,7 @@ function showObjects() {
     const group = panel.querySelector(`[data-key="${object.key}"]`);
     placeOf(object).forEach((value, i) => {
       const input = group.querySelectorAll("input")[i];
-      if (document.activeElement !== input) input.value = Number(value.toFixed(6));
+      setUnlessEdited(input, String(Number(value.toFixed(6))));
     });
     const faults = problemsOf(object.key);
     group.querySelector(".fault").textContent = faults.map(({ sentence }) => `${sentence}.`).join(" ");
@@ -53,9 +53,16 @@ function showFields() {
   for (const { fields } of shown.fields) {
     for (const { key, value } of fields) {
       const input = document.getElementById(`field-${key}`);
-      if (document.activeElement !== input) input.value = value;
+      setUnlessEdited(input, value);
     }
   }
+}
+
+// Show a value in an input, unless another one is being written there.
+function setUnlessEdited(input, value) {
+  const { entered = input.value } = input.dataset;
+  if (document.activeElement === input && input.value !== entered) return;
+  input.value = input.dataset.entered = value;
 }
 
 function groupOf({ key, title, help, fields }, open) {

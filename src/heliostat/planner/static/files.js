@@ -15,7 +15,7 @@ export async function loadStart() {
   $("#scenario").replaceChildren(element("option", { value: "" }, "start page"),
     ...[...own, ...names].map((name) => element("option", { value: name }, name)));
   $("#cards").replaceChildren(...packaged.map(card));
-  return start.own;
+  return { own: start.own, names: [...own, ...names] };
 }
 
 function card(scene) {
@@ -52,6 +52,7 @@ function showStart(visible) {
 
 on("open", () => {
   showStart(plan.name === null);
+  if (plan.text !== null) uploaded.set(plan.name, plan.text);
   const menu = $("#scenario"), value = plan.name ?? "";
   if (![...menu.options].some((option) => option.value === value)) {
     menu.append(element("option", { value }, value));
@@ -79,7 +80,6 @@ $("#file").addEventListener("change", async ({ target }) => {
     emit("refused", { error: new Error(`${file.name} was not opened. ${all.join(" ")}`) });
     return;
   }
-  uploaded.set(name, text);
   open(name, text);
 });
 
@@ -95,9 +95,10 @@ function tokenHeader() {
 
 $("#save").addEventListener("click", () => download(`${plan.name}.yaml`, shown.scene.yaml, "text/yaml"));
 
-// Let the browser save text or bytes as a file.
+// Let the browser save text or a blob as a file.
 export function download(name, content, type) {
-  const link = element("a", { href: URL.createObjectURL(new Blob([content], { type })), download: name });
+  const blob = content instanceof Blob ? content : new Blob([content], { type });
+  const link = element("a", { href: URL.createObjectURL(blob), download: name });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }

@@ -10,6 +10,11 @@ const UNITS = {
 // A value of a map as text, e.g. "3.2 cm". A ratio is shown in dB.
 export function text(value, unit, digits = 3) {
   if (unit === "1") return value > 0 ? `${(10 * Math.log10(value)).toFixed(1)} dB` : "no power";
+  if (unit === "times") return value === 1 ? "equal" : `× ${Number(value.toPrecision(digits))}`;
+  if (unit === "ratio in dB") {
+    const level = 10 * Math.log10(value);
+    return `${level > 0 ? "+" : ""}${level.toFixed(1)} dB`;
+  }
   if (!Number.isFinite(value)) return "no bound";
   const units = UNITS[unit];
   const [name, factor] = units.find(([, factor]) => value >= 0.9995 * factor) ?? units.at(-1);

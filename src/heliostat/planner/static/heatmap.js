@@ -7,20 +7,30 @@ const STOPS = [[0, 34, 78], [0, 46, 106], [26, 56, 111], [50, 67, 109], [67, 78,
   [83, 90, 109], [97, 101, 111], [111, 112, 115], [125, 124, 120], [140, 136, 120],
   [155, 148, 118], [171, 160, 114], [188, 174, 108], [205, 187, 99], [222, 201, 88],
   [240, 216, 70], [254, 232, 56]];
+// Purple, white, green (PRGn of ColorBrewer), also for people with colour vision deficiency.
+const DIVERGING = [[118, 42, 131], [153, 112, 171], [194, 165, 207], [231, 212, 232], [247, 247, 247],
+  [217, 240, 211], [166, 219, 160], [90, 174, 97], [27, 120, 55]];
 export const NO_BOUND = [213, 94, 0]; // vermilion
 const CATEGORIES = [[0, 114, 178], [230, 159, 0], [0, 158, 115], [86, 180, 233], [204, 121, 167],
   [240, 228, 66], [213, 94, 0]];
 
 export const SERVED = 1, NEAR = 2; // bits of the flags
 
-export const largeIsGood = (map) => ["rate", "snr"].includes(map.quantity);
+export const largeIsGood = (map) => map.largeIsGood ?? ["rate", "snr"].includes(map.quantity);
 export const isCause = (map) => map.quantity === "cause";
 export const causeColour = (index) => CATEGORIES[index % CATEGORIES.length];
 
-export function colourAt(share) {
-  const at = Math.min(Math.max(share, 0), 1) * (STOPS.length - 1);
-  const low = Math.min(Math.floor(at), STOPS.length - 2);
-  return STOPS[low].map((from, i) => Math.round(from + (at - low) * (STOPS[low + 1][i] - from)));
+function colourAt(share, stops) {
+  const at = Math.min(Math.max(share, 0), 1) * (stops.length - 1);
+  const low = Math.min(Math.floor(at), stops.length - 2);
+  return stops[low].map((from, i) => Math.round(from + (at - low) * (stops[low + 1][i] - from)));
+}
+
+// The colour of a value; of a ratio the middle is 1, and green is better.
+export function colourOf(value, map, scale) {
+  if (Number.isNaN(value) || (!map.ratio && !Number.isFinite(value))) return NO_BOUND;
+  const share = value > 0 ? brightness(value, map, scale) : largeIsGood(map) ? 0 : 1;
+  return colourAt(share, map.ratio ? DIVERGING : STOPS);
 }
 
 // The finite values of the served cells, sorted.
@@ -29,9 +39,17 @@ export function servedValues(map) {
   return found.sort();
 }
 
-// A logarithmic scale that fits a map; the worst 2 % and the best 1 % of the values lie beyond it.
-export function fittingScale(map) {
-  const values = servedValues(map).filter((value) => value > 0);
+// A logarithmic scale that fits one or two maps; the worst 2 % and the best 1 % of the values lie
+// beyond it. That of a ratio has 1 in its middle.
+export function fittingScale(map, other = null) {
+  const both = other ? [...servedValues(map), ...servedValues(other)].sort((a, b) => a - b)
+    : servedValues(map);
+  const values = both.filter((value) => value > 0);
+  if (map.ratio) {
+    const sizes = values.map((value) => Math.max(value, 1 / value)).sort();
+    const high = Math.max(sizes[Math.round(0.98 * (sizes.length - 1))] ?? 1, 1.1);
+    return { low: 1 / high, high };
+  }
   if (!values.length) return { low: 0.1, high: 1 };
   const at = (share) => values[Math.round(share * (values.length - 1))];
   let [low, high] = largeIsGood(map) ? [at(0.02), at(0.99)] : [at(0.01), at(0.98)];
@@ -54,10 +72,7 @@ export function image(map, scale) {
   map.values.forEach((value, i) => {
     if (!(map.flags[i] & SERVED)) return;
     const row = map.rows - 1 - Math.floor(i / map.columns); // the first row of pixels is the top
-    let colour;
-    if (isCause(map)) colour = causeColour(value);
-    else if (!Number.isFinite(value)) colour = NO_BOUND;
-    else colour = colourAt(value > 0 ? brightness(value, map, scale) : largeIsGood(map) ? 0 : 1);
+    const colour = isCause(map) ? causeColour(value) : colourOf(value, map, scale);
     pixels.data.set([...colour, 255], 4 * (row * map.columns + (i % map.columns)));
   });
   context.putImageData(pixels, 0, 0);
@@ -83,7 +98,14 @@ export function mask(map, chosen) {
 // Ticks 1, 2, 5, 10, ... in the shown unit, with text; steps of decibels for a ratio.
 export function ticks(scale, unit) {
   const found = [];
-  if (unit === "1") {
+  if (unit === "times") {
+    const steps = [[1.1, 1.2], [1.2, 1.5], [1.5, 2], [2, 5, 10], [3, 10, 30], [10, 100, 1e3]]
+      .find((each) => scale.high <= each.at(-1) * 1.3) ?? [1e3, 1e6];
+    const levels = [...steps.map((step) => 1 / step).reverse(), 1, ...steps];
+    return levels.filter((value) => value >= scale.low && value <= scale.high)
+      .map((value) => [value, text(value, unit, 2)]);
+  }
+  if (unit === "1" || unit === "ratio in dB") {
     const [low, high] = [scale.low, scale.high].map((value) => 10 * Math.log10(value));
     const step = [1, 2, 5, 10, 20, 50].find((each) => (high - low) / each <= 7) ?? 100;
     for (let level = Math.ceil(low / step) * step; level <= high; level += step) {

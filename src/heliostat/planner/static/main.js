@@ -4,13 +4,19 @@ import "./compute.js";
 import "./fields.js";
 import "./numbers.js";
 import "./distribution.js";
+import "./compare.js";
+import "./placement.js";
+import "./sweep.js";
+import "./takeaway.js";
 import { $, element } from "./dom.js";
 import { loadStart } from "./files.js";
 import * as heat from "./heatmap.js";
+import { openAddress } from "./history.js";
+import { displayed } from "./ratio.js";
 import { watch } from "./request.js";
 import { commit, emit, on, open, plan, shown } from "./state.js";
 import { startTour } from "./tour.js";
-import { mapThisView, paint, scale, showAll, zoom } from "./view.js";
+import { mapThisView, paint, ratioScale, scale, showAll, zoom } from "./view.js";
 
 $("#zoom-in").addEventListener("click", () => zoom(1.25));
 $("#zoom-out").addEventListener("click", () => zoom(0.8));
@@ -44,7 +50,7 @@ on("map", () => {
 });
 
 on("painted", ({ near, unserved }) => {
-  const { map } = shown;
+  const map = displayed();
   const cause = heat.isCause(map);
   $("#scale").hidden = cause;
   if (!cause) showScale(map);
@@ -54,12 +60,17 @@ on("painted", ({ near, unserved }) => {
     map.causes.split("; ").forEach((name, i) => {
       if (present.has(i)) entries.push([`rgb(${heat.causeColour(i)})`, name]);
     });
+  } else if (map.ratio) {
+    const [worse, better] = map.largeIsGood ? [0, Infinity] : [Infinity, 0];
+    entries.push([`rgb(${heat.colourOf(better, map, ratioScale)})`, "B is better"],
+      [`rgb(${heat.colourOf(worse, map, ratioScale)})`, "A is better"]);
+    if (map.values.some(Number.isNaN)) entries.push([`rgb(${heat.NO_BOUND})`, "no bound in either"]);
   } else if (map.values.some((value, i) => map.flags[i] & heat.SERVED && value === Infinity)) {
     entries.push([`rgb(${heat.NO_BOUND})`, "no bound exists; point at it for the reason"]);
   }
   if (unserved) entries.push(["hatch", map.unserved]);
   if (near) entries.push(["near", "near field of a surface: bounds may be wrong"]);
-  if (plan.threshold && !cause) entries.push(["contour", "threshold"]);
+  if (plan.threshold && !cause && !map.ratio) entries.push(["contour", "threshold"]);
   $("#legend").replaceChildren(...entries.map(([kind, name]) => {
     const mark = element("span", { className: `mark ${kind}` });
     if (kind.startsWith("rgb")) mark.style.background = kind;
@@ -68,17 +79,20 @@ on("painted", ({ near, unserved }) => {
 });
 
 function showScale(map) {
-  $("#scale-label").textContent = map.label;
+  const used = map.ratio ? ratioScale : scale;
+  const letter = plan.other && !map.ratio ? (map === shown.map ? "B: " : "A: ") : "";
+  $("#scale-label").textContent = letter + map.label;
   const context = $("#gradient").getContext("2d");
   for (let x = 0; x < 256; x++) {
     const share = x / 255;
-    context.fillStyle = `rgb(${heat.colourAt(heat.largeIsGood(map) ? share : 1 - share)})`;
+    const value = used.low * (used.high / used.low) ** share;
+    context.fillStyle = `rgb(${heat.colourOf(value, map, used)})`;
     context.fillRect(x, 0, 1, 1);
   }
   const width = $("#bar").clientWidth, room = 84; // pixels of a label
   let last = -Infinity;
-  $("#ticks").replaceChildren(...heat.ticks(scale, map.unit).flatMap(([value, label]) => {
-    const at = Math.log(value / scale.low) / Math.log(scale.high / scale.low);
+  $("#ticks").replaceChildren(...heat.ticks(used, map.unit).flatMap(([value, label]) => {
+    const at = Math.log(value / used.low) / Math.log(used.high / used.low);
     if ((at - last) * width < room) return [];
     last = at;
     const tick = element("span", {}, label);
@@ -118,5 +132,6 @@ on("refused", ({ error }) => {
 });
 
 watch(3);
-const own = await loadStart();
-open(own);
+const { own, names } = await loadStart();
+if (!openAddress(names)) open(own);
+addEventListener("hashchange", () => openAddress(names)); // written by hand, or a followed link

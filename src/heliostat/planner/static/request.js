@@ -7,14 +7,17 @@ const headers = { "Content-Type": "application/json", ...(token && { "X-Token": 
 
 export class Gone extends Error {}
 
-// Send a request about the present scenario; the answer is JSON, or a map.
-export async function request(path, body = {}, signal = undefined) {
+function contentOf(body) {
   const { name, text, overrides, design } = plan;
-  const content = JSON.stringify({ name, text, overrides, design, ...body });
-  return answer(path, { method: "POST", headers, body: content, signal });
+  return JSON.stringify({ name, text, overrides, design, ...body });
 }
 
-export async function answer(path, options = { headers }) {
+// Send a request about the present scenario; the answer is JSON, or a map.
+export async function request(path, body = {}, signal = undefined) {
+  return answer(path, { method: "POST", headers, body: contentOf(body), signal });
+}
+
+async function sent(path, options) {
   let response;
   try {
     response = await fetch(path, options);
@@ -24,6 +27,44 @@ export async function answer(path, options = { headers }) {
     throw new Gone("The planner has ended.");
   }
   emit("alive");
+  return response;
+}
+
+// Send a request whose answer is a file.
+export async function file(path, body) {
+  const response = await sent(path, { method: "POST", headers, body: contentOf(body) });
+  if (response.headers.get("content-type") !== "application/json") return response.blob();
+  const { refused, problems } = await response.json();
+  throw new Error(refused ?? sentences(problems));
+}
+
+// Send a request whose answer is progress and a result, as lines of JSON.
+export async function stream(path, body, signal, onProgress) {
+  const response = await sent(path, { method: "POST", headers, body: contentOf(body), signal });
+  if (response.headers.get("content-type") === "application/json") {
+    throw new Error((await response.json()).refused);
+  }
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) throw new Error("The planner stopped the study.");
+    const lines = (rest + value).split("\n");
+    rest = lines.pop();
+    for (const line of lines.map((each) => JSON.parse(each))) {
+      if (line.result) return line.result;
+      if (line.refused) throw new Error(line.refused);
+      if (line.problems) throw new Error(sentences(line.problems));
+      onProgress(line);
+    }
+  }
+}
+
+const sentences = (problems) => problems.map(({ field, sentence }) =>
+  (field ? `${field}: ${sentence}.` : `${sentence}.`)).join(" ");
+
+export async function answer(path, options = { headers }) {
+  const response = await sent(path, options);
   const kind = response.headers.get("content-type") ?? "";
   if (kind.startsWith("application/octet-stream")) return unpacked(await response.arrayBuffer());
   if (!kind.startsWith("application/json")) throw new Error(await response.text());

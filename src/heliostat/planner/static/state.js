@@ -10,6 +10,8 @@ export const plan = {
   threshold: null, // [SI]
   whole: false, // whether shares are of the whole area instead of the served one
   pins: [], // pinned places, x, y, z [m]
+  other: null, // A of a comparison: name, text, overrides, design; B is the present scenario
+  showing: "present", // or "other" or "ratio"
   design: {}, // overrides for which the held design of a sensing scenario was made
 };
 
@@ -19,6 +21,7 @@ export const shown = {
   fields: [],
   problems: [], // of the present scenario
   map: null, // the last map
+  other: null, // the map of A
   numbers: null,
   current: { map: false, numbers: false },
 };
@@ -63,7 +66,7 @@ export function restore(other) {
 // Open a scenario without overrides; the start page has the name null.
 export function open(name, text = null) {
   Object.assign(plan, { name, text, overrides: {}, quantity: null, area: null, threshold: null,
-    whole: false, pins: [], design: {} });
+    whole: false, pins: [], design: {}, showing: "present" });
   emit("open");
   commit();
 }

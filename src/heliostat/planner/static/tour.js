@@ -11,6 +11,10 @@ const NOTES = [
     + "to pin further places."],
   ["#distribution-panel", "Drag the threshold: the share of the area below it, and its contour on "
     + "the map."],
+  ["#map-buttons", "Keep as A keeps the present state. What you change then is B; compare the maps of "
+    + "A and B, their ratio, and both distributions."],
+  ["#tools", "Find a place for a surface on the walls, draw a curve over one field, and take the "
+    + "results away: files, a report, and code that gives the same numbers."],
   ["#fields-panel", "Every field of the scenario, with units. If a value cannot be, its field says "
     + "why."],
 ];

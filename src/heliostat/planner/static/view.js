@@ -1,9 +1,13 @@
 // The plan view: map, walls and normals on a canvas, objects as handles that can be moved.
 
+import { draw } from "./draw.js";
 import { metres, text } from "./format.js";
 import * as heat from "./heatmap.js";
+import { adopt, placement } from "./placement.js";
+import { displayed, otherAt } from "./ratio.js";
 import { request } from "./request.js";
 import { azimuthOf, commit, edit, emit, on, plan, placeOf, problemsOf, shown } from "./state.js";
+import { box, toMetres, toPixels, view } from "./viewport.js";
 
 const WALL = 14; // distance at which a surface snaps to a wall [px]
 const SVG = "http://www.w3.org/2000/svg";
@@ -13,204 +17,43 @@ const SHAPES = {
   user: "M-7 0a7 7 0 1 0 14 0a7 7 0 1 0 -14 0",
   target: "M-8 0 0 -8 8 0 0 8Z",
 };
-const box = document.querySelector("#plan");
-const canvas = document.querySelector("#canvas");
 const handles = document.querySelector("#handles");
+const candidates = document.querySelector("#candidates");
 const readout = document.querySelector("#readout");
 const ruler = document.querySelector("#ruler");
 
-const view = { x: 0, y: 0, scale: 10 }; // centre [m], pixels per metre
 export const scale = { low: 0.1, high: 1, of: null }; // of the colours; held until "fit"
+export const ratioScale = { low: 0.1, high: 10, of: null };
 let layers = null; // images of the map
 let measured = null; // the ruler: two points [m]
 let cursor = null; // of the keyboard, x and y [m]
 
-export const toPixels = ([x, y]) => [
-  (x - view.x) * view.scale + box.clientWidth / 2,
-  (view.y - y) * view.scale + box.clientHeight / 2,
-];
-const toMetres = (event) => {
-  const { left, top } = box.getBoundingClientRect();
-  return [
-    (event.clientX - left - box.clientWidth / 2) / view.scale + view.x,
-    view.y - (event.clientY - top - box.clientHeight / 2) / view.scale,
-  ];
-};
-
-// Drawing -----------------------------------------------------------------------------------------
-
-function hatch(context, kind) {
-  const tile = new OffscreenCanvas(8, 8), pen = tile.getContext("2d");
-  pen.strokeStyle = kind === "unserved" ? "#8a8a8a" : "rgba(255, 255, 255, 0.3)";
-  pen.lineWidth = kind === "unserved" ? 1.2 : 1;
-  pen.beginPath();
-  const [from, to] = kind === "unserved" ? [8, 0] : [0, 8];
-  for (const shift of [-8, 0, 8]) {
-    pen.moveTo(shift, from);
-    pen.lineTo(shift + 8, to);
-  }
-  pen.stroke();
-  return context.createPattern(tile, "repeat");
-}
-
-function drawMap(context) {
-  const { map } = shown;
-  const [left, bottom] = toPixels([map.area[0], map.area[2]]);
-  const [right, top] = toPixels([map.area[1], map.area[3]]);
-  const place = [left, top, right - left, bottom - top];
-  context.imageSmoothingEnabled = false;
-  context.fillStyle = "#e4e4e4";
-  context.fillRect(...place);
-  context.drawImage(layers.image, ...place);
-  for (const kind of ["unserved", "near"]) {
-    if (!layers[kind]) continue;
-    const layer = new OffscreenCanvas(canvas.width, canvas.height), pen = layer.getContext("2d");
-    pen.imageSmoothingEnabled = false;
-    pen.setTransform(context.getTransform());
-    pen.drawImage(layers[kind], ...place);
-    pen.globalCompositeOperation = "source-in";
-    pen.fillStyle = hatch(pen, kind);
-    pen.fillRect(0, 0, box.clientWidth, box.clientHeight);
-    context.save();
-    context.resetTransform();
-    context.drawImage(layer, 0, 0);
-    context.restore();
-  }
-  if (layers.contour) {
-    for (const [colour, width] of [["#000", 3], ["#fff", 1.5]]) {
-      context.strokeStyle = colour;
-      context.lineWidth = width;
-      context.stroke(pathOf(layers.contour));
-    }
-  }
-}
-
-function pathOf(lines) {
-  const path = new Path2D();
-  for (const [from, to] of lines) {
-    path.moveTo(...toPixels(from));
-    path.lineTo(...toPixels(to));
-  }
-  return path;
-}
-
-function draw() {
-  const ratio = devicePixelRatio, context = canvas.getContext("2d");
-  const colour = (name) => getComputedStyle(box).getPropertyValue(name);
-  [canvas.width, canvas.height] = [box.clientWidth * ratio, box.clientHeight * ratio];
-  context.setTransform(ratio, 0, 0, ratio, 0, 0);
-  if (shown.map && layers) {
-    context.globalAlpha = shown.current.map || !shown.problems.length ? 1 : 0.35;
-    drawMap(context);
-    context.globalAlpha = 1;
-  }
-  drawGrid(context, colour("--ink"));
-  for (const { footprint } of shown.scene?.obstacles ?? []) {
-    context.beginPath();
-    footprint.forEach((corner) => context.lineTo(...toPixels(corner)));
-    context.closePath();
-    context.fillStyle = colour("--obstacle");
-    context.fill();
-    context.strokeStyle = colour("--ink");
-    context.lineWidth = 1;
-    context.stroke();
-  }
-  for (const object of shown.scene?.objects ?? []) {
-    if (object.normal) drawNormal(context, toPixels(placeOf(object)), azimuthOf(object));
-  }
-  plan.pins.forEach(([x, y], i) => drawPin(context, toPixels([x, y]), i + 1));
-  if (measured) drawRuler(context, colour("--ink"), colour("--paper"));
-  if (cursor) {
-    const [x, y] = toPixels(cursor);
-    context.strokeStyle = "#fff";
-    for (const [width, style] of [[3, "#000"], [1, "#fff"]]) {
-      context.lineWidth = width;
-      context.strokeStyle = style;
-      context.stroke(new Path2D(`M${x - 9} ${y}h18M${x} ${y - 9}v18`));
-    }
-  }
-}
-
-function drawGrid(context, colour) {
-  const step = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 1e4]
-    .find((each) => each * view.scale >= 70) ?? 1e5;
-  const half = box.clientWidth / 2 / view.scale, tall = box.clientHeight / 2 / view.scale;
-  context.fillStyle = colour;
-  context.font = "11px system-ui, sans-serif";
-  const label = (value, x, y) => {
-    context.strokeStyle = getComputedStyle(box).getPropertyValue("--paper");
-    context.lineWidth = 3;
-    context.strokeText(value, x, y);
-    context.fillText(value, x, y);
-  };
-  for (let x = Math.ceil((view.x - half) / step) * step; x <= view.x + half; x += step) {
-    const at = toPixels([x, 0])[0];
-    if (at > 40 && at < box.clientWidth - 40) label(`${Number(x.toFixed(1))}`, at, box.clientHeight - 4);
-  }
-  for (let y = Math.ceil((view.y - tall) / step) * step; y <= view.y + tall; y += step) {
-    label(`${Number(y.toFixed(1))}`, 3, toPixels([0, y])[1]);
-  }
-  label("m", box.clientWidth - 14, box.clientHeight - 4);
-}
-
-function drawNormal(context, [x, y], azimuth) {
-  const tip = [x + 34 * Math.cos(azimuth), y - 34 * Math.sin(azimuth)];
-  const wing = (turn) => [tip[0] - 9 * Math.cos(azimuth + turn), tip[1] + 9 * Math.sin(azimuth + turn)];
-  for (const [width, colour] of [[5, "#000"], [2.5, "#e69f00"]]) {
-    context.lineWidth = width;
-    context.strokeStyle = colour;
-    context.beginPath();
-    context.moveTo(x, y);
-    context.lineTo(...tip);
-    context.moveTo(...wing(0.5));
-    context.lineTo(...tip);
-    context.lineTo(...wing(-0.5));
-    context.stroke();
-  }
-}
-
-function drawPin(context, [x, y], number) {
-  context.beginPath();
-  context.arc(x, y, 8, 0, 2 * Math.PI);
-  context.fillStyle = "#fff";
-  context.fill();
-  context.lineWidth = 1.5;
-  context.strokeStyle = "#000";
-  context.stroke();
-  context.fillStyle = "#000";
-  context.font = "bold 11px system-ui, sans-serif";
-  context.textAlign = "center";
-  context.fillText(number, x, y + 4);
-  context.textAlign = "start";
-}
-
-function drawRuler(context, ink, paper) {
-  const [from, to] = measured.map(toPixels);
-  for (const [width, colour] of [[4, paper], [1.5, ink]]) {
-    context.lineWidth = width;
-    context.strokeStyle = colour;
-    context.stroke(new Path2D(`M${from.join(" ")}L${to.join(" ")}`));
-  }
-}
-
 export function redraw() {
   requestAnimationFrame(() => {
-    draw();
+    draw({ layers, measured, cursor });
     placeHandles();
+    placeRanked();
   });
 }
 
 // Images of the map; `refit` chooses the scale of the colours anew.
 export function paint({ refit = false } = {}) {
-  const { map } = shown;
+  const map = displayed();
   if (!map) return redraw();
-  const of = `${plan.name} ${plan.text?.length} ${map.quantity}`;
-  if (refit || scale.of !== of) Object.assign(scale, heat.fittingScale(map), { of });
+  const { other } = shown, compared = other?.quantity === map.quantity;
+  const of = `${plan.name} ${plan.text?.length} ${map.quantity} ${compared}`;
+  if (refit || scale.of !== of) {
+    Object.assign(scale, heat.fittingScale(shown.map, compared ? other : null), { of });
+  }
+  if (map.ratio && (refit || ratioScale.of !== of)) {
+    Object.assign(ratioScale, heat.fittingScale(map), { of });
+  }
   layers = {
-    image: heat.image(map, scale),
+    map,
+    image: heat.image(map, map.ratio ? ratioScale : scale),
     unserved: heat.mask(map, (flags) => !(flags & heat.SERVED)),
     near: heat.mask(map, (flags) => flags === (heat.SERVED | heat.NEAR)),
-    contour: plan.threshold && !heat.isCause(map) ? heat.contour(map, plan.threshold) : null,
+    contour: plan.threshold && !map.ratio && !heat.isCause(map) ? heat.contour(map, plan.threshold) : null,
   };
   emit("painted", { near: layers.near !== null, unserved: layers.unserved !== null });
   redraw();
@@ -236,6 +79,36 @@ function placeHandles() {
       faults.map(({ sentence }) => ` Problem: ${sentence}.`).join("")}`);
     handle.querySelector("title").textContent = faults[0]?.sentence ?? object.name;
   }
+}
+
+// Ranked places of the placement: buttons with their number; each adopts its place.
+function placeRanked() {
+  const ranked = placement.found?.ranked ?? [];
+  if (candidates.of !== ranked) {
+    candidates.of = ranked;
+    candidates.replaceChildren(...ranked.map(rankedOf));
+  }
+  ranked.forEach(({ position }, i) => {
+    const [x, y] = toPixels(position);
+    candidates.children[i].setAttribute("transform", `translate(${x} ${y})`);
+  });
+}
+
+function rankedOf({ wall, share }, i) {
+  const mark = document.createElementNS(SVG, "g");
+  mark.setAttribute("class", "candidate");
+  mark.setAttribute("tabindex", "0");
+  mark.setAttribute("role", "button");
+  mark.setAttribute("aria-label", `Adopt place ${i + 1}, ${wall}, share ${(100 * share).toFixed(1)} %`);
+  mark.innerHTML = `<circle r="11" class="grip"/><text y="4" text-anchor="middle">${i + 1}</text>`;
+  mark.addEventListener("pointerdown", (event) => event.stopPropagation());
+  mark.addEventListener("click", () => adopt(i));
+  mark.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" && event.key !== " ") return;
+    event.preventDefault();
+    adopt(i);
+  });
+  return mark;
 }
 
 function handleOf(object) {
@@ -435,7 +308,7 @@ let asking = 0;
 
 // Say what the map has at a place, and why if there is no bound.
 function tell([x, y]) {
-  const { map } = shown;
+  const map = displayed();
   const cell = map ? heat.cellOf(map, x, y) : -1;
   if (cell < 0) {
     readout.textContent = `x ${metres(x)}, y ${metres(y)}`;
@@ -449,11 +322,20 @@ function tell([x, y]) {
     readout.textContent = `${where}: ${map.unserved}`;
   } else if (heat.isCause(map)) {
     readout.textContent = `${where}: ${map.causes.split("; ")[value]}`;
+  } else if (map.ratio) {
+    readout.textContent = `${where}: ${inWords(value, map, place)}`;
   } else {
     const near = map.flags[cell] & heat.NEAR ? "; near field, the bound may be wrong" : "";
     readout.textContent = `${where}: ${map.label} ${text(value, map.unit)}${near}`;
-    if (!Number.isFinite(value)) asking = setTimeout(() => tellReason(where, [...place, map.height]), 200);
+    if (!Number.isFinite(value) && map === shown.map) asking = setTimeout(() => tellReason(where, [...place, map.height]), 200);
   }
+}
+
+// Both values at a place, and their ratio.
+function inWords(value, map, place) {
+  const { unit, values } = shown.map, own = values[heat.cellOf(shown.map, ...place)];
+  const both = `A ${text(otherAt(place), unit)}, B ${text(own, unit)}`;
+  return value > 0 && value < Infinity ? `${both}; B relative to A: ${text(value, map.unit)}` : both;
 }
 
 async function tellReason(where, place) {
@@ -472,12 +354,12 @@ async function tellReason(where, place) {
 
 new ResizeObserver(() => redraw()).observe(box);
 on("map", () => paint());
-for (const event of ["stale", "problems", "pins"]) on(event, redraw);
+for (const event of ["stale", "problems", "pins", "placement"]) on(event, redraw);
 on("scene", () => {
   if (!shown.map) showAll();
   redraw();
 });
 on("open", () => {
   layers = measured = cursor = null;
-  scale.of = null;
+  scale.of = ratioScale.of = null;
 });

@@ -1,0 +1,183 @@
+// Drawing of the plan view on its canvas: map, grid, obstacles, normals, pinned places.
+
+import { placement } from "./placement.js";
+import { azimuthOf, plan, placeOf, shown } from "./state.js";
+import { box, canvas, toPixels, view } from "./viewport.js";
+
+function hatch(context, kind) {
+  const tile = new OffscreenCanvas(8, 8), pen = tile.getContext("2d");
+  pen.strokeStyle = kind === "unserved" ? "#8a8a8a" : "rgba(255, 255, 255, 0.3)";
+  pen.lineWidth = kind === "unserved" ? 1.2 : 1;
+  pen.beginPath();
+  const [from, to] = kind === "unserved" ? [8, 0] : [0, 8];
+  for (const shift of [-8, 0, 8]) {
+    pen.moveTo(shift, from);
+    pen.lineTo(shift + 8, to);
+  }
+  pen.stroke();
+  return context.createPattern(tile, "repeat");
+}
+
+function drawMap(context, layers) {
+  const { map } = layers;
+  const [left, bottom] = toPixels([map.area[0], map.area[2]]);
+  const [right, top] = toPixels([map.area[1], map.area[3]]);
+  const place = [left, top, right - left, bottom - top];
+  context.imageSmoothingEnabled = false;
+  context.fillStyle = "#e4e4e4";
+  context.fillRect(...place);
+  context.drawImage(layers.image, ...place);
+  for (const kind of ["unserved", "near"]) {
+    if (!layers[kind]) continue;
+    const layer = new OffscreenCanvas(canvas.width, canvas.height), pen = layer.getContext("2d");
+    pen.imageSmoothingEnabled = false;
+    pen.setTransform(context.getTransform());
+    pen.drawImage(layers[kind], ...place);
+    pen.globalCompositeOperation = "source-in";
+    pen.fillStyle = hatch(pen, kind);
+    pen.fillRect(0, 0, box.clientWidth, box.clientHeight);
+    context.save();
+    context.resetTransform();
+    context.drawImage(layer, 0, 0);
+    context.restore();
+  }
+  if (layers.contour) {
+    for (const [colour, width] of [["#000", 3], ["#fff", 1.5]]) {
+      context.strokeStyle = colour;
+      context.lineWidth = width;
+      context.stroke(pathOf(layers.contour));
+    }
+  }
+}
+
+function pathOf(lines) {
+  const path = new Path2D();
+  for (const [from, to] of lines) {
+    path.moveTo(...toPixels(from));
+    path.lineTo(...toPixels(to));
+  }
+  return path;
+}
+
+// Draw everything but the handles: the images of the map, and the ruler and the cursor if there are any.
+export function draw({ layers, measured, cursor }) {
+  const ratio = devicePixelRatio, context = canvas.getContext("2d");
+  const colour = (name) => getComputedStyle(box).getPropertyValue(name);
+  [canvas.width, canvas.height] = [box.clientWidth * ratio, box.clientHeight * ratio];
+  context.setTransform(ratio, 0, 0, ratio, 0, 0);
+  if (layers) {
+    context.globalAlpha = shown.current.map || !shown.problems.length ? 1 : 0.35;
+    drawMap(context, layers);
+    context.globalAlpha = 1;
+  }
+  drawGrid(context, colour("--ink"));
+  for (const { footprint } of shown.scene?.obstacles ?? []) {
+    context.beginPath();
+    footprint.forEach((corner) => context.lineTo(...toPixels(corner)));
+    context.closePath();
+    context.fillStyle = colour("--obstacle");
+    context.fill();
+    context.strokeStyle = colour("--ink");
+    context.lineWidth = 1;
+    context.stroke();
+  }
+  drawPlacement(context);
+  for (const object of shown.scene?.objects ?? []) {
+    if (object.normal) drawNormal(context, toPixels(placeOf(object)), azimuthOf(object));
+  }
+  plan.pins.forEach(([x, y], i) => drawPin(context, toPixels([x, y]), i + 1));
+  if (measured) drawRuler(context, measured, colour("--ink"), colour("--paper"));
+  if (cursor) {
+    const [x, y] = toPixels(cursor);
+    context.strokeStyle = "#fff";
+    for (const [width, style] of [[3, "#000"], [1, "#fff"]]) {
+      context.lineWidth = width;
+      context.strokeStyle = style;
+      context.stroke(new Path2D(`M${x - 9} ${y}h18M${x} ${y - 9}v18`));
+    }
+  }
+}
+
+function drawGrid(context, colour) {
+  const step = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 1e4]
+    .find((each) => each * view.scale >= 70) ?? 1e5;
+  const half = box.clientWidth / 2 / view.scale, tall = box.clientHeight / 2 / view.scale;
+  context.fillStyle = colour;
+  context.font = "11px system-ui, sans-serif";
+  const label = (value, x, y) => {
+    context.strokeStyle = getComputedStyle(box).getPropertyValue("--paper");
+    context.lineWidth = 3;
+    context.strokeText(value, x, y);
+    context.fillText(value, x, y);
+  };
+  for (let x = Math.ceil((view.x - half) / step) * step; x <= view.x + half; x += step) {
+    const at = toPixels([x, 0])[0];
+    if (at > 40 && at < box.clientWidth - 40) label(`${Number(x.toFixed(1))}`, at, box.clientHeight - 4);
+  }
+  for (let y = Math.ceil((view.y - tall) / step) * step; y <= view.y + tall; y += step) {
+    label(`${Number(y.toFixed(1))}`, 3, toPixels([0, y])[1]);
+  }
+  label("m", box.clientWidth - 14, box.clientHeight - 4);
+}
+
+// Marked walls, and candidates: large where the goal is met at many places.
+function drawPlacement(context) {
+  for (const { start, end } of placement.walls) {
+    for (const [width, colour] of [[7, "#000"], [4, "#56b4e9"]]) {
+      context.lineWidth = width;
+      context.strokeStyle = colour;
+      context.stroke(pathOf([[start, end]]));
+    }
+  }
+  const { candidates = [] } = placement.found ?? {};
+  const best = Math.max(...candidates.map(([, , share]) => share), 1e-9);
+  for (const [x, y, share] of candidates) {
+    context.beginPath();
+    context.arc(...toPixels([x, y]), 2 + (4 * share) / best, 0, 2 * Math.PI);
+    context.fillStyle = "#56b4e9";
+    context.fill();
+    context.lineWidth = 1;
+    context.strokeStyle = "#000";
+    context.stroke();
+  }
+}
+
+function drawNormal(context, [x, y], azimuth) {
+  const tip = [x + 34 * Math.cos(azimuth), y - 34 * Math.sin(azimuth)];
+  const wing = (turn) => [tip[0] - 9 * Math.cos(azimuth + turn), tip[1] + 9 * Math.sin(azimuth + turn)];
+  for (const [width, colour] of [[5, "#000"], [2.5, "#e69f00"]]) {
+    context.lineWidth = width;
+    context.strokeStyle = colour;
+    context.beginPath();
+    context.moveTo(x, y);
+    context.lineTo(...tip);
+    context.moveTo(...wing(0.5));
+    context.lineTo(...tip);
+    context.lineTo(...wing(-0.5));
+    context.stroke();
+  }
+}
+
+function drawPin(context, [x, y], number) {
+  context.beginPath();
+  context.arc(x, y, 8, 0, 2 * Math.PI);
+  context.fillStyle = "#fff";
+  context.fill();
+  context.lineWidth = 1.5;
+  context.strokeStyle = "#000";
+  context.stroke();
+  context.fillStyle = "#000";
+  context.font = "bold 11px system-ui, sans-serif";
+  context.textAlign = "center";
+  context.fillText(number, x, y + 4);
+  context.textAlign = "start";
+}
+
+function drawRuler(context, measured, ink, paper) {
+  const [from, to] = measured.map(toPixels);
+  for (const [width, colour] of [[4, paper], [1.5, ink]]) {
+    context.lineWidth = width;
+    context.strokeStyle = colour;
+    context.stroke(new Path2D(`M${from.join(" ")}L${to.join(" ")}`));
+  }
+}
