@@ -62,10 +62,10 @@ test-raytrace: $(RAYTRACE)/.ready ## install Sionna RT in an environment of its 
 	if test -n "$$library"; then export DRJIT_LIBLLVM_PATH="$$PWD/$$library"; fi; \
 	$(RAYTRACE)/bin/python -m pytest -m raytrace tests/api/test_ray_tracing.py
 
-lint: $(READY)   ## check style and spelling
+lint: $(READY)   ## check style and spelling, American throughout
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/codespell
+	$(BIN)/codespell --builtin clear,rare,en-GB_to_en-US
 
 types: $(READY)  ## check static types
 	$(BIN)/mypy

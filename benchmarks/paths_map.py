@@ -30,22 +30,22 @@ def response(surface, wavelength, base_station, focus, user, spherical):
         + step[0] * column[None, :, None] * np.asarray(array.horizontal)
         + step[1] * row[:, None, None] * np.asarray(array.vertical)
     ).reshape(-1, 3)
-    centre = grid.mean(axis=0) if spherical else grid[0]
+    center = grid.mean(axis=0) if spherical else grid[0]
 
     def excess(end):
         if spherical:
-            return np.linalg.norm(grid - end, axis=1) - np.linalg.norm(centre - end)
-        return -(grid - centre) @ (end - centre) / np.linalg.norm(end - centre)
+            return np.linalg.norm(grid - end, axis=1) - np.linalg.norm(center - end)
+        return -(grid - center) @ (end - center) / np.linalg.norm(end - center)
 
     across, up = np.meshgrid(column, row)
     across, up = across.ravel() * float(array.spacing[0]), up.ravel() * float(array.spacing[1])
-    if spherical:  # phases are referred to the centre
+    if spherical:  # phases are referred to the center
         across, up = across - across.mean(), up - up.mean()
     wavenumber = 2 * np.pi / wavelength
     offset = np.asarray(surface.alignment.offset)
     steered = 2 * np.pi * (offset[:, :1] * across + offset[:, 1:] * up)
     phase = steered + wavenumber * (excess(user) - excess(focus))
-    return float(surface.reflection) * np.exp(1j * phase).sum(axis=1), centre
+    return float(surface.reflection) * np.exp(1j * phase).sum(axis=1), center
 
 
 def literal_peb(scene, place, antennas):

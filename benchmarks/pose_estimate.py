@@ -75,7 +75,7 @@ def run() -> list[Row]:
             slice(-1.5, 1.5, complex(BEARINGS)),
             slice(-np.pi / 2, np.pi / 2, complex(HEADINGS)),
         )
-        # A few points timed stand for a search of 55,539; its end is the true pose's neighbour.
+        # A few points timed stand for a search of 55,539; its end is the true pose's neighbor.
         some = np.random.default_rng(0).uniform(0, 1, (40, 3))
         corners = np.array([[r.start, r.stop] for r in ranges])
         each = seconds(
@@ -119,7 +119,7 @@ def run() -> list[Row]:
     peb, _ = error_bounds(pose_information(scene, ACTIVE))
     off = np.sqrt(np.mean(np.sum((places - np.asarray(scene.user.position)) ** 2, axis=1)))
     assert abs(off / float(peb) - 1) < 0.2
-    ratio, vectorised = slow / fast, slow * TRIALS / spent
+    ratio, vectorized = slow / fast, slow * TRIALS / spent
     return [
         Row(
             "pose from a cold start, N = 64, 1024 beam pairs, 16 bins: over SciPy on dense means",
@@ -129,9 +129,9 @@ def run() -> list[Row]:
             ratio >= 50,
         ),
         Row(
-            f"{TRIALS} simulated and estimated trials of it, vectorised: each over SciPy likewise",
-            f"{vectorised:,.0f}x ({TRIALS / spent:,.0f} trials a second)",
+            f"{TRIALS} simulated and estimated trials of it, vectorized: each over SciPy likewise",
+            f"{vectorized:,.0f}x ({TRIALS / spent:,.0f} trials a second)",
             "50x",
-            vectorised >= 50,
+            vectorized >= 50,
         ),
     ]

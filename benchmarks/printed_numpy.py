@@ -1,7 +1,7 @@
 """The localization paper's Appendices A to C as a user would write them: NumPy, angles, 6x6.
 
-Two forms: vectorised over positions, with the surface's sum over elements split into its two
-Kronecker factors (a good vectorisation; the plain sum over all N elements is slower still), and
+Two forms: vectorized over positions, with the surface's sum over elements split into its two
+Kronecker factors (a good vectorization; the plain sum over all N elements is slower still), and
 the literal double loop over beam pairs for one position. Independent of heliostat.
 """
 

@@ -2,7 +2,7 @@
 
 Run: python FILE, with the extra "raytrace"; about four minutes. The ray-traced channels are those
 at the scenario's positions and with both surfaces moved by up to 5 cm in each direction, since a
-few millimetres change how the paths interfere.
+few millimeters change how the paths interfere.
 """
 
 import tempfile

@@ -43,7 +43,7 @@ def test_the_path_loss_law_runs(capsys):
     peb, unit = capsys.readouterr().out.split()
     assert unit == "m"
     assert 0 < float(peb) < 10
-    # Hops of more than a metre lose more than under the product law.
+    # Hops of more than a meter lose more than under the product law.
     scene = names["scenario"].build()
     hops = np.array([np.sqrt(144 + 64 + 4), np.sqrt(121 + 49 + 12.25)])
     area = scene.link.wavelength**2 / 4

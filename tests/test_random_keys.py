@@ -38,7 +38,7 @@ def room(**sets):
 
 
 class Record:
-    """Keys as they are used, also inside compiled and vectorised functions."""
+    """Keys as they are used, also inside compiled and vectorized functions."""
 
     def __init__(self):
         self.forget()

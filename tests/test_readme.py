@@ -32,7 +32,7 @@ def test_the_minute_in_python_runs(tmp_path, monkeypatch, capsys):
     assert float(placed.split()[-1]) == 0
     assert 0 < float(crb.split()[0]) < 1e-3
     assert 0 < float(crb.split("within ")[1].split()[0]) < 10
-    # The scenario's target; the design's bound is a few centimetres.
+    # The scenario's target; the design's bound is a few centimeters.
     found = [float(x) for x in position.removesuffix(" m").strip("[]").split()]
     assert all(abs(a - b) < 1 for a, b in zip(found, (5, 15, 0), strict=True))
 

@@ -113,7 +113,7 @@ def _stored(
     """
     described = f"{function.__module__}.{function.__qualname__} {static} {types}"
     described = re.sub(r"<function (\w+) at 0x[0-9a-f]+>", r"\1", described)
-    if " at 0x" in described:  # an object that another process could not recognise
+    if " at 0x" in described:  # an object that another process could not recognize
         return None
     file = folder / hashlib.sha256(described.encode()).hexdigest()
     kept = _read(file)

@@ -60,7 +60,7 @@ def test_summary_of_a_search(monkeypatch):
         name: run.attrs[name] for name in ("dwells_needed", "inconsistent_dwells", "lost_dwells")
     }
     assert counts == {"dwells_needed": 4, "inconsistent_dwells": 0, "lost_dwells": 1}
-    # (0.5 / 0.15)² = 11.1 dwells with a bound of half a metre each.
+    # (0.5 / 0.15)² = 11.1 dwells with a bound of half a meter each.
     assert run.attrs["dwells_known_target"] == 12
     assert hs.find_target(yard(), 9, region=BOX).attrs["dwells_known_target"] == 1
     assert hs.find_target(yard(), 2, accuracy=0.0).attrs["dwells_needed"] == 0

@@ -237,20 +237,20 @@ def test_position_bound_does_not_jump_where_heading_is_lost():
 
 
 def test_with_unknown_gain_the_bound_is_the_same_for_every_phase_reference():
-    # Truth: the model written anew with all phases counted from the arrays' centres, summed over
+    # Truth: the model written anew with all phases counted from the arrays' centers, summed over
     # elements, differentiated, its gain and the mean projected out.
     scene = localization_scene(sweep=FOUR, columns=5, rows=4, user_antennas=6, **UNKNOWN)
     array, nodes = scene.surface.array, band_nodes(scene.link.bandwidth)
     target = scene.surface.alignment.focus[None, :] + scene.surface.alignment.offset
-    centred = lambda n: jnp.arange(n) - (n - 1) / 2
+    centered = lambda n: jnp.arange(n) - (n - 1) / 2
 
     def mean(pose):
         unknowns = jnp.concatenate([pose, jnp.zeros(3)])
         delay, arrival, horizontal, vertical, *_ = channel_params(scene, unknowns)
         step = jnp.pi * (target - jnp.stack([horizontal, vertical])[None, :])
-        row = jnp.exp(1j * step[:, :1] * centred(array.columns)[None, :]).sum(axis=1)
-        column = jnp.exp(1j * step[:, 1:] * centred(array.rows)[None, :]).sum(axis=1)
-        receive = jnp.exp(1j * jnp.pi * arrival * centred(6))
+        row = jnp.exp(1j * step[:, :1] * centered(array.columns)[None, :]).sum(axis=1)
+        column = jnp.exp(1j * step[:, 1:] * centered(array.rows)[None, :]).sum(axis=1)
+        receive = jnp.exp(1j * jnp.pi * arrival * centered(6))
         band = jnp.exp(-2j * jnp.pi * nodes * delay / SPEED_OF_LIGHT)
         return jnp.einsum("k,m,f->kmf", row * column, receive, band).ravel()
 
@@ -311,7 +311,7 @@ def test_counted_from_the_centre_a_known_gain_leaves_the_position_unidentifiable
 
 def _information_counted_from(share):
     """Of the paper's scenario, the panel's phases counted from between its corner element (0) and
-    its centre (1)."""
+    its center (1)."""
     scene = load("localization-table-1").build()
     unknowns, nodes = unknowns_at(scene), band_nodes(scene.link.bandwidth)
 

@@ -39,18 +39,18 @@ def position(page, key):
     return [float(inputs.nth(i).input_value()) for i in range(3)]
 
 
-def pixels_per_metre(page):
+def pixels_per_meter(page):
     (x, _), (x2, _) = middle(page, "surface"), middle(page, "user")
     return (x2 - x) / (position(page, "user")[0] - position(page, "surface")[0])
 
 
-def drag(page, key, metres, steps=5):
+def drag(page, key, meters, steps=5):
     x, y = middle(page, key)
-    scale = pixels_per_metre(page)
+    scale = pixels_per_meter(page)
     page.mouse.move(x, y)
     page.mouse.down()
     for i in range(1, steps + 1):
-        page.mouse.move(x + i / steps * scale * metres[0], y - i / steps * scale * metres[1])
+        page.mouse.move(x + i / steps * scale * meters[0], y - i / steps * scale * meters[1])
         page.wait_for_timeout(30)
     page.mouse.up()
 

@@ -20,8 +20,8 @@ def pick(page, name):
     page.get_by_role("group", name="Comparison").get_by_role("button", name=name).click()
 
 
-def colour_at(page, x, y):
-    """The colour of the map at a place on the screen."""
+def color_at(page, x, y):
+    """The color of the map at a place on the screen."""
     return page.evaluate(
         """([x, y]) => {
           const canvas = document.querySelector("#canvas"), box = canvas.getBoundingClientRect();
@@ -42,7 +42,7 @@ def test_two_states_and_their_ratio(opened, planner):
     place = (x - 60, y + 40)
     expect(page.locator("#legend")).to_contain_text("B is better")
     page.wait_for_timeout(200)
-    assert colour_at(page, *place) == [247, 247, 247]  # equal: the middle of the scale
+    assert color_at(page, *place) == [247, 247, 247]  # equal: the middle of the scale
     drag(page, "base_station", (-3, 2))
     settle(page)
     pick(page, "B / A")
@@ -54,7 +54,7 @@ def test_two_states_and_their_ratio(opened, planner):
     assert value != pytest.approx(1, rel=0.02)
     first, second = (format_quantity(each, "length") for each in (a, b))
     assert f"A {first}, B {second}; B relative to A: × " in shown.text_content()
-    red, green, _ = colour_at(page, *place)
+    red, green, _ = color_at(page, *place)
     assert (green > red) == (b < a)
 
     scales = []
@@ -107,5 +107,5 @@ def test_the_ratio_of_an_snr_is_in_decibels(opened, planner):
     assert value == pytest.approx(10**0.3, rel=1e-5)  # the SNR is proportional to the power
     assert shown.text_content().endswith("B relative to A: +3.0 dB")
     page.wait_for_timeout(200)
-    red, green, _ = colour_at(page, x - 60, y + 40)
+    red, green, _ = color_at(page, x - 60, y + 40)
     assert green > red

@@ -19,7 +19,7 @@ from tests.browser.page import (
     handle,
     middle,
     open_file,
-    pixels_per_metre,
+    pixels_per_meter,
     position,
     settle,
     value_at,
@@ -52,7 +52,7 @@ def test_a_drag_moves_the_object_and_the_map_shows_its_bounds(opened, planner):
     assert pinned.nth(1).text_content() == format_quantity(expected, "length")
 
 
-def test_keys_move_by_a_tenth_and_with_shift_by_a_metre(opened, planner):
+def test_keys_move_by_a_tenth_and_with_shift_by_a_meter(opened, planner):
     page = opened(planner)
     settle(page)
     handle(page, "user").focus()
@@ -68,7 +68,7 @@ def test_a_finger_moves_an_object(opened, planner):
     page = opened(planner, has_touch=True, viewport={"width": 400, "height": 800})
     settle(page)
     x, y = middle(page, "user")
-    scale = pixels_per_metre(page)
+    scale = pixels_per_meter(page)
     session = page.context.new_cdp_session(page)
 
     def touch(kind, *points):

@@ -62,7 +62,7 @@ def test_a_placement_is_cancelled(opened, site):
     unfold(page, "placement")
     page.get_by_role("button", name="Where should it go?", exact=True).click()
     page.get_by_role("button", name="Cancel: Where should it go?").click()
-    expect(page.locator("#placement .buttons [role=status]")).to_have_text("Cancelled")
+    expect(page.locator("#placement .buttons [role=status]")).to_have_text("Canceled")
     assert page.get_by_role("button", name="Where should it go?", exact=True).is_enabled()
     assert page.locator("#placement table").count() == 0
 

@@ -49,6 +49,6 @@ def test_laws_on_paper():
     expected = np.sqrt(1e-3 * 2.0 / (4 * np.pi * 10**4))
     np.testing.assert_allclose(radar_equation(real(10.0), real(1e-3), real(2.0)), expected)
     friis = 0.1**2 * 2.0 / ((4 * np.pi) ** 3 * 10**4)
-    # The textbook's radar equation of isotropic antennas: free-space loss at one metre.
+    # The textbook's radar equation of isotropic antennas: free-space loss at one meter.
     textbook = radar_equation(real(10.0), real((0.1 / (4 * np.pi)) ** 2), real(2.0))
     np.testing.assert_allclose(textbook**2, friis)

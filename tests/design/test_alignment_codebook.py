@@ -28,7 +28,7 @@ def scene_and_region(width=6.0):
 
 
 def dft_sweep(scene, positions, configurations):
-    """Beams of the panel's DFT grid that are nearest to the centre of a region."""
+    """Beams of the panel's DFT grid that are nearest to the center of a region."""
     array = scene.surface.array
     seen = np.asarray(jax.vmap(scene.departure)(positions))
     middle = (seen.min(axis=0) + seen.max(axis=0)) / 2

@@ -1,4 +1,4 @@
-"""Truths: SciPy's optimiser from each start alone, the minimum of a quadratic function."""
+"""Truths: SciPy's optimizer from each start alone, the minimum of a quadratic function."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Truths: SciPy's bounded minimiser, a dense grid, the conditions of Karush, Kuhn and Tucker."""
+"""Truths: SciPy's bounded minimizer, a dense grid, the conditions of Karush, Kuhn and Tucker."""
 
 import jax
 import numpy as np

@@ -249,7 +249,7 @@ def test_the_margin_is_that_of_the_next_maximum(sweep, unique):
 
 
 def next_correlation(scene, position):
-    """Normalised correlation of the response at a place with the next local maximum.
+    """Normalized correlation of the response at a place with the next local maximum.
 
     With unknown gain and clock the log-likelihood without noise is the SNR times this correlation.
     Local maxima of a dense grid are refined with SciPy.

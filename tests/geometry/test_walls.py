@@ -41,7 +41,7 @@ def test_a_listed_wall_faces_the_base_station(place, normal):
     np.testing.assert_allclose(wall.normal, normal)
 
 
-def test_positions_are_centred_on_the_wall():
+def test_positions_are_centered_on_the_wall():
     np.testing.assert_allclose(evenly_spaced(10.0, 4.0), [3, 7])
     np.testing.assert_allclose(evenly_spaced(12.0, 4.0), [2, 6, 10])
     np.testing.assert_allclose(evenly_spaced(3.0, 4.0), [1.5])

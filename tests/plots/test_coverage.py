@@ -26,7 +26,7 @@ def test_bounds_have_a_fitting_unit_and_a_logarithmic_scale():
     assert isinstance(image.norm, LogNorm)
     assert image.norm.vmin == pytest.approx(2.0)
     assert bar.get_ylabel() == "position error bound (PEB) [mm]"
-    assert image.get_extent() == [-30.0, 20.0, -5.0, 35.0]  # centres in the middle of cells
+    assert image.get_extent() == [-30.0, 20.0, -5.0, 35.0]  # centers in the middle of cells
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ def axes():
     return Figure().subplots()
 
 
-def labelled(axes, start):
+def labeled(axes, start):
     (line,) = (line for line in axes.lines if str(line.get_label()).startswith(start))
     return np.stack(line.get_data())
 
@@ -26,9 +26,9 @@ def test_a_scene_shows_all_nodes_in_the_given_axes(axes):
     scenario = yard()
     assert hs.plot.scene(scenario, ax=axes) is axes
     surfaces = np.array([surface.position for surface in scenario.surfaces])
-    np.testing.assert_array_equal(labelled(axes, "surfaces"), surfaces[:, :2].T)
+    np.testing.assert_array_equal(labeled(axes, "surfaces"), surfaces[:, :2].T)
     target = np.array(scenario.target.position)
-    np.testing.assert_array_equal(labelled(axes, "target")[:, 0], target[:2])
+    np.testing.assert_array_equal(labeled(axes, "target")[:, 0], target[:2])
     space = Figure().add_subplot(projection="3d")
     assert hs.plot.scene(hall(), ax=space) is space
     (user,) = (line for line in space.lines if str(line.get_label()).startswith("user"))
@@ -41,10 +41,10 @@ def test_a_trade_off_shows_all_choices_and_marks_the_best(axes):
     choices = best.trade_off
     unit = {"m": 1, "cm": 1e2, "mm": 1e3, "µm": 1e6}[axes.get_ylabel().split("[")[1][:-1]]
     kept = np.stack([choices.eadr / 1e6, unit * choices.peb])[:, ~choices.dominated]
-    np.testing.assert_allclose(labelled(axes, "not dominated"), kept, rtol=1e-12)
+    np.testing.assert_allclose(labeled(axes, "not dominated"), kept, rtol=1e-12)
     at = best.active_antennas - 1
     marked = [choices.eadr[at] / 1e6, unit * choices.peb[at]]
-    np.testing.assert_allclose(labelled(axes, "best allocation"), np.array([marked]).T, rtol=1e-12)
+    np.testing.assert_allclose(labeled(axes, "best allocation"), np.array([marked]).T, rtol=1e-12)
     without = hs.plot.trade_off(choices, ax=Figure().subplots())
     assert not any(str(line.get_label()).startswith("best") for line in without.lines)
 

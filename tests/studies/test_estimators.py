@@ -13,7 +13,7 @@ LEVEL = np.array([0.0, 10.0, 20.0, 30.0])
 
 
 def drawn(excess, trials=4000):
-    """Squared errors of a bound of two metres, too large by a factor at each level."""
+    """Squared errors of a bound of two meters, too large by a factor at each level."""
     errors = np.random.default_rng(0).normal(size=(4, trials)) * 2.0 * np.asarray(excess)[:, None]
     squared = xr.DataArray(errors**2, dims=("snr_db", "trial"))
     return squared, xr.full_like(squared, 2.0)

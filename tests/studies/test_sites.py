@@ -151,13 +151,13 @@ def test_the_amplitude_loss_is_that_of_a_literal_sum(near, azimuth, distance):
 def test_bounds_are_the_public_function(near, clock):
     room = near_field.scenario(near_field.CLOCKS[clock], "spherical")
     at = near.sel(azimuth=30.0, distance=3.0, clock=clock).isel(trial=0)
-    centre = np.asarray(room.build().reflection_point())
-    np.testing.assert_allclose(centre[1:] - near_field.PANEL[1:], [-0.0787, 0.0787], atol=1e-4)
-    user = centre + 3.0 * np.array([-np.cos(np.pi / 6), np.sin(np.pi / 6), 0])
+    center = np.asarray(room.build().reflection_point())
+    np.testing.assert_allclose(center[1:] - near_field.PANEL[1:], [-0.0787, 0.0787], atol=1e-4)
+    user = center + 3.0 * np.array([-np.cos(np.pi / 6), np.sin(np.pi / 6), 0])
     there = {"user.position": user.tolist(), "user.heading": "90 deg"}
     focused = hs.pose_bounds(room.updated(there))
     assert at.peb_focused.item() == pytest.approx(focused.peb, rel=1e-6)
-    moved = {"surface.position": centre.tolist(), "model.wavefront": "plane"}
+    moved = {"surface.position": center.tolist(), "model.wavefront": "plane"}
     plane = hs.pose_bounds(room.updated(there | moved))
     assert at.peb_plane.item() == pytest.approx(plane.peb, rel=1e-6)
     assert at.peb_steered > at.peb_focused

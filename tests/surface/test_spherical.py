@@ -46,23 +46,23 @@ def elements(array):
 
 
 def test_response_is_the_sum_over_the_elements_and_the_slope_its_derivative():
-    array, centre = panel(), jnp.array([1.0, 2.0, 3.0])
-    end = centre + jnp.array([0.4, 0.2, -0.1])
+    array, center = panel(), jnp.array([1.0, 2.0, 3.0])
+    end = center + jnp.array([0.4, 0.2, -0.1])
     phase = np.random.default_rng(0).uniform(-np.pi, np.pi, (3, 24))
     found, slope = spherical_response(
-        array, jnp.asarray(0.8), Phased(jnp.asarray(phase)), WAVELENGTH, START, centre, end
+        array, jnp.asarray(0.8), Phased(jnp.asarray(phase)), WAVELENGTH, START, center, end
     )
     for k in range(3):
         total = 0
-        for angle, at in zip(phase[k], elements(array) + np.asarray(centre), strict=True):
-            length = np.linalg.norm(at - START) - np.linalg.norm(centre - START)
-            length += np.linalg.norm(at - end) - np.linalg.norm(centre - end)
+        for angle, at in zip(phase[k], elements(array) + np.asarray(center), strict=True):
+            length = np.linalg.norm(at - START) - np.linalg.norm(center - START)
+            length += np.linalg.norm(at - end) - np.linalg.norm(center - end)
             total += 0.8 * np.exp(1j * (angle + 2 * np.pi / float(WAVELENGTH) * length))
         np.testing.assert_allclose(found[k], total, rtol=1e-9)
 
     def parts(place):
         value, _ = spherical_response(
-            array, jnp.asarray(0.8), Phased(jnp.asarray(phase)), WAVELENGTH, START, centre, place
+            array, jnp.asarray(0.8), Phased(jnp.asarray(phase)), WAVELENGTH, START, center, place
         )
         return jnp.stack([value.real, value.imag])
 
@@ -72,20 +72,20 @@ def test_response_is_the_sum_over_the_elements_and_the_slope_its_derivative():
 
 @pytest.mark.parametrize("offset", [(0.0, 0.0), (0.1, -0.2)])
 def test_a_focused_panel_is_its_phases(offset):
-    array, centre = panel(), jnp.zeros(3)
+    array, center = panel(), jnp.zeros(3)
     focused = Focused(jnp.array([0.5, 0.1, -0.2]), jnp.array([offset]))
-    phases = Phased(focused_phases(array, WAVELENGTH, START, focused, centre))
+    phases = Phased(focused_phases(array, WAVELENGTH, START, focused, center))
     for end in (focused.focus, jnp.array([0.45, 0.15, -0.2])):
         one, slope = spherical_response(
-            array, jnp.ones(()), focused, WAVELENGTH, START, centre, end
+            array, jnp.ones(()), focused, WAVELENGTH, START, center, end
         )
         other, same = spherical_response(
-            array, jnp.ones(()), phases, WAVELENGTH, START, centre, end
+            array, jnp.ones(()), phases, WAVELENGTH, START, center, end
         )
         np.testing.assert_allclose(one, other, rtol=1e-9)
         np.testing.assert_allclose(slope, same, rtol=1e-8)
     at_focus, _ = spherical_response(
-        array, jnp.ones(()), focused, WAVELENGTH, START, centre, focused.focus
+        array, jnp.ones(()), focused, WAVELENGTH, START, center, focused.focus
     )
     if offset == (0.0, 0.0):
         np.testing.assert_allclose(at_focus, 24, rtol=1e-12)
@@ -135,15 +135,15 @@ def test_excess_length_keeps_its_digits_far_away():
 def test_the_separable_response_is_close_to_the_exact_one():
     # Truth: the sum over all elements with exact distances, for users from a few panel widths on.
     scene = yard(surfaces=1, spherical=True, columns=32, rows=32)
-    surface, centre = scene.surface, scene.reflection_point()
+    surface, center = scene.surface, scene.reflection_point()
     rng = np.random.default_rng(0)
     for distance in (1.5, 4.0, 12.0):
         direction = rng.normal(size=3) - np.array([0.0, 1.0, 0.0])
         direction[1] = -abs(direction[1])
-        end = centre + distance * jnp.asarray(direction / np.linalg.norm(direction))
+        end = center + distance * jnp.asarray(direction / np.linalg.norm(direction))
         focus = end + 0.03 * distance * jnp.asarray(rng.normal(size=3))
         focused = Focused(focus, surface.alignment.offset)
         common = (surface.array, surface.reflection, focused, scene.link.wavelength)
-        exact, _ = spherical_response(*common, scene.base_station.position, centre, end)
-        found = separable_response(*common, centre, end)
+        exact, _ = spherical_response(*common, scene.base_station.position, center, end)
+        found = separable_response(*common, center, end)
         np.testing.assert_allclose(found, exact, atol=0.02 * surface.array.elements)

@@ -29,7 +29,7 @@ def design_sweep(
 ) -> SweepDesign:
     r"""Design surface configurations with a small PEB over a region of possible user positions.
 
-    Minimises the largest position error bound, :math:`\max_q \mathrm{PEB}_q`, or the mean square,
+    Minimizes the largest position error bound, :math:`\max_q \mathrm{PEB}_q`, or the mean square,
     :math:`\frac1Q\sum_q\mathrm{PEB}_q^2`, over the steering directions of all configurations, by
     descents from random starts. The result is a local minimum.
 
@@ -72,7 +72,7 @@ def design_sweep(
     places = np.asarray(positions, dtype=float)
     if places.ndim != 2 or places.shape[1] != 3 or not len(places):
         raise ValueError(
-            f"positions has the shape {places.shape}; it needs (position, 3), x, y, z in metres."
+            f"positions has the shape {places.shape}; it needs (position, 3), x, y, z in meters."
         )
     ahead = (places - np.asarray(surface.position)) @ np.asarray(surface.facing)
     if not np.isfinite(places).all() or np.any(ahead <= 0):

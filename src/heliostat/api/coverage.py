@@ -260,7 +260,7 @@ def places_of(
         if places.ndim != 2 or places.shape[1] not in (2, 3) or not len(places):
             raise ValueError(
                 f"positions has the shape {places.shape}; it needs (place, 2) or (place, 3), x, y "
-                "and z in metres."
+                "and z in meters."
             )
         if places.shape[1] == 2:
             places = np.column_stack([places, np.full(len(places), height)])
@@ -301,7 +301,7 @@ def _rectangle(scenario: AnyScenario, area: ArrayLike | None) -> Area:
     polygon = corners.ndim == 2 and corners.shape[1] == 2 and len(corners) >= 3
     if not (polygon or corners.shape == (4,)):
         raise ValueError(
-            f"area has the shape {corners.shape}; it needs 4 numbers, x0, x1, y0, y1 in metres, or "
+            f"area has the shape {corners.shape}; it needs 4 numbers, x0, x1, y0, y1 in meters, or "
             "(corner, 2) with 3 corners or more."
         )
     if polygon:
@@ -349,15 +349,15 @@ def _nodes(scenario: AnyScenario) -> tuple[dict[str, Any], str]:
         name, moved = "user", ("xyz", scenario.user.position)
     else:
         name, moved = "user", (("listed_user", "xyz"), [u.position for u in scenario.users])
-    metres = {"units": "m"}
+    meters = {"units": "m"}
     nodes = {
-        "base_station": ("xyz", np.asarray(scenario.base_station.position, dtype=float), metres),
-        "surfaces": (("surface", "xyz"), np.array([s.position for s in surfaces], float), metres),
+        "base_station": ("xyz", np.asarray(scenario.base_station.position, dtype=float), meters),
+        "surfaces": (("surface", "xyz"), np.array([s.position for s in surfaces], float), meters),
         "normals": (
             ("surface", "xyz"),
             np.array([s.facing for s in surfaces], float),
             {"units": "1"},
         ),
-        name: (moved[0], np.asarray(moved[1], dtype=float), metres),
+        name: (moved[0], np.asarray(moved[1], dtype=float), meters),
     }
     return nodes, name

@@ -61,7 +61,7 @@ class Directions:
     detected: np.ndarray
     """Whether the fitted echo exceeds the noise threshold. [surface]"""
     converged: np.ndarray
-    """Whether the maximisation of the likelihood converged. [surface]"""
+    """Whether the maximization of the likelihood converged. [surface]"""
     notes: tuple[str, ...] = ()
     """Model assumptions that hold only approximately, one sentence each."""
 

@@ -284,15 +284,15 @@ def allocate_time(
     balance: float | None = None,
     key: PRNGKeyArray | None = None,
 ) -> TimeAllocation:
-    r"""Optimise the share of the period that is used for pilots.
+    r"""Optimize the share of the period that is used for pilots.
 
-    Minimises :math:`\mathrm{PEB} + \mathrm{REB} - \xi R`, eq. (47) of the localization paper, or a
+    Minimizes :math:`\mathrm{PEB} + \mathrm{REB} - \xi R`, eq. (47) of the localization paper, or a
     unit-free objective; PEB and REB are the position and heading error bounds, R is the rate.
 
     Args:
         scenario: A localization scenario.
         weight: :math:`\xi` of eq. (47), default 1e-10. [(m + rad) s/bit]
-        balance: Alternative to the weight: minimise :math:`b\ln\mathrm{PEB} - (1-b)\ln R`,
+        balance: Alternative to the weight: minimize :math:`b\ln\mathrm{PEB} - (1-b)\ln R`,
             0 <= b < 1. [1]
         key: Random key of phases; default ``link.seed``.
 

@@ -115,7 +115,7 @@ class TimeAllocation:
     """Optimal number of active antennas for the rate with codebook beams."""
     objective: float
     """Objective at ``active_antennas``: PEB + REB - weight x rate [m + rad], or, with a balance,
-    b ln(PEB) - (1 - b) ln(rate) with the PEB in metres and the rate in bit/s."""
+    b ln(PEB) - (1 - b) ln(rate) with the PEB in meters and the rate in bit/s."""
     multiplier: float
     """Lagrange multiplier of the limit on ``ratio``. It is zero in the interior, and also with
     several paths or spherical waves, for which the optimum is found by enumeration."""

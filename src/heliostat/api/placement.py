@@ -39,7 +39,7 @@ OnProgress: TypeAlias = Callable[[str, int, int], None]
 TURNS = (-math.pi / 6, 0.0, math.pi / 6)
 """Default azimuths of the panels relative to the normals of the walls. [rad]"""
 REFINED = (1 / 4, 1 / 16)
-"""Steps of the local refinement, relative to the distance of neighbouring candidates."""
+"""Steps of the local refinement, relative to the distance of neighboring candidates."""
 ROUNDS = 3
 """Largest number of rounds of the local refinement with each step."""
 
@@ -102,7 +102,7 @@ def place(
             obstacles.
         walls: Further walls by name: both ends, [end, xy]. Their outer side faces the base station.
             They do not block paths. [m]
-        spacing: Distance between neighbouring positions on a wall; default a tenth of the longest
+        spacing: Distance between neighboring positions on a wall; default a tenth of the longest
             wall, at most 5 m. [m]
         heights: Heights of the panels; default those of the scenario's surfaces. [m]
         turns: Azimuths of the panels relative to the normal of their wall. [rad]
@@ -221,7 +221,7 @@ def _refined(best: _Best, layout: Layout, advance: OnProgress) -> tuple[list[Can
             before = list(panels)
             for slot in places:
                 advance("refinement", step * len(places) + slot, len(REFINED) * len(places))
-                near = [*panels, *_neighbours(best.site, panels[slot], layout, scale)]
+                near = [*panels, *_neighbors(best.site, panels[slot], layout, scale)]
                 moved = improved(table_of(best.site, near), places, slot)
                 assert moved is not None  # the surface itself is among them
                 panels[slot] = near[moved.chosen[slot]]
@@ -231,19 +231,19 @@ def _refined(best: _Best, layout: Layout, advance: OnProgress) -> tuple[list[Can
     return panels, table_of(best.site, panels).sums(places)
 
 
-def _neighbours(site: Site, centre: Candidate, layout: Layout, scale: float) -> list[Candidate]:
+def _neighbors(site: Site, center: Candidate, layout: Layout, scale: float) -> list[Candidate]:
     """Usable positions around a panel; always as many, so that one program is compiled."""
-    wall, (_, _, z) = centre.wall, centre.panel.position
-    margin = min(centre.panel.diagonal(site.scenario.wavelength), wall.length / 2)
-    along = centre.along + scale * layout.spacing * np.arange(-2, 3)
+    wall, (_, _, z) = center.wall, center.panel.position
+    margin = min(center.panel.diagonal(site.scenario.wavelength), wall.length / 2)
+    along = center.along + scale * layout.spacing * np.arange(-2, 3)
     heights = z + scale * layout.height_step * np.arange(-1, 2)
     listed = [
-        candidate(centre.panel, wall, float(a), float(h), centre.turn)
+        candidate(center.panel, wall, float(a), float(h), center.turn)
         for a in np.clip(along, margin, wall.length - margin)
         for h in np.clip(heights, min(layout.heights), max(layout.heights))
     ]
     kept, _ = usable(site.scenario, listed, user_ahead=site.only_path, kept=site.kept)
-    return kept + [centre] * (len(listed) - len(kept))
+    return kept + [center] * (len(listed) - len(kept))
 
 
 def _by_number(

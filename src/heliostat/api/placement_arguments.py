@@ -29,13 +29,13 @@ class Layout(NamedTuple):
     """Grid of the candidates."""
 
     walls: list[Wall]
-    spacing: float  # between neighbouring positions on a wall [m]
+    spacing: float  # between neighboring positions on a wall [m]
     heights: tuple[float, ...]  # [m]
     turns: tuple[float, ...]  # azimuths relative to the normals of the walls [rad]
 
     @property
     def height_step(self) -> float:
-        """Mean distance of neighbouring heights, 0 for a single height. [m]"""
+        """Mean distance of neighboring heights, 0 for a single height. [m]"""
         return (max(self.heights) - min(self.heights)) / max(len(self.heights) - 1, 1)
 
 
@@ -101,7 +101,7 @@ def walls_of(
         if corners.shape != (2, 2) or not np.isfinite(corners).all():
             raise PlacementError(
                 f"wall {name} has the shape {corners.shape}; it needs two ends, x and y of each in "
-                "metres."
+                "meters."
             )
         listed[name] = corners.tolist()
     if isinstance(candidates, str):

@@ -124,7 +124,7 @@ def simulate_pilots(
 def as_received(scenario: LocalizationScenario) -> LocalizationScene:
     """Build the scene as known to the receiver: without the user's pose and unknown gains.
 
-    The user is one metre in front of the first surface, unknown gains are one, and known gains are
+    The user is one meter in front of the first surface, unknown gains are one, and known gains are
     those without obstacles, as the receiver does not know which paths are blocked.
 
     Args:

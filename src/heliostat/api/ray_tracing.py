@@ -1,6 +1,6 @@
 """Channels between all elements from Sionna RT, a ray tracer.
 
-Sionna RT traces the paths between the centres of the arrays, `heliostat.channel.specular` extends
+Sionna RT traces the paths between the centers of the arrays, `heliostat.channel.specular` extends
 them to all elements. Tracing every pair of elements instead takes a hundred times as long. The
 synthetic arrays of Sionna RT are fast, too, but treat every path as a plane wave: a direct path
 alone then has rank one, which one reflection pattern cannot turn into bounds of two angles.
@@ -42,7 +42,7 @@ class RayTracingError(ValueError):
 
 @dataclass(frozen=True)
 class TracedPaths:
-    """Paths between the centres of two arrays."""
+    """Paths between the centers of two arrays."""
 
     power: Float[np.ndarray, "path"]
     """Power ratio of each path between an antenna and an element, the strongest first. [1]"""
@@ -167,17 +167,17 @@ def _user_channels(
     user, wavelength = scenario.user, scenario.wavelength
     axis = (np.cos(user.heading), -np.sin(user.heading), 0.0)
     own = _line(user.position, axis, user, wavelength)
-    centre, sight = own.mean(axis=0), antennas.mean(axis=0)
+    center, sight = own.mean(axis=0), antennas.mean(axis=0)
     # Paths are reversible, so one source suffices: the user.
     receivers = [*request["receivers"], sight.tolist()]
-    found = _run(request | {"source": centre.tolist(), "receivers": receivers})["paths"]
+    found = _run(request | {"source": center.tolist(), "receivers": receivers})["paths"]
     channels = []
     for panel, places, paths in zip(scenario.panels, elements, found[:-1], strict=True):
         gains, normal = user.antenna_gain * panel.gain, panel.axes[2]
-        kept, _ = _paths(paths, centre, places.mean(axis=0), wavelength, normal, gains)
+        kept, _ = _paths(paths, center, places.mean(axis=0), wavelength, normal, gains)
         channels.append(np.sqrt(gains) * specular_channel(kept, own, places, wavelength))
     gains = user.antenna_gain * scenario.base_station.antenna_gain
-    kept, _ = _paths(found[-1], centre, sight, wavelength, None, gains)
+    kept, _ = _paths(found[-1], center, sight, wavelength, None, gains)
     direct = np.sqrt(gains) * specular_channel(kept, own, antennas, wavelength)
     return _padded(channels).swapaxes(1, 2), direct.T
 
@@ -202,7 +202,7 @@ def _paths(
     normal: np.ndarray | None,
     gains: float,
 ) -> tuple[list[SpecularPath], TracedPaths]:
-    """Paths between two centres that arrive at the front of a panel, the strongest first.
+    """Paths between two centers that arrive at the front of a panel, the strongest first.
 
     The normal is that of the panel, None if the receiver is no panel.
     """

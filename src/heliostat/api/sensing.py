@@ -176,7 +176,7 @@ def design_transmit(
     *,
     key: PRNGKeyArray | None = None,
 ) -> BeamformingDesign:
-    r"""Design transmit covariances that minimise the largest CRB for given coefficients.
+    r"""Design transmit covariances that minimize the largest CRB for given coefficients.
 
     This is problem (P2), eq. (18), of the sensing paper.
 
@@ -220,7 +220,7 @@ def design_reflection(
     key: PRNGKeyArray | None = None,
     seed: int = 0,
 ) -> BeamformingDesign:
-    r"""Design coefficients that minimise the largest CRB for given transmit covariances.
+    r"""Design coefficients that minimize the largest CRB for given transmit covariances.
 
     This is problem (P3), eq. (23), of the sensing paper.
 
@@ -267,7 +267,7 @@ def design_beamforming(
     key: PRNGKeyArray | None = None,
     seed: int = 0,
 ) -> BeamformingDesign:
-    r"""Design transmit covariances and coefficients jointly to minimise the largest CRB.
+    r"""Design transmit covariances and coefficients jointly to minimize the largest CRB.
 
     This is problem (P1), eq. (17), of the sensing paper.
 
@@ -374,7 +374,7 @@ def design_for_region(
         scenario: A sensing scenario; ``dwell.patterns`` is the number of patterns,
             ``dwell.min_snr`` a constraint at every position.
         positions: Possible positions of the target, [position, 3]. [m]
-        criterion: Minimise the "worst" or the "mean" CRB over the positions.
+        criterion: Minimize the "worst" or the "mean" CRB over the positions.
         key: Random key of the channels; default ``link.seed``.
         seed: Seed of the random starts.
 

@@ -27,7 +27,7 @@ def checked_positions(scenario: SensingScenario, given: ArrayLike) -> np.ndarray
     places = np.asarray(given, dtype=float)
     if places.ndim != 2 or places.shape[1] != 3 or not len(places):
         raise ValueError(
-            f"positions has the shape {places.shape}; it needs (position, 3), x, y, z in metres."
+            f"positions has the shape {places.shape}; it needs (position, 3), x, y, z in meters."
         )
     if not np.isfinite(places).all():
         raise ValueError("positions contains numbers that are not finite.")

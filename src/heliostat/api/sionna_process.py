@@ -3,7 +3,7 @@
 It is a process of its own because the compiler that Sionna RT uses, LLVM, aborts the whole process
 if its version does not fit. The request is a JSON file and so is the answer, and
 ``python -m heliostat.api.sionna_process REQUEST ANSWER`` turns one into the other. All positions
-are in metres. The answer has the key ``error`` with a message, or
+are in meters. The answer has the key ``error`` with a message, or
 
 - ``paths``: for each receiver, a list of paths between single isotropic, vertically polarized
   antennas, each with ``coefficient`` (real and imaginary part, without the phase of propagation)

@@ -99,7 +99,7 @@ def find_target(
 
         - ``kind``: "scan" or "focused";
         - ``x_estimate``, ``y_estimate``, ``z_estimate``, ``position_error``, and the estimated
-          ``position_std`` and ``covariance``; without an estimate, the centre of the region with an
+          ``position_std`` and ``covariance``; without an estimate, the center of the region with an
           infinite standard deviation;
         - ``energy_consistent``: whether the echoes had the predicted energy; ``found``: whether the
           estimate is accepted; ``confirmed``: whether it is accepted after a focused dwell;

@@ -65,7 +65,7 @@ def read_track(file: str | Path) -> np.ndarray:
     """Read a recorded track, with one row for each period.
 
     Args:
-        file: CSV file with a header and the columns ``x`` and ``y`` in metres and optionally
+        file: CSV file with a header and the columns ``x`` and ``y`` in meters and optionally
             ``heading_deg``.
 
     Returns:
@@ -106,7 +106,7 @@ def _place(row: dict[str, str | None], line: str) -> list[float]:
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
-            unit = "degrees" if column == "heading_deg" else "metres"
+            unit = "degrees" if column == "heading_deg" else "meters"
             given = "nothing" if text is None else quote(text)
             raise TrackError(f"{line}: {column} is {given}; write a number, in {unit}.")
         place.append(math.radians(value) if column == "heading_deg" else value)

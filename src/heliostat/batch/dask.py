@@ -173,7 +173,7 @@ def _result_of(future: "Future[Any]") -> Any:
         return Lost(f"its worker died {ATTEMPTS} times; it may need more memory than there is")
     if error is not None:
         raise error
-    raise _scheduler_lost(future.status)  # cancelled or lost, without an exception
+    raise _scheduler_lost(future.status)  # canceled or lost, without an exception
 
 
 def _scheduler_lost(reason: object) -> EngineError:

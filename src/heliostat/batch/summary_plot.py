@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from heliostat.plots.style import styled
-from heliostat.studies.figures import COLOURS, LINES, MARKS
+from heliostat.studies.figures import COLORS, LINES, MARKS
 from heliostat.studies.statistics import mean_and_band
 
 MAX_PANELS, MAX_CURVES = 6, 7
@@ -81,20 +81,20 @@ def _curve(
     samples = output.max(own) if own else output
     mean, half = (part.values for part in mean_and_band(samples))
     place = dataset[abscissa].values if _is_numeric(dataset, abscissa) else np.arange(mean.size)
-    colour = COLOURS[i % len(COLOURS)]
+    color = COLORS[i % len(COLORS)]
     panel.plot(
         place,
         mean,
-        color=colour,
+        color=color,
         linestyle=LINES[i % len(LINES)],
         marker=MARKS[i % len(MARKS)],
         label=label,
     )
     below = mean - half if (samples < 0).any() else np.maximum(mean - half, 0.0)
-    panel.fill_between(place, below, mean + half, color=colour, alpha=0.2, linewidth=0)
+    panel.fill_between(place, below, mean + half, color=color, alpha=0.2, linewidth=0)
     some = samples.where(np.isfinite(samples)).isnull().any("trial").values
     mark = MARKS[i % len(MARKS)]
-    panel.plot(place[some], mean[some], mark, color=colour, markerfacecolor="white")
+    panel.plot(place[some], mean[some], mark, color=color, markerfacecolor="white")
 
 
 def _scales(panel: Axes, dataset: xr.Dataset, abscissa: str) -> None:

@@ -120,7 +120,7 @@ def separated_pose_information(summed: Float[Array, "12"], *, clock_known: bool)
         summed: The sum over the paths.
         clock_known: Whether both ends share one clock.
     """
-    # Single numbers, which XLA vectorises over a batch; the clock is the last of the unknowns.
+    # Single numbers, which XLA vectorizes over a batch; the clock is the last of the unknowns.
     pairs = itertools.combinations_with_replacement(range(len(POSE_AND_CLOCK)), 2)
     upper = {pair: summed[k] for k, pair in enumerate(pairs)}
     clock = upper[3, 3]
@@ -193,7 +193,7 @@ def _without_nuisances(
 ) -> Float[Array, "kept kept"]:
     """Information about the first unknowns after eliminating all others one by one.
 
-    The result is that of `fisher.eliminate_nuisance`; XLA vectorises these steps over many
+    The result is that of `fisher.eliminate_nuisance`; XLA vectorizes these steps over many
     positions. An unknown about which there is no information is omitted.
     """
     diagonal = jnp.diagonal(information)

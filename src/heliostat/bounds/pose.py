@@ -99,7 +99,7 @@ def information_through(
     arrival = jnp.dot(direction, axis)
 
     # Derivatives with respect to x, y and heading as single numbers: over a batch of positions XLA
-    # vectorises arithmetic on them, while a batch of 3x3 products is many times slower.
+    # vectorizes arithmetic on them, while a batch of 3x3 products is many times slower.
     panel = (surface.array.horizontal, surface.array.vertical)
     turned = user_axis(user.heading + jnp.pi / 2)
     distance_slope = [direction[0], direction[1], jnp.zeros(())]
@@ -129,7 +129,7 @@ def information_through(
         for i in (0, 1):
             overlap = jnp.sum(jnp.conj(response) * derivative[i]) / jnp.where(power > 0, power, 1.0)
             derivative[i] = derivative[i] - response * overlap
-    centred = receive**2 * antennas * (antennas**2 - 1) / 12
+    centered = receive**2 * antennas * (antennas**2 - 1) / 12
     ranging = antennas * (jnp.pi * link.bandwidth / SPEED_OF_LIGHT) ** 2 / 3
 
     gain_power = (jnp.abs(surface.gain) * amplitude) ** 2
@@ -137,7 +137,7 @@ def information_through(
     share = 2 * energy / (link.noise_density * response.size)
 
     def entry(i: int, j: int) -> Scalar:
-        seen = power * centred * arrival_slope[i] * arrival_slope[j]
+        seen = power * centered * arrival_slope[i] * arrival_slope[j]
         if link.clock_known:
             seen = seen + power * ranging * distance_slope[i] * distance_slope[j]
         return share * (antennas * _inner(derivative[i], derivative[j]) + seen)

@@ -123,14 +123,14 @@ def _first_line(error: Exception) -> str:
 
 
 def exponent_law(distance: Scalar, reference_loss: Scalar, exponent: Scalar) -> Scalar:
-    r"""Power law from one metre on, as an amplitude: :math:`\sqrt{K_0 d^{-\alpha}}`. [1]
+    r"""Power law from one meter on, as an amplitude: :math:`\sqrt{K_0 d^{-\alpha}}`. [1]
 
     The sensing paper names no law for its channels from base station to surface;
     :math:`K_0` = -30 dB and :math:`\alpha` = 2.2 reproduce its figures.
 
     Args:
         distance: :math:`d`. [m]
-        reference_loss: :math:`K_0`, the power ratio at one metre. [1]
+        reference_loss: :math:`K_0`, the power ratio at one meter. [1]
         exponent: :math:`\alpha`. [1]
     """
     return jnp.sqrt(reference_loss * distance**-exponent)
@@ -147,7 +147,7 @@ def radar_equation(distance: Scalar, reference_loss: Scalar, cross_section: Scal
 
     Args:
         distance: :math:`d`. [m]
-        reference_loss: :math:`K_0`, the power ratio at one metre. [1]
+        reference_loss: :math:`K_0`, the power ratio at one meter. [1]
         cross_section: :math:`\sigma`. [m²]
     """
     return jnp.sqrt(reference_loss * cross_section / (4 * jnp.pi)) / distance**2

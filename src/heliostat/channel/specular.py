@@ -1,6 +1,6 @@
 r"""Channels between all elements of two arrays from the specular paths between two points.
 
-A ray tracer is fast if it traces one path between the centres of two arrays instead of one between
+A ray tracer is fast if it traces one path between the centers of two arrays instead of one between
 each pair of elements. Such a path consists of reflections at planes, so that the paths between all
 other pairs of elements have known lengths: the mirror image of the transmitting array at these
 planes, in the order in which they are met, radiates to the receiving array along straight lines.
@@ -10,7 +10,7 @@ With the distance :math:`d_{nm}` from the image of element :math:`m` to element 
 
 The phases are exact, the curvature of the wavefront included. Two approximations remain, both small
 if the arrays are small compared with the distances: the reflection coefficient :math:`\Gamma_p` is
-that of the path between the centres, and every element has the same paths, although the point of
+that of the path between the centers, and every element has the same paths, although the point of
 reflection moves with the element and may leave the wall. Phases decrease along the path, as for
 the time dependence :math:`e^{+j\omega t}`.
 """
@@ -71,7 +71,7 @@ def specular_channel(
     """Channel between isotropic elements, the sum over all paths. [1]
 
     Args:
-        paths: Paths between the centres of both arrays.
+        paths: Paths between the centers of both arrays.
         sources: Elements of the transmitting array. [m]
         receivers: Elements of the receiving array. [m]
         wavelength: Wavelength. [m]

@@ -37,7 +37,7 @@ def compare(
         str | None,
         typer.Option(
             metavar="X0,X1,Y0,Y1",
-            help="Area of the maps in metres; default around the first scene.",
+            help="Area of the maps in meters; default around the first scene.",
         ),
     ] = None,
     points: Annotated[

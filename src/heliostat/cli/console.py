@@ -122,7 +122,7 @@ def show(table: "heliostat.reports.tables.Table") -> None:
 
 
 def print_table(title: str, heads: list[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table, in colour on a terminal.
+    """Print a table, in color on a terminal.
 
     Args:
         title: Title above the table.

@@ -45,7 +45,7 @@ def map_command(
         str | None,
         typer.Option(
             metavar="X0,X1,Y0,Y1",
-            help="Rectangle in metres, or corners of a polygon as X,Y X,Y X,Y; default around the "
+            help="Rectangle in meters, or corners of a polygon as X,Y X,Y X,Y; default around the "
             "scene.",
         ),
     ] = None,
@@ -63,7 +63,7 @@ def map_command(
         Path | None,
         typer.Option(
             help="CSV file with positions, instead of an area. Columns named in the first line: x "
-            "and y in metres; optionally z in metres, name, and heading in degrees."
+            "and y in meters; optionally z in meters, name, and heading in degrees."
         ),
     ] = None,
     at: Annotated[
@@ -213,7 +213,7 @@ def read_points(file: Path) -> ListedPoints:
     """Read positions from a CSV file with a header.
 
     Args:
-        file: Columns x, y and optionally z, name and heading, in metres and degrees.
+        file: Columns x, y and optionally z, name and heading, in meters and degrees.
 
     Raises:
         UserError: The file cannot be read or a value is missing; the message names the line.

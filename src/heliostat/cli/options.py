@@ -165,7 +165,7 @@ def polygon_or_rectangle_of(text: str | None) -> list[float] | list[list[float]]
             pairs = []
         if not pairs or not all(len(p) == 2 and all(map(math.isfinite, p)) for p in pairs):
             raise UserError(
-                f"--area {text}: is not a list of corners; give X,Y of each in metres, e.g. "
+                f"--area {text}: is not a list of corners; give X,Y of each in meters, e.g. "
                 "'0,0 20,0 20,10'."
             )
         return pairs
@@ -188,7 +188,7 @@ def box_of(text: str | None) -> list[tuple[float, float]] | None:
 def _sides(option: str, text: str, axes: str, example: str) -> list[tuple[float, float]]:
     """Two ends along each axis. [m]"""
     names = ",".join(f"{axis}{end}" for axis in axes for end in "01")
-    remedy = f"give {names} in metres, e.g. {example}."
+    remedy = f"give {names} in meters, e.g. {example}."
     try:
         ends = [float(part) for part in text.split(",")]
     except ValueError:

@@ -49,7 +49,7 @@ def place(
         list[str] | None,
         typer.Option(
             metavar="NAME=X0,Y0,X1,Y1",
-            help="Further wall by its two ends in metres, with the outer side towards the base "
+            help="Further wall by its two ends in meters, with the outer side towards the base "
             "station; it does not block paths; repeatable.",
             rich_help_panel=GRID,
         ),
@@ -58,7 +58,7 @@ def place(
         str | None,
         typer.Option(
             metavar="LENGTH",
-            help="Distance between neighbouring positions on a wall, e.g. '2 m'; default a tenth "
+            help="Distance between neighboring positions on a wall, e.g. '2 m'; default a tenth "
             "of the longest wall, at most 5 m.",
             rich_help_panel=GRID,
         ),
@@ -67,7 +67,7 @@ def place(
         str | None,
         typer.Option(
             metavar="H,...",
-            help="Heights in metres; default those of the scenario's surfaces.",
+            help="Heights in meters; default those of the scenario's surfaces.",
             rich_help_panel=GRID,
         ),
     ] = None,
@@ -100,7 +100,7 @@ def place(
         str | None,
         typer.Option(
             metavar="X0,X1,Y0,Y1",
-            help="Rectangle in metres, or corners of a polygon as X,Y X,Y X,Y; default around the "
+            help="Rectangle in meters, or corners of a polygon as X,Y X,Y X,Y; default around the "
             "scene. Points within obstacles do not count.",
             rich_help_panel=WHERE,
         ),
@@ -217,7 +217,7 @@ def _walls_of(texts: list[str] | None) -> dict[str, list[list[float]]]:
     walls: dict[str, list[list[float]]] = {}
     for text in texts or []:
         name, _, ends = text.partition("=")
-        remedy = "give NAME=X0,Y0,X1,Y1 in metres, e.g. facade-north=0,10,30,10."
+        remedy = "give NAME=X0,Y0,X1,Y1 in meters, e.g. facade-north=0,10,30,10."
         try:
             numbers = [float(part) for part in ends.split(",")]
         except ValueError:

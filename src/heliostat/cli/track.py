@@ -34,7 +34,7 @@ def track(
         typer.Option(
             "--track",
             metavar="FILE.csv",
-            help="Position of the user in each period: columns x and y in metres and optionally "
+            help="Position of the user in each period: columns x and y in meters and optionally "
             "heading_deg.",
             rich_help_panel=LOCALIZATION,
         ),
@@ -90,7 +90,7 @@ def track(
         str | None,
         typer.Option(
             metavar="X0,X1,Y0,Y1,Z0,Z1",
-            help="Box to search, in metres; default a box in front of the surfaces, whose size is "
+            help="Box to search, in meters; default a box in front of the surfaces, whose size is "
             "their distance to the base station.",
             rich_help_panel=SENSING,
         ),

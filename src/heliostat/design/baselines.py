@@ -69,7 +69,7 @@ def with_passive_surfaces(scene: SensingScene) -> SensingScene:
 def matched_beams(scene: SensingScene) -> BeamformingDesign:
     r"""Focus the channel's strongest mode on the target, with beams :math:`\propto v^*`.
 
-    This maximises the SNR of the echo rather than its information: for one dominant mode, all
+    This maximizes the SNR of the echo rather than its information: for one dominant mode, all
     elements add in phase at the target. The surfaces get equal transmit power.
 
     Args:

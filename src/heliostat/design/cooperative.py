@@ -4,8 +4,8 @@ r"""Cooperative design of the covariances and coefficients of all surfaces: the 
           \tfrac1L\textstyle\sum_l\mathrm{tr}R_l \le P_t,\quad \text{(7)} \le P_s,\quad
           |\psi_{l,n}| \le a_{max},\quad \mathrm{SNR}_l \ge \gamma.
 
-`design_jointly` optimises coefficients and beams together. `design_alternately` is the paper's
-alternating optimisation, with either solver for each half. `design_for_region` designs for a set of
+`design_jointly` optimizes coefficients and beams together. `design_alternately` is the paper's
+alternating optimization, with either solver for each half. `design_for_region` designs for a set of
 possible target positions, because the direction to be estimated is not known in advance. All of
 them keep the best design found so far, so that their worst CRB never increases from one step to
 the next.
@@ -216,7 +216,7 @@ def design_for_region(
 
     Args:
         scenes: The same scene with the target at each position (`SensingScene.with_target`).
-        criterion: Whether to minimise the worst or the mean CRB over the positions.
+        criterion: Whether to minimize the worst or the mean CRB over the positions.
         patterns: Number of reflection patterns of each surface in its share of the dwell.
         min_snr: Least SNR at every position, 100 being 20 dB. [1]
         starts: Number of random starts for each surface.

@@ -1,6 +1,6 @@
 r"""Lower bound on the worst CRB of all covariances and coefficients.
 
-For phases counted from the centre of the panel, the information about an angle along x is
+For phases counted from the center of the panel, the information about an angle along x is
 
 .. math:: J_x = \tfrac{2T|\beta|^2}{\sigma_b^2}\,\|\Omega_x R^{1/2}\|^2,\qquad
           \Omega_x = v_xv^T - vv_x^T,
@@ -58,7 +58,9 @@ class Panel(NamedTuple):
     """Quantities of one surface that the bounds depend on."""
 
     channel: np.ndarray  # G [element tx]
-    phase_slopes: np.ndarray  # slope of each element's phase to each angle, centred [element 2] [1]
+    phase_slopes: (
+        np.ndarray
+    )  # slope of each element's phase to each angle, centered [element 2] [1]
     amplification: float
     power: float  # P_s [W]
     surface_noise: float

@@ -9,7 +9,7 @@ beams are therefore parametrised as
 where :math:`\hat V` spans the same space as V with orthogonalised derivatives, and
 :math:`\hat Q` is Q scaled to the trace of the identity. The beams change with the coefficients, so
 that a descent over :math:`(\psi, C, \rho)` does not zigzag between beams and coefficients as
-alternating optimisation does.
+alternating optimization does.
 
 Every candidate satisfies the power constraints. The coefficients of a pattern are scaled down
 together until the surface's own noise takes at most a share c of :math:`P_s`, and the covariance is
@@ -64,7 +64,7 @@ class Layout(NamedTuple):
     basis: int
     rank: int
     form: Form
-    mean: bool  # minimise the mean CRB over positions, not the worst
+    mean: bool  # minimize the mean CRB over positions, not the worst
 
     @property
     def size(self) -> int:
@@ -118,7 +118,7 @@ def joint_layout(task: JointTask, patterns: int, mean: bool) -> Layout:
     Args:
         task: The design problem.
         patterns: Number of patterns.
-        mean: Whether to minimise the mean CRB over positions instead of the worst.
+        mean: Whether to minimize the mean CRB over positions instead of the worst.
     """
     elements, antennas = task.link.bs_to_irs.shape
     positions = task.target_gain.size

@@ -1,7 +1,7 @@
 r"""Joint design of all surfaces by multi-start descents that share the transmit power.
 
 The surfaces are coupled only by the power of the base station. Coefficients and beams of each
-surface are optimised together (`joint`) from several starts. Then the power is divided so that the
+surface are optimized together (`joint`) from several starts. Then the power is divided so that the
 Cramér-Rao bounds (CRB) of all surfaces are equal, by Newton steps whose derivatives follow from the
 envelope theorem. For one pattern and one position the optimal covariances of `transmit` are tried
 as well.
@@ -349,7 +349,7 @@ def descend_jointly(
     Args:
         scenes: The same scene with the target at each position.
         patterns: Number of patterns of each surface.
-        mean: Whether to minimise the mean CRB over the positions instead of the worst.
+        mean: Whether to minimize the mean CRB over the positions instead of the worst.
         min_snr: Minimum SNR at every position. [1]
         starts: Number of random starts for each surface.
         seed: Seed of the starts.

@@ -201,7 +201,7 @@ def knee_bounds(
 
     Args:
         channel: G as complex numbers, [element tx].
-        phase_slopes: Slope of the phase of each element to each angle, centred, [element 2].
+        phase_slopes: Slope of the phase of each element to each angle, centered, [element 2].
         elements: Number of elements.
         ratio: Ratio of the radiated power over the squared amplification and the transmit power at
             which the bounds are to be small; they are valid at all others.

@@ -13,7 +13,7 @@ functions are
 with a concave f and :math:`v = \sum_nu_ng_n`. Both terms are linear in
 :math:`M = (t\otimes w)(t\otimes w)^H`. As :math:`t_{mn}t_{mq}^* = u_nu_q^*`, the blocks of M at
 (mn), (mq) are the same for every m, and the diagonal blocks are all :math:`ww^H`. The relaxation
-maximises over all positive semidefinite M of this kind.
+maximizes over all positive semidefinite M of this kind.
 
 *Primal.* :math:`M = LL^H` with few columns and rows of length one, the first column from the best
 coefficients found by descents. The method of multipliers (augmented Lagrangian method) adjusts the

@@ -1,6 +1,6 @@
-r"""Parametrisations, objective and optimiser shared by the direct designs.
+r"""Parametrisations, objective and optimizer shared by the direct designs.
 
-All of them minimise the logarithm of the CRB, which spans decades. A reflection is parametrised in
+All of them minimize the logarithm of the CRB, which spans decades. A reflection is parametrised in
 one of three forms:
 
 - ``plane``: a free complex z in :math:`\psi = a_{max}z/\sqrt{1 + |z|^2}`. An amplitude can pass
@@ -151,7 +151,7 @@ def descend(
     steps: int,
     bounds: list[tuple[float | None, float | None]] | None = None,
 ) -> tuple[np.ndarray, float]:
-    """Minimise a function by L-BFGS-B; the result is never worse than the start.
+    """Minimize a function by L-BFGS-B; the result is never worse than the start.
 
     Args:
         value_and_slope: Function of the unknowns that returns value and gradient.
@@ -165,7 +165,7 @@ def descend(
 
     Raises:
         FloatingPointError: The gradient at the start is not finite although the value is: nothing
-            could be minimised.
+            could be minimized.
     """
 
     def evaluate(x: np.ndarray) -> tuple[float, np.ndarray]:
@@ -208,7 +208,7 @@ def descend_together(
     *,
     steps: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Minimise a function from several starts by L-BFGS, evaluating it for all of them at once.
+    """Minimize a function from several starts by L-BFGS, evaluating it for all of them at once.
 
     Each start has its own step size and memory: one that has to shorten its step does not delay the
     others. The results are never worse than the starts.
@@ -224,7 +224,7 @@ def descend_together(
 
     Raises:
         FloatingPointError: The gradient at a start is not finite although the value is: nothing
-            could be minimised.
+            could be minimized.
     """
 
     def evaluate(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

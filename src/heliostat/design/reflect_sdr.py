@@ -153,7 +153,7 @@ def _true_values(
     return jax.vmap(one)(candidates)
 
 
-def randomised(
+def randomized(
     theta: np.ndarray, count: int, amplification: float, rng: np.random.Generator
 ) -> np.ndarray:
     r"""Rank-one candidates from a relaxed solution. [candidate element]
@@ -197,7 +197,7 @@ def design_surface_sdr(
             break
         if task.surface.passive:
             np.fill_diagonal(theta, 1.0)
-        drawn = jnp.asarray(randomised(theta, candidates, cap, rng))
+        drawn = jnp.asarray(randomized(theta, candidates, cap, rng))
         fits, values, snrs = _true_values(task, drawn)
         # As long as no candidate has the minimum SNR, the one of largest SNR is taken.
         score = jnp.where(snrs >= enough, values, jnp.inf)

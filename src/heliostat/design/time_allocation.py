@@ -34,7 +34,7 @@ class TimeShare(eqx.Module):
     terms."""
 
 
-def _minimise(
+def _minimize(
     falling: Callable[[Scalar], Scalar], rising: Callable[[Scalar], Scalar], end: Scalar
 ) -> TimeShare:
     """Minimum over (0, end] of a convex f with the derivative (rising - falling)/ratio.
@@ -76,9 +76,9 @@ def weighted_share(
     weight: Scalar,
     largest: Scalar,
 ) -> TimeShare:
-    r"""Minimise :math:`X\varpi^{-1/2} - \xi(c-\varpi)B\log_2(1+Y\varpi)` over (0, end].
+    r"""Minimize :math:`X\varpi^{-1/2} - \xi(c-\varpi)B\log_2(1+Y\varpi)` over (0, end].
 
-    Paper eq. (47), Algorithm 1. The objective adds errors in metres and in radians.
+    Paper eq. (47), Algorithm 1. The objective adds errors in meters and in radians.
 
     Args:
         error_scale: :math:`X`, PEB + REB at :math:`\varpi = 1`. [m + rad]
@@ -98,13 +98,13 @@ def weighted_share(
     def rising(ratio: Scalar) -> Scalar:
         return unit * ratio * jnp.log1p(snr_slope * ratio)
 
-    return _minimise(falling, rising, jnp.minimum(available, largest))
+    return _minimize(falling, rising, jnp.minimum(available, largest))
 
 
 def balanced_share(
     snr_slope: Scalar, available: Scalar, balance: Scalar, largest: Scalar
 ) -> TimeShare:
-    r"""Minimise :math:`b\ln\mathrm{PEB}(\varpi) - (1-b)\ln R(\varpi)` over (0, end].
+    r"""Minimize :math:`b\ln\mathrm{PEB}(\varpi) - (1-b)\ln R(\varpi)` over (0, end].
 
     Unit-free: a decrease of the error by one percent is equivalent to an increase of the rate by
     :math:`b/(1-b)` percent. PEB, REB and their sum are all proportional to :math:`\varpi^{-1/2}`,
@@ -113,7 +113,7 @@ def balanced_share(
     Args:
         snr_slope: :math:`Y`. [1]
         available: :math:`c`. [1]
-        balance: :math:`b`; 0 maximises the rate, values close to 1 minimise the error.
+        balance: :math:`b`; 0 maximizes the rate, values close to 1 minimize the error.
         largest: See `weighted_share`. [1]
     """
 
@@ -125,13 +125,13 @@ def balanced_share(
         left = jnp.maximum(available - ratio, float(np.finfo(float).tiny))
         return (1 - balance) * ratio / left
 
-    return _minimise(falling, rising, jnp.minimum(available, largest))
+    return _minimize(falling, rising, jnp.minimum(available, largest))
 
 
 def peak_rate_ratio(
     snr_slope: float | Float[np.ndarray, "..."], available: float | Float[np.ndarray, "..."]
 ) -> np.floating[Any] | Float[np.ndarray, "..."]:
-    r"""Ratio that maximises the rate (42), by the Lambert W function. [1]
+    r"""Ratio that maximizes the rate (42), by the Lambert W function. [1]
 
     .. math:: \varpi = (z - 1)/Y, \qquad z = \frac{Yc + 1}{W(e(Yc+1))}.
 

@@ -80,7 +80,7 @@ def _measured(
 def _balance(
     at: _Measured, limit: Float[Array, "surface"], budget: Scalar, min_snr: Scalar
 ) -> Float[Array, "surface"]:
-    """Scale factors of the covariances that minimise the worst CRB.
+    """Scale factors of the covariances that minimize the worst CRB.
 
     The factor of a surface has a lower limit, at which its SNR is `min_snr`, and an upper limit, at
     which the surface's power is used up. A CRB is inversely proportional to the factor, so the
@@ -137,7 +137,7 @@ def design_transmit(
     *,
     min_snr: float,
 ) -> BeamformingDesign:
-    """Transmit covariances that minimise the worst CRB for given coefficients, the paper's (P2).
+    """Transmit covariances that minimize the worst CRB for given coefficients, the paper's (P2).
 
     If the power of one surface limits the worst CRB, the base station's remaining power reduces the
     CRBs of the other surfaces.

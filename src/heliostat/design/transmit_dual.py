@@ -37,10 +37,10 @@ from heliostat.geometry.frames import Scalar
 SHARPNESS = 3e8
 """Final weight of the objective relative to the barrier, for a relative gap of about 1e-8. With a
 larger weight, rounding errors of the slacks would dominate the multipliers."""
-CENTRED = 1e-6  # Newton decrement at which the iteration stops at the final weight
-GROWTH = 40.0  # factor of the weight from one centred point to the next
+CENTERED = 1e-6  # Newton decrement at which the iteration stops at the final weight
+GROWTH = 40.0  # factor of the weight from one centered point to the next
 MAX_STEPS = 80
-FLOOR = 1e-9  # regularisation of a Schur complement, relative to its trace
+FLOOR = 1e-9  # regularization of a Schur complement, relative to its trace
 STEP_SIZES = 10  # step sizes 1, 1/2, 1/4, ... evaluated at once in the line search
 
 
@@ -78,7 +78,7 @@ class _Gram(NamedTuple):
 
     corner: Scalar
     column: Complex[Array, "2"]  # rest of the first column, divided by the corner
-    one: Scalar  # Schur complement of the corner, regularised: its diagonal ...
+    one: Scalar  # Schur complement of the corner, regularized: its diagonal ...
     two: Scalar
     across: Complex[Array, ""]  # ... and the entry above it
 
@@ -197,7 +197,7 @@ def _merit(problem: TransmitProblem, prices: Prices, weighting: Array, sharpness
 def _newton_step(
     problem: TransmitProblem, prices: Prices, weighting: Array, sharpness: Scalar
 ) -> tuple[Prices, Scalar]:
-    """Newton direction of the barrier function under the normalisation, and its decrement."""
+    """Newton direction of the barrier function under the normalization, and its decrement."""
     surfaces = problem.surfaces
     count = problem.least.size
 
@@ -284,7 +284,7 @@ def _start(problem: TransmitProblem) -> Prices:
     snr = jnp.minimum(cost / 4, 0.25 / (count * jnp.maximum(problem.least, 1e-300)))
     grown = 1 + jnp.sum(
         snr * problem.least
-    )  # the other multipliers grow with it to keep the normalisation
+    )  # the other multipliers grow with it to keep the normalization
     return Prices(matrix, share * grown, snr, jnp.asarray(grown / (count + 1)))
 
 
@@ -320,16 +320,16 @@ def solve_dual(problem: TransmitProblem) -> DualPoint:
             sizes
         )
         merits = jax.vmap(lambda p: _merit(problem, p, weighting, state.sharpness))(candidates)
-        # Close to the centre full steps converge, and merits differ only by rounding.
+        # Close to the center full steps converge, and merits differ only by rounding.
         near = (decrement < 0.1) & jnp.isfinite(merits[0])
         best = jnp.where(near, 0, jnp.argmax(merits))
         usable = jnp.isfinite(merits[best]) & jnp.all(jnp.isfinite(step.matrix))
         moved = jax.tree.map(lambda at, c: jnp.where(usable, c[best], at), prices, candidates)
-        centred = decrement < 0.5
+        centered = decrement < 0.5
         last = state.sharpness >= SHARPNESS
-        done = state.done | ~usable | (last & (decrement < CENTRED))
+        done = state.done | ~usable | (last & (decrement < CENTERED))
         sharpness = jnp.where(
-            centred, jnp.minimum(state.sharpness * GROWTH, SHARPNESS), state.sharpness
+            centered, jnp.minimum(state.sharpness * GROWTH, SHARPNESS), state.sharpness
         )
         moved = jax.tree.map(lambda new, old: jnp.where(state.done, old, new), moved, state.prices)
         return DualPoint(moved, sharpness, state.steps + 1, done)

@@ -27,7 +27,7 @@ class SurfaceProblem(eqx.Module):
     price: Float[Array, "mode"]  # eigenvalues of K [1]
     pairs: Float[Array, "mode 9"]  # each mode's part of V^T (mu + nu K)^-1 V*, input of `_gram`
     ways: Complex[Array, "3 mode"]  # coordinates of v and its derivatives
-    basis: Complex[Array, "tx mode"]  # eigenvectors, possibly unnormalised
+    basis: Complex[Array, "tx mode"]  # eigenvectors, possibly unnormalized
     echo_gain: Scalar  # |beta|² |psi|² [1]
     gain: Scalar  # |beta| [1]
     strength: Scalar  # tau A_00 = 2 T |beta|² A_00 [1/W]

@@ -176,7 +176,7 @@ def design_transmit_sdp(
     solver: str = "CLARABEL",
     rtol: float = 1e-6,
 ) -> BeamformingDesign:
-    """Transmit covariances that minimise the worst CRB, paper eq. (18), by CVXPY.
+    """Transmit covariances that minimize the worst CRB, paper eq. (18), by CVXPY.
 
     Args:
         scene: The scene.

@@ -1,4 +1,4 @@
-r"""Levenberg-Marquardt maximisation of the likelihood of a mean that is an outer product.
+r"""Levenberg-Marquardt maximization of the likelihood of a mean that is an outer product.
 
 The mean of the pilots is :math:`g\,u`, :math:`u = a \otimes b \otimes c`, with few entries in each
 factor. The log-likelihood, its gradient and its Gauss-Newton curvature need only inner products,
@@ -148,7 +148,7 @@ def levenberg_marquardt(
     enabled: Bool[Array, ""],
     max_steps: int = MAX_STEPS,
 ) -> Maximum:
-    """Maximise a log-likelihood by the Levenberg-Marquardt method.
+    """Maximize a log-likelihood by the Levenberg-Marquardt method.
 
     The iteration ends when the Newton decrement, the gain in log-likelihood that the undamped
     quadratic model predicts, is negligible. A step length would not do: where the unknowns are

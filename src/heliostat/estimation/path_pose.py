@@ -93,7 +93,7 @@ class _Model(eqx.Module):
     def maxima(self, begun: Starts, steps: int) -> tuple[Starts, Bool[Array, "start"]]:
         """The highest distinct maxima near several starting points, and their convergence."""
 
-        def maximise(start: Starts) -> Maximum:
+        def maximize(start: Starts) -> Maximum:
             return levenberg_marquardt(
                 lambda moves: self.fitted(moves, start.present)[0],
                 self.to_moves(start.pose),
@@ -101,7 +101,7 @@ class _Model(eqx.Module):
                 steps,
             )
 
-        ends = jax.vmap(maximise)(begun)
+        ends = jax.vmap(maximize)(begun)
         order = jnp.argsort(-ends.value)
         value, pose = ends.value[order], jax.vmap(self.to_pose)(ends.moves[order])
         where = jax.vmap(self._coordinates)(pose)

@@ -337,14 +337,14 @@ def _quick_response(
         return first_factor(scene, index, path)[0]
     through = scene.through(i)
     array, reflection = through.surface.array, through.surface.reflection
-    centre, wavelength = through.reflection_point(), scene.link.wavelength
-    return separable_response(array, reflection, alignment, wavelength, centre, position)
+    center, wavelength = through.reflection_point(), scene.link.wavelength
+    return separable_response(array, reflection, alignment, wavelength, center, position)
 
 
 def _highest(
     value: Float[Array, "distance bearing"],
 ) -> tuple[Int[Array, "start"], Int[Array, "start"]]:
-    """Rows and columns of the highest blocks, and of those higher than their neighbours."""
+    """Rows and columns of the highest blocks, and of those higher than their neighbors."""
     highest, rows, columns = block_maxima(value)
     count = min(PEAKS, highest.size)
     down, across, _ = peaks(highest, wrap_columns=True, count=count)

@@ -260,7 +260,7 @@ def coarse_search(
     value = jax.lax.map(values_at, (grid.distance, profile), batch_size=64)  # [distance bearing]
     # A search for the highest points among blocks instead of grid points costs a tenth. Two maxima
     # on a narrow ridge may be a single peak of the grid, so that the highest blocks are used as
-    # well as those higher than their neighbours.
+    # well as those higher than their neighbors.
     highest, rows, columns = block_maxima(value)
     count = min(PEAKS, highest.size)
     first = peaks(highest, wrap_columns=True, count=count)

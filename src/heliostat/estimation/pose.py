@@ -1,6 +1,6 @@
 r"""Maximum-likelihood position and heading of a user from its pilots, without an initial guess.
 
-In white noise the maximum-likelihood pose minimises the distance between the samples and their
+In white noise the maximum-likelihood pose minimizes the distance between the samples and their
 mean. The mean is an outer product, :math:`u = A\,s \otimes t \otimes r \otimes e` over
 configurations, transmit beams, receive beams and frequencies, and is never formed in full:
 
@@ -196,7 +196,7 @@ def locate(
             current.curvature.at[2, 2].add(jnp.maximum(bend, 0.0)),
         )
 
-    def maximise(start: PoseUnknowns, value: Scalar) -> Maximum:
+    def maximize(start: PoseUnknowns, value: Scalar) -> Maximum:
         enabled = value > -jnp.inf
         return levenberg_marquardt(objective, _to_moves(scene, start), enabled, CANDIDATE_STEPS)
 
@@ -204,7 +204,7 @@ def locate(
     places = grid.bearing.size * grid.distance.size
     lead = jnp.maximum((1 - CONTENDER) * values[0], 2 * threshold(places))
     contenders = values > values[0] - lead
-    ends = jax.vmap(maximise)(starts, jnp.where(contenders, values, -jnp.inf))
+    ends = jax.vmap(maximize)(starts, jnp.where(contenders, values, -jnp.inf))
 
     def reachable(moves: Moves) -> Bool[Array, ""]:
         return within_reach(scene, _from_moves(scene, moves).place, grid)
@@ -276,7 +276,7 @@ def locate(
 def relative_eigenvalues(
     matrix: Float[Array, "unknown unknown"], reference: Float[Array, "unknown unknown"]
 ) -> Float[Array, "unknown"]:
-    """Generalised eigenvalues in ascending order; not finite if the reference is singular."""
+    """Generalized eigenvalues in ascending order; not finite if the reference is singular."""
     scale = 1 / jnp.sqrt(jnp.diagonal(reference))
     scale = scale[:, None] * scale[None, :]
     root = jnp.linalg.cholesky(reference * scale)

@@ -1,8 +1,8 @@
 r"""Position of a target from its directions at two or more surfaces.
 
 `stansfield` is the linear method that the sensing paper names (`gavish1992`), extended to three
-dimensions. It minimises the distances of the target from the lines of sight, each divided by the
-range, which approximates the angular errors. `iterated_least_squares` minimises the angular errors
+dimensions. It minimizes the distances of the target from the lines of sight, each divided by the
+range, which approximates the angular errors. `iterated_least_squares` minimizes the angular errors
 weighted by the inverse of their covariances, which is maximum likelihood for Gaussian angles.
 """
 

@@ -38,7 +38,7 @@ class PlanarArray(eqx.Module):
         return self.columns * self.rows
 
     def element_offsets(self, wavelength: Scalar) -> Float[Array, "element xyz"]:
-        """Positions of all elements relative to the panel's centre. [m]
+        """Positions of all elements relative to the panel's center. [m]
 
         Args:
             wavelength: Wavelength, the unit of ``spacing``. [m]
@@ -50,7 +50,7 @@ class PlanarArray(eqx.Module):
         return wavelength * (up[:, None, :] + across[None, :, :]).reshape(-1, 3)
 
     def centre_offset(self, wavelength: Scalar) -> Vector:
-        """Position of the panel's centre relative to its first element. [m]
+        """Position of the panel's center relative to its first element. [m]
 
         Args:
             wavelength: Wavelength, the unit of ``spacing``. [m]
@@ -138,7 +138,7 @@ def dirichlet(
 
     Args:
         elements: :math:`n`; may be traced.
-        step: Phase step :math:`x` between neighbours. [rad]
+        step: Phase step :math:`x` between neighbors. [rad]
 
     Returns:
         :math:`D_n(x)` and :math:`D_n'(x)`, exact also at :math:`x = 0` and at grating lobes.

@@ -27,7 +27,7 @@ def best_beam_gain(elements: int | Scalar, step: Scalar) -> Float[Array, ""]:
 
     Args:
         elements: :math:`n`; may be traced.
-        step: Phase step between neighbouring elements, :math:`2\pi d\psi`. [rad]
+        step: Phase step between neighboring elements, :math:`2\pi d\psi`. [rad]
     """
     beam_step = 2 * jnp.pi / elements
     nearest = jnp.round(step / beam_step)

@@ -100,11 +100,11 @@ def facing_wall(
 
 
 def evenly_spaced(length: float, spacing: float) -> Float[np.ndarray, "position"]:
-    """Return positions along a line, centred on it; at least one. [m]
+    """Return positions along a line, centered on it; at least one. [m]
 
     Args:
         length: Length of the line. [m]
-        spacing: Distance between neighbouring positions. [m]
+        spacing: Distance between neighboring positions. [m]
     """
     count = max(int(length / spacing + 1e-9), 1)
     return length / 2 + spacing * (np.arange(count) - (count - 1) / 2)

@@ -21,7 +21,7 @@ class Area(NamedTuple):
     y1: float
 
     def cells(self, points: int) -> tuple[np.ndarray, np.ndarray]:
-        """Centres of nearly square cells that fill the rectangle: x of columns, y of rows. [m]
+        """Centers of nearly square cells that fill the rectangle: x of columns, y of rows. [m]
 
         Args:
             points: Approximate number of cells.

@@ -95,9 +95,9 @@ def _reflected(scene: LocalizationScene, active_antennas: int | Scalar, stage: S
     surface, user = scene.surface, scene.user
     configurations = surface.alignment if stage == "alignment" else surface.data
     code = surface.code if stage == "alignment" else jnp.ones(1)
-    centre = scene.reflection_point()
-    direction, distance = travel(centre, user.position)
-    arrival, bs_to_irs = travel(scene.base_station.position, centre)
+    center = scene.reflection_point()
+    direction, distance = travel(center, user.position)
+    arrival, bs_to_irs = travel(scene.base_station.position, center)
     if surface.spherical:
         response, slope = spherical_response(
             surface.array,
@@ -105,7 +105,7 @@ def _reflected(scene: LocalizationScene, active_antennas: int | Scalar, stage: S
             configurations,
             scene.link.wavelength,
             scene.base_station.position,
-            centre,
+            center,
             user.position,
         )
     else:

@@ -43,7 +43,7 @@ def band_nodes(bandwidth: Scalar) -> Float[Array, "bin"]:
 
 
 def band_bins(bandwidth: Scalar, bins: int) -> Float[Array, "bin"]:
-    r"""Centres of equal parts of a flat band. [Hz]
+    r"""Centers of equal parts of a flat band. [Hz]
 
     Their delay information is :math:`\pi^2B^2/3\,(1 - 1/F^2)`, and delays that differ by a multiple
     of :math:`F/B` give the same samples.
@@ -154,7 +154,7 @@ def pilot_mean(
         frequency: Offsets from the carrier. [Hz]
 
     Returns:
-        Energy-normalised samples [√J]; their noise has the variance :math:`N_0` [J].
+        Energy-normalized samples [√J]; their noise has the variance :math:`N_0` [J].
     """
     factors = pilot_factors(scene, channel, active_antennas, frequency)
     return factors.amplitude * jnp.einsum(

@@ -47,7 +47,7 @@ LONGEST = 60.0
 LONGEST_STUDY = 300.0
 """The same for placements and sweeps. [s]"""
 WAIT = 5.0
-"""Time that a study waits for another one, such as a cancelled one, to end. [s]"""
+"""Time that a study waits for another one, such as a canceled one, to end. [s]"""
 MOST_WALLS = 1000
 AT_ONCE = 2
 """Number of computations, and of studies, at the same time."""

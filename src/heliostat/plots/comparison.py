@@ -22,14 +22,14 @@ from heliostat.plots.style import (
 )
 
 COLORS = (BLUE, ORANGE, GREEN, RED, "#56B4E9", "#CC79A7", "black")
-"""Colours of the scenarios, Okabe and Ito's palette for colour-blind readers."""
+"""Colors of the scenarios, Okabe and Ito's palette for color-blind readers."""
 DASHES = ("-", "--", "-.", ":")
 LARGEST_RATIO = 1e3
 """Ratio of two values at which the scale of a difference map ends."""
 
 
 def _look(index: int) -> dict[str, Any]:
-    """Colour and dashes of one scenario's line."""
+    """Color and dashes of one scenario's line."""
     return {"color": COLORS[index % len(COLORS)], "linestyle": DASHES[index % len(DASHES)]}
 
 

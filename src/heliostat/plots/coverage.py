@@ -16,7 +16,7 @@ from heliostat.plots.scene import OBSTACLE
 from heliostat.plots.style import (
     BLUE,
     CATEGORIES,
-    GREY,
+    GRAY,
     ORANGE,
     RED,
     length_unit,
@@ -87,7 +87,7 @@ def display_of(data: xr.Dataset) -> Display:
 
 
 def coverage(data: xr.Dataset, ax: Axes | None = None, *, below: float | None = None) -> Axes:
-    """Draw a map or listed positions in colours, with the nodes of the scene.
+    """Draw a map or listed positions in colors, with the nodes of the scene.
 
     Positions in the near field of a surface are dotted, as the bounds of the far-field model may be
     wrong there. A logarithmic scale ends at the 98 % quantile, for angles at most at 1 rad.
@@ -98,7 +98,7 @@ def coverage(data: xr.Dataset, ax: Axes | None = None, *, below: float | None = 
         below: Threshold whose contour is drawn. [SI unit of the quantity]
 
     Returns:
-        The axes, with a colour bar and a legend beside them.
+        The axes, with a color bar and a legend beside them.
     """
     if ax is None:
         ax = new_axes()
@@ -201,12 +201,12 @@ def _shares(data: xr.Dataset, ax: Axes) -> Axes:
 
 
 def _cause_looks(data: xr.Dataset) -> dict[str, dict[str, Any]]:
-    """Colour and hatching of each set of paths; sets of the same colour differ in the hatching."""
+    """Color and hatching of each set of paths; sets of the same color differ in the hatching."""
     names = data["cause"].attrs["flag_meanings"].split("; ")
     looks = itertools.cycle(itertools.product(_HATCHES, CATEGORIES))
     found = {}
     for name in names:
-        hatch, color = ("", GREY) if name == "no path" else next(looks)
+        hatch, color = ("", GRAY) if name == "no path" else next(looks)
         found[name] = {"facecolor": color, "hatch": hatch, "edgecolor": "white", "linewidth": 0}
     return found
 
@@ -358,10 +358,10 @@ def _obstacles(data: xr.Dataset, ax: Axes) -> list[Any]:
     return [Patch(label="obstacle", **OBSTACLE)] if outlines else []
 
 
-def _edges(centres: np.ndarray) -> tuple[float, float]:
+def _edges(centers: np.ndarray) -> tuple[float, float]:
     """Outer edges of evenly spaced cells."""
-    half = (centres[-1] - centres[0]) / (len(centres) - 1) / 2 if len(centres) > 1 else 0.5
-    return float(centres[0] - half), float(centres[-1] + half)
+    half = (centers[-1] - centers[0]) / (len(centers) - 1) / 2 if len(centers) > 1 else 0.5
+    return float(centers[0] - half), float(centers[-1] + half)
 
 
 def _nodes(data: xr.Dataset, ax: Axes) -> list[Any]:

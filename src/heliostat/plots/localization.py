@@ -131,7 +131,7 @@ def map_figure(data: xr.Dataset) -> Figure:
 
 
 def _peb_scale(trade_off: TradeOff) -> tuple[str, float]:
-    """Axis label of the PEB with its unit, and the factor of the unit from metres."""
+    """Axis label of the PEB with its unit, and the factor of the unit from meters."""
     bounded = trade_off.peb[np.isfinite(trade_off.peb)]
     if not bounded.size:
         return "position error bound (PEB)", 1.0

@@ -14,7 +14,7 @@ from heliostat.plots.scene import OBSTACLE
 from heliostat.plots.style import CATEGORIES, ORANGE, POINT, RED, styled
 
 MET, MET_BEFORE, UNMET = "#A6D8C8", "#4FA98B", "#F3D9CF"
-"""Colours of the positions."""
+"""Colors of the positions."""
 
 
 def placement_figure(found: Placement) -> Figure:
@@ -124,15 +124,15 @@ def _positions(found: Placement, chosen: np.ndarray, color: str, ax: Axes) -> No
     image = np.full((len(rows), len(columns)), np.nan)
     image[np.abs(y[:, None] - rows).argmin(axis=1), np.abs(x[:, None] - columns).argmin(axis=1)] = 0
     edges = []
-    for centres in (columns, rows):
-        half = (centres[-1] - centres[0]) / (len(centres) - 1) / 2 if len(centres) > 1 else 0.5
-        edges += [float(centres[0] - half), float(centres[-1] + half)]
+    for centers in (columns, rows):
+        half = (centers[-1] - centers[0]) / (len(centers) - 1) / 2 if len(centers) > 1 else 0.5
+        edges += [float(centers[0] - half), float(centers[-1] + half)]
     place: dict[str, Any] = {"origin": "lower", "extent": edges, "interpolation": "nearest"}
     ax.imshow(image, cmap=ListedColormap([color]), zorder=1, **place)
 
 
 def _candidates(found: Placement, ax: Axes) -> None:
-    """Draw each position of candidates, coloured by the best share at this position."""
+    """Draw each position of candidates, colored by the best share at this position."""
     places, index = np.unique(found.candidates.position[:, :2], axis=0, return_inverse=True)
     best = np.zeros(len(places))
     np.maximum.at(best, index.ravel(), found.candidates.share)

@@ -71,7 +71,7 @@ def beampattern(
 ) -> Axes:
     """Plot the power that one surface radiates over elevation and azimuth.
 
-    The colours are the equivalent isotropically radiated power (EIRP) in dBm, the mean over the
+    The colors are the equivalent isotropically radiated power (EIRP) in dBm, the mean over the
     patterns of the design; a circle marks the target.
 
     Args:

@@ -13,11 +13,11 @@ from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d import Axes3D  # type: ignore[import-untyped]
 
 from heliostat.geometry.arrays import PlanarArray
-from heliostat.plots.style import GREY, WIDTH, styled
+from heliostat.plots.style import GRAY, WIDTH, styled
 
 OBSTACLE: dict[str, Any] = {"facecolor": "#C8C8C8", "edgecolor": "black", "linewidth": 1.0}
 BLOCKED: dict[str, Any] = {
-    "color": GREY,
+    "color": GRAY,
     "linestyle": (0, (4, 3)),
     "label": "blocked line of sight",
 }
@@ -28,7 +28,7 @@ class Sketch(NamedTuple):
 
     nodes: np.ndarray  # positions of all nodes, [node xyz] [m]
     lines: list[tuple[np.ndarray, dict[str, Any]]]  # [point xyz] [m], and style
-    arrows: list[tuple[np.ndarray, np.ndarray, str]]  # start and extent [m], and colour
+    arrows: list[tuple[np.ndarray, np.ndarray, str]]  # start and extent [m], and color
     obstacles: Sequence[np.ndarray] = ()  # footprints, [corner xy] [m]
 
 
@@ -41,17 +41,17 @@ def symbol_size(nodes: np.ndarray) -> float:
     return 0.07 * float(np.ptp(nodes, axis=0).max())
 
 
-def outline(centre: np.ndarray, panel: PlanarArray, size: float) -> np.ndarray:
+def outline(center: np.ndarray, panel: PlanarArray, size: float) -> np.ndarray:
     """Return the closed outline of a panel. [corner xyz] [m]
 
     Args:
-        centre: Position of the panel. [m]
+        center: Position of the panel. [m]
         panel: Array with its orientation.
         size: Half its side, as drawn. [m]
     """
     row, column = size * np.asarray(panel.horizontal), size * np.asarray(panel.vertical)
     corners = [row + column, row - column, -row - column, column - row, row + column]
-    return np.asarray(centre + np.stack(corners))
+    return np.asarray(center + np.stack(corners))
 
 
 def _axes_of(space: Axes3D) -> tuple[Axis, Axis, Axis]:
@@ -89,7 +89,7 @@ def draw_space(space: Axes3D, sketch: Sketch) -> None:
     floor = min(0.0, float(nodes[:, 2].min()))
     for node in nodes:
         stem = np.stack([node, [*node[:2], floor]])
-        space.plot(*stem.T, color=GREY, linestyle=":", linewidth=1)
+        space.plot(*stem.T, color=GRAY, linestyle=":", linewidth=1)
     for points, style in sketch.lines:
         space.plot(*points.T, **style)
     for start, extent, color in sketch.arrows:

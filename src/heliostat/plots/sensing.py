@@ -13,8 +13,8 @@ from heliostat.plots.scene import BLOCKED, Sketch, draw_scene, outline, symbol_s
 from heliostat.plots.style import (
     BLUE,
     BS_POINT,
+    GRAY,
     GREEN,
-    GREY,
     ORANGE,
     POINT,
     RED,
@@ -29,7 +29,7 @@ from heliostat.units import to_db, to_dbm, to_deg
 
 EIRP = "equivalent isotropically\nradiated power (EIRP) [dBm]"
 DYNAMIC_DB = 40.0
-"""Range of the colour scale of beampatterns. [dB]"""
+"""Range of the color scale of beampatterns. [dB]"""
 
 
 def _nodes(scene: SensingScene) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -97,7 +97,7 @@ def draw_beampattern(
         elevation: Elevations of the rows. [rad]
         azimuth: Azimuths of the columns. [rad]
         target: Elevation and azimuth of the target. [rad]
-        highest: Upper end of the colour scale. [dBm]
+        highest: Upper end of the color scale. [dBm]
     """
     image = axes.imshow(
         np.asarray(to_dbm(pattern)),
@@ -195,7 +195,7 @@ def bounds_figure(bounds: DirectionBounds, lower_bound: float) -> Figure:
         if len(values) and np.isfinite(lower_bound) and lower_bound > 0:
             axes.axhline(
                 float(to_deg(lower_bound**0.5)),
-                color=GREY,
+                color=GRAY,
                 linestyle="--",
                 linewidth=1.2,
                 label="lower bound on the largest root CRB of any design",
@@ -238,7 +238,7 @@ def convergence_figure(history: np.ndarray, lower_bound: float) -> Figure:
         level = np.where(finite, np.asarray(to_db(history)), np.nan)
         axes.plot(steps, level, color=BLUE, marker="o", label="best design so far")
         if np.isfinite(lower_bound) and lower_bound > 0:
-            look: dict[str, Any] = {"color": GREY, "linestyle": "--", "linewidth": 1.2}
+            look: dict[str, Any] = {"color": GRAY, "linestyle": "--", "linewidth": 1.2}
             axes.axhline(float(to_db(lower_bound)), **look, label="lower bound on any design")
         if not finite.any():
             axes.set_yticks([])

@@ -1,4 +1,4 @@
-"""Style shared by all figures: colours, markers, units, ticks, ellipses and files."""
+"""Style shared by all figures: colors, markers, units, ticks, ellipses and files."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -14,9 +14,9 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#777777"
+BLUE, ORANGE, GREEN, RED, GRAY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#777777"
 CATEGORIES = (BLUE, ORANGE, GREEN, "#56B4E9", "#CC79A7", "#F0E442", RED)
-"""Colours of categories that people with colour vision deficiency can distinguish (Okabe, Ito)."""
+"""Colors of categories that people with color vision deficiency can distinguish (Okabe, Ito)."""
 WIDTH = 6.4
 """Width of every figure of a report, so that their text has one size on the page. [inches]"""
 THICK: dict[str, Any] = {"linewidth": 3.5, "solid_capstyle": "butt"}
@@ -110,7 +110,7 @@ def half_axes(covariance: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def length_unit(values: np.ndarray) -> tuple[str, float]:
-    """Unit of length for finite values, and its factor from metres.
+    """Unit of length for finite values, and its factor from meters.
 
     Args:
         values: At least one value. [m]
@@ -122,7 +122,7 @@ def length_unit(values: np.ndarray) -> tuple[str, float]:
 
 
 def map_norm(values: np.ndarray, *, logarithmic: bool) -> Normalize:
-    """Colour scale of a map; a logarithmic one ends at the 98 % quantile.
+    """Color scale of a map; a logarithmic one ends at the 98 % quantile.
 
     Args:
         values: All finite values, at least one.

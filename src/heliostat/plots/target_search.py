@@ -13,8 +13,8 @@ from matplotlib.ticker import MaxNLocator
 from heliostat.plots.style import (
     BLUE,
     BS_POINT,
+    GRAY,
     GREEN,
-    GREY,
     ORANGE,
     POINT,
     RED,
@@ -46,7 +46,7 @@ def search_figure(
         figure = Figure(figsize=(WIDTH, 4.4))
         figure.suptitle(title, x=0.02, ha="left", fontsize=10)
         whole, near = figure.subplots(1, 2)
-        box: dict[str, Any] = {"facecolor": (*to_rgb(GREY), 0.12), "edgecolor": GREY}
+        box: dict[str, Any] = {"facecolor": (*to_rgb(GRAY), 0.12), "edgecolor": GRAY}
         whole.add_patch(Rectangle((low[0], low[1]), *(high - low), **box, label="region"))
         whole.plot(*base_station[:2], **POINT, **(BS_POINT | {"label": "base station"}))
         whole.plot(*surfaces[:, :2].T, **POINT, marker="s", color=ORANGE, label="surfaces")
@@ -115,7 +115,7 @@ def dwells_figure(dwells: xr.Dataset, title: str) -> Figure:
             "label": "known-target bound",
         },
         "position_std": {
-            "color": GREY,
+            "color": GRAY,
             "linestyle": "none",
             "marker": "o",
             "markersize": 7,
@@ -157,10 +157,10 @@ def dwells_figure(dwells: xr.Dataset, title: str) -> Figure:
         excess = dwells.excess_db.values
         finite = np.isfinite(excess)
         scan = dwells.kind.values == "scan"
-        for which, colour, label in ((scan, GREY, "scan"), (~scan, BLUE, "focused")):
+        for which, color, label in ((scan, GRAY, "scan"), (~scan, BLUE, "focused")):
             bars = which & finite
             if bars.any():
-                lower.bar(number[bars], excess[bars], 0.6, color=colour, label=label)
+                lower.bar(number[bars], excess[bars], 0.6, color=color, label=label)
         lower.axhline(0, color="black", linewidth=0.8)
         lower.set(xlabel="dwell", ylabel="excess over\nknown target [dB]")
         lower.xaxis.set_major_locator(MaxNLocator(10, integer=True, steps=[1, 2, 5, 10]))

@@ -17,8 +17,8 @@ from heliostat.plots.style import (
     BLUE,
     BS_POINT,
     CATEGORIES,
+    GRAY,
     GREEN,
-    GREY,
     ORANGE,
     POINT,
     RED,
@@ -61,7 +61,7 @@ def path_figure(
     """Draw the path from above, with errors and 95 % ellipses of the bound in some periods.
 
     Base station and surfaces are shown where they are or, far from the path, as arrows to them.
-    With several propagation paths, colours show which of them serves the user.
+    With several propagation paths, colors show which of them serves the user.
 
     Args:
         track: See `heliostat.run_protocol`.
@@ -95,7 +95,7 @@ def path_figure(
         figure = Figure(figsize=(WIDTH, 5.6))
         axes = figure.add_subplot()
         figure.suptitle(title.replace("; ", "\n"), x=0.02, ha="left", fontsize=10)
-        axes.plot(*drawn(place).T, color=GREY, marker=".", linewidth=0.8, label="path")
+        axes.plot(*drawn(place).T, color=GRAY, marker=".", linewidth=0.8, label="path")
         for name, color, used in _serving(track):
             axes.plot(
                 *drawn(place[used]).T,
@@ -180,7 +180,7 @@ def path_figure(
 
 
 def _serving(track: xr.Dataset) -> list[tuple[str, str, np.ndarray]]:
-    """Name, colour and periods of each path that serves the user; none if there is only one."""
+    """Name, color and periods of each path that serves the user; none if there is only one."""
     if track.sizes["path"] == 1:
         return []
     colors = [color for color in CATEGORIES if color not in (BLUE, GREEN, ORANGE, RED)]
@@ -198,7 +198,7 @@ def _point_to(axes: Axes, offset: np.ndarray, look: dict[str, Any]) -> None:
     Args:
         axes: The axes.
         offset: Position of the node relative to the middle of the path. [m]
-        look: Colour and label of the node.
+        look: Color and label of the node.
     """
     distance = float(np.linalg.norm(offset))
     direction = offset / distance
@@ -261,14 +261,14 @@ def periods_figure(track: xr.Dataset, title: str) -> Figure:
             _logarithmic(axes, label)
         rate = track.eadr.values / 1e6
         _dots(rows[2], period[~lost], rate[~lost], "_dots")
-        rows[2].plot(period, rate, color=GREY, linewidth=0.8, zorder=1)
+        rows[2].plot(period, rate, color=GRAY, linewidth=0.8, zorder=1)
         low, high = float(rate[~lost].min(initial=math.inf)), float(rate.max())
         if not lost.any() and low < high:
             rows[2].set_ylim(max(low - 0.3 * (high - low), 0.0), high + 0.3 * (high - low))
         else:
             rows[2].set_ylim(0, 1.1 * high if high > 0 else 1)
         rows[2].set_ylabel("rate [Mbit/s]")
-        rows[3].step(period, track.active_antennas.values, where="mid", color=GREY)
+        rows[3].step(period, track.active_antennas.values, where="mid", color=GRAY)
         rows[3].set(ylabel="antennas")
         rows[-1].set(xlabel="period")
         rows[3].set_ylim(0, 1.2 * track.active_antennas.values.max())
@@ -298,7 +298,7 @@ def _path_use(axes: Axes, track: xr.Dataset, period: np.ndarray) -> None:
     seen = "reaches the user"
     for i in range(len(names)):
         for first, last in _runs(period[track.visible.values[:, i]]):
-            axes.plot([first - 0.5, last + 0.5], [i, i], **THICK, color=GREY, alpha=0.4, label=seen)
+            axes.plot([first - 0.5, last + 0.5], [i, i], **THICK, color=GRAY, alpha=0.4, label=seen)
             seen = "_"
     served = track.serving.values >= 0
     axes.plot(

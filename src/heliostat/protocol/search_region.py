@@ -37,7 +37,7 @@ class Region(eqx.Module):
 
     @property
     def center(self) -> Vector:
-        """Centre of the box. [m]"""
+        """Center of the box. [m]"""
         return (self.low + self.high) / 2
 
     def contains(self, position: Vector, margin: Scalar | float = 0.0) -> Bool[Array, ""]:
@@ -129,7 +129,7 @@ def with_assumed_target(scene: SensingScene, place: np.ndarray, echo: float) -> 
     Args:
         scene: The scene; its target and gains are replaced.
         place: Position of the target. [m]
-        echo: Modulus of the gain at a distance of one metre; the gain decreases with the squared
+        echo: Modulus of the gain at a distance of one meter; the gain decreases with the squared
             distance. [m²]
     """
     anchors = np.stack([np.asarray(s.position) for s in scene.surfaces])
@@ -162,7 +162,7 @@ class Scans:
 
         Without a minimum SNR the optimal design does not depend on the echo's strength, as long as
         the echo's share of a surface's radiated power is negligible. The assumed target has a
-        cross-section of 1 m² with a path loss of 30 dB at one metre.
+        cross-section of 1 m² with a path loss of 30 dB at one meter.
 
         Args:
             number: Number of the scan.

@@ -1,4 +1,4 @@
-"""Effective achievable data rate (EADR): the rate over a period with pilots and optimisation.
+"""Effective achievable data rate (EADR): the rate over a period with pilots and optimization.
 
 SNRs are linear power ratios, rates are in bit/s.
 """

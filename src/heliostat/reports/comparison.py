@@ -80,7 +80,7 @@ def comparison_report(
             partial(distributions_figure, maps),
         ),
         "difference": (
-            f"Ratio of each map to that of {first}; grey where one of them has no value.",
+            f"Ratio of each map to that of {first}; gray where one of them has no value.",
             partial(difference_figure, maps),
         ),
     }

@@ -98,7 +98,7 @@ def write_geojson(data: xr.Dataset, file: Path) -> None:
     """Write the positions as GeoJSON points with their values; numbers that are infinite are null.
 
     The coordinates are longitude and latitude where the scenario has a ``site.origin``, otherwise x
-    and y of the scenario in metres.
+    and y of the scenario in meters.
 
     Args:
         data: Result of `heliostat.coverage`.
@@ -107,7 +107,7 @@ def write_geojson(data: xr.Dataset, file: Path) -> None:
     table = columns(data)
     x, y, height = (table.pop(f"{axis}_m") for axis in "xyz")
     site = parse(data.attrs["scenario_text"]).site
-    system = "local: x and y of the scenario in metres"
+    system = "local: x and y of the scenario in meters"
     if site.origin is not None:
         system = "longitude and latitude in degrees, WGS 84"
         x, y = site.longitude_latitude(x, y)

@@ -43,7 +43,7 @@ PHASE_NAMES: dict[str, str] = {
     "[configuration, element], for several surfaces [surface, configuration, element] with zeros "
     "beyond a surface's elements, the horizontal index fastest, for the time dependence "
     "exp(-j omega t); reverse their signs for exp(+j omega t). Of a panel with spherical waves the "
-    "phases are referred to its centre, otherwise to its first element",
+    "phases are referred to its center, otherwise to its first element",
     "alignment_phase_deg": "the same in degrees, (-180, 180]",
     "code": "signs with which each configuration is repeated while pilots are sent, [sign], for "
     "several surfaces [surface, sign]",

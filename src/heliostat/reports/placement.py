@@ -112,14 +112,14 @@ def shares_table(found: Placement) -> Table:
 def _dataset(found: Placement) -> xr.Dataset:
     """Candidates, positions and shares."""
     units = {"peb": "m", "rate": "bit/s"}
-    metres, one = {"units": "m"}, {"units": "1"}
+    meters, one = {"units": "m"}, {"units": "1"}
     listed_names = {"name": ("position", list(found.names))} if found.names else {}
     return xr.Dataset(
         {
-            "candidate_position": (("candidate", "xyz"), found.candidates.position, metres),
+            "candidate_position": (("candidate", "xyz"), found.candidates.position, meters),
             "candidate_azimuth": ("candidate", found.candidates.azimuth, {"units": "rad"}),
             "candidate_share": ("candidate", found.candidates.share, one),
-            "position": (("position", "xyz"), found.positions, metres),
+            "position": (("position", "xyz"), found.positions, meters),
             "met": ("position", found.met, one),
             "met_before": ("position", found.met_before, one),
             "share": (("size", "surfaces"), found.share_by_number, one),

@@ -1,7 +1,7 @@
 r"""Ambiguity of a sweep of a steered surface when the gain is unknown.
 
 With an unknown complex gain, two directions cannot be distinguished if their responses
-:math:`s \in \mathbb{C}^K` over the K configurations are proportional. The measure is the normalised
+:math:`s \in \mathbb{C}^K` over the K configurations are proportional. The measure is the normalized
 correlation
 
 .. math:: \rho(\psi, \psi') = \frac{|s(\psi)^H s(\psi')|^2}{\|s(\psi)\|^2\|s(\psi')\|^2}.
@@ -28,7 +28,7 @@ def kernel(elements: int, cycles: np.ndarray) -> np.ndarray:
 
     Args:
         elements: :math:`n`.
-        cycles: Phase step between neighbouring elements, :math:`x`. [cycles]
+        cycles: Phase step between neighboring elements, :math:`x`. [cycles]
     """
     # At whole cycles the ratio is a limit; a step of 1e-9 beside them it is equal to rounding.
     shifted = np.where(np.abs(cycles - np.round(cycles)) < 1e-9, cycles + 1e-9, cycles)
@@ -37,7 +37,7 @@ def kernel(elements: int, cycles: np.ndarray) -> np.ndarray:
 
 def largest_correlation(scenario: LocalizationSections, surface: SurfaceSpec) -> float:
     """Largest correlation between a direction near the focus and any other that is not its
-    neighbour. [1]
+    neighbor. [1]
 
     The first direction is within half a beamwidth (1/columns, 1/rows) around the focus, the second
     any in front of the surface at the user's height that is a whole null off the first: at the same

@@ -41,7 +41,7 @@ def array_lobes(spacing: float, cosine: float) -> np.ndarray:
     """Direction cosines of the grating lobes of a linear array, the nearest first, [lobe]. [1]
 
     Args:
-        spacing: Distance between neighbouring antennas. [wavelengths]
+        spacing: Distance between neighboring antennas. [wavelengths]
         cosine: Direction cosine of the wanted direction. [1]
     """
     most = _orders(spacing)
@@ -82,7 +82,7 @@ def array_warning(spacing: float, name: str, cosine: float, end: str) -> str | N
     """Return a warning if a linear array has grating lobes.
 
     Args:
-        spacing: Distance between neighbouring antennas. [wavelengths]
+        spacing: Distance between neighboring antennas. [wavelengths]
         name: Name of the array, e.g. "the user's array".
         cosine: Direction cosine towards the other end of its link. [1]
         end: Name of that end, e.g. "the surface".

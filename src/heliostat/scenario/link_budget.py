@@ -31,7 +31,7 @@ def radar_gain(reference_loss: float, cross_section: float, distance: float, gai
     :math:`G^2\lambda^2\sigma/((4\pi)^3 d^4)`. [1]
 
     Args:
-        reference_loss: :math:`K_0`, the power ratio at one metre. [1]
+        reference_loss: :math:`K_0`, the power ratio at one meter. [1]
         cross_section: :math:`\sigma`. [m²]
         distance: :math:`d`. [m]
         gain: Gain of the element, :math:`G`. [1]

@@ -37,7 +37,7 @@ def _tilt(angle: float) -> float:
 class PanelSpec(Section):
     """Rectangular panel of elements."""
 
-    position: Position = setting("Position of its first element, x, y, z in metres.", [-20, 20, 30])
+    position: Position = setting("Position of its first element, x, y, z in meters.", [-20, 20, 30])
     rows: Count = setting("Number of rows of elements.", 8)
     columns: Count = setting("Number of columns of elements.", 8)
     azimuth: Annotated[float, quantity("angle", signed=True)] | None = setting(
@@ -68,7 +68,7 @@ class PanelSpec(Section):
         None,
     )
     spacing: tuple[Positive, Positive] = setting(
-        "Distance between neighbouring elements along a row and along a column, in wavelengths.",
+        "Distance between neighboring elements along a row and along a column, in wavelengths.",
         [0.5, 0.5],
         (0.5, 0.5),
     )

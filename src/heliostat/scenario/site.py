@@ -28,7 +28,7 @@ class SiteSpec(Section):
 
     origin: Annotated[tuple[Number, Number], AfterValidator(_on_earth)] | None = setting(
         "Longitude and latitude of the origin of the coordinates in degrees (WGS 84), for exports; "
-        "default none, exports are in metres.",
+        "default none, exports are in meters.",
         [13.3777, 52.5163],
         None,
     )

@@ -149,7 +149,7 @@ class LocalizationScene(eqx.Module):
     def reflection_point(self) -> Vector:
         """Point of the surface to which path lengths and directions refer. [m]
 
-        The first element for plane waves, as in the localization paper, the centre for spherical
+        The first element for plane waves, as in the localization paper, the center for spherical
         waves.
         """
         surface = self.surface

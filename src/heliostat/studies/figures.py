@@ -1,4 +1,4 @@
-"""Elements shared by the studies' figures: colours, curves with bands, axes and legends."""
+"""Elements shared by the studies' figures: colors, curves with bands, axes and legends."""
 
 from collections.abc import Iterable
 from typing import Any, TypeAlias
@@ -17,8 +17,8 @@ LegendEntry: TypeAlias = tuple[str, dict[str, Any]]
 LINES: tuple[LineStyle, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 """Line styles that remain distinct in black and white."""
 MARKS = ("o", "s", "^", "D", "v")
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Palette of Okabe and Ito, distinct for colour-blind readers."""
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Palette of Okabe and Ito, distinct for color-blind readers."""
 
 
 def curve(axes: Axes, x: xr.DataArray | np.ndarray, samples: xr.DataArray, **look: Any) -> None:
@@ -69,7 +69,7 @@ def entries(labels: Iterable[str], **properties: Iterable[Any]) -> list[LegendEn
 
     Args:
         labels: Labels, at most as many as the shortest sequence is long.
-        properties: Sequences of values by the name of the property, such as ``color=COLOURS``.
+        properties: Sequences of values by the name of the property, such as ``color=COLORS``.
     """
     values = zip(*properties.values(), strict=False)
     looks = (dict(zip(properties, row, strict=True)) for row in values)
@@ -77,7 +77,7 @@ def entries(labels: Iterable[str], **properties: Iterable[Any]) -> list[LegendEn
 
 
 def legend_below(figure: Figure, *entries: LegendEntry, columns: int) -> None:
-    """Draw one legend below all panels; entries without a colour are black."""
+    """Draw one legend below all panels; entries without a color are black."""
     black: dict[str, Any] = {"color": "black"}
     handles = [Line2D([], [], label=label, **black | look) for label, look in entries]
     figure.legend(handles=handles, loc="outside lower center", ncols=columns)

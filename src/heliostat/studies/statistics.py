@@ -56,7 +56,7 @@ def every(answers: Iterable[bool | None]) -> bool | None:
 
 
 def log10(samples: xr.DataArray) -> xr.DataArray:
-    """Decadic logarithm of a labelled array."""
+    """Decadic logarithm of a labeled array."""
     result: xr.DataArray = xr.apply_ufunc(np.log10, samples)
     return result
 

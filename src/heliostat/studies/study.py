@@ -128,7 +128,7 @@ def _drawn(sample: Callable[[PRNGKeyArray], Any], seed: int, trial: int) -> Any:
 
 @dataclass(frozen=True)
 class Study:
-    """A named computation over a grid whose result is a labelled dataset."""
+    """A named computation over a grid whose result is a labeled dataset."""
 
     name: str
     sample: Callable[[PRNGKeyArray], Any]

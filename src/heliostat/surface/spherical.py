@@ -1,13 +1,13 @@
 r"""Response of a passive surface to spherical waves, for users in its near field.
 
 The exact distances of each element :math:`q_i` to the base station b and to the user p are used,
-relative to those of the panel's centre c. With the wavenumber :math:`\kappa`,
+relative to those of the panel's center c. With the wavenumber :math:`\kappa`,
 
 .. math:: s_k = \delta\sum_i e^{j\vartheta_{k,i}}\,
                 e^{j\kappa(\|q_i - b\| - \|c - b\|)}\,e^{j\kappa(\|q_i - p\| - \|c - p\|)}.
 
 For distant b and p this is the response in `surface.passive` up to a phase, because phases are
-referred to the first element there. The amplitude at the centre is used for all elements; the true
+referred to the first element there. The amplitude at the center is used for all elements; the true
 amplitudes differ noticeably only within a few panel widths.
 """
 
@@ -20,11 +20,11 @@ from heliostat.surface.passive import Configurations, Focused, Phased
 
 
 def excess_length(offsets: Float[Array, "element xyz"], end: Vector) -> Float[Array, "element"]:
-    """Distance of each element from a position minus that of the panel's centre. [m]
+    """Distance of each element from a position minus that of the panel's center. [m]
 
     Args:
-        offsets: Positions of the elements relative to the centre. [m]
-        end: The position relative to the centre. [m]
+        offsets: Positions of the elements relative to the center. [m]
+        end: The position relative to the center. [m]
     """
     # Dividing the difference of squares by the sum of distances avoids cancellation at a distance.
     far = jnp.linalg.norm(end)
@@ -33,7 +33,7 @@ def excess_length(offsets: Float[Array, "element xyz"], end: Vector) -> Float[Ar
 
 
 def focused_phases(
-    array: PlanarArray, wavelength: Scalar, start: Vector, focused: Focused, centre: Vector
+    array: PlanarArray, wavelength: Scalar, start: Vector, focused: Focused, center: Vector
 ) -> Float[Array, "config element"]:
     """Phases of each element for focused configurations, not wrapped. [rad]
 
@@ -42,10 +42,10 @@ def focused_phases(
         wavelength: Wavelength. [m]
         start: Position of the base station. [m]
         focused: The configurations.
-        centre: Position of the panel's centre. [m]
+        center: Position of the panel's center. [m]
     """
     offsets = array.element_offsets(wavelength)
-    length = excess_length(offsets, start - centre) + excess_length(offsets, focused.focus - centre)
+    length = excess_length(offsets, start - center) + excess_length(offsets, focused.focus - center)
     return _steering(array, wavelength, focused) - 2 * jnp.pi / wavelength * length[None, :]
 
 
@@ -65,7 +65,7 @@ def spherical_response(
     configurations: Configurations,
     wavelength: Scalar,
     start: Vector,
-    centre: Vector,
+    center: Vector,
     end: Vector,
 ) -> tuple[Complex[Array, "config"], Complex[Array, "config xyz"]]:
     r"""Response of each configuration, and its derivatives with respect to the user's position.
@@ -78,7 +78,7 @@ def spherical_response(
         configurations: Configurations of the surface, focused or given by phases.
         wavelength: Wavelength. [m]
         start: Position of the base station, b. [m]
-        centre: Position of the panel's centre, c. [m]
+        center: Position of the panel's center, c. [m]
         end: Position of the user, p. [m]
 
     Returns:
@@ -89,22 +89,22 @@ def spherical_response(
     """
     wavenumber = 2 * jnp.pi / wavelength
     offsets = array.element_offsets(wavelength)
-    excess = excess_length(offsets, end - centre)
+    excess = excess_length(offsets, end - center)
     # The phase of a focused surface is split into two terms, so that the sum over the elements is a
     # single matrix product for many foci.
     if isinstance(configurations, Focused):
         phase = _steering(array, wavelength, configurations)
-        excess = excess - excess_length(offsets, configurations.focus - centre)
+        excess = excess - excess_length(offsets, configurations.focus - center)
     elif isinstance(configurations, Phased):
-        incident = wavenumber * excess_length(offsets, start - centre)
+        incident = wavenumber * excess_length(offsets, start - center)
         phase = configurations.phase + incident[None, :]
     else:
         raise TypeError("a surface with spherical waves is focused or set by phases, not steered")
     coefficient = reflection * jnp.exp(1j * phase)
     outgoing = jnp.exp(1j * wavenumber * excess)
-    ray = (end - centre)[None, :] - offsets
+    ray = (end - center)[None, :] - offsets
     direction = ray / jnp.linalg.norm(ray, axis=1, keepdims=True)
-    mean_direction = (end - centre) / jnp.linalg.norm(end - centre)
+    mean_direction = (end - center) / jnp.linalg.norm(end - center)
     slope = 1j * wavenumber * (direction - mean_direction[None, :])
     columns = outgoing[:, None] * jnp.concatenate([jnp.ones_like(slope[:, :1]), slope], axis=1)
     both = coefficient @ columns
@@ -116,7 +116,7 @@ def separable_response(
     reflection: Scalar,
     focused: Focused,
     wavelength: Scalar,
-    centre: Vector,
+    center: Vector,
     end: Vector,
 ) -> Complex[Array, "config"]:
     r"""Approximate response of focused configurations, from sums over one row and one column.
@@ -131,14 +131,14 @@ def separable_response(
         reflection: Reflection amplitude, :math:`\delta`. [1]
         focused: The configurations.
         wavelength: Wavelength. [m]
-        centre: Position of the panel's centre, c. [m]
+        center: Position of the panel's center, c. [m]
         end: Position of the user, p. [m]
     """
 
     def terms(position: Vector) -> tuple[Float[Array, "side"], Float[Array, "side"]]:
         """Direction cosines, and second derivatives of the distance."""
-        distance = jnp.linalg.norm(position - centre)
-        cosines = array.direction_cosines((position - centre) / distance)
+        distance = jnp.linalg.norm(position - center)
+        cosines = array.direction_cosines((position - center) / distance)
         return cosines, (1 - cosines**2) / distance
 
     (cosine, curvature), (focus, focus_curvature) = terms(end), terms(focused.focus)

@@ -42,8 +42,8 @@ function drawMap(context, layers) {
     context.restore();
   }
   if (layers.contour) {
-    for (const [colour, width] of [["#000", 3], ["#fff", 1.5]]) {
-      context.strokeStyle = colour;
+    for (const [color, width] of [["#000", 3], ["#fff", 1.5]]) {
+      context.strokeStyle = color;
       context.lineWidth = width;
       context.stroke(pathOf(layers.contour));
     }
@@ -62,7 +62,7 @@ function pathOf(lines) {
 // Draw everything but the handles: the images of the map, and the ruler and the cursor if there are any.
 export function draw({ layers, measured, cursor }) {
   const ratio = devicePixelRatio, context = canvas.getContext("2d");
-  const colour = (name) => getComputedStyle(box).getPropertyValue(name);
+  const color = (name) => getComputedStyle(box).getPropertyValue(name);
   [canvas.width, canvas.height] = [box.clientWidth * ratio, box.clientHeight * ratio];
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   if (layers) {
@@ -70,14 +70,14 @@ export function draw({ layers, measured, cursor }) {
     drawMap(context, layers);
     context.globalAlpha = 1;
   }
-  drawGrid(context, colour("--ink"));
+  drawGrid(context, color("--ink"));
   for (const { footprint } of shown.scene?.obstacles ?? []) {
     context.beginPath();
     footprint.forEach((corner) => context.lineTo(...toPixels(corner)));
     context.closePath();
-    context.fillStyle = colour("--obstacle");
+    context.fillStyle = color("--obstacle");
     context.fill();
-    context.strokeStyle = colour("--ink");
+    context.strokeStyle = color("--ink");
     context.lineWidth = 1;
     context.stroke();
   }
@@ -86,7 +86,7 @@ export function draw({ layers, measured, cursor }) {
     if (object.normal) drawNormal(context, toPixels(placeOf(object)), azimuthOf(object));
   }
   plan.pins.forEach(([x, y], i) => drawPin(context, toPixels([x, y]), i + 1));
-  if (measured) drawRuler(context, measured, colour("--ink"), colour("--paper"));
+  if (measured) drawRuler(context, measured, color("--ink"), color("--paper"));
   if (cursor) {
     const [x, y] = toPixels(cursor);
     context.strokeStyle = "#fff";
@@ -98,11 +98,11 @@ export function draw({ layers, measured, cursor }) {
   }
 }
 
-function drawGrid(context, colour) {
+function drawGrid(context, color) {
   const step = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 1e4]
     .find((each) => each * view.scale >= 70) ?? 1e5;
   const half = box.clientWidth / 2 / view.scale, tall = box.clientHeight / 2 / view.scale;
-  context.fillStyle = colour;
+  context.fillStyle = color;
   context.font = "11px system-ui, sans-serif";
   const label = (value, x, y) => {
     context.strokeStyle = getComputedStyle(box).getPropertyValue("--paper");
@@ -123,9 +123,9 @@ function drawGrid(context, colour) {
 // Marked walls, and candidates: large where the goal is met at many places.
 function drawPlacement(context) {
   for (const { start, end } of placement.walls) {
-    for (const [width, colour] of [[7, "#000"], [4, "#56b4e9"]]) {
+    for (const [width, color] of [[7, "#000"], [4, "#56b4e9"]]) {
       context.lineWidth = width;
-      context.strokeStyle = colour;
+      context.strokeStyle = color;
       context.stroke(pathOf([[start, end]]));
     }
   }
@@ -145,9 +145,9 @@ function drawPlacement(context) {
 function drawNormal(context, [x, y], azimuth) {
   const tip = [x + 34 * Math.cos(azimuth), y - 34 * Math.sin(azimuth)];
   const wing = (turn) => [tip[0] - 9 * Math.cos(azimuth + turn), tip[1] + 9 * Math.sin(azimuth + turn)];
-  for (const [width, colour] of [[5, "#000"], [2.5, "#e69f00"]]) {
+  for (const [width, color] of [[5, "#000"], [2.5, "#e69f00"]]) {
     context.lineWidth = width;
-    context.strokeStyle = colour;
+    context.strokeStyle = color;
     context.beginPath();
     context.moveTo(x, y);
     context.lineTo(...tip);
@@ -175,9 +175,9 @@ function drawPin(context, [x, y], number) {
 
 function drawRuler(context, measured, ink, paper) {
   const [from, to] = measured.map(toPixels);
-  for (const [width, colour] of [[4, paper], [1.5, ink]]) {
+  for (const [width, color] of [[4, paper], [1.5, ink]]) {
     context.lineWidth = width;
-    context.strokeStyle = colour;
+    context.strokeStyle = color;
     context.stroke(new Path2D(`M${from.join(" ")}L${to.join(" ")}`));
   }
 }

@@ -27,7 +27,7 @@ function showObjects() {
 
 function coordinates(object) {
   const inputs = ["x", "y", "z"].map((axis, i) => element("label", {}, axis, element("input", {
-    type: "number", step: 0.01, "aria-label": `${axis} of ${object.name} in metres`,
+    type: "number", step: 0.01, "aria-label": `${axis} of ${object.name} in meters`,
     onchange: ({ target }) => {
       const position = [...placeOf(object)];
       if (!Number.isFinite(target.valueAsNumber)) return;

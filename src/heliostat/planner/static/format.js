@@ -38,4 +38,4 @@ export function parse(given, unit) {
   return found ? number * found[1] : null;
 }
 
-export const metres = (value) => `${Number(value.toFixed(2))} m`;
+export const meters = (value) => `${Number(value.toFixed(2))} m`;

@@ -1,13 +1,13 @@
-// Colours, scale, ticks and contour of a map.
+// Colors, scale, ticks and contour of a map.
 
 import { text } from "./format.js";
 
-// Cividis: perceptually uniform, and the same for people with colour vision deficiency.
+// Cividis: perceptually uniform, and the same for people with color vision deficiency.
 const STOPS = [[0, 34, 78], [0, 46, 106], [26, 56, 111], [50, 67, 109], [67, 78, 108],
   [83, 90, 109], [97, 101, 111], [111, 112, 115], [125, 124, 120], [140, 136, 120],
   [155, 148, 118], [171, 160, 114], [188, 174, 108], [205, 187, 99], [222, 201, 88],
   [240, 216, 70], [254, 232, 56]];
-// Purple, white, green (PRGn of ColorBrewer), also for people with colour vision deficiency.
+// Purple, white, green (PRGn of ColorBrewer), also for people with color vision deficiency.
 const DIVERGING = [[118, 42, 131], [153, 112, 171], [194, 165, 207], [231, 212, 232], [247, 247, 247],
   [217, 240, 211], [166, 219, 160], [90, 174, 97], [27, 120, 55]];
 export const NO_BOUND = [213, 94, 0]; // vermilion
@@ -18,19 +18,19 @@ export const SERVED = 1, NEAR = 2; // bits of the flags
 
 export const largeIsGood = (map) => map.largeIsGood ?? ["rate", "snr"].includes(map.quantity);
 export const isCause = (map) => map.quantity === "cause";
-export const causeColour = (index) => CATEGORIES[index % CATEGORIES.length];
+export const causeColor = (index) => CATEGORIES[index % CATEGORIES.length];
 
-function colourAt(share, stops) {
+function colorAt(share, stops) {
   const at = Math.min(Math.max(share, 0), 1) * (stops.length - 1);
   const low = Math.min(Math.floor(at), stops.length - 2);
   return stops[low].map((from, i) => Math.round(from + (at - low) * (stops[low + 1][i] - from)));
 }
 
-// The colour of a value; of a ratio the middle is 1, and green is better.
-export function colourOf(value, map, scale) {
+// The color of a value; of a ratio the middle is 1, and green is better.
+export function colorOf(value, map, scale) {
   if (Number.isNaN(value) || (!map.ratio && !Number.isFinite(value))) return NO_BOUND;
   const share = value > 0 ? brightness(value, map, scale) : largeIsGood(map) ? 0 : 1;
-  return colourAt(share, map.ratio ? DIVERGING : STOPS);
+  return colorAt(share, map.ratio ? DIVERGING : STOPS);
 }
 
 // The finite values of the served cells, sorted.
@@ -72,8 +72,8 @@ export function image(map, scale) {
   map.values.forEach((value, i) => {
     if (!(map.flags[i] & SERVED)) return;
     const row = map.rows - 1 - Math.floor(i / map.columns); // the first row of pixels is the top
-    const colour = isCause(map) ? causeColour(value) : colourOf(value, map, scale);
-    pixels.data.set([...colour, 255], 4 * (row * map.columns + (i % map.columns)));
+    const color = isCause(map) ? causeColor(value) : colorOf(value, map, scale);
+    pixels.data.set([...color, 255], 4 * (row * map.columns + (i % map.columns)));
   });
   context.putImageData(pixels, 0, 0);
   return canvas;

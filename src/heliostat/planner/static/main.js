@@ -58,12 +58,12 @@ on("painted", ({ near, unserved }) => {
   if (cause) {
     const present = new Set(map.values.filter((_, i) => map.flags[i] & heat.SERVED));
     map.causes.split("; ").forEach((name, i) => {
-      if (present.has(i)) entries.push([`rgb(${heat.causeColour(i)})`, name]);
+      if (present.has(i)) entries.push([`rgb(${heat.causeColor(i)})`, name]);
     });
   } else if (map.ratio) {
     const [worse, better] = map.largeIsGood ? [0, Infinity] : [Infinity, 0];
-    entries.push([`rgb(${heat.colourOf(better, map, ratioScale)})`, "B is better"],
-      [`rgb(${heat.colourOf(worse, map, ratioScale)})`, "A is better"]);
+    entries.push([`rgb(${heat.colorOf(better, map, ratioScale)})`, "B is better"],
+      [`rgb(${heat.colorOf(worse, map, ratioScale)})`, "A is better"]);
     if (map.values.some(Number.isNaN)) entries.push([`rgb(${heat.NO_BOUND})`, "no bound in either"]);
   } else if (map.values.some((value, i) => map.flags[i] & heat.SERVED && value === Infinity)) {
     entries.push([`rgb(${heat.NO_BOUND})`, "no bound exists; point at it for the reason"]);
@@ -86,7 +86,7 @@ function showScale(map) {
   for (let x = 0; x < 256; x++) {
     const share = x / 255;
     const value = used.low * (used.high / used.low) ** share;
-    context.fillStyle = `rgb(${heat.colourOf(value, map, used)})`;
+    context.fillStyle = `rgb(${heat.colorOf(value, map, used)})`;
     context.fillRect(x, 0, 1, 1);
   }
   const width = $("#bar").clientWidth, room = 84; // pixels of a label

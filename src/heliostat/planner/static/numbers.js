@@ -1,7 +1,7 @@
 // Bounds, rate, best allocation, pinned places and notes; and the design of a sensing scenario.
 
 import { $, button, element } from "./dom.js";
-import { metres } from "./format.js";
+import { meters } from "./format.js";
 import { Channel } from "./request.js";
 import { commit, edit, emit, on, plan, shown } from "./state.js";
 
@@ -51,7 +51,7 @@ function showPins(places) {
       commit();
     }, { "aria-label": `Remove place ${i + 1}` });
     return element("tr", { title: found?.reason ?? "" }, element("th", { scope: "row" }, `${i + 1}`),
-      element("td", {}, pin.map((each) => metres(each)).join(", ")), ...cells,
+      element("td", {}, pin.map((each) => meters(each)).join(", ")), ...cells,
       element("td", {}, remove));
   });
   $("#pins").replaceChildren(element("div", { className: "scroll", tabIndex: 0, role: "region",

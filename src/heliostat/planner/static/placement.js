@@ -1,7 +1,7 @@
 // Where a surface should be: ranked positions on the marked walls, one click adopts one.
 
 import { $, button, element } from "./dom.js";
-import { metres } from "./format.js";
+import { meters } from "./format.js";
 import { commit, edit, emit, on, plan, shown } from "./state.js";
 import { study } from "./study.js";
 
@@ -91,7 +91,7 @@ function use(found, { surface: key }) {
     element("th", { scope: "row" }, `${i + 1}`),
     element("td", {}, button("Adopt", () => adopt(i), { "aria-label": `Adopt place ${i + 1}` })),
     element("td", {}, percent(each.share)), element("td", {}, each.wall),
-    element("td", {}, each.position.map((value) => metres(value)).join(", ")),
+    element("td", {}, each.position.map((value) => meters(value)).join(", ")),
     element("td", {}, `${Number(each.azimuth_deg.toFixed(1))} deg`)));
   summary.textContent = `Places for ${name}: share of the area with ${found.goal}. At present ${
     percent(found.present)}, without it ${percent(found.without)}; at most ${percent(found.bound)} on `

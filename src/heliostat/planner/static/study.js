@@ -1,4 +1,4 @@
-// A computation with progress that can be cancelled, and the controls that show it.
+// A computation with progress that can be canceled, and the controls that show it.
 
 import { button, element } from "./dom.js";
 import { Gone, stream } from "./request.js";
@@ -34,7 +34,7 @@ export function study(label, ask, use) {
       status.textContent = "";
       use(result, asked.body);
     } catch (error) {
-      status.textContent = error.name === "AbortError" ? "Cancelled" : "";
+      status.textContent = error.name === "AbortError" ? "Canceled" : "";
       if (error.name !== "AbortError" && !(error instanceof Gone)) emit("refused", { error });
     }
     if (running !== controller) return;

@@ -5,7 +5,7 @@ import { $, button, element } from "./dom.js";
 const NOTES = [
   ["#plan", "Drag the base station, the surfaces and the user. Or press Tab until one is selected, "
     + "then the arrow keys: 0.1 m, with Shift 1 m. Surfaces snap to walls."],
-  ["#scale", "Bright is good. The scale stays while you drag, so that colours compare; Fit scale "
+  ["#scale", "Bright is good. The scale stays while you drag, so that colors compare; Fit scale "
     + "chooses it anew."],
   ["#numbers-panel", "Bounds, rate and best allocation for the user of the scenario. Click the map "
     + "to pin further places."],

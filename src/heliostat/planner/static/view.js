@@ -1,13 +1,13 @@
 // The plan view: map, walls and normals on a canvas, objects as handles that can be moved.
 
 import { draw } from "./draw.js";
-import { metres, text } from "./format.js";
+import { meters, text } from "./format.js";
 import * as heat from "./heatmap.js";
 import { adopt, placement } from "./placement.js";
 import { displayed, otherAt } from "./ratio.js";
 import { request } from "./request.js";
 import { azimuthOf, commit, edit, emit, on, plan, placeOf, problemsOf, shown } from "./state.js";
-import { box, toMetres, toPixels, view } from "./viewport.js";
+import { box, toMeters, toPixels, view } from "./viewport.js";
 
 const WALL = 14; // distance at which a surface snaps to a wall [px]
 const SVG = "http://www.w3.org/2000/svg";
@@ -22,7 +22,7 @@ const candidates = document.querySelector("#candidates");
 const readout = document.querySelector("#readout");
 const ruler = document.querySelector("#ruler");
 
-export const scale = { low: 0.1, high: 1, of: null }; // of the colours; held until "fit"
+export const scale = { low: 0.1, high: 1, of: null }; // of the colors; held until "fit"
 export const ratioScale = { low: 0.1, high: 10, of: null };
 let layers = null; // images of the map
 let measured = null; // the ruler: two points [m]
@@ -36,7 +36,7 @@ export function redraw() {
   });
 }
 
-// Images of the map; `refit` chooses the scale of the colours anew.
+// Images of the map; `refit` chooses the scale of the colors anew.
 export function paint({ refit = false } = {}) {
   const map = displayed();
   if (!map) return redraw();
@@ -74,8 +74,8 @@ function placeHandles() {
     const [x, y] = toPixels(position);
     handle.setAttribute("transform", `translate(${x} ${y})`);
     handle.classList.toggle("faulty", faults.length > 0);
-    handle.setAttribute("aria-label", `${object.name}, x ${metres(position[0])}, y ${
-      metres(position[1])}, z ${metres(position[2])}. Arrow keys move it.${
+    handle.setAttribute("aria-label", `${object.name}, x ${meters(position[0])}, y ${
+      meters(position[1])}, z ${meters(position[2])}. Arrow keys move it.${
       faults.map(({ sentence }) => ` Problem: ${sentence}.`).join("")}`);
     handle.querySelector("title").textContent = faults[0]?.sentence ?? object.name;
   }
@@ -123,11 +123,11 @@ function handleOf(object) {
     if (event.button !== 0) return;
     event.stopPropagation();
     handle.setPointerCapture(event.pointerId);
-    const { scene } = shown, at = toMetres(event), from = placeOf(current(object));
+    const { scene } = shown, at = toMeters(event), from = placeOf(current(object));
     const offset = [from[0] - at[0], from[1] - at[1]];
     let moved = false;
     const move = (each) => {
-      const [x, y] = toMetres(each);
+      const [x, y] = toMeters(each);
       moved = true;
       edit(placed(current(object), [x + offset[0], y + offset[1]], scene), { moving: true });
     };
@@ -191,21 +191,21 @@ box.addEventListener("pointerdown", (event) => {
   if (event.button !== 0 || event.target.closest(".handle")) return;
   box.setPointerCapture(event.pointerId);
   pointers.set(event.pointerId, [event.clientX, event.clientY]);
-  const at = toMetres(event);
+  const at = toMeters(event);
   if (ruler.getAttribute("aria-pressed") === "true") measured = [at, at];
   gesture = { moved: pointers.size > 1, from: [event.clientX, event.clientY] };
 });
 
 box.addEventListener("pointermove", (event) => {
-  if (!pointers.has(event.pointerId)) return tell(toMetres(event));
+  if (!pointers.has(event.pointerId)) return tell(toMeters(event));
   const before = pointers.get(event.pointerId), now = [event.clientX, event.clientY];
   const far = Math.hypot(now[0] - gesture.from[0], now[1] - gesture.from[1]);
   if (far > 4) gesture.moved = true;
   if (!gesture.moved) return;
   if (ruler.getAttribute("aria-pressed") === "true") {
-    measured[1] = toMetres(event);
+    measured[1] = toMeters(event);
     const [from, to] = measured;
-    readout.textContent = `Ruler: ${metres(Math.hypot(to[0] - from[0], to[1] - from[1]))}`;
+    readout.textContent = `Ruler: ${meters(Math.hypot(to[0] - from[0], to[1] - from[1]))}`;
   } else if (pointers.size === 2) {
     const other = [...pointers].find(([id]) => id !== event.pointerId)[1];
     const spread = ([x, y]) => Math.hypot(x - other[0], y - other[1]);
@@ -223,8 +223,8 @@ for (const end of ["pointerup", "pointercancel"]) {
     if (!pointers.delete(event.pointerId)) return;
     const measuring = ruler.getAttribute("aria-pressed") === "true";
     if (end === "pointerup" && !gesture.moved && !measuring) {
-      tell(toMetres(event));
-      pin(toMetres(event));
+      tell(toMeters(event));
+      pin(toMeters(event));
     }
   });
 }
@@ -256,7 +256,7 @@ box.addEventListener("keydown", (event) => {
 const cellSize = () => (shown.map ? (shown.map.area[1] - shown.map.area[0]) / shown.map.columns : 1);
 
 export function zoom(factor, event = null) {
-  const kept = event ? toMetres(event) : [view.x, view.y];
+  const kept = event ? toMeters(event) : [view.x, view.y];
   const before = view.scale;
   view.scale = Math.min(Math.max(before * factor, 1e-3), 1e4);
   view.x = kept[0] + ((view.x - kept[0]) * before) / view.scale;
@@ -311,11 +311,11 @@ function tell([x, y]) {
   const map = displayed();
   const cell = map ? heat.cellOf(map, x, y) : -1;
   if (cell < 0) {
-    readout.textContent = `x ${metres(x)}, y ${metres(y)}`;
+    readout.textContent = `x ${meters(x)}, y ${meters(y)}`;
     return;
   }
   const place = heat.centreOf(map, cell), value = map.values[cell];
-  const where = `x ${metres(place[0])}, y ${metres(place[1])}`;
+  const where = `x ${meters(place[0])}, y ${meters(place[1])}`;
   Object.assign(readout.dataset, { x: place[0], y: place[1], value });
   clearTimeout(asking);
   if (!(map.flags[cell] & heat.SERVED)) {

@@ -13,7 +13,7 @@ from heliostat.scenario.localization.schema import LocalizationSections
 from heliostat.scenario.localization.visibility import outside_obstacles, visible_through
 
 WIDEST_SPACING = 5.0
-"""Largest default distance between neighbouring positions. [m]"""
+"""Largest default distance between neighboring positions. [m]"""
 
 NOT_ON_WALL = "above or below the wall"
 INSIDE = "inside an obstacle"
@@ -126,7 +126,7 @@ def grid(
     Args:
         template: A surface of the scenario.
         walls: The walls.
-        spacing: Distance between neighbouring positions on a wall. [m]
+        spacing: Distance between neighboring positions on a wall. [m]
         heights: Heights. [m]
         turns: Azimuths relative to the normal of the wall. [rad]
     """

@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 class BaseStationSpec(Section):
     """Base station with a linear array."""
 
-    position: Position = setting("Position of its first antenna, x, y, z in metres.", [0, 0, 40])
+    position: Position = setting("Position of its first antenna, x, y, z in meters.", [0, 0, 40])
     antennas: Count = setting("Number of antennas.", 32)
     power: Annotated[float, quantity("power")] = setting(
         "Total transmit power of the active antennas.", "27 dBm"
     )
     axis: Direction = setting("Unit vector along the array.", [1, 0, 0], (1.0, 0.0, 0.0))
-    spacing: Positive = setting("Distance between neighbouring antennas in wavelengths.", 0.5, 0.5)
+    spacing: Positive = setting("Distance between neighboring antennas in wavelengths.", 0.5, 0.5)
     antenna_gain: Annotated[float, quantity("gain")] = setting(
         "Gain of each antenna towards the surface.", "5 dBi", "0 dBi"
     )
@@ -82,7 +82,7 @@ class SurfaceSpec(PanelSpec):
         "Bits of phase resolution; default continuous phases.", 2, None
     )
     focus: Position | None = setting(
-        "Point to which designed phases steer in both stages, x, y, z in metres; default the user.",
+        "Point to which designed phases steer in both stages, x, y, z in meters; default the user.",
         [20, 40, 0],
         None,
     )
@@ -138,12 +138,12 @@ class SurfaceSpec(PanelSpec):
 class UserSpec(Section):
     """User with a horizontal linear array."""
 
-    position: Position = setting("Position of its first antenna, x, y, z in metres.", [20, 40, 0])
+    position: Position = setting("Position of its first antenna, x, y, z in meters.", [20, 40, 0])
     heading: Annotated[float, quantity("angle", signed=True)] = setting(
         "Rotation of its array clockwise from the x axis, seen from above.", "45 deg"
     )
     antennas: Count = setting("Number of antennas.", 32)
-    spacing: Positive = setting("Distance between neighbouring antennas in wavelengths.", 0.5, 0.5)
+    spacing: Positive = setting("Distance between neighboring antennas in wavelengths.", 0.5, 0.5)
     antenna_gain: Annotated[float, quantity("gain")] = setting(
         "Gain of each antenna towards the surface.", "2 dBi", "0 dBi"
     )
@@ -161,7 +161,7 @@ class ObstacleSpec(Section):
     footprint: Annotated[
         tuple[tuple[Number, Number], ...], Field(min_length=3, max_length=1000)
     ] = setting(
-        "Corners of its outline from above, x and y in metres.", [[0, 0], [10, 0], [10, 8], [0, 8]]
+        "Corners of its outline from above, x and y in meters.", [[0, 0], [10, 0], [10, 8], [0, 8]]
     )
     height: Annotated[float, quantity("length")] = setting(
         "Height from its lower to its upper end.", "12 m"

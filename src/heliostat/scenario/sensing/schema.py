@@ -44,10 +44,10 @@ class SensingCarrierSpec(Section):
 class SensingBaseStationSpec(Section):
     """Base station with a linear array that transmits and receives the echoes."""
 
-    position: Position = setting("Position of its first antenna, x, y, z in metres.", [0, 0, 0])
+    position: Position = setting("Position of its first antenna, x, y, z in meters.", [0, 0, 0])
     antennas: Count = setting("Number of antennas.", 16)
     axis: Direction = setting("Unit vector along the array.", [0, 1, 0], (0.0, 1.0, 0.0))
-    spacing: Positive = setting("Distance between neighbouring antennas in wavelengths.", 0.5, 0.5)
+    spacing: Positive = setting("Distance between neighboring antennas in wavelengths.", 0.5, 0.5)
     power: Annotated[float, quantity("power")] = setting(
         "Total transmit power of all antennas, averaged over the dwell.", "20 W"
     )
@@ -64,7 +64,7 @@ class SensingBaseStationSpec(Section):
 class ActiveSurfaceSpec(PanelSpec):
     """Active surface, or a passive one without power and noise and with amplification 1."""
 
-    position: Position = setting("Position of its first element, x, y, z in metres.", [-5, 10, 0])
+    position: Position = setting("Position of its first element, x, y, z in meters.", [-5, 10, 0])
     rows: Count = setting("Number of rows of elements.", 4)
     columns: Count = setting("Number of columns of elements.", 4)
     amplification: Positive = setting(
@@ -91,7 +91,7 @@ class TargetSpec(Section):
     """Point target."""
 
     position: Position = setting(
-        "Assumed position, x, y, z in metres, for which designs and bounds are computed.",
+        "Assumed position, x, y, z in meters, for which designs and bounds are computed.",
         [5, 15, 0],
     )
     cross_section: Annotated[float, quantity("area")] = setting("Radar cross-section.", "1 m2")
@@ -113,7 +113,7 @@ class SensingLinkSpec(Section):
         "Path-loss exponent of random channels; default 2, free space.", 2.2, None
     )
     reference_loss: Annotated[float, quantity("ratio")] | None = setting(
-        "Path gain at one metre between isotropic antennas, for random channels and for the path "
+        "Path gain at one meter between isotropic antennas, for random channels and for the path "
         "from the target back; default free space at the carrier, (wavelength / 4 pi)^2.",
         "-52.4 dB",
         None,
@@ -215,7 +215,7 @@ class SensingSections(Scenario):
 
     @property
     def reference_loss(self) -> float:
-        """Path gain at one metre between isotropic antennas; default free space. [1]"""
+        """Path gain at one meter between isotropic antennas; default free space. [1]"""
         written = self.link.reference_loss
         return free_space_gain(1.0, self.wavelength) if written is None else written
 

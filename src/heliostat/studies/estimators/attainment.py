@@ -14,7 +14,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from heliostat.studies.figures import COLOURS, MARKS, entries, legend_below
+from heliostat.studies.figures import COLORS, MARKS, entries, legend_below
 from heliostat.studies.statistics import mean_and_band
 
 GROSS = 5.0
@@ -103,7 +103,7 @@ def methods_against_bound(
         methods: Labels by the names of the variables.
         factor: Factor from SI to the unit of the axis.
     """
-    axes, looks = figure.add_subplot(), entries(methods.values(), color=COLOURS, marker=MARKS)
+    axes, looks = figure.add_subplot(), entries(methods.values(), color=COLORS, marker=MARKS)
     for name, (_, look) in zip(methods, looks, strict=True):
         error_curve(axes, level, dataset[name], factor=factor, **look)
     axes.plot(level, factor * dataset.bound.values.min(axis=-1), color="black", linestyle="--")

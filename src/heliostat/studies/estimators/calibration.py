@@ -25,7 +25,7 @@ from heliostat.studies.estimators.calibration_trials import (
     pose_trial,
     position_trial,
 )
-from heliostat.studies.figures import COLOURS, MARKS, legend_below
+from heliostat.studies.figures import COLORS, MARKS, legend_below
 from heliostat.studies.intervals import proportion, upper_limit
 from heliostat.studies.statistics import decided
 from heliostat.studies.study import Quantity, Study, Verdict, trial_key
@@ -354,7 +354,7 @@ def draw(dataset: xr.Dataset) -> Figure:
         entries = []
         for number, case in enumerate(CASES):
             look = {
-                "color": COLOURS[number % len(COLOURS)],
+                "color": COLORS[number % len(COLORS)],
                 "marker": MARKS[number % len(MARKS)],
                 "linestyle": "--" if case.violated else "-",
             }

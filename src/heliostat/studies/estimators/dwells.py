@@ -24,7 +24,7 @@ from heliostat.scenario import SensingScenario, load, of_system
 from heliostat.scenario.random_keys import purpose_key
 from heliostat.scenario.sensing.build import moved_target
 from heliostat.studies.estimators.attainment import GROSS
-from heliostat.studies.figures import COLOURS, LINES, entries, legend_below, median_curve
+from heliostat.studies.figures import COLORS, LINES, entries, legend_below, median_curve
 from heliostat.studies.study import Quantity, Study, Verdict
 from heliostat.surface.active import reflected_power
 
@@ -231,16 +231,16 @@ def draw(dataset: xr.Dataset) -> Figure:
     levels = dataset.cross_section_db.values
     with styled():
         figure, (left, right) = plt.subplots(1, 2, figsize=(11.0, 5.2))
-        for level, colour in zip(levels, COLOURS, strict=False):
+        for level, color in zip(levels, COLORS, strict=False):
             for scan, line in zip(SCANS, LINES, strict=False):
                 at = dataset.sel(cross_section_db=level, scan=scan)
                 if scan == DESIGNED:
-                    median_curve(left, number, excess(at), color=colour, linestyle=line)
+                    median_curve(left, number, excess(at), color=color, linestyle=line)
                 else:
-                    left.plot(number, excess(at).median("trial"), color=colour, linestyle=line)
+                    left.plot(number, excess(at).median("trial"), color=color, linestyle=line)
                 met = count.sel(cross_section_db=level, scan=scan).values
                 share = (met[None, :] <= number[:, None]).mean(axis=1)
-                right.plot(number, 100 * share, color=colour, linestyle=line, drawstyle="steps-mid")
+                right.plot(number, 100 * share, color=color, linestyle=line, drawstyle="steps-mid")
         left.set(xlabel="dwell", ylabel="excess over known target, median and quartiles [dB]")
         left.set_yscale("symlog", linthresh=1, linscale=0.5)
         left.yaxis.set_major_locator(FixedLocator([0, 1, 2, 5, 10, 20, 30]))
@@ -254,7 +254,7 @@ def draw(dataset: xr.Dataset) -> Figure:
             axes.set_xticks(number)
         legend_below(
             figure,
-            *entries((f"{level:g} dBsm" for level in levels), color=COLOURS, linewidth=repeat(4)),
+            *entries((f"{level:g} dBsm" for level in levels), color=COLORS, linewidth=repeat(4)),
             *entries((f"scans {scan}" for scan in SCANS), linestyle=LINES),
             columns=5,
         )

@@ -19,7 +19,7 @@ from heliostat.plots.style import styled
 from heliostat.scene.localization import LocalizationScene
 from heliostat.studies.estimators.attainment import attainment, error_curve, reached, threshold
 from heliostat.studies.estimators.setup import ANTENNAS, BINS, Sweep, pose_setup
-from heliostat.studies.figures import COLOURS, MARKS, entries, legend_below
+from heliostat.studies.figures import COLORS, MARKS, entries, legend_below
 from heliostat.studies.study import Quantity, Study, Verdict, trial_key
 
 SWEEP = ((1.0, 0.0), (-1.0, 0.0), (0.0, 1.4), (0.0, -1.4))
@@ -29,7 +29,7 @@ MODELS: Mapping[str, tuple[str, str, Sweep]] = {
     "clock unknown": ("unknown", "unknown", SWEEP),
 }
 """Gain, clock and sweep of the scenario, by model."""
-LOOKS = entries(MODELS, color=COLOURS, marker=MARKS)
+LOOKS = entries(MODELS, color=COLORS, marker=MARKS)
 SNRS = np.arange(0.0, 73.0, 6.0)
 """Energy of all pilots over the noise density. [dB]"""
 

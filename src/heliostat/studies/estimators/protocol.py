@@ -13,7 +13,7 @@ from heliostat.plots.style import styled
 from heliostat.scenario import load
 from heliostat.studies.claims import judge
 from heliostat.studies.estimators.pose import SWEEP
-from heliostat.studies.figures import COLOURS, LINES, entries, legend_below
+from heliostat.studies.figures import COLORS, LINES, entries, legend_below
 from heliostat.studies.localization.setup import SIDES, SIZES
 from heliostat.studies.statistics import Estimate, paired_change
 from heliostat.studies.study import Quantity, Study, Verdict, trial_key
@@ -101,16 +101,16 @@ def draw(dataset: xr.Dataset) -> Figure:
     period = dataset.period.values
     with styled():
         figure, (left, right) = plt.subplots(1, 2, figsize=(11.0, 5.2))
-        for side, colour in zip(dataset.side.values, COLOURS, strict=False):
+        for side, color in zip(dataset.side.values, COLORS, strict=False):
             for mobility, line in zip(MOBILITIES, LINES, strict=False):
                 at = dataset.sel(side=side, mobility=mobility, estimates="real")
-                look = {"color": colour, "linestyle": line}
+                look = {"color": color, "linestyle": line}
                 left.plot(period, at.error.median("trial"), **look)
                 right.plot(period, at.rate.mean("trial") / 1e6, **look)
             at = dataset.sel(side=side, mobility=0.0, estimates="assumed")
-            left.plot(period, at.error.median("trial"), color=colour, marker="x", markersize=4)
+            left.plot(period, at.error.median("trial"), color=color, marker="x", markersize=4)
             rate = at.rate.mean("trial") / 1e6
-            right.plot(period, rate, color=colour, marker="x", markersize=4)
+            right.plot(period, rate, color=color, marker="x", markersize=4)
         left.set(yscale="log", xlabel="period", ylabel="position error, median [m]")
         right.set(xlabel="period", ylabel="effective rate, mean [Mbit/s]")
         for axes in (left, right):

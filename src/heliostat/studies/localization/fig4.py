@@ -14,7 +14,7 @@ from heliostat.plots.style import styled
 from heliostat.protocol.errors import Errors
 from heliostat.protocol.period import as_steered
 from heliostat.studies.claims import judge
-from heliostat.studies.figures import COLOURS, curve, interval_entry, legend_below
+from heliostat.studies.figures import COLORS, curve, interval_entry, legend_below
 from heliostat.studies.localization import setup
 from heliostat.studies.localization.setup import ANTENNAS, SHARE
 from heliostat.studies.statistics import log10, paired_change, unbounded
@@ -111,13 +111,13 @@ def draw(dataset: xr.Dataset) -> Figure:
     with styled():
         figure, grid = plt.subplots(2, 2, figsize=(10, 8), sharex=True, sharey="row")
         for axes, name, label, conditions in setup.error_panels(grid):
-            for colour, side in zip(COLOURS, setup.SIDES, strict=False):
+            for color, side in zip(COLORS, setup.SIDES, strict=False):
                 at = dataset.sel(side=side)
                 for (_, look), condition in zip(setup.PANEL_LOOKS, conditions, strict=True):
                     log_error = log10(at[name].sel(condition=condition))
-                    curve(axes, SHARE, log_error, color=colour, **look)
+                    curve(axes, SHARE, log_error, color=color, **look)
                 marked = log10(at[f"{name}_by_definition"].sel(condition=0)).isel(trial=0)
-                axes.plot(MARKED / ANTENNAS[-1], marked, "o", color=colour)
+                axes.plot(MARKED / ANTENNAS[-1], marked, "o", color=color)
             axes.set_ylabel(label)
         for axes in grid[1]:
             axes.set_xlabel(setup.SHARE_LABEL)

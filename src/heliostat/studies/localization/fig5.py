@@ -16,7 +16,7 @@ from heliostat.protocol.errors import Errors
 from heliostat.protocol.period import as_steered
 from heliostat.rates.effective import eadr, eadr_closed_form, time_ratio
 from heliostat.studies.claims import judge
-from heliostat.studies.figures import COLOURS, MARKS, curve, entries, interval_entry, legend_below
+from heliostat.studies.figures import COLORS, MARKS, curve, entries, interval_entry, legend_below
 from heliostat.studies.localization import setup
 from heliostat.studies.localization.setup import ANTENNAS, SHARE
 from heliostat.studies.statistics import paired_change
@@ -106,15 +106,15 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
 
 
 def draw(dataset: xr.Dataset) -> Figure:
-    """Rate against the normalised time ratio."""
+    """Rate against the normalized time ratio."""
     with styled():
         figure, axes = plt.subplots(figsize=(8, 6))
-        for colour, side in zip(COLOURS, setup.SIDES, strict=False):
+        for color, side in zip(COLORS, setup.SIDES, strict=False):
             at = dataset.sel(side=side)
             closed = at.eadr_closed_form.isel(condition=0, trial=0) / 1e6
-            axes.plot(SHARE, closed, color=colour, linewidth=1)
+            axes.plot(SHARE, closed, color=color, linewidth=1)
             for condition, (_, look) in enumerate(LOOKS):
-                curve(axes, SHARE, at.eadr.sel(condition=condition) / 1e6, color=colour, **look)
+                curve(axes, SHARE, at.eadr.sel(condition=condition) / 1e6, color=color, **look)
         axes.set(xlabel=setup.SHARE_LABEL, ylabel=setup.RATE_LABEL, ylim=(0, None))
         legend_below(
             figure,

@@ -12,7 +12,7 @@ from heliostat.design.time_allocation import dominated
 from heliostat.plots.style import styled
 from heliostat.protocol.errors import Errors
 from heliostat.protocol.period import as_steered
-from heliostat.studies.figures import COLOURS, curve, interval_entry, legend_below
+from heliostat.studies.figures import COLORS, curve, interval_entry, legend_below
 from heliostat.studies.localization import setup
 from heliostat.studies.statistics import log10, mean_and_band
 from heliostat.studies.study import Study, Verdict
@@ -70,14 +70,14 @@ def draw(dataset: xr.Dataset) -> Figure:
     with styled():
         figure, grid = plt.subplots(2, 2, figsize=(10, 8.5), sharex="row", sharey=True)
         for axes, name, label, conditions in setup.error_panels(grid):
-            for colour, side in zip(COLOURS, setup.SIDES, strict=False):
+            for color, side in zip(COLORS, setup.SIDES, strict=False):
                 for (_, look), condition in zip(setup.PANEL_LOOKS, conditions, strict=True):
                     at = dataset.sel(side=side, condition=condition)
                     error, _ = mean_and_band(log10(at[name]))
-                    curve(axes, error, at.eadr / 1e6, color=colour, **look)
+                    curve(axes, error, at.eadr / 1e6, color=color, **look)
                 perfect = dataset.sel(side=side, condition=0).isel(trial=0)
                 worse = dominated(perfect[name].values, perfect.eadr.values)
-                axes.plot(log10(perfect[name])[worse], perfect.eadr[worse] / 1e6, "x", color=colour)
+                axes.plot(log10(perfect[name])[worse], perfect.eadr[worse] / 1e6, "x", color=color)
             axes.set(xlabel=label, ylabel=setup.RATE_LABEL)
         legend_below(
             figure,

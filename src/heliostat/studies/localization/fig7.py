@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from heliostat.plots.style import styled
 from heliostat.studies.claims import judge
-from heliostat.studies.figures import COLOURS, LINES, curve, entries, interval_entry, legend_below
+from heliostat.studies.figures import COLORS, LINES, curve, entries, interval_entry, legend_below
 from heliostat.studies.localization import setup
 from heliostat.studies.localization.setup import SHARE
 from heliostat.studies.statistics import log10, mean_and_band, paired_change
@@ -78,14 +78,14 @@ def draw(dataset: xr.Dataset) -> Figure:
     """Error bounds, rate, and one against the other."""
     with styled():
         figure, panels = plt.subplots(1, 3, figsize=(13, 4.8))
-        for phases, colour in zip((DESIGNED, RANDOM), COLOURS, strict=False):
+        for phases, color in zip((DESIGNED, RANDOM), COLORS, strict=False):
             at = dataset.sel(phases=phases)
             for name, line in zip(("peb", "reb"), LINES, strict=False):
                 log_error = log10(at[name])
-                curve(panels[0], SHARE, log_error, color=colour, linestyle=line)
+                curve(panels[0], SHARE, log_error, color=color, linestyle=line)
                 error, _ = mean_and_band(log_error)
-                curve(panels[2], error, at.eadr / 1e6, color=colour, linestyle=line)
-            curve(panels[1], SHARE, at.eadr / 1e6, color=colour)
+                curve(panels[2], error, at.eadr / 1e6, color=color, linestyle=line)
+            curve(panels[1], SHARE, at.eadr / 1e6, color=color)
         bound = r"$\log_{10}$(PEB / m), $\log_{10}$(REB / rad)"
         rate = {"ylabel": setup.RATE_LABEL, "ylim": (0, None)}
         panels[0].set(title="(a) error bounds", xlabel=setup.SHARE_LABEL, ylabel=bound)
@@ -93,7 +93,7 @@ def draw(dataset: xr.Dataset) -> Figure:
         panels[2].set(title="(c) trade-off", xlabel=bound, **rate)
         legend_below(
             figure,
-            *entries(["designed phases", "random phases"], color=COLOURS, linewidth=repeat(4)),
+            *entries(["designed phases", "random phases"], color=COLORS, linewidth=repeat(4)),
             ("rate, and position error bound (PEB)", {"linestyle": LINES[0]}),
             ("heading error bound (REB)", {"linestyle": LINES[1]}),
             interval_entry(dataset),

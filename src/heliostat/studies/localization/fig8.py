@@ -16,7 +16,7 @@ from heliostat.plots.style import styled
 from heliostat.protocol.errors import Errors
 from heliostat.protocol.period import as_estimated, as_steered, next_share
 from heliostat.studies.claims import judge
-from heliostat.studies.figures import COLOURS, LINES, curve, entries, interval_entry, legend_below
+from heliostat.studies.figures import COLORS, LINES, curve, entries, interval_entry, legend_below
 from heliostat.studies.localization import setup
 from heliostat.studies.statistics import Estimate, paired_change
 from heliostat.studies.study import Quantity, Study, Verdict
@@ -27,7 +27,7 @@ CASES = [(side, 32) for side in SIDES] + [(8, antennas) for antennas in ANTENNAS
 """Elements along each side, and antennas at both ends: panel (a), then panel (b)."""
 PANEL_A, PANEL_B = slice(0, len(SIDES)), slice(len(SIDES), None)
 CONDITIONS = setup.ALLOCATION_CONDITIONS
-LOOKS = entries((c.label for c in CONDITIONS), color=COLOURS, linestyle=LINES)
+LOOKS = entries((c.label for c in CONDITIONS), color=COLORS, linestyle=LINES)
 LOOKS[0][1].update(setup.WIDE)
 
 
@@ -120,13 +120,13 @@ def draw(dataset: xr.Dataset) -> Figure:
         panels[0].set(xlabel=r"elements along each side $\sqrt{N}$", xticks=SIDES)
         panels[1].set_xlabel("antennas of base station and user")
         fixed = dataset.ratio_fixed_period.sel(condition=0).isel(case=PANEL_B)
-        curve(panels[1], np.asarray(ANTENNAS), fixed, color=COLOURS[5])
+        curve(panels[1], np.asarray(ANTENNAS), fixed, color=COLORS[5])
         panels[0].set_title("(a) size of the surface, 32 antennas")
         panels[1].set_title("(b) size of the arrays, N = 64")
         legend_below(
             figure,
             *LOOKS,
-            ("(b) perfect estimates, period of Table I", {"color": COLOURS[5]}),
+            ("(b) perfect estimates, period of Table I", {"color": COLORS[5]}),
             interval_entry(dataset),
             columns=3,
         )

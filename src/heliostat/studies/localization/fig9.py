@@ -16,7 +16,7 @@ from heliostat.plots.style import styled
 from heliostat.protocol.errors import Errors
 from heliostat.protocol.period import as_estimated, as_steered, error_scale, next_share
 from heliostat.rates.effective import available_ratio, eadr_closed_form, snr_slope
-from heliostat.studies.figures import COLOURS, MARKS, entries, interval_entry, legend_below
+from heliostat.studies.figures import COLORS, MARKS, entries, interval_entry, legend_below
 from heliostat.studies.localization import setup
 from heliostat.studies.statistics import every, log10, mean_and_band, paired_change
 from heliostat.studies.study import Quantity, Study, Verdict
@@ -113,14 +113,14 @@ def draw(dataset: xr.Dataset) -> Figure:
     """Curves without errors, and the optimum under each condition."""
     with styled():
         figure, axes = plt.subplots(figsize=(8, 6.2))
-        for colour, side in zip(COLOURS, setup.SIDES, strict=False):
+        for color, side in zip(COLORS, setup.SIDES, strict=False):
             curve = dataset.sel(side=side, condition=0).isel(trial=0)
-            axes.plot(log10(curve.curve_error), curve.curve_eadr / 1e6, color=colour)
+            axes.plot(log10(curve.curve_error), curve.curve_eadr / 1e6, color=color)
             for condition, (_, look) in enumerate(LOOKS):
                 at = dataset.sel(side=side, condition=condition)
                 error, error_half = mean_and_band(log10(at.error))
                 rate, rate_half = mean_and_band(at.eadr / 1e6)
-                axes.errorbar(error, rate, yerr=rate_half, xerr=error_half, color=colour, **look)
+                axes.errorbar(error, rate, yerr=rate_half, xerr=error_half, color=color, **look)
         axes.set_xlabel(
             r"$\log_{10}$(PEB / m + REB / rad), position and heading error bounds (PEB, REB)"
         )

@@ -22,18 +22,18 @@ from heliostat.protocol.errors import ErrorLevels, Errors, draw_errors
 from heliostat.rates.effective import eadr
 from heliostat.scenario import LocalizationScenario, load, scenario_text
 from heliostat.scene.localization import LocalizationScene
-from heliostat.studies.figures import COLOURS, LINES, LegendEntry, entries
+from heliostat.studies.figures import COLORS, LINES, LegendEntry, entries
 from heliostat.studies.study import Quantity
 
 SIDES = [4, 8, 16]
 """Elements along each side of the surface; N = 16, 64, 256."""
-SIZES = entries((f"N = {side**2}" for side in SIDES), color=COLOURS, linewidth=repeat(4))
+SIZES = entries((f"N = {side**2}" for side in SIDES), color=COLORS, linewidth=repeat(4))
 """Legend entries of the surface sizes."""
 ANTENNAS = np.arange(1, 33)
 """Numbers of active antennas: the possible allocations of time to the pilots."""
 SHARE = ANTENNAS / ANTENNAS[-1]
 """Time ratios of these allocations over the largest one."""
-SHARE_LABEL = r"normalised time ratio $\varpi\, T_c/(T_c-T_o)$"
+SHARE_LABEL = r"normalized time ratio $\varpi\, T_c/(T_c-T_o)$"
 RATE_LABEL = "effective achievable data rate (EADR) [Mbit/s]"
 
 WEIGHT = 1e-10

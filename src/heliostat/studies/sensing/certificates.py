@@ -21,7 +21,7 @@ from heliostat.design.feasibility import BOUND_TOLERANCE
 from heliostat.design.knee_relaxation import knee_bounds
 from heliostat.design.pair_relaxation import pair_bound
 from heliostat.plots.style import styled
-from heliostat.studies.figures import COLOURS, MARKS, entries, legend_below, log_axis, median_curve
+from heliostat.studies.figures import COLORS, MARKS, entries, legend_below, log_axis, median_curve
 from heliostat.studies.sensing import setup
 from heliostat.studies.study import Quantity, Study, Verdict, trial_key
 
@@ -183,14 +183,14 @@ def table(dataset: xr.Dataset) -> str:
 def _curves(
     axes: Axes, dataset: xr.Dataset, abscissas: np.ndarray, cases: Mapping[str, list[Case]]
 ) -> None:
-    for (regime, own), colour, mark in zip(cases.items(), COLOURS, MARKS, strict=False):
+    for (regime, own), color, mark in zip(cases.items(), COLORS, MARKS, strict=False):
         gap = dataset.gap.sel(case=[case.name for case in own])
-        median_curve(axes, abscissas, gap, color=colour, marker=mark, label=LABELS[regime])
+        median_curve(axes, abscissas, gap, color=color, marker=mark, label=LABELS[regime])
 
 
 def draw(dataset: xr.Dataset) -> Figure:
     """Gap against elements, K-factor and patterns."""
-    looks = entries(LABELS.values(), color=COLOURS, marker=MARKS)
+    looks = entries(LABELS.values(), color=COLORS, marker=MARKS)
     with styled():
         figure, (left, middle, right) = plt.subplots(1, 3, figsize=(12, 4.8), sharey=True)
         sizes = np.array(SIDES) ** 2

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from heliostat.design.cooperative_bound import least_crb, panels_of, surface_majorants
 from heliostat.plots.style import styled
-from heliostat.studies.figures import COLOURS, MARKS, legend_below, log_axis, median_curve
+from heliostat.studies.figures import COLORS, MARKS, legend_below, log_axis, median_curve
 from heliostat.studies.sensing import setup
 from heliostat.studies.sensing.setup import (
     PASSIVE,
@@ -37,9 +37,9 @@ LABELS = {
     BOUND: f"certified lower bound, $a_{{max}}$ = {setup.AMPLIFICATION:g}",
 }
 LOOKS = {
-    LOUDER: {"color": COLOURS[5], "marker": MARKS[4]},
+    LOUDER: {"color": COLORS[5], "marker": MARKS[4]},
     **setup.LOOKS,
-    BOUND: {"color": COLOURS[6], "linestyle": ":"},
+    BOUND: {"color": COLORS[6], "linestyle": ":"},
 }
 WIDE = 10.0
 """Smallest margin that counts as significant. [dB]"""

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from heliostat.plots.style import styled
 from heliostat.studies.claims import listed
-from heliostat.studies.figures import COLOURS, MARKS, entries, legend_below, log_axis, median_curve
+from heliostat.studies.figures import COLORS, MARKS, entries, legend_below, log_axis, median_curve
 from heliostat.studies.sensing import setup
 from heliostat.studies.sensing.setup import advantage, judge_decibels
 from heliostat.studies.statistics import Estimate, every
@@ -125,7 +125,7 @@ def verdicts(dataset: xr.Dataset) -> list[Verdict]:
 
 def draw(dataset: xr.Dataset) -> Figure:
     """CRB against the power of the surfaces, with the knees."""
-    curves = entries((f"proposed, $P_t$ = {p:g} W" for p in POWERS), color=COLOURS, marker=MARKS)
+    curves = entries((f"proposed, $P_t$ = {p:g} W" for p in POWERS), color=COLORS, marker=MARKS)
     star: dict[str, Any] = {
         "marker": "*",
         "markersize": 15,

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from heliostat.plots.style import styled
 from heliostat.studies.claims import listed
-from heliostat.studies.figures import COLOURS, MARKS, entries, legend_below, median_curve
+from heliostat.studies.figures import COLORS, MARKS, entries, legend_below, median_curve
 from heliostat.studies.sensing import setup
 from heliostat.studies.sensing.setup import advantage, judge_decibels
 from heliostat.studies.statistics import Estimate
@@ -92,7 +92,7 @@ def _patterns(count: int) -> str:
 def draw(dataset: xr.Dataset) -> Figure:
     """CRB against the K-factor."""
     curves = entries(
-        (f"{_patterns(p)} in each dwell" for p in PATTERNS), color=COLOURS, marker=MARKS
+        (f"{_patterns(p)} in each dwell" for p in PATTERNS), color=COLORS, marker=MARKS
     )
     with styled():
         figure, axes = plt.subplots(figsize=(7.5, 5.8))
@@ -106,7 +106,7 @@ def draw(dataset: xr.Dataset) -> Figure:
                 0.97,
                 ", ".join(map(_patterns, lost)) + ":\nno bound",
                 transform=axes.get_xaxis_transform(),
-                color=COLOURS[0],
+                color=COLORS[0],
                 ha="center",
                 va="top",
             )

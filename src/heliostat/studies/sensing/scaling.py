@@ -22,7 +22,7 @@ from heliostat.design.cooperative import design_alternately
 from heliostat.design.joint_descent import descend_jointly
 from heliostat.plots.style import styled
 from heliostat.studies.figures import (
-    COLOURS,
+    COLORS,
     LINES,
     MARKS,
     entries,
@@ -113,14 +113,14 @@ def draw(dataset: xr.Dataset) -> Figure:
     small = [side for side in SIDES if side <= LARGEST_SDR]
     sizes = np.array(SIDES) ** 2
     falls = entries((f"(a) {label}" for label in LABELS.values()), linestyle=LINES)
-    times = entries((f"(b) {label}" for label in LABELS.values()), color=COLOURS[2:], marker=MARKS)
+    times = entries((f"(b) {label}" for label in LABELS.values()), color=COLORS[2:], marker=MARKS)
     with styled():
         figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5.2))
         for algorithm, (_, line), (_, look) in zip(LABELS, falls, times, strict=True):
             at = dataset.sel(algorithm=algorithm)
-            for side, colour in zip(small, COLOURS, strict=False):
+            for side, color in zip(small, COLORS, strict=False):
                 fall = setup.decibel(at.history.sel(side=side))
-                median_curve(left, ITERATIONS, fall, color=colour, marker=".", **line)
+                median_curve(left, ITERATIONS, fall, color=color, marker=".", **line)
             median_curve(right, sizes, at.time, **look)
         right.axvspan(sizes[len(small) - 1] * 1.2, sizes[-1] * 1.3, color="0.92", zorder=0)
         right.text(
@@ -132,7 +132,7 @@ def draw(dataset: xr.Dataset) -> Figure:
         right.set(xlim=(sizes[0] / 1.2, sizes[-1] * 1.2), yscale="log", title="(b) processor time")
         right.set_ylabel("processor time of one design [s]")
         figure.suptitle(setup.band(dataset))
-        sides = entries((f"(a) N = {s**2}" for s in small), color=COLOURS, linewidth=repeat(4))
+        sides = entries((f"(a) N = {s**2}" for s in small), color=COLORS, linewidth=repeat(4))
         legend_below(figure, *sides, *falls, *times, columns=3)
     return figure
 

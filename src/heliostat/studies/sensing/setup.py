@@ -24,7 +24,7 @@ from heliostat.scenario import SensingScenario, load, scenario_text
 from heliostat.scenario.random_keys import purpose_key
 from heliostat.scene.sensing import SensingScene
 from heliostat.studies.claims import judge
-from heliostat.studies.figures import COLOURS, MARKS, entries
+from heliostat.studies.figures import COLORS, MARKS, entries
 from heliostat.studies.statistics import Estimate, log10, paired_change
 
 SCENARIO = "sensing-two-surfaces"
@@ -143,7 +143,7 @@ LABELS = {
     REFLECT: "reflective beamforming only",
     PASSIVE: "passive surfaces",
 }
-LOOKS = dict(entries(DESIGNS, color=COLOURS, marker=MARKS))
+LOOKS = dict(entries(DESIGNS, color=COLORS, marker=MARKS))
 """Lines of the designs, the same in every figure."""
 
 

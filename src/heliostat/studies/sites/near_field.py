@@ -33,7 +33,7 @@ from heliostat.observation.paths import paths
 from heliostat.plots.style import styled
 from heliostat.scenario import LocalizationScenario, load
 from heliostat.scene.localization import LocalizationScene
-from heliostat.studies.figures import COLOURS, LINES, MARKS, entries, legend_below
+from heliostat.studies.figures import COLORS, LINES, MARKS, entries, legend_below
 from heliostat.studies.study import Quantity, Study, Verdict
 from heliostat.surface.passive import Phased
 from heliostat.units import format_quantity
@@ -83,13 +83,13 @@ def scenario(clock: str, wavefront: str) -> LocalizationScenario:
 
 @functools.cache
 def _scenes(clock: int) -> _Scenes:
-    """Scenes with spherical waves and with plane waves that refer to the same point, the centre."""
+    """Scenes with spherical waves and with plane waves that refer to the same point, the center."""
     with jax.ensure_compile_time_eval():
         spherical, plane = (
             scenario(CLOCKS[clock], wavefront).build() for wavefront in ("spherical", "plane")
         )
-        centre = spherical.reflection_point()
-        return _Scenes(spherical, eqx.tree_at(lambda s: s.surface.position, plane, centre))
+        center = spherical.reflection_point()
+        return _Scenes(spherical, eqx.tree_at(lambda s: s.surface.position, plane, center))
 
 
 def sample(key: PRNGKeyArray) -> Array:
@@ -113,9 +113,9 @@ def point(nothing: Array, *, azimuth: Array, distance: Array) -> Mapping[str, Ar
 
 
 def _bounds(scenes: _Scenes, azimuth: Array, distance: Array) -> Mapping[str, Array]:
-    centre = scenes.spherical.reflection_point()
+    center = scenes.spherical.reflection_point()
     direction = jnp.stack([-jnp.cos(azimuth), jnp.sin(azimuth), jnp.zeros(())])
-    position = centre + distance * direction
+    position = center + distance * direction
     # The wave arrives 30 deg from the normal of the user's array, at every azimuth.
     heading = azimuth + jnp.deg2rad(60.0)
 
@@ -272,8 +272,8 @@ def draw(dataset: xr.Dataset) -> Figure:
     """PEB at broadside for both clocks (left), and amplitude loss for all azimuths (right)."""
     found = dataset.isel(trial=0)
     limit = _fraunhofer()
-    looks = entries(CASES.values(), color=COLOURS, linestyle=LINES, marker=MARKS)
-    angles = entries((f"{a:g}°" for a in AZIMUTHS), color=COLOURS[3:], marker=MARKS)
+    looks = entries(CASES.values(), color=COLORS, linestyle=LINES, marker=MARKS)
+    angles = entries((f"{a:g}°" for a in AZIMUTHS), color=COLORS[3:], marker=MARKS)
     with styled():
         figure, panels = plt.subplots(1, 3, figsize=(13, 4.8))
         for clock, panel in enumerate(panels[:2]):

@@ -26,7 +26,7 @@ from heliostat.bounds.pose import error_bounds
 from heliostat.plots.style import styled
 from heliostat.scenario import LocalizationScenario, load, scenario_text
 from heliostat.scene.localization import LocalizationScene
-from heliostat.studies.figures import COLOURS, MARKS, entries, legend_below
+from heliostat.studies.figures import COLORS, MARKS, entries, legend_below
 from heliostat.studies.study import Quantity, Study, Verdict
 from heliostat.units import format_quantity
 
@@ -230,12 +230,12 @@ def draw(dataset: xr.Dataset) -> Figure:
                     x[seen],
                     middle,
                     np.stack([middle - low, high - middle]),
-                    color=COLOURS[i],
+                    color=COLORS[i],
                     marker=MARKS[i],
                     linestyle="none",
                     capsize=3,
                 )
-                panel.plot(x[~seen], np.full((~seen).sum(), 700 * top), "x", color=COLOURS[i])
+                panel.plot(x[~seen], np.full((~seen).sum(), 700 * top), "x", color=COLORS[i])
             panel.axhspan(500 * top, 1e3 * top, color="0.92", zorder=0)
             names = [name.replace(" and ", "\nand ") for name in SETS]
             panel.set_xticks(range(len(SETS)), names, fontsize=8)
@@ -248,7 +248,7 @@ def draw(dataset: xr.Dataset) -> Figure:
         counts = [f"{n} configuration{'s' * (n > 1)}" for n in CONFIGURATIONS]
         legend_below(
             figure,
-            *entries(counts, color=COLOURS, marker=MARKS, linestyle=("none",) * 3),
+            *entries(counts, color=COLORS, marker=MARKS, linestyle=("none",) * 3),
             (f"median of {dataset.sizes['trial']} positions, bar: 10 % to 90 %", {}),
             ("not identifiable", {"marker": "x", "linestyle": "none"}),
             columns=3,
