@@ -65,7 +65,7 @@ test-raytrace: $(RAYTRACE)/.ready ## install Sionna RT in an environment of its 
 lint: $(READY)   ## check style and spelling, American throughout
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/codespell --builtin clear,rare,en-GB_to_en-US
+	$(BIN)/codespell --builtin clear,rare,en-GB_to_en-US --ignore-words-list mitre
 
 types: $(READY)  ## check static types
 	$(BIN)/mypy

@@ -22,7 +22,7 @@ class Obstacle(NamedTuple):
     @property
     def interior(self) -> shapely.Geometry:
         """The footprint, reduced by `SKIN` on all sides."""
-        return shapely.buffer(shapely.polygons(self.footprint), -SKIN, join_style="miter")
+        return shapely.buffer(shapely.polygons(self.footprint), -SKIN, join_style="mitre")
 
 
 def blocked(
