@@ -4,6 +4,7 @@ The long Monte Carlo tests (`make test-slow`) run without these checks, SHAPE_CH
 """
 
 import os
+import sys
 
 from jaxtyping import install_import_hook
 
@@ -45,3 +46,11 @@ def bounded_memory() -> Iterator[None]:
     yield
     if psutil.Process().memory_info().rss > MOST_MEMORY:
         jax.clear_caches()
+
+
+@pytest.fixture(autouse=True)
+def closed_figures() -> Iterator[None]:
+    """Close the figures that a test has opened through pyplot."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")

@@ -156,8 +156,8 @@ def bounds_of_designs(
     """Compute bounds for a target at each of many positions, with a separate design for each.
 
     A few reference positions have designs from random starts. The design for every other position
-    starts from the best of these, steered to it, and where the minimum SNR is active from random
-    starts too. The order of the positions has no effect. Bounds
+    starts from the best of these, steered to it, and from random starts too where the minimum SNR
+    is active, there or at a reference position. The order of the positions has no effect. Bounds
     are ``inf`` also where a surface does not face the point, and where no design was found that
     reaches the minimum SNR.
 
@@ -184,7 +184,7 @@ def bounds_of_designs(
 
     def best_design(i: int) -> Incumbent | None:
         found = [descend_from(references, scenes[i])]
-        if found[0].best is None or found[0].snr_limited:
+        if found[0].best is None or found[0].snr_limited or limited:
             found.append(search(i, seed))
         each = [design.best for design in found if design.best is not None]
         return min(each, key=lambda design: design.worst, default=None)
@@ -194,6 +194,9 @@ def bounds_of_designs(
     order = sorted(served, key=lambda i: (-gains[i].min(), *positions[i]))
     spread = [k * len(order) // REFERENCES for k in range(REFERENCES)]
     references = [search(order[at], seed + k) for k, at in enumerate(spread) if order]
+    # Where the minimum SNR is active, a short descent from another position may end far from the
+    # optimum, at a design of higher SNR.
+    limited = any(each.snr_limited and each.best is not None for each in references)
     on_progress(skipped, len(positions))
     missed: list[np.ndarray] = []  # gains of positions at which no design reaches the SNR
     for done, i in enumerate(order, skipped + 1):

@@ -202,7 +202,8 @@ def run_period(
         confirmed = link.snr < CONFIRMED * link.predicted
         confirmed &= link.snr * CONFIRMED > link.predicted
         clear = estimate.unique | near_expected(scene, state, estimate)
-        found = detected & estimate.fits & clear & confirmed
+        determined = jnp.all(jnp.isfinite(estimate.covariance))  # the pilots determine the pose
+        found = detected & estimate.fits & clear & confirmed & determined
     ratio = time_ratio(scene, antennas)
     rate = jnp.where(found, rate_left(scene, ratio, link.snr), 0.0)
     pose = scene_pose_information(scene, antennas)
