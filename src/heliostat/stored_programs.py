@@ -27,6 +27,7 @@ from jax import export
 from jax.tree_util import PyTreeDef
 
 R = TypeVar("R")
+ARRAYS = jax.Array | np.ndarray | np.generic
 UNUSED_DAYS = 14
 """Programs of another source of heliostat are deleted when unused for so many days."""
 enabled = True
@@ -56,7 +57,7 @@ def stored_jit(function: Callable[..., R]) -> Callable[..., R]:
     def call(*args: Any, **kwargs: Any) -> R:
         given = signature.bind(*args, **kwargs).args if kwargs else args
         leaves, structure = jax.tree.flatten(given)
-        traced = [leaf for leaf in leaves if isinstance(leaf, jax.Array | np.ndarray | np.generic)]
+        traced = [leaf for leaf in leaves if isinstance(leaf, ARRAYS)]
         static = _Static(structure, leaves)
         folder = _folder()
         if folder is None or any(isinstance(leaf, jax.core.Tracer) for leaf in traced):
@@ -75,10 +76,7 @@ class _Static:
 
     def __init__(self, structure: PyTreeDef, leaves: list[Any]) -> None:
         self.structure = structure
-        self.rest = tuple(
-            None if isinstance(leaf, jax.Array | np.ndarray | np.generic) else leaf
-            for leaf in leaves
-        )
+        self.rest = tuple(None if isinstance(leaf, ARRAYS) else leaf for leaf in leaves)
 
     def merge(self, traced: tuple[jax.Array, ...]) -> Any:
         """The arguments."""

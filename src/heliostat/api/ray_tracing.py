@@ -230,11 +230,17 @@ def _run(request: dict[str, Any]) -> dict[str, Any]:
     if find_spec("sionna") is None:
         raise RayTracingError(INSTALL_SIONNA)
     with tempfile.TemporaryDirectory() as folder:
-        asked, told = Path(folder) / "request.json", Path(folder) / "answer.json"
-        asked.write_text(json.dumps(request), encoding="utf-8")
-        command = [sys.executable, "-m", "heliostat.api.sionna_process", str(asked), str(told)]
+        request_file, answer_file = Path(folder) / "request.json", Path(folder) / "answer.json"
+        request_file.write_text(json.dumps(request), encoding="utf-8")
+        command = [
+            sys.executable,
+            "-m",
+            "heliostat.api.sionna_process",
+            str(request_file),
+            str(answer_file),
+        ]
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
-        if not told.is_file():
+        if not answer_file.is_file():
             if "LLVM" in ended.stderr:
                 raise RayTracingError(INSTALL_LLVM)
             last = (ended.stderr.strip().splitlines() or ["no message"])[-1]
@@ -242,7 +248,7 @@ def _run(request: dict[str, Any]) -> dict[str, Any]:
                 f"Sionna RT ended with exit code {ended.returncode}: {last}; check its "
                 "installation with: python -c 'import sionna.rt'."
             )
-        answer: dict[str, Any] = json.loads(told.read_text(encoding="utf-8"))
+        answer: dict[str, Any] = json.loads(answer_file.read_text(encoding="utf-8"))
     if error := answer.get("error"):
         if "LLVM" in error:
             raise RayTracingError(INSTALL_LLVM)

@@ -9,7 +9,7 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import ClientDisconnect, Request
@@ -110,12 +110,8 @@ class Planner:
             from heliostat.planner import results  # noqa: PLC0415 - imports JAX
 
             scenario, design, fitting = self._prepared(asked, check)
-            try:
+            with _refusing_arguments():
                 found = results.compute_map(scenario, check, **wanted._asdict(), design=design)
-            except ScenarioError:
-                raise
-            except ValueError as error:
-                raise RefusedError(str(error)) from None
             found.header["redesigned"] = not fitting
             return Response(results.packed(found), media_type="application/octet-stream")
 
@@ -169,14 +165,10 @@ class Planner:
             if suffix not in takeaway.FORMATS:
                 raise RefusedError(f"format is none of {', '.join(takeaway.FORMATS)}")
             scenario, design, _ = self._prepared(asked, check)
-            try:
+            with _refusing_arguments():
                 content = takeaway.map_file(
                     scenario, check, suffix, wanted, threshold=threshold, design=design
                 )
-            except ScenarioError:
-                raise
-            except ValueError as error:
-                raise RefusedError(str(error)) from None
             return Response(content, media_type=takeaway.FORMATS[suffix])
 
         return await self._computed(request, work)
@@ -358,6 +350,17 @@ class Planner:
                     return JSONResponse({"problems": problems_of(error)})
         finally:
             gone.cancel()
+
+
+@contextlib.contextmanager
+def _refusing_arguments() -> Iterator[None]:
+    """Refuse the request where a public function does not accept its arguments."""
+    try:
+        yield
+    except ScenarioError:
+        raise
+    except ValueError as error:
+        raise RefusedError(str(error)) from None
 
 
 async def _disconnected(request: Request) -> None:
