@@ -1,4 +1,4 @@
-"""Run every benchmark, or those named, and print one table: ``python -m benchmarks pose_map``."""
+"""Run every benchmark, or those named, and print tables: ``python -m benchmarks pose_map``."""
 
 import sys
 import warnings
@@ -23,17 +23,17 @@ SUBJECTS = (
 
 
 def main(names: list[str]) -> int:
-    """Print the table; 1 where an aim is missed."""
-    table = Table("what", "measured", "aim", "met", title="ratios and times, each in one run")
+    """Print the tables; 1 where an aim is missed."""
     missed = 0
     warnings.simplefilter("ignore", hs.ModelWarning)
     console = Console(width=None if sys.stdout.isatty() else 140)
     for name in names or SUBJECTS:
+        table = Table("what", "measured", "aim", "met", title=f"{name}, in one run")
         with console.status(f"{name} ..."):
             for row in import_module(f"benchmarks.{name}").run():
                 table.add_row(row.what, row.figure, row.aim, "yes" if row.met else "NO")
                 missed += not row.met
-    console.print(table)
+        console.print(table)
     return int(missed > 0)
 
 
