@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.linalg import sqrtm
+from scipy.optimize import minimize
 
 from heliostat.bounds.direction import direction_bound
 from heliostat.channel.path_loss import radar_equation
@@ -27,6 +29,7 @@ from heliostat.design.cooperative_bound import (
     pair_majorant,
     panels_of,
     singular_value_majorants,
+    smallest_ratio,
 )
 from heliostat.design.feasibility import dwell_design
 from heliostat.design.joint import joint_layout, joint_objective, joint_tasks, random_unknowns
@@ -284,6 +287,25 @@ def test_lower_bound_above_the_crb_of_a_design_is_an_error_with_both_numbers():
     assert -1.1e-10 < kept.gap < 0
     with pytest.raises(RuntimeError, match=f"{2 * crb:.12g} .* {crb:.12g} "):
         dwell_design(scene, covariance, psi, lower_bound=2 * crb, min_snr=0.0)
+
+
+@pytest.mark.parametrize(("first", "second"), [(1.0, 0.02), (1.0, 0.4), (1.0, 0.9), (2.0, 0.0)])
+def test_no_weight_has_a_smaller_ratio_and_a_search_attains_it(first, second):
+    """Against literal matrices: random weights, and a minimization over all weights."""
+    spread = np.array([[3.0, 0.8], [0.8, 1.5]])
+    closed = smallest_ratio(first, second, spread)
+
+    def ratio(unknown):
+        factor = np.array([[np.exp(unknown[0]), 0.0], [unknown[1], np.exp(-unknown[0])]])
+        weight = factor @ factor.T
+        root = sqrtm(weight)
+        small, large = np.linalg.eigvalsh(root @ spread @ root)
+        return (first * large + second * small) / np.trace(root) ** 2
+
+    rng = np.random.default_rng(0)
+    assert min(ratio(rng.normal(size=2)) for _ in range(500)) >= closed * (1 - 1e-12)
+    found = minimize(ratio, np.zeros(2), method="Nelder-Mead", options={"fatol": 1e-10})
+    assert found.fun == pytest.approx(closed, rel=1e-4)
 
 
 @settings(max_examples=10)

@@ -35,7 +35,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.optimize import brentq, minimize
+from scipy.optimize import brentq
 
 from heliostat.design.knee_relaxation import attained_knee, knee_bounds
 from heliostat.design.pair_relaxation import attained_pairs, pair_bound
@@ -102,9 +102,22 @@ def panels_of(scene: SensingScene) -> list[Panel]:
     ]
 
 
-def _factor(unknown: np.ndarray) -> np.ndarray:
-    """Triangular C of determinant 1 with X = C C^T, from the first two unknowns."""
-    return np.array([[np.exp(unknown[0]), 0.0], [unknown[1], np.exp(-unknown[0])]])
+def smallest_ratio(first: float, second: float, spread: np.ndarray) -> float:
+    r"""Smallest ratio of a majorant of tr(XJ) to the squared trace of the root of X.
+
+    .. math:: \min_X \frac{c_1\lambda_1 + c_2\lambda_2}{(\mathrm{tr}\sqrt X)^2}
+
+    with the eigenvalues :math:`\lambda_1 \ge \lambda_2` of :math:`X^{1/2}SX^{1/2}`.
+
+    Args:
+        first: Factor of the larger eigenvalue, c_1.
+        second: Factor of the smaller eigenvalue, c_2.
+        spread: Positive definite 2x2 matrix S.
+    """
+    small, large = np.linalg.eigvalsh(np.linalg.inv(spread))
+    if small * first**2 < large * second**2:  # the optimal eigenvalues differ
+        return float(first * second / (large * second + small * first))
+    return float((first + second) / (np.sqrt(large) + np.sqrt(small)) ** 2)
 
 
 def singular_value_majorants(panel: Panel, patterns: int) -> list[Majorant]:
@@ -114,32 +127,23 @@ def singular_value_majorants(panel: Panel, patterns: int) -> list[Majorant]:
         panel: The surface.
         patterns: Number of patterns.
     """
-    count = len(panel.phase_slopes)
-    root = np.linalg.cholesky(count * panel.phase_slopes.T @ panel.phase_slopes)
+    spread = len(panel.phase_slopes) * panel.phase_slopes.T @ panel.phase_slopes
     values = np.linalg.svd(panel.channel, compute_uv=False)
     k = np.zeros(3)
     k[: min(3, values.size)] = panel.amplification**2 * values[:3] ** 2
     f = k / (panel.noise + panel.surface_noise * k)
 
-    def reach(matrix: np.ndarray, transmitted: float, radiated: float) -> float:
-        """Largest tr(XJ) over 2T|beta|² for a total cost of 1 at these multipliers."""
+    def reach(transmitted: float, radiated: float) -> float:
+        """Smallest majorant of 1/CRB over 2T|beta|² for a total cost of 1 at these multipliers."""
         cost = transmitted + radiated * k
         # A mode of gain zero contributes nothing, and its cost is zero if only the radiated power
         # has a multiplier.
         paid = np.divide(k, cost, out=np.zeros_like(k), where=k > 0)
-        small, large = np.linalg.eigvalsh(root.T @ matrix @ root)
         if patterns > 1:
-            return float(paid[0] * (large * f[0] + small * f[1]))
+            return smallest_ratio(paid[0] * f[0], paid[0] * f[1], spread)
         both = max(paid[i] * (f.sum() - f[i]) for i in range(3))
         one = max(paid[i] * f[j] for i in range(3) for j in range(3) if i != j)
-        return float(small * both + (large - small) * one)
-
-    def crb_reach(unknown: np.ndarray, transmitted: float, radiated: float) -> float:
-        matrix = _factor(unknown) @ _factor(unknown).T
-        return reach(matrix, transmitted, radiated) / (np.trace(matrix) + 2)  # det X = 1
-
-    def log_reach(unknown: np.ndarray, transmitted: float, radiated: float) -> float:
-        return float(np.log(max(crb_reach(unknown, transmitted, radiated), 1e-300)))
+        return smallest_ratio(one, both - one, spread)
 
     limited = np.isfinite(panel.power)
     reference = panel.power / max(k[0], 1e-300) if limited else 1.0  # power that reaches P_s
@@ -148,14 +152,7 @@ def singular_value_majorants(panel: Panel, patterns: int) -> list[Majorant]:
     prices += [(0.0, 1.0)] if limited else []
     majorants = []
     for transmitted, radiated in prices:
-        best = minimize(
-            log_reach,
-            np.zeros(2),
-            args=(transmitted, radiated),
-            method="Nelder-Mead",
-            options={"xatol": 1e-3, "fatol": 1e-4},
-        )
-        scale = panel.strength * crb_reach(best.x, transmitted, radiated)
+        scale = panel.strength * reach(transmitted, radiated)
         rest = scale * radiated * panel.power if limited else 0.0
         majorants.append(Majorant(scale * transmitted, rest))
     return majorants
