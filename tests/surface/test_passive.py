@@ -16,7 +16,7 @@ from heliostat.surface.passive import (
     focused_phases,
     quantised,
     random_phases,
-    rounded_response,
+    rounded_responses,
     steered_phases,
     surface_response,
 )
@@ -125,21 +125,21 @@ def test_rounded_phases_respond_as_the_sum_over_elements(bits):
     array, reflection = scene.surface.array, scene.surface.reflection
 
     @jax.jit
-    def both(steered, arrival, departure):
+    @jax.vmap
+    def summed(steered, arrival, departure):
         exact = steered_phases(array, arrival, steered)
         rounded = Phased(quantised(exact, bits))
-        summed = surface_response(array, reflection, rounded, arrival, departure)
-        return rounded_response(array, reflection, steered, bits, arrival, departure), summed, exact
+        return surface_response(array, reflection, rounded, arrival, departure), exact
 
     rng = np.random.default_rng(bits)
-    for _ in range(50):
-        focus, arrival, departure = jnp.asarray(rng.uniform(-1, 1, (3, 2)))
-        steered = Steered(focus, jnp.asarray(rng.uniform(-0.3, 0.3, (3, 2))))
-        (found, slope), (expected, expected_slope), exact = both(steered, arrival, departure)
-        steps = np.asarray(exact) / (2 * np.pi / 2**bits)
-        assert np.min(np.abs(steps - np.floor(steps) - 0.5)) > 1e-9  # one level is the nearest
-        np.testing.assert_allclose(found, expected, atol=1e-11)
-        np.testing.assert_allclose(slope, expected_slope, atol=1e-9)
+    focus, arrival, departure = rng.uniform(-1, 1, (3, 150, 2))
+    steered = jax.vmap(Steered)(focus, rng.uniform(-0.3, 0.3, (150, 3, 2)))
+    (expected, expected_slope), exact = summed(steered, arrival, departure)
+    steps = np.asarray(exact) / (2 * np.pi / 2**bits)
+    assert np.min(np.abs(steps - np.floor(steps) - 0.5)) > 1e-9  # one level is the nearest
+    found, slope = rounded_responses(array, float(reflection), steered, bits, arrival, departure)
+    np.testing.assert_allclose(found, expected, atol=1e-11)
+    np.testing.assert_allclose(slope, expected_slope, atol=1e-9)
 
 
 def test_a_common_phase_is_worth_little_for_a_large_panel():

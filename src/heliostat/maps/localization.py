@@ -22,7 +22,7 @@ from heliostat.maps.area import facing, in_chunks
 from heliostat.rates.effective import codebook_snr, eadr
 from heliostat.scene.localization import LocalizationScene, PassiveSurface
 from heliostat.stored_programs import stored_jit
-from heliostat.surface.passive import SORTED, Phased, Steered, rounded_response
+from heliostat.surface.passive import SORTED, Phased, Steered, rounded_responses
 
 Quantity: TypeAlias = Literal["peb", "reb", "rate", "snr"]
 
@@ -65,7 +65,7 @@ def _at(
 
 
 def _rounds(steering: Steering, scene: LocalizationScene) -> bool:
-    """Whether the nearest phases are the best quantised ones, so that `rounded_response` applies.
+    """Whether the nearest phases are the best quantised ones, so that `rounded_responses` applies.
 
     See `best_quantised`; for scenes with a single path only.
     """
@@ -83,20 +83,38 @@ def _rounds(steering: Steering, scene: LocalizationScene) -> bool:
 def _responses(
     steering: Steering, scene: LocalizationScene, poses: Float[Array, "point 4"]
 ) -> tuple[Array, Array]:
-    if not _rounds(steering, scene):
-        return jax.vmap(lambda pose: alignment_response(_at(steering, scene, pose)))(poses)
-    bits = steering.bits[0]
-    assert bits is not None
+    return jax.vmap(lambda pose: alignment_response(_at(steering, scene, pose)))(poses)
 
-    def at(pose: Array) -> tuple[Array, Array]:
+
+@stored_jit
+def _steered(
+    scene: LocalizationScene, poses: Float[Array, "point 4"]
+) -> tuple[Steered, Array, Array]:
+    """Steered configurations for each pose, and the direction cosines of arrival and departure."""
+
+    def at(pose: Array) -> tuple[Steered, Array, Array]:
         there = _at(Steering(each_point=True), scene, pose)
-        surface, departure = there.surface, there.departure(there.user.position)
-        assert isinstance(surface.alignment, Steered)
-        return rounded_response(
-            surface.array, surface.reflection, surface.alignment, bits, there.arrival(), departure
-        )
+        assert isinstance(there.surface.alignment, Steered)
+        return there.surface.alignment, there.arrival(), there.departure(there.user.position)
 
     return jax.vmap(at)(poses)
+
+
+def _rounded(
+    steering: Steering, scene: LocalizationScene, poses: Float[Array, "point 4"]
+) -> tuple[np.ndarray, np.ndarray]:
+    """`_responses` where `_rounds` is true."""
+    surface, bits = scene.surface, steering.bits[0]
+    assert bits is not None
+    steered, arrival, departure = _steered(scene, poses)
+    return rounded_responses(
+        surface.array,
+        float(surface.reflection),
+        steered,
+        bits,
+        np.asarray(arrival),
+        np.asarray(departure),
+    )
 
 
 @stored_jit
@@ -202,6 +220,7 @@ def quantity_at(
     if visible is None:
         visible = _facing(scene, positions)
     active = jax.device_put(np.float64(active_antennas))
+    rounds = scene.single_path and not as_printed and _rounds(steering, scene)
 
     def chunk(part: np.ndarray) -> tuple[np.ndarray, ...]:
         poses, seen = jax.device_put(part[:, :4]), jax.device_put(part[:, 4:])
@@ -212,12 +231,13 @@ def quantity_at(
         elif as_printed:
             bounds = _printed_bounds(steering, scene, active, poses)
         else:
-            bounds = _bounds(_information(scene, active, poses, _responses(steering, scene, poses)))
+            responses = (_rounded if rounds else _responses)(steering, scene, poses)
+            bounds = _bounds(_information(scene, active, poses, responses))
         return (np.asarray(bounds[quantity == "reb"]),)
 
     bits = steering.bits or (None,) * len(scene.surfaces)
     work = sum(map(_numbers, scene.surfaces, bits))
-    if scene.single_path and quantity in ("peb", "reb") and _rounds(steering, scene):
+    if rounds and quantity in ("peb", "reb"):
         array = scene.surface.array
         work = 16 * scene.surface.alignment.count * (array.columns + array.rows)
     if not scene.single_path:
