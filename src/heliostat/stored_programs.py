@@ -34,7 +34,12 @@ enabled = True
 """Whether programs are kept. The tests, which check shapes while a function is traced, do not."""
 
 
-def stored_jit(function: Callable[..., R]) -> Callable[..., R]:
+QUICK_COMPILATION: dict[str, bool | int | str] = {"xla_cpu_use_fusion_emitters": False}
+"""XLA's older emitters of fusions take half of the time to compile a program. Programs over many
+points run several times slower with them, others equally fast."""
+
+
+def stored_jit(function: Callable[..., R], *, large: bool = False) -> Callable[..., R]:
     """Compile a function, and keep the traced program for later processes.
 
     Arrays among the arguments, also inside of pytrees, are traced; everything else is static, so
@@ -43,6 +48,8 @@ def stored_jit(function: Callable[..., R]) -> Callable[..., R]:
 
     Args:
         function: A pure function at the top level of a module.
+        large: Whether the function computes many points, so that its run time counts more than the
+            time to compile it.
     """
     programs: dict[tuple[Any, ...], Callable[..., R]] = {}
     signature = inspect.signature(function)
@@ -51,7 +58,9 @@ def stored_jit(function: Callable[..., R]) -> Callable[..., R]:
         return function(*static.merge(leaves))
 
     merged.__name__ = function.__name__  # in JAX's messages
-    compiled = jax.jit(merged, static_argnums=0)
+    options = None if large else QUICK_COMPILATION  # only for a program that is not part of another
+    nested = jax.jit(merged, static_argnums=0)
+    compiled = jax.jit(merged, static_argnums=0, compiler_options=options)
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> R:
@@ -60,12 +69,18 @@ def stored_jit(function: Callable[..., R]) -> Callable[..., R]:
         traced = [leaf for leaf in leaves if isinstance(leaf, ARRAYS)]
         static = _Static(structure, leaves)
         folder = _folder()
-        if folder is None or any(isinstance(leaf, jax.core.Tracer) for leaf in traced):
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in traced):
+            return nested(static, *traced)
+        if folder is None:
             return compiled(static, *traced)
         types = tuple((np.shape(leaf), leaf.dtype, _weak(leaf)) for leaf in traced)
         if (static, types) not in programs:
-            program = _stored(function, functools.partial(compiled, static), static, types, folder)
-            programs[static, types] = program or functools.partial(compiled, static)
+            program = _stored(function, functools.partial(nested, static), static, types, folder)
+            programs[static, types] = (
+                jax.jit(program, compiler_options=options)
+                if program
+                else functools.partial(compiled, static)
+            )
         return programs[static, types](*traced)
 
     return call
@@ -132,8 +147,14 @@ def _stored(
             return None
         kept = exported, nested[0]
     exported, result = kept
-    program, structure = jax.jit(exported.call), jax.tree.structure(result)
-    return lambda *leaves: jax.tree.unflatten(structure, program(*leaves))
+    structure = jax.tree.structure(result)
+    program: Callable[..., Any] = exported.call
+
+    def called(*leaves: jax.Array) -> Any:
+        return jax.tree.unflatten(structure, program(*leaves))
+
+    called.__name__ = function.__name__  # in JAX's messages
+    return called
 
 
 def _read(file: Path) -> tuple[export.Exported, Any] | None:

@@ -79,14 +79,14 @@ def _rounds(steering: Steering, scene: LocalizationScene) -> bool:
 
 
 # Three compiled stages: in a single one XLA would recompute every sine for each of its uses.
-@stored_jit
+@partial(stored_jit, large=True)
 def _responses(
     steering: Steering, scene: LocalizationScene, poses: Float[Array, "point 4"]
 ) -> tuple[Array, Array]:
     return jax.vmap(lambda pose: alignment_response(_at(steering, scene, pose)))(poses)
 
 
-@stored_jit
+@partial(stored_jit, large=True)
 def _steered(
     scene: LocalizationScene, poses: Float[Array, "point 4"]
 ) -> tuple[Steered, Array, Array]:
@@ -117,7 +117,7 @@ def _rounded(
     )
 
 
-@stored_jit
+@partial(stored_jit, large=True)
 def _information(
     scene: LocalizationScene,
     active_antennas: Scalar,
@@ -131,12 +131,12 @@ def _information(
     return jax.vmap(at)(poses, *responses)
 
 
-@stored_jit
+@partial(stored_jit, large=True)
 def _bounds(information: PoseInformation) -> tuple[Array, Array]:
     return jax.vmap(error_bounds)(information)
 
 
-@stored_jit
+@partial(stored_jit, large=True)
 def _bounds_over_paths(
     steering: Steering,
     scene: LocalizationScene,
@@ -164,7 +164,7 @@ def _printed_bounds(
     return jax.vmap(at)(poses)
 
 
-@stored_jit
+@partial(stored_jit, large=True)
 def _rates(
     quantity: Quantity,
     steering: Steering,
