@@ -16,14 +16,9 @@ const valueAt = (x) => scale.low * Math.exp(((x - LEFT) / (RIGHT - LEFT)) * rang
 const up = (share) => BOTTOM - (BOTTOM - TOP) * share;
 
 // Number of cells with a value below the threshold, and of those that count.
-export function counted(map, threshold, whole) {
-  let below = 0, all = 0;
-  map.values.forEach((value, i) => {
-    const served = map.flags[i] & SERVED;
-    if (served && value < threshold) below += 1;
-    if (served || whole) all += 1;
-  });
-  return [below, all];
+function counted(map, threshold, whole) {
+  const all = whole ? map.flags.length : map.flags.reduce((sum, flags) => sum + (flags & SERVED), 0);
+  return [below(servedValues(map), threshold), all];
 }
 
 function show() {

@@ -7,7 +7,7 @@ import { adopt, placement } from "./placement.js";
 import { displayed, otherAt } from "./ratio.js";
 import { request } from "./request.js";
 import { azimuthOf, commit, edit, emit, on, plan, placeOf, problemsOf, shown } from "./state.js";
-import { box, toMeters, toPixels, view } from "./viewport.js";
+import { box, measure, size, toMeters, toPixels, view } from "./viewport.js";
 
 const WALL = 14; // distance at which a surface snaps to a wall [px]
 const SVG = "http://www.w3.org/2000/svg";
@@ -28,8 +28,11 @@ let layers = null; // images of the map
 let measured = null; // the ruler: two points [m]
 let cursor = null; // of the keyboard, x and y [m]
 
+let due = 0;
+
 export function redraw() {
-  requestAnimationFrame(() => {
+  due ||= requestAnimationFrame(() => {
+    due = 0;
     draw({ layers, measured, cursor });
     placeHandles();
     placeRanked();
@@ -51,11 +54,10 @@ export function paint({ refit = false } = {}) {
   layers = {
     map,
     image: heat.image(map, map.ratio ? ratioScale : scale),
-    unserved: heat.mask(map, (flags) => !(flags & heat.SERVED)),
-    near: heat.mask(map, (flags) => flags === (heat.SERVED | heat.NEAR)),
+    near: heat.nearField(map),
     contour: plan.threshold && !map.ratio && !heat.isCause(map) ? heat.contour(map, plan.threshold) : null,
   };
-  emit("painted", { near: layers.near !== null, unserved: layers.unserved !== null });
+  emit("painted", { near: layers.near !== null });
   redraw();
 }
 
@@ -273,13 +275,14 @@ export function showAll() {
   if (!(x1 >= x0)) return;
   const margin = plan.area ? 0 : 0.2 * Math.max(x1 - x0, y1 - y0, 1);
   [view.x, view.y] = [(x0 + x1) / 2, (y0 + y1) / 2];
-  view.scale = Math.min(box.clientWidth / (x1 - x0 + 2 * margin), box.clientHeight / (y1 - y0 + 2 * margin));
+  measure();
+  view.scale = Math.min(size.width / (x1 - x0 + 2 * margin), size.height / (y1 - y0 + 2 * margin));
   redraw();
 }
 
 // Compute the map of what is visible.
 export function mapThisView() {
-  const half = box.clientWidth / 2 / view.scale, tall = box.clientHeight / 2 / view.scale;
+  const half = size.width / 2 / view.scale, tall = size.height / 2 / view.scale;
   plan.area = [view.x - half, view.x + half, view.y - tall, view.y + tall].map((each) => rounded(each));
   emit("view");
   commit();
