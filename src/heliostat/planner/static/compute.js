@@ -36,7 +36,7 @@ function follow() {
 }
 
 function mapJob(cells, { wavefront = null, fine = false, silent = null } = {}) {
-  const body = { quantity: plan.quantity, area: plan.area, cells, wavefront };
+  const { quantity, area, steering } = plan, body = { quantity, area, steering, cells, wavefront };
   const { name, text } = plan;
   const asked = JSON.stringify(plan.overrides);
   const use = (map) => {
@@ -87,8 +87,8 @@ const askNumbers = (wavefront = null) => channels.numbers.submit(numbersJob({ wa
 // Compile what a drag needs: the coarse map, then the numbers for the waves of the map.
 function warm() {
   const still = Object.entries(plan.overrides).filter(([key]) => !/position$|azimuth$/.test(key));
-  const { wavefront, columns, rows, quantity } = shown.map;
-  const key = JSON.stringify([plan.name, still, wavefront, columns, rows, quantity, coarse]);
+  const { wavefront, columns, rows, quantity, steering } = shown.map;
+  const key = JSON.stringify([plan.name, still, wavefront, columns, rows, quantity, steering, coarse]);
   if (key === warmed) return;
   const silent = () => {
     warmed = key;

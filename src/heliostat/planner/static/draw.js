@@ -113,9 +113,9 @@ function drawGrid(context, color) {
   const half = size.width / 2 / view.scale, tall = size.height / 2 / view.scale;
   context.fillStyle = color;
   context.font = "11px system-ui, sans-serif";
+  context.strokeStyle = getComputedStyle(box).getPropertyValue("--paper");
+  context.lineWidth = 3;
   const label = (value, x, y) => {
-    context.strokeStyle = getComputedStyle(box).getPropertyValue("--paper");
-    context.lineWidth = 3;
     context.strokeText(value, x, y);
     context.fillText(value, x, y);
   };
@@ -124,9 +124,11 @@ function drawGrid(context, color) {
     if (at > 40 && at < size.width - 40) label(`${Number(x.toFixed(1))}`, at, size.height - 4);
   }
   for (let y = Math.ceil((view.y - tall) / step) * step; y <= view.y + tall; y += step) {
-    label(`${Number(y.toFixed(1))}`, 3, toPixels([0, y])[1]);
+    const at = toPixels([0, y])[1];
+    if (at > 26) label(`${Number(y.toFixed(1))}`, 3, at);
   }
-  label("m", size.width - 14, size.height - 4);
+  label("x [m]", size.width - 34, size.height - 4);
+  label("y [m]", 3, 13);
 }
 
 // Marked walls, and candidates: large where the goal is met at many places.

@@ -38,7 +38,13 @@ $("#quantity").addEventListener("change", ({ target }) => {
   commit();
 });
 
-// The quantity, the scale and the legend of the map.
+$("#steering").addEventListener("change", ({ target }) => {
+  plan.steering = target.value;
+  emit("view");
+  commit();
+});
+
+// The quantity, the steering, the scale and the legend of the map.
 on("map", () => {
   const { map } = shown, menu = $("#quantity");
   if (menu.dataset.of !== Object.keys(map.quantities).join()) {
@@ -47,6 +53,8 @@ on("map", () => {
     menu.dataset.of = Object.keys(map.quantities).join();
   }
   menu.value = plan.quantity;
+  $("#steering").parentElement.hidden = map.steerings.length < 2;
+  $("#steering").value = map.steering;
 });
 
 on("painted", ({ near }) => {
