@@ -79,7 +79,6 @@ export function draw({ layers, measured, cursor }) {
     drawMap(context, layers);
     context.globalAlpha = 1;
   }
-  drawGrid(context, color("--ink"));
   for (const { footprint } of shown.scene?.obstacles ?? []) {
     context.beginPath();
     footprint.forEach((corner) => context.lineTo(...toPixels(corner)));
@@ -90,6 +89,7 @@ export function draw({ layers, measured, cursor }) {
     context.lineWidth = 1;
     context.stroke();
   }
+  drawAxes(context, color("--ink"), color("--paper"));
   drawPlacement(context);
   for (const object of shown.scene?.objects ?? []) {
     if (object.normal) drawNormal(context, toPixels(placeOf(object)), azimuthOf(object));
@@ -107,13 +107,13 @@ export function draw({ layers, measured, cursor }) {
   }
 }
 
-function drawGrid(context, color) {
+function drawAxes(context, color, paper) {
   const step = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 1e4]
     .find((each) => each * view.scale >= 70) ?? 1e5;
   const half = size.width / 2 / view.scale, tall = size.height / 2 / view.scale;
   context.fillStyle = color;
   context.font = "11px system-ui, sans-serif";
-  context.strokeStyle = getComputedStyle(box).getPropertyValue("--paper");
+  context.strokeStyle = paper;
   context.lineWidth = 3;
   const label = (value, x, y) => {
     context.strokeText(value, x, y);
