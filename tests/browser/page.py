@@ -72,8 +72,8 @@ AXE = os.environ.get("AXE_CORE")
 def faults_of_access(page):
     """What axe-core finds on the page, and the texts whose contrast it cannot judge.
 
-    It never judges a single character or sign, marks on the map that overlap, and what is scrolled out
-    of a table.
+    It never judges a single character or sign, marks on the map that overlap, and what a table in a
+    narrow window does not show.
     """
     page.evaluate(Path(AXE).read_text(encoding="utf-8"))
     return page.evaluate("""async () => {

@@ -265,9 +265,26 @@ def test_a_target_is_moved_under_the_held_design(opened, planner, files):
     page.keyboard.press("Shift+ArrowUp")
     settle(page)
     assert "earlier place" in page.locator("#design-text").text_content()
-    page.click("#redesign")
+    again = page.get_by_role("button", name="Design again", exact=True)
+    again.click()
     expect(page.locator("#design-text")).to_contain_text("for this target")
     settle(page)
+    page.keyboard.press("Control+z")  # a design is a step of its own
+    settle(page)
+    assert "earlier place" in page.locator("#design-text").text_content()
+
+
+def test_a_design_is_canceled(opened, planner, files):
+    page = opened(planner)
+    open_file(page, files / "yard.yaml")
+    handle(page, "target").focus()
+    page.keyboard.press("Shift+ArrowDown")
+    settle(page)
+    page.get_by_role("button", name="Design again", exact=True).click()
+    page.get_by_role("button", name="Cancel: Design again").click()
+    expect(page.locator("#design [role=status]")).to_have_text("Canceled")
+    assert "earlier place" in page.locator("#design-text").text_content()
+    assert page.get_by_role("button", name="Design again", exact=True).is_enabled()
 
 
 def test_two_hundred_random_actions_leave_no_error(opened, planner):

@@ -268,7 +268,7 @@ def test_a_sensing_map_keeps_the_held_design(monkeypatch):
     from heliostat.planner import results
 
     made = []
-    monkeypatch.setattr(results, "designed", lambda s: made.append(s) or cheap_design(s))
+    monkeypatch.setattr(results, "designed", lambda s, **_: made.append(s) or cheap_design(s))
     page = client()
     moved = {"target.position": [5, 15, 1]}
     body = {"name": "yard", "text": YARD, "area": [2, 8, 11, 17], "cells": 2}

@@ -13,7 +13,7 @@ from heliostat.planner import handlers, studies
 from heliostat.planner.cancellation import CancelledError
 from tests.support.hall import HALL, hall
 from tests.support.planner_client import asked, client
-from tests.support.sensing_designs import YARD
+from tests.support.sensing_designs import YARD, yard
 
 SITE = (
     HALL
@@ -205,6 +205,40 @@ def test_a_study_stops_when_its_page_drops_the_request():
         assert await asyncio.to_thread(ended.wait, 5)
 
     asyncio.run(dropped())
+
+
+def test_a_design_has_progress_and_is_kept_for_maps(monkeypatch):
+    from heliostat.planner import results
+
+    made = []
+    kept = results.designed
+    monkeypatch.setattr(results, "designed", lambda *a, **k: made.append(1) or kept(*a, **k))
+    page = client()
+    *progress, last = lines(page, "/design", name="yard", text=YARD)
+    done = [line["done"] for line in progress]
+    assert len(done) > 2
+    assert done == sorted(done)
+    assert last["result"]["status"] == hs.design_beamforming(yard()).status
+    body = asked(name="yard", text=YARD, design={}, area=[2, 8, 11, 17], cells=2)
+    assert page.post("/map", json=body).status_code == 200
+    assert len(made) == 1
+
+
+def test_a_design_is_canceled_between_its_steps():
+    from heliostat.planner.results import Designs
+
+    designs, calls = Designs(), []
+
+    def check(done, total):
+        calls.append(done)
+        if done == 2:
+            raise CancelledError
+
+    with pytest.raises(CancelledError):
+        designs.of("yard", yard(), check)
+    assert calls == [0, 1, 2]
+    # The next one is not kept waiting by the canceled one.
+    assert designs.of("yard", yard(), lambda done, total: None).status
 
 
 def test_a_study_takes_at_most_its_time(monkeypatch):

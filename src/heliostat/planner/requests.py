@@ -18,7 +18,7 @@ SteeringChoice: TypeAlias = Literal["each point", "fixed"]
 """As in `heliostat.api.coverage`, which takes long to import."""
 
 
-class RefusedError(ValueError):
+class RefusedError(Exception):
     """Raised for a request that is not one of the page."""
 
 

@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -279,33 +279,46 @@ class Designs:
 
     def __init__(self) -> None:
         self._kept: OrderedDict[str, BeamformingDesign] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # of the kept designs, which others read meanwhile
+        self._one = threading.Lock()  # so that one design is computed at a time
 
-    def of(self, key: str, scenario: SensingScenario, check: Check) -> BeamformingDesign:
+    def of(
+        self, key: str, scenario: SensingScenario, on_progress: Callable[[int, int], None]
+    ) -> BeamformingDesign:
         """Return the design of a scenario for its target, computed if it is not kept.
 
         Args:
             key: Text that is equal for equal scenarios.
             scenario: The scenario.
-            check: Called before the computation.
+            on_progress: Called with the number of finished steps of the design and of all steps.
 
         Raises:
-            CancelledError: By ``check``.
+            CancelledError: By ``on_progress``.
             ScenarioError: No design reaches the SNR that the scenario requires.
         """
+        if (found := self._known(key)) is not None:
+            return found
+        with self._one:
+            if (found := self._known(key)) is not None:
+                return found
+            on_progress(0, 1)
+            refuse_large(scenario)
+            found = designed(scenario, on_progress=on_progress)
+            with self._lock:
+                self._kept[key] = found
+                while len(self._kept) > KEPT_DESIGNS:
+                    self._kept.popitem(last=False)
+            return found
+
+    def _known(self, key: str) -> BeamformingDesign | None:
         with self._lock:
-            if key not in self._kept:
-                check()
-                refuse_large(scenario)
-                self._kept[key] = designed(scenario)
-            self._kept.move_to_end(key)
-            while len(self._kept) > KEPT_DESIGNS:
-                self._kept.popitem(last=False)
-            return self._kept[key]
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
 
 
 def refuse_large(scenario: SensingScenario) -> None:
-    """Refuse a design that takes minutes, because it cannot be stopped.
+    """Refuse a design that takes minutes.
 
     Args:
         scenario: The scenario.
