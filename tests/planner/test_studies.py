@@ -78,6 +78,26 @@ def test_other_surfaces_stay(page):
     assert found["without"] == pytest.approx((kept["peb"].values < 1.0).mean(), abs=0.01)
 
 
+def test_a_new_surface_is_added_to_the_present_ones(page):
+    found = placed(page, surface="new")[-1]["result"]
+    scenario = hs.scenario.parse(SITE)
+    expected = hs.place(
+        scenario, "peb below 1 m", candidates=["block/east"], heights=[3.0], area=AREA, keep=True
+    )
+    shares = [each["share"] for each in found["ranked"]]
+    assert shares[0] == expected.share
+    assert shares[0] >= found["present"] == found["without"]
+    for each in found["ranked"][:2]:
+        adopted = scenario.updated(each["overrides"])
+        assert len(adopted.surfaces) == 2
+        assert adopted.surfaces[0].position == scenario.surface.position
+        data = hs.coverage(adopted, "peb", positions=expected.positions)
+        assert (data["peb"].values < 1.0).mean() == pytest.approx(each["share"], abs=1e-12)
+    # A further one is added to both.
+    more = placed(page, surface="new", overrides=found["ranked"][0]["overrides"])[-1]["result"]
+    assert len(more["ranked"][0]["overrides"]["surfaces"]) == 3
+
+
 def test_a_curve_has_the_bounds_at_its_values(page):
     *progress, last = lines(
         page,
