@@ -4,7 +4,7 @@ import { Channel } from "./request.js";
 import { emit, on, plan, shown } from "./state.js";
 
 const FINE = 120, COARSE = 40, COARSER = 24; // cells along a side of a square map
-const REST = 150, SLOW = 2500, LATEST = 120; // milliseconds
+const REST = 150, SLOW = 2500, LATEST = 250; // milliseconds
 const channels = { scene: new Channel(), map: new Channel(), numbers: new Channel() };
 let coarse = COARSE, resting = 0, warmed = "", dragged = false;
 let following = [], waiting = 0; // what is asked for when the map has come
