@@ -88,5 +88,6 @@ function follow() {
 }
 
 for (const event of ["map", "edit", "open", "commit"]) on(event, follow);
+on("gone", () => { asked = ""; }); // its answer may be lost
 on("refused", () => { status.textContent = ""; });
 follow();

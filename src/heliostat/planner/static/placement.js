@@ -47,7 +47,7 @@ function show() {
   const { scene } = shown;
   if (!scene) return;
   const surfaces = scene.objects.filter(({ kind }) => kind === "surface").map(({ key, name }) => [key, name]);
-  const of = JSON.stringify([plan.name, surfaces]), on = JSON.stringify(scene.walls.map(({ name }) => name));
+  const of = JSON.stringify([plan.name, surfaces]), named = JSON.stringify(scene.walls.map(({ name }) => name));
   if (details.dataset.of !== of) {
     const before = surface.value;
     details.dataset.of = of;
@@ -57,8 +57,8 @@ function show() {
     if (!adopting) clear();
   }
   adopting = false;
-  if (walls.dataset.of !== on) {
-    walls.dataset.of = on;
+  if (walls.dataset.of !== named) {
+    walls.dataset.of = named;
     const all = button("All", () => check(true)), none = button("None", () => check(false));
     walls.replaceChildren(element("legend", {}, "Walls"), ...scene.walls.map(({ name }) =>
       element("label", {}, element("input", { type: "checkbox", value: name, checked: true,

@@ -1,6 +1,6 @@
 // A curve of one quantity over the values of one field.
 
-import { $, element, labels } from "./dom.js";
+import { $, drawn, element, labels } from "./dom.js";
 import { text } from "./format.js";
 import { on, plan, shown } from "./state.js";
 import { study } from "./study.js";
@@ -92,11 +92,9 @@ function draw(found, { field: key }) {
   found.y.forEach((y, i) => (y > 0 ? runs.at(-1).push([across(found.x[i]), up(y)]) : runs.push([])));
   const lines = runs.map((run) => `<polyline points="${run.join(" ")}"/>`
     + run.map(([x, y]) => `<circle cx="${x}" cy="${y}" r="3"/>`).join(""));
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
-  svg.setAttribute("role", "img");
-  svg.setAttribute("aria-label", `${caption}; its values are in the table below`);
-  svg.innerHTML = `<path class="grid" d="${grid.join("")}"/>${lines.join("")}`;
+  const svg = drawn("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img",
+    "aria-label": `${caption}; its values are in the table below` },
+  `<path class="grid" d="${grid.join("")}"/>${lines.join("")}`);
   const chart = element("div", { className: "chart" }, svg);
   labels(svg, [...ticks.map((x) => [across(x), BOTTOM + 13, Number(x.toPrecision(4)), "middle"]),
     ...levels.map((y) => [LEFT - 5, up(y), text(y, found.unit, 2), "end"]),
