@@ -14,6 +14,7 @@ function show() {
   $("#design").hidden = scene?.system !== "sensing";
   if (!numbers) {
     for (const id of ["#numbers", "#pins", "#notes"]) $(id).replaceChildren();
+    $("#numbers").append(element("p", { className: "hint" }, "Not computed yet"));
     return;
   }
   $("#numbers").replaceChildren(...numbers.tables.map(table));
