@@ -16,8 +16,16 @@ TIMED = """async ([overrides, rounds]) => {
   const [x, y, z] = shown.scene.objects.find(({ key }) => key === "base_station").position;
   let painted = () => {};
   on("painted", () => shown.problems.length || painted(shown.map.fine));
-  const until = (wanted) => new Promise((done) => {
-    painted = (fine) => fine === wanted && done();
+  // Where a preview takes long, the map after the rest comes in its place.
+  const until = (wanted) => new Promise((done, fail) => {
+    const late = setTimeout(() => fail(new Error(`no ${wanted ? "map" : "preview"} within 60 s: `
+      + `${document.querySelector("#status").textContent || "the map is current"}; `
+      + document.querySelector("#refused").textContent)), 60_000);
+    painted = (fine) => {
+      if (wanted && !fine) return;
+      clearTimeout(late);
+      done();
+    };
   });
   const settled = async () => {
     const fine = until(true);
@@ -34,6 +42,8 @@ TIMED = """async ([overrides, rounds]) => {
       edit({ "base_station.position": [x, y, z + 0.01 * i] }, { moving: !fine });
       await done;
       if (i > 0) times[Number(fine)].push(performance.now() - begun);
+      // A drag begins when all is shown.
+      while (fine && !shown.current.numbers) await new Promise((next) => setTimeout(next, 10));
     }
   }
   return [times, plan.area];
@@ -57,7 +67,7 @@ def run() -> list[Row]:
                 executable_path=program, args=["--no-sandbox", "--disable-gpu"]
             )
             page = browser.new_page()
-            page.set_default_timeout(600_000)
+            page.set_default_timeout(120_000)
             page.goto(address)
             page.wait_for_selector("#plan:not(.stale)")
             for what, overrides, aims in (

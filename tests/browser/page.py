@@ -1,5 +1,8 @@
 """What a person does on the page of the planner."""
 
+import os
+from pathlib import Path
+
 from playwright.sync_api import expect
 
 from tests.support.hall import HALL
@@ -61,3 +64,24 @@ def value_at(page, x, y):
     shown = page.locator("#readout")
     data = shown.evaluate("element => ({...element.dataset})")
     return float(data["value"].replace("Infinity", "inf")), (data["x"], data["y"]), shown
+
+
+AXE = os.environ.get("AXE_CORE")
+
+
+def faults_of_access(page):
+    """What axe-core finds on the page, and the texts whose contrast it cannot judge.
+
+    It never judges a single character or sign, marks on the map that overlap, and what a table in a
+    narrow window does not show.
+    """
+    page.evaluate(Path(AXE).read_text(encoding="utf-8"))
+    return page.evaluate("""async () => {
+      const { violations, incomplete } = await axe.run();
+      const nodes = (rules) => rules.flatMap(({ id, nodes }) => nodes.map((node) => [id, node]));
+      const undecided = nodes(incomplete).filter(([id, { any: [check], target }]) =>
+        id === "color-contrast" && !["shortTextContent", "nonBmp"].includes(check.data.messageKey)
+        && !document.querySelector(target).closest("#candidates")
+        && !(innerWidth < 800 && document.querySelector(target).closest(".scroll, pre")));
+      return [...nodes(violations), ...undecided].map(([id, { html }]) => [id, html]);
+    }""")

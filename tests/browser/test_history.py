@@ -4,14 +4,13 @@ import re
 import time
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.page import drag, handle, position, settle
 
 pytestmark = pytest.mark.browser
 
 STATE = "import('/static/state.js').then(({ plan }) => plan)"
-SHARED = """import('/static/state.js').then(({ plan }) =>
-  [plan.name, plan.overrides, plan.quantity, plan.threshold])"""
 
 
 def test_everything_is_undone_to_the_first_state_and_done_again(opened, planner):
@@ -74,34 +73,61 @@ def test_text_that_is_not_entered_keeps_the_browsers_undo(opened, planner):
     assert position(page, "user") == moved
 
 
-def test_a_reloaded_or_shared_address_shows_an_equal_state(opened, planner):
+def test_a_reloaded_or_shared_address_shows_an_equal_page(opened, planner):
     page = opened(planner)
     settle(page)
+    page.get_by_role("button", name="Keep as A").click()
     drag(page, "base_station", (-1, 1))
     settle(page)
     page.select_option("#quantity", "snr")
+    page.select_option("#steering", "fixed")
+    settle(page)
+    page.click("#zoom-in")
+    page.click("#map-view")
     settle(page)
     page.fill("#threshold", "3 dB")
     page.press("#threshold", "Enter")
-    page.wait_for_url(re.compile("snr"))
-    page.wait_for_timeout(200)
-    state = page.evaluate(SHARED)
-    table = page.locator("#numbers").inner_text()
-    assert set(state[1]) == {"base_station.position"}
+    page.select_option("#denominator", "whole")
+    page.locator("#plan").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")  # pins a place
+    page.get_by_role("button", name="B / A").click()
+    page.wait_for_url(re.compile("ratio"))
+    settle(page)
+    parts = ["#numbers", "#pins", "#share", "#scale-label", "#ticks", "#legend", "#map-buttons"]
+
+    def shown(of):
+        expect(of.locator("#scale-label")).to_contain_text("B relative to A")
+        expect(of.locator("#map-buttons [role=status]")).to_have_text("")  # A is computed
+        of.click("#fit")  # the scale is not a part of the state
+        return [of.locator(part).inner_text() for part in parts]
+
+    state, text = page.evaluate(STATE), shown(page)
+    assert [*state["overrides"], *state["other"]["overrides"]] == ["base_station.position"]
+    assert None not in (state["area"], state["steering"], state["other"])
+    assert state["whole"]
+    assert len(state["pins"]) == 1
     page.route("**/start", lambda route: (time.sleep(0.4), route.continue_()))  # a slow start
     page.reload()
     settle(page)
     other = opened(page.url)
     settle(other)
     for each in (page, other):
-        assert each.evaluate(SHARED) == state
-        assert each.locator("#numbers").inner_text() == table
+        assert shown(each) == text
+        assert each.evaluate(STATE) == state
         assert each.locator("#threshold").input_value() == "3.0 dB"
     other.evaluate("location.hash = 'scenario=hall&quantity=reb'")  # a link that is followed
     other.wait_for_selector("#plan.stale")
     settle(other)
     assert position(other, "base_station") == [10, -5, 8]
     assert other.locator("#quantity").input_value() == "reb"
+
+
+def test_a_part_of_an_address_that_cannot_be_read_is_left_out(opened, planner):
+    page = opened(f"{planner}#scenario=hall&area=[1,2]&quantity=rate")
+    settle(page)
+    assert "The part area of the address" in page.locator("#refused").text_content()
+    assert page.locator("#quantity").input_value() == "rate"
 
 
 def test_an_address_of_a_file_asks_for_it_in_another_tab(opened, planner, files):

@@ -56,6 +56,33 @@ def test_a_ranked_place_is_adopted_by_one_click_and_undone(opened, site):
     assert position(page, "surface")[1] == 8
 
 
+def test_a_new_surface_is_added_and_another_place_tried(opened, site):
+    page = opened(site)
+    settle(page)
+    unfold(page, "placement")
+    page.fill("#place-goal", "peb below 3 m")
+    page.get_by_role("button", name="None", exact=True).click()
+    page.get_by_role("checkbox", name="block/south").check()
+    page.select_option("#place-surface", "new")
+    page.get_by_role("button", name="Where should it go?", exact=True).click()
+    rows = page.locator("#placement table tr")
+    expect(rows.nth(2)).to_contain_text("block/south", timeout=60_000)
+    for i in (1, 2):
+        page.get_by_role("button", name=f"Adopt place {i}", exact=True).last.click()
+        settle(page)
+        expect(page.locator("#handles .surface")).to_have_count(2)
+        x, y, z = position(page, "surfaces.1")
+        place = rows.nth(i).locator("td").nth(3).text_content()
+        found = [float(each.removesuffix(" m")) for each in place.split(", ")]
+        assert found == pytest.approx([x, y, z], abs=0.006)
+        assert y == 8
+        assert position(page, "surfaces.0") == [0, 0, 3]
+    for _ in range(2):
+        page.keyboard.press("Control+z")
+    settle(page)
+    expect(page.locator("#handles .surface")).to_have_count(1)
+
+
 def test_a_placement_is_cancelled(opened, site):
     page = opened(site)
     settle(page)

@@ -1,17 +1,12 @@
 """The panels below the map, all open at once: width and accessibility."""
 
-import os
-from pathlib import Path
-
 import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import running
-from tests.browser.page import handle, settle
+from tests.browser.page import AXE, faults_of_access, handle, settle
 
 pytestmark = pytest.mark.browser
-
-AXE = os.environ.get("AXE_CORE")
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +39,4 @@ def test_open_panels_fit_the_window_and_keep_nobody_out(opened, site, width, sch
     settle(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     if AXE:
-        page.evaluate(Path(AXE).read_text(encoding="utf-8"))
-        found = page.evaluate("""axe.run().then(({ violations }) =>
-          violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)]))""")
-        assert found == []
+        assert faults_of_access(page) == []

@@ -428,3 +428,30 @@ def test_a_surface_of_1024_elements():
     design = design_beamforming(scene, min_snr=0.0)
     assert_feasible(scene, design)
     assert design.worst_crb < transmit_only(scene).worst_crb
+
+
+@pytest.mark.parametrize(("asked", "most"), [(0.0, 1), (0.7, 2)])
+def test_a_design_tells_its_progress_and_stops_when_that_raises(asked, most):
+    scene, told = sensing_scene(**SMALL), []
+
+    class StopError(Exception):
+        pass
+
+    def note(done, total):
+        told.append((done, total))
+        if len(told) == stop:
+            raise StopError
+
+    stop = None
+    options = {"starts": 2, "on_progress": note}
+    least = asked * float(jnp.min(design_jointly(scene, **QUIET).snr)) if asked else 0.0
+    design_jointly(scene, min_snr=least, **options)
+    done, totals = zip(*told, strict=True)
+    assert list(done) == sorted(set(done))
+    assert all(d < total for d, total in told)
+    assert len(set(totals)) <= most
+    told.clear()
+    stop = 3
+    with pytest.raises(StopError):
+        design_jointly(scene, min_snr=least, **options)
+    assert len(told) == stop

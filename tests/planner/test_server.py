@@ -96,6 +96,7 @@ def test_a_port_is_opened_on_loopback_by_default_and_with_a_token_elsewhere():
         (b'{"name": "scenario", "area": [0, 1, NaN, 2]}', 400, "area is not a list of four"),
         (json.dumps(asked(area=[1, 0, 0, 1])).encode(), 400, "has no extent"),
         (json.dumps(asked(quantity="pep")).encode(), 400, "quantity is 'pep'"),
+        (json.dumps(asked(steering=["fixed"])).encode(), 400, "steering is neither"),
     ],
 )
 def test_bad_requests_get_one_sentence(page, content, code, sentence):
@@ -190,6 +191,37 @@ def test_numbers_are_those_of_the_api(page):
     assert "is behind the surface" in second["reason"]
 
 
+def test_every_listed_user_has_its_numbers(page):
+    same = {"heading": "30 deg", "antennas": 2}
+    users = [
+        {"name": "a", "position": [8, 6, 1]} | same,
+        {"name": "b", "position": [6, 5, 1]} | same,
+    ]
+    text = HALL.replace("user: {position: [8, 6, 1], heading: 30 deg, antennas: 2}\n", "")
+    text += f"users: {json.dumps(users)}\n"
+    found = page.post("/numbers", json=asked(name="two", text=text)).json()
+    tables = {table["title"]: dict(table["rows"]) for table in found["tables"]}
+    for user in users:
+        alone = hall(user__position=user["position"])
+        shown = tables[f"Bounds and rate of {user['name']}"]["Position error bound (PEB)"]
+        assert shown == format_quantity(hs.pose_bounds(alone).peb, "length")
+        assert f"Best time allocation of {user['name']}" in tables
+
+
+def test_a_map_is_steered_as_asked(page):
+    found = {}
+    for steering in (None, "each point", "fixed"):
+        answer = page.post("/map", json=asked(quantity="peb", steering=steering, **SMALL))
+        header, found[steering], _ = unpacked(answer.content)
+        assert header["steerings"] == ["each point", "fixed"]
+    expected = hs.coverage(hall(), "peb", area=AREA, points=16, steering="fixed")["peb"]
+    np.testing.assert_allclose(found["fixed"], expected, rtol=1e-6)
+    np.testing.assert_array_equal(found[None], found["each point"])
+    assert (found["each point"] != found["fixed"]).any()
+    drawn = page.post("/map", json=asked(overrides={"surface.phases": "random"}, **SMALL))
+    assert unpacked(drawn.content)[0]["steerings"] == ["fixed"]
+
+
 def test_a_missing_bound_has_its_reason(page):
     overrides = {"surface.sweep": [[0, 0]]}
     answer = page.post("/map", json=asked(overrides=overrides, **SMALL))
@@ -236,7 +268,7 @@ def test_a_sensing_map_keeps_the_held_design(monkeypatch):
     from heliostat.planner import results
 
     made = []
-    monkeypatch.setattr(results, "designed", lambda s: made.append(s) or cheap_design(s))
+    monkeypatch.setattr(results, "designed", lambda s, **_: made.append(s) or cheap_design(s))
     page = client()
     moved = {"target.position": [5, 15, 1]}
     body = {"name": "yard", "text": YARD, "area": [2, 8, 11, 17], "cells": 2}

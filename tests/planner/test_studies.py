@@ -13,7 +13,7 @@ from heliostat.planner import handlers, studies
 from heliostat.planner.cancellation import CancelledError
 from tests.support.hall import HALL, hall
 from tests.support.planner_client import asked, client
-from tests.support.sensing_designs import YARD
+from tests.support.sensing_designs import YARD, yard
 
 SITE = (
     HALL
@@ -76,6 +76,26 @@ def test_other_surfaces_stay(page):
     alone = hs.scenario.parse(SITE)
     kept = hs.coverage(alone, "peb", area=AREA, points=2000)
     assert found["without"] == pytest.approx((kept["peb"].values < 1.0).mean(), abs=0.01)
+
+
+def test_a_new_surface_is_added_to_the_present_ones(page):
+    found = placed(page, surface="new")[-1]["result"]
+    scenario = hs.scenario.parse(SITE)
+    expected = hs.place(
+        scenario, "peb below 1 m", candidates=["block/east"], heights=[3.0], area=AREA, keep=True
+    )
+    shares = [each["share"] for each in found["ranked"]]
+    assert shares[0] == expected.share
+    assert shares[0] >= found["present"] == found["without"]
+    for each in found["ranked"][:2]:
+        adopted = scenario.updated(each["overrides"])
+        assert len(adopted.surfaces) == 2
+        assert adopted.surfaces[0].position == scenario.surface.position
+        data = hs.coverage(adopted, "peb", positions=expected.positions)
+        assert (data["peb"].values < 1.0).mean() == pytest.approx(each["share"], abs=1e-12)
+    # A further one is added to both.
+    more = placed(page, surface="new", overrides=found["ranked"][0]["overrides"])[-1]["result"]
+    assert len(more["ranked"][0]["overrides"]["surfaces"]) == 3
 
 
 def test_a_curve_has_the_bounds_at_its_values(page):
@@ -205,6 +225,40 @@ def test_a_study_stops_when_its_page_drops_the_request():
         assert await asyncio.to_thread(ended.wait, 5)
 
     asyncio.run(dropped())
+
+
+def test_a_design_has_progress_and_is_kept_for_maps(monkeypatch):
+    from heliostat.planner import results
+
+    made = []
+    kept = results.designed
+    monkeypatch.setattr(results, "designed", lambda *a, **k: made.append(1) or kept(*a, **k))
+    page = client()
+    *progress, last = lines(page, "/design", name="yard", text=YARD)
+    done = [line["done"] for line in progress]
+    assert len(done) > 2
+    assert done == sorted(done)
+    assert last["result"]["status"] == hs.design_beamforming(yard()).status
+    body = asked(name="yard", text=YARD, design={}, area=[2, 8, 11, 17], cells=2)
+    assert page.post("/map", json=body).status_code == 200
+    assert len(made) == 1
+
+
+def test_a_design_is_canceled_between_its_steps():
+    from heliostat.planner.results import Designs
+
+    designs, calls = Designs(), []
+
+    def check(done, total):
+        calls.append(done)
+        if done == 2:
+            raise CancelledError
+
+    with pytest.raises(CancelledError):
+        designs.of("yard", yard(), check)
+    assert calls == [0, 1, 2]
+    # The next one is not kept waiting by the canceled one.
+    assert designs.of("yard", yard(), lambda done, total: None).status
 
 
 def test_a_study_takes_at_most_its_time(monkeypatch):

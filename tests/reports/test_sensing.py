@@ -115,7 +115,7 @@ def test_a_lost_angle_is_named_and_all_else_stands(hopeless):
 
 
 def test_an_snr_out_of_reach_is_refused_with_what_can_be_had(monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise ValueError("no design was found")
 
     monkeypatch.setattr(sensing_api, "design_beamforming", fail)

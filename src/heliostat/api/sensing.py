@@ -31,6 +31,7 @@ from heliostat.design.cooperative import design_for_region as design_everywhere
 from heliostat.design.cooperative import random_phases
 from heliostat.design.cooperative_bound import cooperative_lower_bound
 from heliostat.design.feasibility import check_lower_bound
+from heliostat.design.joint_descent import OnProgress
 from heliostat.design.reflect import design_reflection as design_coefficients
 from heliostat.design.result import BeamformingDesign, Criterion, RegionDesign, patterned
 from heliostat.design.transmit import design_transmit as design_structured
@@ -266,6 +267,7 @@ def design_beamforming(
     *,
     key: PRNGKeyArray | None = None,
     seed: int = 0,
+    on_progress: OnProgress | None = None,
 ) -> BeamformingDesign:
     r"""Design transmit covariances and coefficients jointly to minimize the largest CRB.
 
@@ -278,6 +280,8 @@ def design_beamforming(
             programs and one pattern only.
         key: Random key of the channels; default ``link.seed``.
         seed: Seed of the random starts.
+        on_progress: Function called with the number of finished steps and of all steps. It may
+            raise an exception to stop the design.
 
     Returns:
         ``covariance``, ``reflection``, the bounds, the slack of every constraint, and the gap to
@@ -295,6 +299,7 @@ def design_beamforming(
         patterns=_patterns_for(scenario, method),
         min_snr=scenario.dwell.required_snr,
         seed=seed,
+        on_progress=on_progress or (lambda done, total: None),
     )
 
 
@@ -326,19 +331,25 @@ def certify(scenario: SensingScenario, design: BeamformingDesign) -> Beamforming
     return replace(given, lower_bound=jnp.asarray(bound), notes=())  # `public` adds the notes
 
 
-def designed(scenario: SensingScenario, method: Method = "direct") -> BeamformingDesign:
+def designed(
+    scenario: SensingScenario,
+    method: Method = "direct",
+    *,
+    on_progress: OnProgress | None = None,
+) -> BeamformingDesign:
     """Run `heliostat.design_beamforming`, and add a remedy to the error if the SNR is out of reach.
 
     Args:
         scenario: A loaded scenario.
         method: See `heliostat.design_beamforming`.
+        on_progress: See `heliostat.design_beamforming`.
 
     Raises:
         ScenarioError: No design reaches the SNR that the scenario requires.
         ValueError: The method does not support the scenario's number of patterns.
     """
     try:
-        return design_beamforming(scenario, method)
+        return design_beamforming(scenario, method, on_progress=on_progress)
     except ValueError as error:
         required = scenario.dwell.required_snr
         if required == 0 or (method == "sdr" and scenario.dwell.patterns > 1):

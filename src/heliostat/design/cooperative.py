@@ -23,6 +23,7 @@ from heliostat.design.feasibility import check_lower_bound, dwell_design
 from heliostat.design.joint_descent import (
     DesignSearch,
     Incumbent,
+    OnProgress,
     Reflections,
     descend_jointly,
     transmit_half,
@@ -106,6 +107,7 @@ def design_alternately(
     min_snr: float | Scalar,
     steps: int = 10,
     seed: int = 0,
+    on_progress: OnProgress = lambda done, total: None,
 ) -> BeamformingDesign:
     """Design by the paper's alternation between (P2) and (P3), from random phases.
 
@@ -115,6 +117,7 @@ def design_alternately(
         min_snr: Least SNR of the matched filter, 100 being 20 dB; 0 for the paper's criterion. [1]
         steps: Maximum number of alternations; they end where one gains less than a thousandth.
         seed: Seed of phases and random vectors.
+        on_progress: Called with the number of finished alternations and their maximum number.
 
     Raises:
         ValueError: If no design was found that reaches the SNR.
@@ -130,6 +133,7 @@ def design_alternately(
     for step in range(steps):
         if present is None:
             break
+        on_progress(step, steps)
         before = np.inf if search.best is None else search.best.worst
         middle, snr = _reflect_half(scene, present, method, search.min_snr, step, seed)
         # The other half may be worse where its solver is inaccurate.
@@ -153,6 +157,7 @@ def design_jointly(
     min_snr: float | Scalar,
     starts: int | None = None,
     seed: int = 0,
+    on_progress: OnProgress = lambda done, total: None,
 ) -> BeamformingDesign:
     """Design covariances and coefficients of all surfaces jointly.
 
@@ -163,6 +168,8 @@ def design_jointly(
         starts: Number of random starts for each surface; by default 32 for panels of up to 64
             elements, 16 for larger ones, on which a start takes longer.
         seed: Seed of the starts.
+        on_progress: Called with the number of finished steps and of all: the rounds of the search
+            and the lower bound.
 
     Raises:
         ValueError: If no design was found that reaches the SNR.
@@ -170,7 +177,13 @@ def design_jointly(
     if starts is None:
         starts = 32 if max(s.array.elements for s in scene.surfaces) <= 64 else 16
     return descend_jointly(
-        (scene,), patterns=patterns, mean=False, min_snr=min_snr, starts=starts, seed=seed
+        (scene,),
+        patterns=patterns,
+        mean=False,
+        min_snr=min_snr,
+        starts=starts,
+        seed=seed,
+        on_progress=lambda done, total: on_progress(done, total + 1),
     ).design()
 
 
@@ -181,6 +194,7 @@ def design_beamforming(
     patterns: int = 1,
     min_snr: float | Scalar,
     seed: int = 0,
+    on_progress: OnProgress = lambda done, total: None,
 ) -> BeamformingDesign:
     """Design covariances and coefficients jointly, or by the paper's algorithm.
 
@@ -191,16 +205,21 @@ def design_beamforming(
         patterns: Number of reflection patterns of each surface in its share of the dwell.
         min_snr: Least SNR of the matched filter, 100 being 20 dB; 0 for the paper's criterion. [1]
         seed: Seed of all random numbers.
+        on_progress: Called with the number of finished steps and of all.
 
     Raises:
         ValueError: If no design was found that reaches the SNR, or if "sdr" is asked for more
             than one pattern.
     """
     if method == "direct":
-        return design_jointly(scene, patterns=patterns, min_snr=min_snr, seed=seed)
+        return design_jointly(
+            scene, patterns=patterns, min_snr=min_snr, seed=seed, on_progress=on_progress
+        )
     if patterns != 1:
         raise ValueError(f"method 'sdr' designs 1 pattern, not {patterns}; method 'direct' does")
-    return design_alternately(scene, method=method, min_snr=min_snr, seed=seed)
+    return design_alternately(
+        scene, method=method, min_snr=min_snr, seed=seed, on_progress=on_progress
+    )
 
 
 def design_for_region(

@@ -39,6 +39,8 @@ from heliostat.scene.sensing import SensingScene
 
 Covariances: TypeAlias = Complex[Array, "surface pattern tx tx"]
 Reflections: TypeAlias = tuple[Complex[Array, "pattern _"], ...]
+OnProgress: TypeAlias = Callable[[int, int], None]
+"""Function called with the number of finished rounds and of all; it may raise to end the search."""
 
 COARSE, FINE, FINEST = 30.0, 300.0, 3000.0
 """Sharpness of the smooth minima in successive rounds, see `parametrization.power_factor`."""
@@ -59,8 +61,7 @@ LARGE = 64  # number of elements above which every descent may take twice as man
 BALANCED = 0.02  # relative change of the powers below which the rounds may end
 SETTLED = 3e-4  # relative improvement below which the rounds end
 STEPS_FROM_DESIGN = (40, 10)
-"""Steps of the two descents from an existing design, before and after the power is divided again.
-"""
+"""Steps of both descents from an existing design, before and after the power is divided again."""
 SNR_LIMITED = 1.1  # ratio to the minimum SNR below which this constraint counts as active
 
 
@@ -338,6 +339,7 @@ def descend_jointly(
     min_snr: float | Scalar,
     starts: int,
     seed: int,
+    on_progress: OnProgress = lambda done, total: None,
 ) -> DesignSearch:
     """Run the joint design for one or several possible target positions.
 
@@ -353,9 +355,15 @@ def descend_jointly(
         min_snr: Minimum SNR at every position. [1]
         starts: Number of random starts for each surface.
         seed: Seed of the starts.
+        on_progress: See `OnProgress`.
     """
+    each = len(ROUNDS)
     free = _surface_states(scenes, 0.0, patterns, mean)
-    search = _refined(DesignSearch(scenes, min_snr), explore(free, starts, seed))
+    search = _refined(
+        DesignSearch(scenes, min_snr),
+        explore(free, starts, seed),
+        lambda done: on_progress(done, each),
+    )
     if search.snr_reached:
         return search
     states = _surface_states(scenes, min_snr, patterns, mean)
@@ -363,7 +371,8 @@ def descend_jointly(
         [*each[: FINALISTS - 1], found._replace(task=each[0].task)]
         for each, found in zip(explore(states, starts, seed), search.states, strict=True)
     ]
-    limited = _refined(DesignSearch(scenes, min_snr), contenders)
+    limited = DesignSearch(scenes, min_snr)
+    _refined(limited, contenders, lambda done: on_progress(each + done, 2 * each))
     if search.best is not None:
         limited.offer(search.best)
     return limited
@@ -380,10 +389,13 @@ def _surface_states(
     return states
 
 
-def _refined(search: DesignSearch, contenders: list[list[SurfaceState]]) -> DesignSearch:
+def _refined(
+    search: DesignSearch, contenders: list[list[SurfaceState]], after_round: Callable[[int], None]
+) -> DesignSearch:
     """Offer the designs of all rounds that follow `explore` to a search, and return it."""
     total, before = sum(each[0].power for each in contenders), COARSE
-    for sharpness, steps, kept in ROUNDS:
+    for done, (sharpness, steps, kept) in enumerate(ROUNDS, 1):  # 1 is that of `explore`
+        after_round(done)
         contenders, change = _with_shared_power(contenders, total, before)
         contenders, before = _best(contenders, sharpness, steps, kept), sharpness
         if kept > 1:

@@ -139,17 +139,19 @@ class Planner:
         return await self._computed(request, work)
 
     async def design(self, request: Request) -> Response:
-        """Design for the target of a sensing scenario, kept for later maps."""
+        """Design for the target of a sensing scenario, kept for later maps; with progress."""
         asked = asked_of(await body_of(request))
 
-        def work(check: Check) -> Response:
+        def work(advance: "OnProgress") -> dict[str, Any]:
             scenario = self._scenario(asked, asked.overrides)
             if not isinstance(scenario, SensingScenario):
                 raise RefusedError("only sensing scenarios have designs")
-            found = self._design_of(asked.key, scenario, check)
-            return JSONResponse({"status": found.status, "excess_db": str(found.excess_db)})
+            found = self._design_of(
+                asked.key, scenario, lambda done, total: advance("step", done, total)
+            )
+            return {"status": found.status, "excess_db": str(found.excess_db)}
 
-        return await self._computed(request, work)
+        return self._streamed(work)
 
     # Files and code
 
@@ -280,7 +282,7 @@ class Planner:
                 send({"problems": problems_of(error)})
             except CancelledError:
                 pass
-            except ValueError as error:
+            except (ValueError, RefusedError) as error:
                 send({"refused": f"{str(error).removesuffix('.')}."})
             finally:
                 self._studies.release()
@@ -301,12 +303,14 @@ class Planner:
         with self._lock:
             return self.library.scenario(asked.name, asked.text, overrides)
 
-    def _design_of(self, key: str, scenario: SensingScenario, check: Check) -> Any:
+    def _design_of(
+        self, key: str, scenario: SensingScenario, on_progress: Callable[[int, int], None]
+    ) -> Any:
         from heliostat.planner import results  # noqa: PLC0415 - imports JAX
 
         if self._designs is None:
             self._designs = results.Designs()
-        return self._designs.of(key, scenario, check)
+        return self._designs.of(key, scenario, on_progress)
 
     def _prepared(self, asked: Asked, check: Check) -> tuple[AnyScenario, Any, bool]:
         """The scenario, its design if it is one of sensing, and whether the held design fits it."""
@@ -316,12 +320,16 @@ class Planner:
         scenario = results.held(self._scenario(asked, asked.overrides), wavefront)
         if not isinstance(scenario, SensingScenario):
             return scenario, None, True
+
+        def going(done: int, total: int) -> None:
+            check()
+
         overrides = checked_overrides(asked.body.get("design", asked.overrides))
         of = self._scenario(asked, overrides)
         if isinstance(of, SensingScenario) and results.same_sizes(of, scenario):
             key = key_of(asked.name, asked.text, overrides)
-            return scenario, self._design_of(key, of, check), True
-        return scenario, self._design_of(asked.key, scenario, check), False
+            return scenario, self._design_of(key, of, going), True
+        return scenario, self._design_of(asked.key, scenario, going), False
 
     async def _computed(self, request: Request, work: Callable[[Check], Response]) -> Response:
         """Run a computation in a thread, and stop it when the page drops the request."""

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from starlette.requests import Request
 
@@ -14,9 +14,11 @@ LARGEST_BODY = 2**21
 MOST_CELLS = 200
 """Largest number of cells along a side of a square map."""
 MOST_OVERRIDES = 1000
+SteeringChoice: TypeAlias = Literal["each point", "fixed"]
+"""As in `heliostat.api.coverage`, which takes long to import."""
 
 
-class RefusedError(ValueError):
+class RefusedError(Exception):
     """Raised for a request that is not one of the page."""
 
 
@@ -110,6 +112,7 @@ class MapArguments(NamedTuple):
     quantity: str | None
     area: list[float] | None
     cells: int
+    steering: SteeringChoice | None = None
 
 
 def map_arguments(asked: Asked) -> MapArguments:
@@ -119,14 +122,17 @@ def map_arguments(asked: Asked) -> MapArguments:
         asked: The request.
 
     Raises:
-        RefusedError: The area or the number of cells is out of range.
+        RefusedError: The area, the number of cells or the steering is out of range.
     """
     area, cells = asked.body.get("area"), asked.body.get("cells", 120)
     if area is not None and not are_numbers(area, 4):
         raise RefusedError("area is not a list of four numbers")
     if not isinstance(cells, int) or not 1 <= cells <= MOST_CELLS:
         raise RefusedError(f"cells is not a whole number from 1 to {MOST_CELLS}")
-    return MapArguments(asked.body.get("quantity"), area, cells)
+    steering = asked.body.get("steering")
+    if steering not in (None, *get_args(SteeringChoice)):
+        raise RefusedError("steering is neither 'each point' nor 'fixed'")
+    return MapArguments(asked.body.get("quantity"), area, cells, steering)
 
 
 def positive(asked: Asked, name: str) -> float | None:

@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,13 +12,14 @@ import xarray as xr
 
 from heliostat.api.coverage import coverage, default_area
 from heliostat.api.localization import effective_rate, pose_bounds
-from heliostat.api.localization_evaluation import LinkEvaluation, evaluate_link
+from heliostat.api.localization_evaluation import evaluate_link
 from heliostat.api.map_quantities import QUANTITIES, with_one_wavefront
 from heliostat.api.sensing import designed, direction_bounds
 from heliostat.api.sensing_evaluation import DesignEvaluation
 from heliostat.design.result import BeamformingDesign, patterned
 from heliostat.maps.area import Area, grid_points
 from heliostat.planner.cancellation import Check
+from heliostat.planner.requests import SteeringChoice
 from heliostat.plots.coverage import unserved_reason
 from heliostat.reports import localization as localization_reports
 from heliostat.reports import sensing as sensing_reports
@@ -72,6 +73,7 @@ def compute_map(
     area: Sequence[float] | None,
     cells: int,
     design: BeamformingDesign | None,
+    steering: SteeringChoice | None = None,
 ) -> Map:
     """Compute a map.
 
@@ -82,6 +84,7 @@ def compute_map(
         area: Rectangle x0, x1, y0, y1; default around the scene. [m]
         cells: The map has about ``cells`` squared points.
         design: Design of a sensing scenario.
+        steering: See `heliostat.coverage`.
 
     Raises:
         CancelledError: By ``check``.
@@ -94,6 +97,7 @@ def compute_map(
         quantity,
         area=list(rectangle),
         points=cells**2,
+        steering=steering,
         design=design,
         on_progress=lambda done, total: check(),
     )
@@ -113,11 +117,26 @@ def compute_map(
         },
         "unserved": unserved_reason(data),
         "steering": data.attrs["steering"],
+        "steerings": steering_choices(scenario),
         "wavefront": _wavefront(scenario, data),
         "milliseconds": 1e3 * (time.perf_counter() - begun),
     }
     flags = data["served"].values + 2 * data["near_field"].values.astype(np.uint8)
     return Map(header, array.values.astype(np.float32), flags.astype(np.uint8))
+
+
+def steering_choices(scenario: AnyScenario) -> list[str]:
+    """Return the possible values of ``steering`` of a map for the page.
+
+    A sensing map is for the held design, so that its steering is fixed.
+
+    Args:
+        scenario: A scenario.
+    """
+    designed = isinstance(scenario, LocalizationScenario) and all(
+        panel.phases == "designed" for panel in scenario.panels
+    )
+    return ["each point", "fixed"] if designed else ["fixed"]
 
 
 def _wavefront(scenario: AnyScenario, data: xr.Dataset) -> str | None:
@@ -139,11 +158,11 @@ def compute_numbers(
     design: BeamformingDesign | None,
     designed_here: bool,
 ) -> dict[str, Any]:
-    """Compute the numbers of the user or target, and of further places.
+    """Compute the numbers of each user or the target, and of further places.
 
     Args:
         scenario: A scenario.
-        check: Called between two places.
+        check: Called between two users or places.
         places: Further positions of the user or target, x, y, z. [m]
         design: Design of a sensing scenario.
         designed_here: Whether the design was made for this scenario.
@@ -156,9 +175,7 @@ def compute_numbers(
         assert design is not None
         tables, reason = _sensing_tables(scenario, design, designed_here)
     else:
-        check()
-        link = evaluate_link(scenario)
-        tables, reason = _localization_tables(scenario, link), link.bounds.reason
+        tables, reason = _localization_tables(scenario, check)
     found = []
     for place in places:
         check()
@@ -173,12 +190,20 @@ def compute_numbers(
 
 
 def _localization_tables(
-    scenario: LocalizationScenario, link: LinkEvaluation
-) -> list[dict[str, Any]]:
-    of = f" of {scenario.user_names[0]}" if scenario.users else ""
-    tables = [_table(f"Bounds and rate{of}", localization_reports.bounds_rows(link))]
-    best = localization_reports.allocation_rows(link)
-    return [*tables, _table(f"Best time allocation{of}", best)] if best else tables
+    scenario: LocalizationScenario, check: Check
+) -> tuple[list[dict[str, Any]], str]:
+    """Tables of each user, and the reasons for missing bounds."""
+    tables, reasons = [], []
+    for i, name in enumerate(scenario.user_names):
+        check()
+        link = evaluate_link(scenario.for_user(i))
+        of, who = (f" of {name}", f"{name}: ") if scenario.users else ("", "")
+        tables.append(_table(f"Bounds and rate{of}", localization_reports.bounds_rows(link)))
+        if best := localization_reports.allocation_rows(link):
+            tables.append(_table(f"Best time allocation{of}", best))
+        if link.bounds.reason:
+            reasons.append(f"{who}{link.bounds.reason}")
+    return tables, " ".join(reasons)
 
 
 def _sensing_tables(
@@ -254,33 +279,46 @@ class Designs:
 
     def __init__(self) -> None:
         self._kept: OrderedDict[str, BeamformingDesign] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # of the kept designs, which others read meanwhile
+        self._one = threading.Lock()  # so that one design is computed at a time
 
-    def of(self, key: str, scenario: SensingScenario, check: Check) -> BeamformingDesign:
+    def of(
+        self, key: str, scenario: SensingScenario, on_progress: Callable[[int, int], None]
+    ) -> BeamformingDesign:
         """Return the design of a scenario for its target, computed if it is not kept.
 
         Args:
             key: Text that is equal for equal scenarios.
             scenario: The scenario.
-            check: Called before the computation.
+            on_progress: Called with the number of finished steps of the design and of all steps.
 
         Raises:
-            CancelledError: By ``check``.
+            CancelledError: By ``on_progress``.
             ScenarioError: No design reaches the SNR that the scenario requires.
         """
+        if (found := self._known(key)) is not None:
+            return found
+        with self._one:
+            if (found := self._known(key)) is not None:
+                return found
+            on_progress(0, 1)
+            refuse_large(scenario)
+            found = designed(scenario, on_progress=on_progress)
+            with self._lock:
+                self._kept[key] = found
+                while len(self._kept) > KEPT_DESIGNS:
+                    self._kept.popitem(last=False)
+            return found
+
+    def _known(self, key: str) -> BeamformingDesign | None:
         with self._lock:
-            if key not in self._kept:
-                check()
-                refuse_large(scenario)
-                self._kept[key] = designed(scenario)
-            self._kept.move_to_end(key)
-            while len(self._kept) > KEPT_DESIGNS:
-                self._kept.popitem(last=False)
-            return self._kept[key]
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
 
 
 def refuse_large(scenario: SensingScenario) -> None:
-    """Refuse a design that takes minutes, because it cannot be stopped.
+    """Refuse a design that takes minutes.
 
     Args:
         scenario: The scenario.

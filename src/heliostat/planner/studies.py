@@ -21,6 +21,8 @@ from heliostat.scenario.panels import VECTORS
 
 OnProgress: TypeAlias = Callable[[str, int, int], None]
 
+NEW = "new"
+"""Instead of the key of a surface: a further one."""
 MOST_RANKED = 10
 """Number of candidates in the ranking."""
 MOST_VALUES = 50
@@ -48,11 +50,11 @@ def best_places(
     area: Sequence[float] | None,
     on_progress: OnProgress,
 ) -> dict[str, Any]:
-    """Rank positions of one surface on walls; the other surfaces keep their places.
+    """Rank positions on walls for one surface, or for a new one; the others keep their places.
 
     Args:
         scenario: A localization scenario.
-        surface: Key of the surface.
+        surface: Key of the surface, or `NEW`.
         goal: See `heliostat.place`.
         walls: Names of walls.
         area: Rectangle of the user's positions; default see `heliostat.place`. [m]
@@ -67,26 +69,31 @@ def best_places(
         PlacementError: An argument is out of range, or there are too few candidates.
         ScenarioError: The scenario does not suit a placement.
     """
-    if surface not in scenario.panel_keys:
+    if surface not in (NEW, *scenario.panel_keys):
         raise RefusedError("surface is not the key of a surface")
-    index = scenario.panel_keys.index(surface)
-    panel, alone = scenario.panels[index], len(scenario.panels) == 1
+    added = surface == NEW
+    index = 0 if added else scenario.panel_keys.index(surface)
+    panel, replaced = scenario.panels[index], not added and len(scenario.panels) == 1
     found = place(
-        scenario if alone else _without(scenario, index),
+        scenario if added or replaced else _without(scenario, index),
         goal,
         candidates=list(walls),
         heights=[panel.position[2]],
         sizes=[(panel.rows, panel.columns)],
-        keep=not alone,
+        keep=not replaced,
         area=None if area is None else list(area),
         on_progress=on_progress,
     )
     vectors = dict.fromkeys(VECTORS) if panel.turned_by == "horizontal" else {}
+    sections = yaml.safe_load(found.scenario.dump())["surfaces"] if added else []
 
     def entry(wall: str, position: np.ndarray, azimuth: float, share: float) -> dict[str, Any]:
         place = np.round(position, 6).tolist()
         changes = {"position": place, "azimuth": f"{math.degrees(azimuth):.9g} deg", **vectors}
-        overrides = {f"{surface}.{key}": value for key, value in changes.items()}
+        if added:
+            overrides = {"surface": None, "surfaces": [*sections[:-1], sections[-1] | changes]}
+        else:
+            overrides = {f"{surface}.{key}": value for key, value in changes.items()}
         return {
             "wall": wall,
             "position": place,
@@ -110,7 +117,7 @@ def best_places(
         "present": _share(scenario, found),
         "without": float(found.met_before.mean()),
         "bound": found.bound,
-        "differs": _differs(scenario, index),
+        "differs": _differs(scenario, None if added else index),
     }
 
 
@@ -141,8 +148,10 @@ def _share(scenario: LocalizationScenario, found: Placement) -> float:
     return float(met.mean())
 
 
-def _differs(scenario: LocalizationScenario, index: int) -> str:
+def _differs(scenario: LocalizationScenario, index: int | None) -> str:
     """Sentence about a surface whose candidates have properties of another one."""
+    if index is None:
+        return "The new surface is like the first one, apart from its place."
     others = [panel for i, panel in enumerate(scenario.panels) if i != index]
     own_fields = {"name", "position", "azimuth", "rows", "columns", *VECTORS}
     chosen = scenario.panels[index].model_dump(exclude=own_fields)

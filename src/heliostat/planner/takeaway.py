@@ -48,7 +48,7 @@ def map_file(
         scenario: A scenario.
         check: Called between two parts of the map.
         suffix: One of `FORMATS`.
-        wanted: Quantity, area and number of cells.
+        wanted: Quantity, area, number of cells and steering.
         threshold: Threshold whose contour is drawn. [SI]
         design: Design of a sensing scenario.
 
@@ -61,6 +61,7 @@ def map_file(
         wanted.quantity,
         area=wanted.area,
         points=wanted.cells**2,
+        steering=wanted.steering,
         design=design,
         on_progress=lambda done, total: check(),
     )
@@ -114,7 +115,7 @@ def snippets(
     Args:
         scenario: The scenario with its overrides.
         source: Name and overrides of the scenario.
-        wanted: Quantity, area and number of cells of the map.
+        wanted: Quantity, area, number of cells and steering of the map.
         threshold: Threshold of the map. [SI]
     """
     return {
@@ -136,6 +137,7 @@ def _python(
     quantity = "None" if wanted.quantity is None else repr(wanted.quantity)
     area = "None" if wanted.area is None else repr(list(wanted.area))
     design = ", design=design" if isinstance(scenario, SensingScenario) else ""
+    steering = "" if wanted.steering is None else f", steering={wanted.steering!r}"
     lines = [
         "import heliostat as hs",
         "",
@@ -156,7 +158,8 @@ def _python(
         ]
     below = "" if threshold is None else f", below={threshold!r}"
     lines += [
-        f"data = hs.coverage(scenario, {quantity}, area={area}, points={wanted.cells**2}{design})",
+        f"data = hs.coverage(\n    scenario, {quantity}, area={area}, points={wanted.cells**2}"
+        f"{steering}{design}\n)",
         f"hs.plot.coverage(data{below})",
     ]
     return "\n".join(lines) + "\n"
@@ -174,6 +177,8 @@ def _command(
     if wanted.area is not None:
         words.append("--area=" + ",".join(map(repr, wanted.area)))
     words += ["--points", str(wanted.cells**2)]
+    if wanted.steering is not None:
+        words += ["--steering", shlex.quote(wanted.steering)]
     if threshold is not None and wanted.quantity not in (None, "cause"):
         words += ["--below", shlex.quote(_limit(threshold, QUANTITIES[wanted.quantity].unit))]
     lines = [" ".join(words), " ".join(["heliostat run", *scene])]

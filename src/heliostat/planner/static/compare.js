@@ -40,7 +40,7 @@ const status = element("span", { role: "status", className: "hint" });
 $("#map-buttons").append(keep, group, status);
 
 // What the map of A depends on.
-const key = () => JSON.stringify([plan.other, plan.quantity, plan.area]);
+const key = () => JSON.stringify([plan.other, plan.quantity, plan.area, plan.steering]);
 
 // Show the comparison as it is in the state.
 function update() {
@@ -63,7 +63,8 @@ function compute() {
   const now = key();
   asked = now;
   status.textContent = "Computing A";
-  const body = { ...plan.other, quantity: plan.quantity, area: plan.area, cells: CELLS };
+  const { quantity, area, steering } = plan;
+  const body = { ...plan.other, quantity, area, steering, cells: CELLS };
   channel.submit({ path: "/map", body, use: (found) => {
     if (now !== asked) return;
     shown.other = found.problems ? null : found;
@@ -87,5 +88,6 @@ function follow() {
 }
 
 for (const event of ["map", "edit", "open", "commit"]) on(event, follow);
+on("gone", () => { asked = ""; }); // its answer may be lost
 on("refused", () => { status.textContent = ""; });
 follow();

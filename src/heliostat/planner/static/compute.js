@@ -4,28 +4,44 @@ import { Channel } from "./request.js";
 import { emit, on, plan, shown } from "./state.js";
 
 const FINE = 120, COARSE = 40, COARSER = 24; // cells along a side of a square map
-const REST = 150, SLOW = 2500; // milliseconds
+const REST = 150, SLOW = 2500, LATEST = 250; // milliseconds
 const channels = { scene: new Channel(), map: new Channel(), numbers: new Channel() };
-let coarse = COARSE, resting = 0, warmed = "";
+let coarse = COARSE, resting = 0, warmed = "", dragged = false;
+let following = [], waiting = 0; // what is asked for when the map has come
 
 function job(path, use, more = {}) {
   const useOrProblems = (found) => {
     if (found.problems?.length) {
       shown.problems = found.problems;
       emit("problems");
+      if (path === "/map" && channels.map.isLast) follow();
     } else {
       use(found);
     }
   };
-  return { path, use: useOrProblems, fine: false, ...more };
+  return { path, use: useOrProblems, ...more };
 }
 
-function mapJob(cells, { wavefront = null, fine = false, silent = false } = {}) {
-  const body = { quantity: plan.quantity, area: plan.area, cells, wavefront };
+// Ask for more when the last map has come, because it would slow that map down; but wait for it for
+// a short time only, as maps may be slow, and may follow each other during a drag.
+function afterMap(asks, { moving }) {
+  following = asks;
+  if (!moving) waiting = clearTimeout(waiting);
+  waiting ||= setTimeout(follow, LATEST);
+}
+
+function follow() {
+  waiting = clearTimeout(waiting);
+  for (const ask of following.splice(0)) ask();
+}
+
+function mapJob(cells, { wavefront = null, fine = false, silent = null } = {}) {
+  const { quantity, area, steering } = plan, body = { quantity, area, steering, cells, wavefront };
   const { name, text } = plan;
   const asked = JSON.stringify(plan.overrides);
   const use = (map) => {
-    if (silent || plan.name !== name || plan.text !== text) return;
+    if (silent) return silent();
+    if (plan.name !== name || plan.text !== text) return;
     if (fine) coarse = map.milliseconds > SLOW ? COARSER : COARSE;
     if (map.redesigned) plan.design = JSON.parse(asked);
     shown.current.map = fine && asked === JSON.stringify(plan.overrides);
@@ -35,9 +51,10 @@ function mapJob(cells, { wavefront = null, fine = false, silent = false } = {}) 
     shown.problems = []; // it was valid
     emit("map");
     emit("problems");
+    if (channels.map.isLast) follow();
     if (fine) warm();
   };
-  return job("/map", use, { body, fine });
+  return job("/map", use, { body, fine, silent });
 }
 
 function numbersJob({ wavefront = null, silent = false } = {}) {
@@ -48,7 +65,7 @@ function numbersJob({ wavefront = null, silent = false } = {}) {
     shown.current.numbers = asked === JSON.stringify([plan.overrides, plan.pins]);
     emit("numbers");
   };
-  return job("/numbers", use, { body: { places: plan.pins, wavefront } });
+  return job("/numbers", use, { body: { places: plan.pins, wavefront }, silent });
 }
 
 function sceneJob() {
@@ -64,21 +81,28 @@ function sceneJob() {
   return { path: "/scene", body: {}, use };
 }
 
-// Compile what a drag needs: the coarse map, and the numbers for the waves of the map.
+const askScene = () => channels.scene.submit(sceneJob());
+const askNumbers = (wavefront = null) => channels.numbers.submit(numbersJob({ wavefront }));
+
+// Compile what a drag needs: the coarse map, then the numbers for the waves of the map.
 function warm() {
   const still = Object.entries(plan.overrides).filter(([key]) => !/position$|azimuth$/.test(key));
-  const { wavefront, columns, rows, quantity } = shown.map;
-  const key = JSON.stringify([plan.name, still, wavefront, columns, rows, quantity, coarse]);
+  const { wavefront, columns, rows, quantity, steering } = shown.map;
+  const key = JSON.stringify([plan.name, still, wavefront, columns, rows, quantity, steering, coarse]);
   if (key === warmed) return;
-  warmed = key;
-  channels.map.submit(mapJob(coarse, { wavefront, silent: true }));
-  channels.numbers.submit(numbersJob({ wavefront, silent: true }));
+  const silent = () => {
+    warmed = key;
+    channels.numbers.submit(numbersJob({ wavefront, silent: true }));
+  };
+  channels.map.submit(mapJob(coarse, { wavefront, silent }));
 }
 
 function settle(held) {
-  if (!held) channels.scene.submit(sceneJob());
   channels.map.submit(mapJob(FINE, { fine: true, wavefront: held ? shown.map?.wavefront : null }));
-  if (!held) channels.numbers.submit(numbersJob());
+  if (held) return;
+  if (!dragged) askScene(); // other fields than places may change what there is to see
+  afterMap([() => askNumbers(), ...(dragged ? [askScene] : [])], { moving: false });
+  dragged = false;
 }
 
 on("edit", ({ moving }) => {
@@ -87,8 +111,9 @@ on("edit", ({ moving }) => {
   clearTimeout(resting);
   if (!moving) return settle(false);
   const wavefront = shown.map?.wavefront ?? null;
+  dragged = true;
   channels.map.submit(mapJob(coarse, { wavefront }));
-  channels.numbers.submit(numbersJob({ wavefront }));
+  afterMap([() => askNumbers(wavefront)], { moving });
   resting = setTimeout(() => settle(true), REST);
 });
 
@@ -96,10 +121,13 @@ on("open", () => {
   Object.assign(shown, { scene: null, fields: [], problems: [], map: null, numbers: null });
   shown.current.map = shown.current.numbers = false;
   clearTimeout(resting);
+  waiting = clearTimeout(waiting);
+  following = [];
+  dragged = false;
   for (const channel of Object.values(channels)) channel.cancel();
   emit("stale");
   if (plan.name === null) return; // the start page
-  channels.scene.submit(sceneJob());
+  askScene();
   channels.map.submit(mapJob(COARSE));
   fresh = true; // the fine map follows the coarse one, instead of replacing it
 });
@@ -111,7 +139,7 @@ on("map", () => {
   settle(false);
 });
 
-on("pins", () => channels.numbers.submit(numbersJob()));
+on("pins", () => askNumbers());
 on("view", () => { // another quantity or area
   shown.current.map = false;
   emit("stale");

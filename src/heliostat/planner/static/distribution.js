@@ -1,6 +1,6 @@
 // Cumulative distribution of the map's values, with a threshold that can be dragged.
 
-import { $ } from "./dom.js";
+import { $, labels } from "./dom.js";
 import { parse, text } from "./format.js";
 import { isCause, SERVED, servedValues, ticks } from "./heatmap.js";
 import { commit, emit, on, plan, shown } from "./state.js";
@@ -16,14 +16,9 @@ const valueAt = (x) => scale.low * Math.exp(((x - LEFT) / (RIGHT - LEFT)) * rang
 const up = (share) => BOTTOM - (BOTTOM - TOP) * share;
 
 // Number of cells with a value below the threshold, and of those that count.
-export function counted(map, threshold, whole) {
-  let below = 0, all = 0;
-  map.values.forEach((value, i) => {
-    const served = map.flags[i] & SERVED;
-    if (served && value < threshold) below += 1;
-    if (served || whole) all += 1;
-  });
-  return [below, all];
+function counted(map, threshold, whole) {
+  const all = whole ? map.flags.length : map.flags.reduce((sum, flags) => sum + (flags & SERVED), 0);
+  return [below(servedValues(map), threshold), all];
 }
 
 function show() {
@@ -31,12 +26,11 @@ function show() {
   $("#distribution-panel").hidden = !map || isCause(map);
   if (!map || isCause(map)) return;
   const other = compared();
-  const marks = spaced(ticks(scale, map.unit)).map(([value, label]) => `<line x1="${across(value)}"
-    x2="${across(value)}" y1="${TOP}" y2="${BOTTOM}" class="grid"/><text x="${across(value)}"
-    y="${BOTTOM + 14}" text-anchor="middle">${label}</text>`);
-  const levels = [0, 0.5, 1].map((share) => `<line x1="${LEFT}" x2="${RIGHT}" y1="${up(share)}"
-    y2="${up(share)}" class="grid"/><text x="${LEFT - 4}" y="${up(share) + 4}"
-    text-anchor="end">${100 * share} %</text>`);
+  const marked = spaced(ticks(scale, map.unit)), levels = [0, 0.5, 1];
+  const grid = [...marked.map(([value]) => `M${across(value)} ${TOP}V${BOTTOM}`),
+    ...levels.map((share) => `M${LEFT} ${up(share)}H${RIGHT}`)];
+  labels(svg, [...marked.map(([value, label]) => [across(value), BOTTOM + 12, label, "middle"]),
+    ...levels.map((share) => [LEFT - 4, up(share), `${100 * share} %`, "end"])]);
   const line = plan.threshold && within(plan.threshold)
     ? `<g id="limit" transform="translate(${across(plan.threshold)} 0)" tabindex="0" role="slider"
       aria-label="Threshold" aria-valuemin="${scale.low}" aria-valuemax="${scale.high}"
@@ -44,7 +38,7 @@ function show() {
       y1="${TOP}" y2="${BOTTOM}"/><circle cy="${TOP + 4}" r="7"/><rect x="-11" width="22"
       height="${BOTTOM}" class="grip"/></g>` : "";
   const focused = document.activeElement?.id === "limit";
-  svg.innerHTML = `${marks.join("")}${levels.join("")}${
+  svg.innerHTML = `<path class="grid" d="${grid.join("")}"/>${
     other ? `<polyline class="other" points="${curve(other)}"/>` : ""}<polyline points="${curve(map)}"/>${line}`;
   if (focused) $("#limit")?.focus();
   showShare(map);

@@ -2,9 +2,13 @@
 
 import { placement } from "./placement.js";
 import { azimuthOf, plan, placeOf, shown } from "./state.js";
-import { box, canvas, toPixels, view } from "./viewport.js";
+import { box, canvas, measure, size, toPixels, view } from "./viewport.js";
 
-function hatch(context, kind) {
+const layer = new OffscreenCanvas(1, 1); // of the hatch of the near field
+const patterns = {};
+
+function hatch(kind) {
+  if (patterns[kind]) return patterns[kind];
   const tile = new OffscreenCanvas(8, 8), pen = tile.getContext("2d");
   pen.strokeStyle = kind === "unserved" ? "#8a8a8a" : "rgba(255, 255, 255, 0.3)";
   pen.lineWidth = kind === "unserved" ? 1.2 : 1;
@@ -15,7 +19,7 @@ function hatch(context, kind) {
     pen.lineTo(shift + 8, to);
   }
   pen.stroke();
-  return context.createPattern(tile, "repeat");
+  return (patterns[kind] = pen.createPattern(tile, "repeat"));
 }
 
 function drawMap(context, layers) {
@@ -24,18 +28,20 @@ function drawMap(context, layers) {
   const [right, top] = toPixels([map.area[1], map.area[3]]);
   const place = [left, top, right - left, bottom - top];
   context.imageSmoothingEnabled = false;
-  context.fillStyle = "#e4e4e4";
-  context.fillRect(...place);
+  for (const style of ["#e4e4e4", hatch("unserved")]) { // stays visible where the image is transparent
+    context.fillStyle = style;
+    context.fillRect(...place);
+  }
   context.drawImage(layers.image, ...place);
-  for (const kind of ["unserved", "near"]) {
-    if (!layers[kind]) continue;
-    const layer = new OffscreenCanvas(canvas.width, canvas.height), pen = layer.getContext("2d");
+  if (layers.near) {
+    const { width, height } = canvas, pen = layer.getContext("2d");
+    Object.assign(layer, { width, height });
     pen.imageSmoothingEnabled = false;
     pen.setTransform(context.getTransform());
-    pen.drawImage(layers[kind], ...place);
+    pen.drawImage(layers.near, ...place);
     pen.globalCompositeOperation = "source-in";
-    pen.fillStyle = hatch(pen, kind);
-    pen.fillRect(0, 0, box.clientWidth, box.clientHeight);
+    pen.fillStyle = hatch("near");
+    pen.fillRect(0, 0, size.width, size.height);
     context.save();
     context.resetTransform();
     context.drawImage(layer, 0, 0);
@@ -63,14 +69,16 @@ function pathOf(lines) {
 export function draw({ layers, measured, cursor }) {
   const ratio = devicePixelRatio, context = canvas.getContext("2d");
   const color = (name) => getComputedStyle(box).getPropertyValue(name);
-  [canvas.width, canvas.height] = [box.clientWidth * ratio, box.clientHeight * ratio];
+  measure();
+  const [width, height] = [size.width, size.height].map((each) => Math.round(each * ratio));
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
+  context.clearRect(0, 0, size.width, size.height);
   if (layers) {
     context.globalAlpha = shown.current.map || !shown.problems.length ? 1 : 0.35;
     drawMap(context, layers);
     context.globalAlpha = 1;
   }
-  drawGrid(context, color("--ink"));
   for (const { footprint } of shown.scene?.obstacles ?? []) {
     context.beginPath();
     footprint.forEach((corner) => context.lineTo(...toPixels(corner)));
@@ -81,6 +89,7 @@ export function draw({ layers, measured, cursor }) {
     context.lineWidth = 1;
     context.stroke();
   }
+  drawAxes(context, color("--ink"), color("--paper"));
   drawPlacement(context);
   for (const object of shown.scene?.objects ?? []) {
     if (object.normal) drawNormal(context, toPixels(placeOf(object)), azimuthOf(object));
@@ -98,26 +107,28 @@ export function draw({ layers, measured, cursor }) {
   }
 }
 
-function drawGrid(context, color) {
+function drawAxes(context, color, paper) {
   const step = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 1e4]
     .find((each) => each * view.scale >= 70) ?? 1e5;
-  const half = box.clientWidth / 2 / view.scale, tall = box.clientHeight / 2 / view.scale;
+  const half = size.width / 2 / view.scale, tall = size.height / 2 / view.scale;
   context.fillStyle = color;
   context.font = "11px system-ui, sans-serif";
+  context.strokeStyle = paper;
+  context.lineWidth = 3;
   const label = (value, x, y) => {
-    context.strokeStyle = getComputedStyle(box).getPropertyValue("--paper");
-    context.lineWidth = 3;
     context.strokeText(value, x, y);
     context.fillText(value, x, y);
   };
   for (let x = Math.ceil((view.x - half) / step) * step; x <= view.x + half; x += step) {
     const at = toPixels([x, 0])[0];
-    if (at > 40 && at < box.clientWidth - 40) label(`${Number(x.toFixed(1))}`, at, box.clientHeight - 4);
+    if (at > 40 && at < size.width - 40) label(`${Number(x.toFixed(1))}`, at, size.height - 4);
   }
   for (let y = Math.ceil((view.y - tall) / step) * step; y <= view.y + tall; y += step) {
-    label(`${Number(y.toFixed(1))}`, 3, toPixels([0, y])[1]);
+    const at = toPixels([0, y])[1];
+    if (at > 26) label(`${Number(y.toFixed(1))}`, 3, at);
   }
-  label("m", box.clientWidth - 14, box.clientHeight - 4);
+  label("x [m]", size.width - 34, size.height - 4);
+  label("y [m]", 3, 13);
 }
 
 // Marked walls, and candidates: large where the goal is met at many places.

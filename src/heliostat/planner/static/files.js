@@ -1,10 +1,9 @@
 // The start page, the menu of scenarios, and opening and saving YAML.
 
-import { $, element } from "./dom.js";
-import { answer } from "./request.js";
+import { $, drawn, element } from "./dom.js";
+import { answer, request } from "./request.js";
 import { emit, on, open, plan, shown } from "./state.js";
 
-const SVG = "http://www.w3.org/2000/svg";
 let packaged = [];
 
 export async function loadStart() {
@@ -31,9 +30,6 @@ function picture({ objects, obstacles }) {
   const size = 1.5 * Math.max(Math.max(...xs) - Math.min(...xs), Math.max(...ys) - Math.min(...ys), 1);
   const [x, y] = [xs, ys].map((each) => (Math.max(...each) + Math.min(...each)) / 2);
   const at = ([px, py]) => [60 + (100 * (px - x)) / size, 40 - (100 * (py - y)) / size];
-  const svg = document.createElementNS(SVG, "svg");
-  svg.setAttribute("viewBox", "0 0 120 80");
-  svg.setAttribute("aria-hidden", "true");
   const walls = obstacles.map(({ footprint }) => `<polygon class="wall" points="${
     footprint.map((corner) => at(corner).join(",")).join(" ")}"/>`);
   const marks = objects.map(({ kind, position, normal }) => {
@@ -41,8 +37,7 @@ function picture({ objects, obstacles }) {
     const arrow = normal ? `<path class="normal" d="M${px} ${py}l${12 * normal[0]} ${-12 * normal[1]}"/>` : "";
     return `${arrow}<circle class="${kind.replace(" ", "-")}" cx="${px}" cy="${py}" r="4"/>`;
   });
-  svg.innerHTML = walls.join("") + marks.join("");
-  return svg;
+  return drawn("svg", { viewBox: "0 0 120 80", "aria-hidden": true }, walls.join("") + marks.join(""));
 }
 
 function showStart(visible) {
@@ -74,7 +69,7 @@ $("#file").addEventListener("change", async ({ target }) => {
     return;
   }
   const text = await file.text(), name = file.name.replace(/\.ya?ml$/i, "");
-  const checked = await check(name, text);
+  const checked = await request("/scene", { name, text, overrides: {} });
   if (checked.problems.length) {
     const all = checked.problems.map(({ field, sentence }) => `${field || file.name}: ${sentence}.`);
     emit("refused", { error: new Error(`${file.name} was not opened. ${all.join(" ")}`) });
@@ -82,16 +77,6 @@ $("#file").addEventListener("change", async ({ target }) => {
   }
   open(name, text);
 });
-
-function check(name, text) {
-  return answer("/scene", { method: "POST", headers: { "Content-Type": "application/json",
-    ...tokenHeader() }, body: JSON.stringify({ name, text, overrides: {} }) });
-}
-
-function tokenHeader() {
-  const token = new URLSearchParams(location.search).get("token");
-  return token ? { "X-Token": token } : {};
-}
 
 $("#save").addEventListener("click", () => download(`${plan.name}.yaml`, shown.scene.yaml, "text/yaml"));
 

@@ -10,9 +10,10 @@ const STOPS = [[0, 34, 78], [0, 46, 106], [26, 56, 111], [50, 67, 109], [67, 78,
 // Purple, white, green (PRGn of ColorBrewer), also for people with color vision deficiency.
 const DIVERGING = [[118, 42, 131], [153, 112, 171], [194, 165, 207], [231, 212, 232], [247, 247, 247],
   [217, 240, 211], [166, 219, 160], [90, 174, 97], [27, 120, 55]];
-export const NO_BOUND = [213, 94, 0]; // vermilion
 const CATEGORIES = [[0, 114, 178], [230, 159, 0], [0, 158, 115], [86, 180, 233], [204, 121, 167],
-  [240, 228, 66], [213, 94, 0]];
+  [240, 228, 66], [213, 94, 0]].map(packed);
+export const NO_BOUND = packed([213, 94, 0]); // vermilion
+const [PLAIN, RATIO] = [STOPS, DIVERGING].map(table);
 
 export const SERVED = 1, NEAR = 2; // bits of the flags
 
@@ -20,23 +21,41 @@ export const largeIsGood = (map) => map.largeIsGood ?? ["rate", "snr"].includes(
 export const isCause = (map) => map.quantity === "cause";
 export const causeColor = (index) => CATEGORIES[index % CATEGORIES.length];
 
-function colorAt(share, stops) {
-  const at = Math.min(Math.max(share, 0), 1) * (stops.length - 1);
-  const low = Math.min(Math.floor(at), stops.length - 2);
-  return stops[low].map((from, i) => Math.round(from + (at - low) * (stops[low + 1][i] - from)));
+// A color as the number that is a pixel of an image, and as text.
+function packed([red, green, blue]) {
+  return (0xff000000 | (blue << 16) | (green << 8) | red) >>> 0;
+}
+export const css = (color) => `rgb(${color & 255}, ${(color >> 8) & 255}, ${(color >> 16) & 255})`;
+
+// Colors at 257 steps from bad to good, so that there is one in the middle.
+function table(stops) {
+  return Uint32Array.from({ length: 257 }, (_, i) => {
+    const at = (i / 256) * (stops.length - 1), low = Math.min(Math.floor(at), stops.length - 2);
+    return packed(stops[low].map((from, part) => Math.round(from + (at - low) * (stops[low + 1][part] - from))));
+  });
 }
 
-// The color of a value; of a ratio the middle is 1, and green is better.
-export function colorOf(value, map, scale) {
-  if (Number.isNaN(value) || (!map.ratio && !Number.isFinite(value))) return NO_BOUND;
-  const share = value > 0 ? brightness(value, map, scale) : largeIsGood(map) ? 0 : 1;
-  return colorAt(share, map.ratio ? DIVERGING : STOPS);
+// The function that gives the color of a value: logarithmic, bright is good; green is better in a ratio.
+export function colors(map, scale) {
+  if (isCause(map)) return causeColor;
+  const steps = map.ratio ? RATIO : PLAIN, rising = largeIsGood(map);
+  const low = Math.log(scale.low), range = Math.log(scale.high) - low;
+  return (value) => {
+    if (Number.isNaN(value) || (!map.ratio && !Number.isFinite(value))) return NO_BOUND;
+    const share = (Math.log(value) - low) / range;
+    return steps[Math.round(256 * Math.min(Math.max(rising ? share : 1 - share, 0), 1))];
+  };
 }
+
+const sorted = new WeakMap();
 
 // The finite values of the served cells, sorted.
 export function servedValues(map) {
-  const found = map.values.filter((value, i) => map.flags[i] & SERVED && Number.isFinite(value));
-  return found.sort();
+  if (!sorted.has(map)) {
+    const found = map.values.filter((value, i) => map.flags[i] & SERVED && Number.isFinite(value));
+    sorted.set(map, found.sort());
+  }
+  return sorted.get(map);
 }
 
 // A logarithmic scale that fits one or two maps; the worst 2 % and the best 1 % of the values lie
@@ -58,41 +77,32 @@ export function fittingScale(map, other = null) {
   return { low, high };
 }
 
-// Where a value is on the scale: 0 dark and bad, 1 bright and good.
-export function brightness(value, map, scale) {
-  const share = Math.log(value / scale.low) / Math.log(scale.high / scale.low);
-  return largeIsGood(map) ? share : 1 - share;
-}
+// Images of one pixel per cell; the same canvas is used for each map.
+const canvases = {};
 
-// The map as an image of one pixel per cell; unserved cells are transparent.
-export function image(map, scale) {
-  const canvas = new OffscreenCanvas(map.columns, map.rows);
-  const context = canvas.getContext("2d");
-  const pixels = context.createImageData(map.columns, map.rows);
-  map.values.forEach((value, i) => {
-    if (!(map.flags[i] & SERVED)) return;
-    const row = map.rows - 1 - Math.floor(i / map.columns); // the first row of pixels is the top
-    const color = isCause(map) ? causeColor(value) : colorOf(value, map, scale);
-    pixels.data.set([...color, 255], 4 * (row * map.columns + (i % map.columns)));
-  });
-  context.putImageData(pixels, 0, 0);
+function painted(name, { columns, rows }, colorOf) {
+  const canvas = (canvases[name] ??= new OffscreenCanvas(1, 1));
+  Object.assign(canvas, { width: columns, height: rows });
+  const pixels = new ImageData(columns, rows), words = new Uint32Array(pixels.data.buffer);
+  for (let row = 0, cell = 0; row < rows; row++) {
+    const first = (rows - 1 - row) * columns; // the first row of pixels is the top
+    for (let column = 0; column < columns; column++, cell++) words[first + column] = colorOf(cell);
+  }
+  canvas.getContext("2d", { willReadFrequently: true }).putImageData(pixels, 0, 0);
   return canvas;
 }
 
-// Cells chosen by a test of their flags, as an image that is opaque there.
-export function mask(map, chosen) {
-  const canvas = new OffscreenCanvas(map.columns, map.rows);
-  const context = canvas.getContext("2d");
-  const pixels = context.createImageData(map.columns, map.rows);
-  let any = false;
-  map.flags.forEach((flags, i) => {
-    if (!chosen(flags)) return;
-    const row = map.rows - 1 - Math.floor(i / map.columns);
-    pixels.data[4 * (row * map.columns + (i % map.columns)) + 3] = 255;
-    any = true;
-  });
-  context.putImageData(pixels, 0, 0);
-  return any ? canvas : null;
+// The map as an image; unserved cells are transparent.
+export function image(map, scale) {
+  const { values, flags } = map, color = colors(map, scale);
+  return painted("map", map, (cell) => (flags[cell] & SERVED ? color(values[cell]) : 0));
+}
+
+// An image that is opaque where the near field makes bounds doubtful; null if there is no such place.
+export function nearField(map) {
+  const { flags } = map, both = SERVED | NEAR;
+  return flags.includes(both)
+    ? painted("near", map, (cell) => (flags[cell] === both ? 0xff000000 : 0)) : null;
 }
 
 // Ticks 1, 2, 5, 10, ... in the shown unit, with text; steps of decibels for a ratio.
@@ -143,20 +153,20 @@ export function centreOf(map, cell) {
 
 // Lines along which the map has a value: pairs of points, by marching squares in the logarithm.
 export function contour(map, level) {
-  const lines = [];
-  const height = (cell) => (map.flags[cell] & SERVED
-    ? Math.log(Math.min(Math.max(map.values[cell], 1e-30), 1e30) / level) : NaN);
-  const crossing = (a, b) => {
-    const [from, to] = [height(a), height(b)];
-    if (!(from * to < 0)) return null;
+  const { columns, rows } = map, lines = [];
+  const heights = Float64Array.from(map.values, (value, cell) => (map.flags[cell] & SERVED
+    ? Math.log(Math.min(Math.max(value, 1e-30), 1e30) / level) : NaN));
+  const crossing = ([a, b]) => {
+    const from = heights[a], to = heights[b];
+    if (!(from * to < 0)) return [];
     const share = from / (from - to), [p, q] = [centreOf(map, a), centreOf(map, b)];
-    return [p[0] + share * (q[0] - p[0]), p[1] + share * (q[1] - p[1])];
+    return [[p[0] + share * (q[0] - p[0]), p[1] + share * (q[1] - p[1])]];
   };
-  for (let row = 0; row + 1 < map.rows; row++) {
-    for (let column = 0; column + 1 < map.columns; column++) {
-      const at = row * map.columns + column, above = at + map.columns;
-      const points = [[at, at + 1], [at + 1, above + 1], [above + 1, above], [above, at]]
-        .map(([a, b]) => crossing(a, b)).filter(Boolean);
+  for (let row = 0; row + 1 < rows; row++) {
+    for (let at = row * columns; at + 1 < (row + 1) * columns; at++) {
+      const above = at + columns, high = heights[at] > 0;
+      if (high === heights[at + 1] > 0 && high === heights[above] > 0 && high === heights[above + 1] > 0) continue;
+      const points = [[at, at + 1], [at + 1, above + 1], [above + 1, above], [above, at]].flatMap(crossing);
       for (let i = 0; i + 1 < points.length; i += 2) lines.push([points[i], points[i + 1]]);
     }
   }

@@ -1,7 +1,7 @@
-// Undo and redo, and the address: it contains the scenario's name, the overrides and the view.
+// Undo and redo, and the address: it contains the whole state but the text of an opened file.
 
 import { $, button } from "./dom.js";
-import { emit, on, plan, restore, snapshot } from "./state.js";
+import { emit, initial, on, plan, restore, snapshot } from "./state.js";
 
 const MOST = 200; // steps that are kept
 const AUTOMATIC = ["quantity", "area", "threshold"]; // null until the first map has chosen them
@@ -71,14 +71,34 @@ document.addEventListener("keydown", (event) => {
 
 const storedAs = (name) => `heliostat scenario ${name}`;
 
+// Parts of the state in the address, and what each may be; those with their initial value are left out.
+const isObject = (given) => given !== null && typeof given === "object" && !Array.isArray(given);
+const areNumbers = (given, count) => Array.isArray(given) && given.length === count
+  && given.every(Number.isFinite);
+const PARTS = {
+  set: ["overrides", isObject],
+  design: ["design", isObject],
+  quantity: ["quantity", (given) => typeof given === "string"],
+  steering: ["steering", (given) => ["each point", "fixed"].includes(given)],
+  area: ["area", (given) => areNumbers(given, 4)],
+  threshold: ["threshold", (given) => given > 0],
+  whole: ["whole", (given) => typeof given === "boolean"],
+  pins: ["pins", (given) => Array.isArray(given) && given.length <= 20
+    && given.every((place) => areNumbers(place, 3))],
+  other: ["other", (given) => typeof given?.name === "string" && isObject(given.overrides)
+    && isObject(given.design)],
+  showing: ["showing", (given) => ["present", "other", "ratio"].includes(given)],
+};
+
 function writeAddress() {
   let fragment = "";
   if (plan.name !== null) {
-    const { name, overrides, quantity, threshold } = plan;
-    const parts = new URLSearchParams({ scenario: name });
-    if (Object.keys(overrides).length) parts.set("set", JSON.stringify(overrides));
-    if (quantity) parts.set("quantity", quantity);
-    if (threshold) parts.set("threshold", threshold);
+    const parts = new URLSearchParams({ scenario: plan.name });
+    const stored = { ...plan, other: plan.other && { ...plan.other, text: undefined } };
+    for (const [part, [name]] of Object.entries(PARTS)) {
+      const value = JSON.stringify(stored[name]);
+      if (value !== JSON.stringify(initial[name])) parts.set(part, value.replace(/^"(.*)"$/, "$1"));
+    }
     fragment = `#${parts}`;
   }
   if (fragment !== location.hash) {
@@ -99,30 +119,33 @@ function storedText(name) {
 function readAddress() {
   const parts = new URLSearchParams(location.hash.slice(1)), name = parts.get("scenario");
   if (!name) return null;
-  const threshold = Number(parts.get("threshold"));
-  let overrides = {};
-  try {
-    const given = JSON.parse(parts.get("set") ?? "{}");
-    if (given && typeof given === "object" && !Array.isArray(given)) overrides = given;
-  } catch {
-    emit("refused", { error: new Error("The overrides in the address cannot be read.") });
+  const found = { ...structuredClone(initial), name };
+  for (const [part, [key, fits]] of Object.entries(PARTS)) {
+    if (!parts.has(part)) continue;
+    let given = parts.get(part);
+    try {
+      given = JSON.parse(given);
+    } catch {
+      // text
+    }
+    if (fits(given)) found[key] = given;
+    else emit("refused", { error: new Error(`The part ${part} of the address cannot be read.`) });
   }
-  return { name, text: storedText(name), overrides,
-    quantity: parts.get("quantity"), threshold: threshold > 0 ? threshold : null };
+  return found;
 }
 
 // Show the state in the address, if there is one; a scenario from a file is known to this tab only.
 export function openAddress(known) {
   const found = readAddress();
   if (!found) return false;
-  if (found.text === null && !known.includes(found.name)) {
+  for (const state of [found, found.other].filter(Boolean)) {
+    state.text = known.includes(state.name) ? null : storedText(state.name);
+    if (state.text !== null || known.includes(state.name)) continue;
     emit("refused", { error: new Error(
-      `The address belongs to the scenario ${found.name} of a file. Open that file first.`) });
+      `The address belongs to the scenario ${state.name} of a file. Open that file first.`) });
     return false;
   }
-  if (known.includes(found.name)) found.text = null;
-  Object.assign(plan, { area: null, whole: false, pins: [], design: structuredClone(found.overrides) },
-    found);
+  Object.assign(plan, found);
   emit("open");
   keep();
   return true;

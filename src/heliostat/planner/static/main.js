@@ -38,7 +38,13 @@ $("#quantity").addEventListener("change", ({ target }) => {
   commit();
 });
 
-// The quantity, the scale and the legend of the map.
+$("#steering").addEventListener("change", ({ target }) => {
+  plan.steering = target.value;
+  emit("view");
+  commit();
+});
+
+// The quantity, the steering, the scale and the legend of the map.
 on("map", () => {
   const { map } = shown, menu = $("#quantity");
   if (menu.dataset.of !== Object.keys(map.quantities).join()) {
@@ -47,9 +53,11 @@ on("map", () => {
     menu.dataset.of = Object.keys(map.quantities).join();
   }
   menu.value = plan.quantity;
+  $("#steering").parentElement.hidden = map.steerings.length < 2;
+  $("#steering").value = map.steering;
 });
 
-on("painted", ({ near, unserved }) => {
+on("painted", ({ near }) => {
   const map = displayed();
   const cause = heat.isCause(map);
   $("#scale").hidden = cause;
@@ -58,20 +66,23 @@ on("painted", ({ near, unserved }) => {
   if (cause) {
     const present = new Set(map.values.filter((_, i) => map.flags[i] & heat.SERVED));
     map.causes.split("; ").forEach((name, i) => {
-      if (present.has(i)) entries.push([`rgb(${heat.causeColor(i)})`, name]);
+      if (present.has(i)) entries.push([heat.css(heat.causeColor(i)), name]);
     });
   } else if (map.ratio) {
     const [worse, better] = map.largeIsGood ? [0, Infinity] : [Infinity, 0];
-    entries.push([`rgb(${heat.colorOf(better, map, ratioScale)})`, "B is better"],
-      [`rgb(${heat.colorOf(worse, map, ratioScale)})`, "A is better"]);
-    if (map.values.some(Number.isNaN)) entries.push([`rgb(${heat.NO_BOUND})`, "no bound in either"]);
+    const color = (value) => heat.css(heat.colors(map, ratioScale)(value));
+    entries.push([color(better), "B is better"], [color(worse), "A is better"]);
+    if (map.values.some(Number.isNaN)) entries.push([heat.css(heat.NO_BOUND), "no bound in either"]);
   } else if (map.values.some((value, i) => map.flags[i] & heat.SERVED && value === Infinity)) {
-    entries.push([`rgb(${heat.NO_BOUND})`, "no bound exists; point at it for the reason"]);
+    entries.push([heat.css(heat.NO_BOUND), "no bound exists; point at it for the reason"]);
   }
-  if (unserved) entries.push(["hatch", map.unserved]);
+  if (map.flags.some((flags) => !(flags & heat.SERVED))) entries.push(["hatch", map.unserved]);
   if (near) entries.push(["near", "near field of a surface: bounds may be wrong"]);
   if (plan.threshold && !cause && !map.ratio) entries.push(["contour", "threshold"]);
-  $("#legend").replaceChildren(...entries.map(([kind, name]) => {
+  const list = $("#legend"), of = JSON.stringify(entries);
+  if (list.dataset.of === of) return;
+  list.dataset.of = of;
+  list.replaceChildren(...entries.map(([kind, name]) => {
     const mark = element("span", { className: `mark ${kind}` });
     if (kind.startsWith("rgb")) mark.style.background = kind;
     return element("li", {}, mark, name);
@@ -82,14 +93,15 @@ function showScale(map) {
   const used = map.ratio ? ratioScale : scale;
   const letter = plan.other && !map.ratio ? (map === shown.map ? "B: " : "A: ") : "";
   $("#scale-label").textContent = letter + map.label;
-  const context = $("#gradient").getContext("2d");
+  const width = $("#bar").clientWidth, room = 84; // pixels of a label
+  const bar = $("#bar"), of = JSON.stringify([used, map.unit, map.ratio, map.quantity, width]);
+  if (bar.dataset.of === of) return;
+  bar.dataset.of = of;
+  const context = $("#gradient").getContext("2d"), color = heat.colors(map, used);
   for (let x = 0; x < 256; x++) {
-    const share = x / 255;
-    const value = used.low * (used.high / used.low) ** share;
-    context.fillStyle = `rgb(${heat.colorOf(value, map, used)})`;
+    context.fillStyle = heat.css(color(used.low * (used.high / used.low) ** (x / 255)));
     context.fillRect(x, 0, 1, 1);
   }
-  const width = $("#bar").clientWidth, room = 84; // pixels of a label
   let last = -Infinity;
   $("#ticks").replaceChildren(...heat.ticks(used, map.unit).flatMap(([value, label]) => {
     const at = Math.log(value / used.low) / Math.log(used.high / used.low);

@@ -2,10 +2,8 @@
 
 import { $, button, element } from "./dom.js";
 import { meters } from "./format.js";
-import { Channel } from "./request.js";
 import { commit, edit, emit, on, plan, shown } from "./state.js";
-
-const designs = new Channel();
+import { study } from "./study.js";
 
 function show() {
   const { numbers, scene } = shown;
@@ -16,6 +14,7 @@ function show() {
   $("#design").hidden = scene?.system !== "sensing";
   if (!numbers) {
     for (const id of ["#numbers", "#pins", "#notes"]) $(id).replaceChildren();
+    $("#numbers").append(element("p", { className: "hint" }, "Not computed yet"));
     return;
   }
   $("#numbers").replaceChildren(...numbers.tables.map(table));
@@ -59,37 +58,13 @@ function showPins(places) {
     element("caption", {}, "Pinned places"), element("tr", {}, ...head), ...lines)));
 }
 
-function designing(running) {
-  $("#redesign").disabled = running;
-  $("#cancel-design").hidden = $("#design-progress").hidden = !running;
-}
-
-$("#redesign").addEventListener("click", () => {
-  const wanted = structuredClone(plan.overrides);
-  designing(true);
-  designs.submit({
-    path: "/design",
-    body: {},
-    use: (found) => {
-      designing(false);
-      if (found.problems) {
-        shown.problems = found.problems;
-        emit("problems");
-        return;
-      }
-      plan.design = wanted;
-      edit({});
-      commit();
-    },
-  });
+const redesign = study("Design again", () => ({ path: "/design",
+  body: { overrides: structuredClone(plan.overrides) } }), (found, { overrides }) => {
+  plan.design = overrides;
+  edit({});
+  commit();
 });
-$("#cancel-design").addEventListener("click", () => {
-  designs.cancel();
-  designing(false);
-});
+$("#design").append(redesign.box);
 
 for (const event of ["numbers", "stale", "scene", "pins"]) on(event, show);
-on("open", () => {
-  designs.cancel();
-  designing(false);
-});
+on("open", redesign.cancel);

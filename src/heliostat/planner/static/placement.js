@@ -1,4 +1,4 @@
-// Where a surface should be: ranked positions on the marked walls, one click adopts one.
+// Where a surface, or a further one, should be: ranked positions on the marked walls, one click adopts one.
 
 import { $, button, element } from "./dom.js";
 import { meters } from "./format.js";
@@ -46,12 +46,19 @@ function reason() {
 function show() {
   const { scene } = shown;
   if (!scene) return;
-  const surfaces = scene.objects.filter(({ kind }) => kind === "surface");
-  const of = JSON.stringify([plan.name, surfaces.map(({ key, name }) => [key, name]),
-    scene.walls.map(({ name }) => name)]);
+  const surfaces = scene.objects.filter(({ kind }) => kind === "surface").map(({ key, name }) => [key, name]);
+  const of = JSON.stringify([plan.name, surfaces]), named = JSON.stringify(scene.walls.map(({ name }) => name));
   if (details.dataset.of !== of) {
+    const before = surface.value;
     details.dataset.of = of;
-    surface.replaceChildren(...surfaces.map(({ key, name }) => element("option", { value: key }, name)));
+    surface.replaceChildren(...[...surfaces, ["new", "a new surface"]].map(([value, name]) =>
+      element("option", { value }, name)));
+    if ([...surface.options].some(({ value }) => value === before)) surface.value = before;
+    if (!adopting) clear();
+  }
+  adopting = false;
+  if (walls.dataset.of !== named) {
+    walls.dataset.of = named;
     const all = button("All", () => check(true)), none = button("None", () => check(false));
     walls.replaceChildren(element("legend", {}, "Walls"), ...scene.walls.map(({ name }) =>
       element("label", {}, element("input", { type: "checkbox", value: name, checked: true,
@@ -93,16 +100,19 @@ function use(found, { surface: key }) {
     element("td", {}, percent(each.share)), element("td", {}, each.wall),
     element("td", {}, each.position.map((value) => meters(value)).join(", ")),
     element("td", {}, `${Number(each.azimuth_deg.toFixed(1))} deg`)));
+  const without = key === "new" ? "" : `, without it ${percent(found.without)}`;
   summary.textContent = `Places for ${name}: share of the area with ${found.goal}. At present ${
-    percent(found.present)}, without it ${percent(found.without)}; at most ${percent(found.bound)} on `
-    + `these walls. ${found.differs}`;
+    percent(found.present)}${without}; at most ${percent(found.bound)} on these walls. ${found.differs}`;
   table.replaceChildren(element("table", {},
     element("tr", {}, ...heads.map((head) => element("th", { scope: "col" }, head))), ...lines));
   ranking.hidden = false;
   emit("placement");
 }
 
+let adopting = false; // the ranking stays, so that another place can be tried
+
 export function adopt(i) {
+  adopting = true;
   edit(placement.found.ranked[i].overrides);
   commit();
 }
@@ -110,6 +120,7 @@ export function adopt(i) {
 on("scene", show);
 on("open", () => {
   controls.cancel();
-  details.dataset.of = "";
+  details.dataset.of = walls.dataset.of = "";
+  adopting = false;
   clear();
 });

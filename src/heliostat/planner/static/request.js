@@ -87,11 +87,17 @@ export class Channel {
   #running = null;
   #waiting = null;
 
-  // A job has a path, a body, `use` for the answer, and `fine` if a newer job may abort it.
+  // A job has a path, a body, `use` for the answer, `fine` if a newer job may abort it, and `silent`
+  // if it only prepares the planner for later ones: then it never takes the place of another job.
   submit(job) {
+    if (job.silent && this.#waiting) return;
     this.#waiting = job;
     if (this.#running === null) this.#next();
-    else if (this.#running.job.fine) this.#running.controller.abort();
+    else if (this.#running.job.fine && !job.silent) this.#running.controller.abort();
+  }
+
+  get isLast() {
+    return this.#waiting === null;
   }
 
   cancel() {

@@ -6,6 +6,7 @@ export const plan = {
   text: null, // YAML of an opened file; null for a packaged scenario
   overrides: {}, // values by dotted key, as for `--set`
   quantity: null,
+  steering: null, // of the surfaces on the map, "each point" or "fixed"; null for the default
   area: null, // of the map: x0, x1, y0, y1 [m]; fixed once the first map is there
   threshold: null, // [SI]
   whole: false, // whether shares are of the whole area instead of the served one
@@ -14,6 +15,8 @@ export const plan = {
   showing: "present", // or "other" or "ratio"
   design: {}, // overrides for which the held design of a sensing scenario was made
 };
+
+export const initial = structuredClone(plan);
 
 // What the server answered last.
 export const shown = {
@@ -65,8 +68,7 @@ export function restore(other) {
 
 // Open a scenario without overrides; the start page has the name null.
 export function open(name, text = null) {
-  Object.assign(plan, { name, text, overrides: {}, quantity: null, area: null, threshold: null,
-    whole: false, pins: [], design: {}, showing: "present" });
+  Object.assign(plan, structuredClone({ ...initial, name, text, other: plan.other }));
   emit("open");
   commit();
 }

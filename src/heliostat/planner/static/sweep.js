@@ -1,6 +1,6 @@
 // A curve of one quantity over the values of one field.
 
-import { $, element } from "./dom.js";
+import { $, drawn, element, labels } from "./dom.js";
 import { text } from "./format.js";
 import { on, plan, shown } from "./state.js";
 import { study } from "./study.js";
@@ -83,29 +83,27 @@ function draw(found, { field: key }) {
   const width = Math.min(Math.max(result.clientWidth, 300), 640), RIGHT = width - 15;
   const across = (x) => LEFT + ((RIGHT - LEFT) * (x - x0)) / (x1 - x0 || 1);
   const up = (y) => BOTTOM - ((BOTTOM - TOP) * Math.log(y / low)) / Math.log(high / low);
-  const ticks = [0, 1, 2, 3, 4].map((i) => x0 + ((x1 - x0) * i) / 4).map((x) => `<text x="${across(x)}"
-    y="${BOTTOM + 16}" text-anchor="middle">${Number(x.toPrecision(4))}</text><line class="grid"
-    x1="${across(x)}" x2="${across(x)}" y1="${TOP}" y2="${BOTTOM}"/>`);
-  const levels = [0, 1, 2, 3].map((i) => low * (high / low) ** (i / 3)).map((y) => `<text x="${LEFT - 5}"
-    y="${up(y) + 4}" text-anchor="end">${text(y, found.unit, 2)}</text><line class="grid" x1="${LEFT}"
-    x2="${RIGHT}" y1="${up(y)}" y2="${up(y)}"/>`);
+  const ticks = [0, 1, 2, 3, 4].map((i) => x0 + ((x1 - x0) * i) / 4);
+  const levels = [0, 1, 2, 3].map((i) => low * (high / low) ** (i / 3));
+  const grid = [...ticks.map((x) => `M${across(x)} ${TOP}V${BOTTOM}`),
+    ...levels.map((y) => `M${LEFT} ${up(y)}H${RIGHT}`)];
   // A line for each run of values that exist.
   const runs = [[]];
   found.y.forEach((y, i) => (y > 0 ? runs.at(-1).push([across(found.x[i]), up(y)]) : runs.push([])));
   const lines = runs.map((run) => `<polyline points="${run.join(" ")}"/>`
     + run.map(([x, y]) => `<circle cx="${x}" cy="${y}" r="3"/>`).join(""));
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
-  svg.setAttribute("role", "img");
-  svg.setAttribute("aria-label", `${caption}; its values are in the table below`);
-  svg.innerHTML = `${ticks.join("")}${levels.join("")}${lines.join("")}<text class="axis"
-    x="${(LEFT + RIGHT) / 2}" y="${HEIGHT - 6}" text-anchor="middle"></text>`;
-  svg.querySelector(".axis").textContent = found.x_unit ? `${label} [${found.x_unit}]` : label;
+  const svg = drawn("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img",
+    "aria-label": `${caption}; its values are in the table below` },
+  `<path class="grid" d="${grid.join("")}"/>${lines.join("")}`);
+  const chart = element("div", { className: "chart" }, svg);
+  labels(svg, [...ticks.map((x) => [across(x), BOTTOM + 13, Number(x.toPrecision(4)), "middle"]),
+    ...levels.map((y) => [LEFT - 5, up(y), text(y, found.unit, 2), "end"]),
+    [(LEFT + RIGHT) / 2, HEIGHT - 10, found.x_unit ? `${label} [${found.x_unit}]` : label, "axis middle"]]);
   const rows = found.x.map((x, i) => element("tr", {},
     element("th", { scope: "row" }, `${x} ${found.x_unit}`.trim()),
     element("td", {}, found.y[i] === null ? "no bound" : text(found.y[i], found.unit, 4))));
   const more = found.reasons.length ? [element("p", { className: "hint" }, found.reasons.join(" "))] : [];
-  result.replaceChildren(element("p", {}, caption), svg, ...more,
+  result.replaceChildren(element("p", {}, caption), chart, ...more,
     element("details", {}, element("summary", {}, "Values and code"),
       element("table", {}, ...rows), element("div", { className: "code" },
         element("pre", { tabIndex: 0, role: "region", "aria-label": "Python of the curve" }, found.python))));

@@ -9,7 +9,7 @@ import { emit, on, plan, shown } from "./state.js";
 const CELLS = 120; // of the map that the page shows, see compute.js
 const FILES = [["png", "PNG"], ["svg", "SVG"], ["csv", "CSV"], ["geojson", "GeoJSON"], ["nc", "netCDF"]];
 
-const wanted = () => ({ quantity: plan.quantity, area: plan.area, cells: CELLS,
+const wanted = () => ({ quantity: plan.quantity, area: plan.area, steering: plan.steering, cells: CELLS,
   threshold: shown.map && isCause(shown.map) ? null : plan.threshold });
 
 const busy = element("p", { role: "status", className: "hint" });

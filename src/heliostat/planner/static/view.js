@@ -1,5 +1,6 @@
 // The plan view: map, walls and normals on a canvas, objects as handles that can be moved.
 
+import { $, drawn } from "./dom.js";
 import { draw } from "./draw.js";
 import { meters, text } from "./format.js";
 import * as heat from "./heatmap.js";
@@ -7,20 +8,16 @@ import { adopt, placement } from "./placement.js";
 import { displayed, otherAt } from "./ratio.js";
 import { request } from "./request.js";
 import { azimuthOf, commit, edit, emit, on, plan, placeOf, problemsOf, shown } from "./state.js";
-import { box, toMeters, toPixels, view } from "./viewport.js";
+import { box, measure, size, toMeters, toPixels, view } from "./viewport.js";
 
 const WALL = 14; // distance at which a surface snaps to a wall [px]
-const SVG = "http://www.w3.org/2000/svg";
 const SHAPES = {
   "base station": "M0 -8 8 7 -8 7Z",
   surface: "M-7 -7h14v14h-14Z",
   user: "M-7 0a7 7 0 1 0 14 0a7 7 0 1 0 -14 0",
   target: "M-8 0 0 -8 8 0 0 8Z",
 };
-const handles = document.querySelector("#handles");
-const candidates = document.querySelector("#candidates");
-const readout = document.querySelector("#readout");
-const ruler = document.querySelector("#ruler");
+const [handles, candidates, readout, ruler] = ["#handles", "#candidates", "#readout", "#ruler"].map($);
 
 export const scale = { low: 0.1, high: 1, of: null }; // of the colors; held until "fit"
 export const ratioScale = { low: 0.1, high: 10, of: null };
@@ -28,8 +25,11 @@ let layers = null; // images of the map
 let measured = null; // the ruler: two points [m]
 let cursor = null; // of the keyboard, x and y [m]
 
+let due = 0;
+
 export function redraw() {
-  requestAnimationFrame(() => {
+  due ||= requestAnimationFrame(() => {
+    due = 0;
     draw({ layers, measured, cursor });
     placeHandles();
     placeRanked();
@@ -51,11 +51,10 @@ export function paint({ refit = false } = {}) {
   layers = {
     map,
     image: heat.image(map, map.ratio ? ratioScale : scale),
-    unserved: heat.mask(map, (flags) => !(flags & heat.SERVED)),
-    near: heat.mask(map, (flags) => flags === (heat.SERVED | heat.NEAR)),
+    near: heat.nearField(map),
     contour: plan.threshold && !map.ratio && !heat.isCause(map) ? heat.contour(map, plan.threshold) : null,
   };
-  emit("painted", { near: layers.near !== null, unserved: layers.unserved !== null });
+  emit("painted", { near: layers.near !== null });
   redraw();
 }
 
@@ -95,12 +94,9 @@ function placeRanked() {
 }
 
 function rankedOf({ wall, share }, i) {
-  const mark = document.createElementNS(SVG, "g");
-  mark.setAttribute("class", "candidate");
-  mark.setAttribute("tabindex", "0");
-  mark.setAttribute("role", "button");
-  mark.setAttribute("aria-label", `Adopt place ${i + 1}, ${wall}, share ${(100 * share).toFixed(1)} %`);
-  mark.innerHTML = `<circle r="11" class="grip"/><text y="4" text-anchor="middle">${i + 1}</text>`;
+  const mark = drawn("g", { class: "candidate", tabindex: 0, role: "button",
+    "aria-label": `Adopt place ${i + 1}, ${wall}, share ${(100 * share).toFixed(1)} %` },
+  `<circle r="11" class="grip"/><text y="4" text-anchor="middle">${i + 1}</text>`);
   mark.addEventListener("pointerdown", (event) => event.stopPropagation());
   mark.addEventListener("click", () => adopt(i));
   mark.addEventListener("keydown", (event) => {
@@ -112,13 +108,9 @@ function rankedOf({ wall, share }, i) {
 }
 
 function handleOf(object) {
-  const handle = document.createElementNS(SVG, "g");
-  handle.dataset.key = object.key;
-  handle.setAttribute("class", `handle ${object.kind.replace(" ", "-")}`);
-  handle.setAttribute("tabindex", "0");
-  handle.setAttribute("role", "button");
-  handle.setAttribute("aria-roledescription", "movable object");
-  handle.innerHTML = `<title></title><circle r="11" class="grip"/><path d="${SHAPES[object.kind]}"/>`;
+  const handle = drawn("g", { "data-key": object.key, class: `handle ${object.kind.replace(" ", "-")}`,
+    tabindex: 0, role: "button", "aria-roledescription": "movable object" },
+  `<title></title><circle r="11" class="grip"/><path d="${SHAPES[object.kind]}"/>`);
   handle.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
     event.stopPropagation();
@@ -273,13 +265,14 @@ export function showAll() {
   if (!(x1 >= x0)) return;
   const margin = plan.area ? 0 : 0.2 * Math.max(x1 - x0, y1 - y0, 1);
   [view.x, view.y] = [(x0 + x1) / 2, (y0 + y1) / 2];
-  view.scale = Math.min(box.clientWidth / (x1 - x0 + 2 * margin), box.clientHeight / (y1 - y0 + 2 * margin));
+  measure();
+  view.scale = Math.min(size.width / (x1 - x0 + 2 * margin), size.height / (y1 - y0 + 2 * margin));
   redraw();
 }
 
 // Compute the map of what is visible.
 export function mapThisView() {
-  const half = box.clientWidth / 2 / view.scale, tall = box.clientHeight / 2 / view.scale;
+  const half = size.width / 2 / view.scale, tall = size.height / 2 / view.scale;
   plan.area = [view.x - half, view.x + half, view.y - tall, view.y + tall].map((each) => rounded(each));
   emit("view");
   commit();

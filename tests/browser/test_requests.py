@@ -1,0 +1,32 @@
+"""Which of several answers the page waits for, when the planner answers slowly."""
+
+import pytest
+
+import heliostat as hs
+from heliostat.scenario import parse
+from heliostat.units import format_quantity
+from tests.browser.page import settle
+from tests.support.hall import HALL
+
+pytestmark = pytest.mark.browser
+
+SLOW_NUMBERS = """const asked = window.fetch;
+window.fetch = async (path, options) => {
+  if (path === "/numbers") await new Promise((done) => setTimeout(done, 1500));
+  return asked(path, options);
+}; null"""
+SET = """(power) =>
+  import("/static/state.js").then(({ edit }) => edit({"base_station.power": power}))"""
+
+
+def test_preparing_a_drag_does_not_replace_numbers_that_are_waited_for(opened, planner):
+    page = opened(planner)
+    settle(page)
+    page.wait_for_timeout(1000)
+    page.evaluate(SLOW_NUMBERS)
+    page.evaluate(SET, "23 dBm")
+    page.wait_for_timeout(300)  # these numbers are under way; those for 26 dBm will have to wait
+    page.evaluate(SET, "26 dBm")
+    page.wait_for_selector("#numbers-panel:not(.stale)", timeout=10_000)
+    bound = hs.pose_bounds(parse(HALL, {"base_station.power": "26 dBm"})).peb
+    assert format_quantity(bound, "length") in page.locator("#numbers").text_content()
