@@ -48,6 +48,17 @@ WRONG_TYPES = {
     "hs.pose_bounds(name, 2.5)": "active_antennas is 2.5 (float); it may be a whole number from 1",
     "hs.simulate_pilots(name, bins='4')": "bins is '4' (str); it must be a whole number, 2 or more",
     "hs.coverage(name, steering='user')": "steering is 'user' (str); it may be 'each point' or 'f",
+    "hs.load(name, [1])": "overrides is [1]; it may be a dict of values by dotted key",
+    "hs.allocate_time(name, weight='a')": "weight is 'a' (str); it must be a finite number, 0 or",
+    "hs.allocate_time(name, balance=1j)": "balance is 1j (complex); it must be 0 (rate alone) or",
+    "hs.coverage(name, points=float('nan'))": "points is nan (float); it must be a whole number",
+    "hs.coverage(name, points=2.5)": "points is 2.5 (float); it must be a whole number, 1 or more",
+    "hs.design_beamforming(sensing, seed=-1)": "seed is -1 (int); it must be a whole number, 0 or",
+    "hs.design_beamforming(sensing, seed=1.5)": "seed is 1.5 (float); it must be a whole number,",
+    "hs.certify(sensing, 3)": "design is 3 (int); it may be a result of design_beamforming.",
+    "hs.estimate_direction(sensing, 3, [])": "echoes is 3 (int); it may be Echoes, e.g. from simul",
+    "hs.sweep(name, {'surface.rows': [8]}, 'pose_bounds.peb')": "sweep: outputs: 'pose_bounds.peb'"
+    " is not a list; write e.g. [pose_bounds.peb]",
     "hs.estimate_pose(name, 5)": "pilots.samples has the shape (); localization-table-1 needs (1 c",
 }
 
@@ -57,7 +68,7 @@ def test_another_type_is_refused_with_what_may_come():
     lines = [
         "import heliostat as hs, warnings",
         "warnings.simplefilter('ignore', hs.ModelWarning)",
-        f"name = {NAME!r}",
+        f"name, sensing = {NAME!r}, 'sensing-two-surfaces'",
         f"for call in {list(WRONG_TYPES)!r}:",
         "    try: print(eval(call))",
         "    except (TypeError, ValueError) as error: print(error)",

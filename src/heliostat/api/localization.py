@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from heliostat.api.arguments import described, is_whole, public
+from heliostat.api.arguments import described, is_finite, is_whole, public
 from heliostat.api.localization_results import (
     EffectiveRate,
     NotIdentifiableError,
@@ -303,12 +303,14 @@ def allocate_time(
     """
     if weight is not None and balance is not None:
         raise ValueError("Give a weight or a balance, not both.")
-    if balance is not None and not 0 <= balance < 1:
-        raise ValueError(f"balance is {balance}; it must be 0 (rate alone) or more, and below 1.")
+    if balance is not None and not (is_finite(balance) and 0 <= balance < 1):
+        raise ValueError(
+            f"balance is {described(balance)}; it must be 0 (rate alone) or more, and below 1."
+        )
     if weight is None:
         weight = 1e-10
-    if not (np.isfinite(weight) and weight >= 0):
-        raise ValueError(f"weight is {weight}; it must be a finite number, 0 or more.")
+    if not (is_finite(weight) and weight >= 0):
+        raise ValueError(f"weight is {described(weight)}; it must be a finite number, 0 or more.")
     scene = _for_any_size(scenario, build(scenario, key))
     trade_off = trade_off_of(scenario, key=key)
     bound, name = (
