@@ -205,7 +205,8 @@ def test_an_enumerated_optimum_has_no_conditions():
 
 
 def test_without_power_there_is_no_ratio():
-    dark = evaluate_link(hall(link__attenuation=1e-300))
+    box = {"name": "box", "footprint": [[4, 3], [5, 3], [5, 5], [4, 5]], "height": "20 m"}
+    dark = evaluate_link(hall(obstacles=[box], link__direct="blocked"))
     assert {row.name: row.text for row in bounds_rows(dark)}["snr"] == "no power"
     figure = trade_off_figure(dark.trade_off, None, dark.no_allocation)  # warnings are errors
     assert all(low < high for low, high in (axes.get_xlim() for axes in figure.axes))

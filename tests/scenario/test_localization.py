@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import model_validator
 
+import heliostat as hs
 from heliostat.channel.path_loss import LAWS
 from heliostat.scenario import (
     SYSTEMS,
@@ -643,6 +644,13 @@ def test_a_condition_on_the_whole_file_needs_no_field():
     with pytest.raises(ScenarioError) as refused:
         check(_Pair, {"low": 2.0}, Report("pair.yaml"))
     assert str(refused.value) == "pair.yaml: low exceeds high; exchange them"
+
+
+def test_no_power_of_an_amplitude_underflows():
+    (problem,) = problems(BARE, {"link.attenuation": 1e-300})
+    assert problem.sentence == "1e-300 is below 1e-30; write e.g. 1.0"
+    faint = hs.simulate_pilots(parse(BARE, {"link.attenuation": 1e-30})).samples
+    assert np.isfinite(faint).all()
 
 
 def test_too_many_phases_to_list_are_refused():

@@ -316,15 +316,18 @@ def allocate_time(
     bound, name = (
         (trade_off.peb + trade_off.reb, "PEB + REB") if balance is None else (trade_off.peb, "PEB")
     )
-    if not np.all(np.isfinite(bound)):
+    finite = np.isfinite(bound)
+    if not finite.any():
         reason = pose_bounds(scenario, key=key).reason
         raise NotIdentifiableError(f"{name} is infinite, so no allocation is optimal. {reason}")
-    with np.errstate(divide="ignore"):  # the whole period for pilots leaves a rate of zero
+    # The whole period for pilots leaves a rate of zero; over several paths, few antennas may leave
+    # a pose that is not identifiable.
+    with np.errstate(divide="ignore", invalid="ignore"):
         if balance is None:
             objective = trade_off.peb + trade_off.reb - weight * trade_off.eadr
         else:
             objective = balance * np.log(trade_off.peb) - (1 - balance) * np.log(trade_off.eadr)
-    best = int(np.argmin(objective))
+    best = int(np.argmin(np.where(finite, objective, np.inf)))
     if not scenario.single_path:
         # The bound over several paths has no closed form in the number of antennas.
         ratio, multiplier, residual = float(trade_off.ratio[best]), 0.0, 0.0
