@@ -12,7 +12,7 @@ from jaxtyping import PRNGKeyArray
 from numpy.typing import ArrayLike
 
 from heliostat._version import __version__
-from heliostat.api.arguments import public
+from heliostat.api.arguments import described, is_finite, public
 from heliostat.api.localization import allocate_time, build, chosen_antennas, require_single_path
 from heliostat.api.localization_results import NotIdentifiableError
 from heliostat.api.map_quantities import with_one_wavefront
@@ -173,8 +173,10 @@ def run_protocol(
         raise TrackError(f"periods is {periods}; it must be a whole number, 1 or more.")
     if mobility is not None and track is not None:
         raise TrackError("mobility and track are both given; leave one of them out.")
-    if mobility is not None and not 0 <= mobility < math.inf:
-        raise TrackError(f"mobility is {mobility}; it must be a finite radius, 0 or more.")
+    if mobility is not None and not (is_finite(mobility) and mobility >= 0):
+        raise TrackError(
+            f"mobility is {described(mobility)}; it must be a finite radius, 0 or more."
+        )
     objective = TradeOffObjective(weight, balance)
     scene = build(scenario.without_obstacles())
     for key_, surface in zip(scenario.panel_keys, scene.surfaces, strict=True):
