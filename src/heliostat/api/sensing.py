@@ -252,7 +252,7 @@ def design_reflection(
         )
     scene = scenario.build(key)
     if method == "direct":
-        return design_coefficients(scene, sent, patterns=patterns, min_snr=min_snr, seed=seed)
+        return design_coefficients(scene, sent, min_snr=min_snr, seed=seed)
     from heliostat.design.reflect_sdr import design_reflection_sdr  # noqa: PLC0415
 
     begun = tuple(psi[0] for psi in random_phases(scene, seed))
