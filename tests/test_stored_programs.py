@@ -155,6 +155,9 @@ def test_programs_of_another_source_are_not_used(tmp_path, monkeypatch):
     for text in ("x = 1", "x = 2"):
         source.write_text(text)
         stored_programs._folder_in.cache_clear()
+        assert stored_programs._folder_in(str(tmp_path)) is None  # edited after the import
+        stored_programs._folder_in.cache_clear()
+        monkeypatch.setattr(stored_programs, "SOURCE", stored_programs._source())
         folders.append(stored_programs._folder_in(str(tmp_path)))
     stored_programs._folder_in.cache_clear()
     assert folders[0] != folders[1]

@@ -198,12 +198,11 @@ def _folder() -> Path | None:
 @functools.cache
 def _folder_in(root: str) -> Path | None:
     parent = Path(root) / "traced"
-    if not parent.is_absolute():
+    if not parent.is_absolute() or _source() != SOURCE:
         return None
     digest = hashlib.sha256(" ".join(map(version, PACKAGES)).encode())
     digest.update(f"{jax.default_backend()} {jax.config.values['jax_enable_x64']}".encode())
-    for source in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(source.read_bytes())
+    digest.update(SOURCE)
     folder = parent / digest.hexdigest()[:16]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -214,3 +213,15 @@ def _folder_in(root: str) -> Path | None:
     except OSError:
         return None
     return folder
+
+
+def _source() -> bytes:
+    """Digest of the source of heliostat."""
+    digest = hashlib.sha256()
+    for source in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(source.read_bytes())
+    return digest.digest()
+
+
+SOURCE = _source()
+"""Source when it was imported. If it has changed since, what is traced is not what is on disk."""
