@@ -3,13 +3,17 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from heliostat import stored_programs
+from heliostat.channel.path_loss import product, sum_distance
 from heliostat.geometry.arrays import PlanarArray
 from heliostat.stored_programs import stored_jit
 
@@ -83,6 +87,48 @@ def test_modules_come_back_as_modules(folder):
     assert len(list(folder.iterdir())) == 1
 
 
+class Lawful(eqx.Module):
+    """A number, and a function among the static fields."""
+
+    value: jax.Array
+    law: Callable = eqx.field(static=True)
+
+
+@stored_jit
+def applied(pair):
+    """The function of the number."""
+    return pair.law(*4 * [pair.value])
+
+
+def law_of(factor):
+    """A function at the top level of a user's module, which is edited from time to time."""
+    module = {"__name__": "__main__"}
+    exec(f"def law(one, two, three, four): return {factor} * one", module)
+    return module["law"]
+
+
+@pytest.mark.parametrize("wrap", [lambda law: law, partial, jax.jit])
+def test_a_function_of_the_user_may_change(folder, wrap):
+    for factor in (2, 3):
+        assert applied(Lawful(jnp.asarray(5.0), wrap(law_of(factor)))) == 5 * factor
+    assert not list(folder.iterdir())
+
+
+def test_programs_with_functions_of_heliostat_are_kept(folder):
+    for law in (product, sum_distance):
+        applied(Lawful(jnp.asarray(5.0), law))
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_a_file_that_can_neither_be_read_nor_removed_does_no_harm(folder):
+    half, again = (stored_jit(turned.__wrapped__) for _ in range(2))
+    half(panel(), jnp.asarray(1.0))
+    (file,) = folder.iterdir()
+    file.unlink()
+    file.mkdir()
+    np.testing.assert_allclose(again(panel(), jnp.asarray(1.0))[0], 0.5 * np.cos(1.0), rtol=1e-15)
+
+
 def test_transformations_trace_the_function(folder):
     angles = jnp.linspace(0.0, 1.0, 4)
     many, _ = jax.vmap(turned, in_axes=(None, 0), out_axes=(0, None))(panel(), angles)
@@ -109,6 +155,9 @@ def test_programs_of_another_source_are_not_used(tmp_path, monkeypatch):
     for text in ("x = 1", "x = 2"):
         source.write_text(text)
         stored_programs._folder_in.cache_clear()
+        assert stored_programs._folder_in(str(tmp_path)) is None  # edited after the import
+        stored_programs._folder_in.cache_clear()
+        monkeypatch.setattr(stored_programs, "SOURCE", stored_programs._source())
         folders.append(stored_programs._folder_in(str(tmp_path)))
     stored_programs._folder_in.cache_clear()
     assert folders[0] != folders[1]

@@ -3,8 +3,8 @@
 JAX keeps what XLA compiles, see `compilation`, but traces and lowers each function anew in every
 process, which takes most of the time of a short command. Here the lowered program is kept as well,
 by ``jax.export``, beside JAX's compiled programs. It is found again by the function, the shapes and
-types of its arguments, the versions of JAX, and the source of heliostat. Functions among the static
-fields, such as a law of path loss, are distinguished by their names.
+types of its arguments, the versions of the packages that build it, and the source of heliostat. A
+program with a function of the user, such as a law of path loss, is not kept: its source may change.
 """
 
 import functools
@@ -12,11 +12,11 @@ import hashlib
 import inspect
 import os
 import pickle
-import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,6 +28,8 @@ from jax.tree_util import PyTreeDef
 
 R = TypeVar("R")
 ARRAYS = jax.Array | np.ndarray | np.generic
+PACKAGES = "jax", "jaxlib", "equinox", "optimistix"
+"""Packages whose code is traced."""
 UNUSED_DAYS = 14
 """Programs of another source of heliostat are deleted when unused for so many days."""
 enabled = True
@@ -99,6 +101,16 @@ class _Static:
         leaves = [next(arrays) if leaf is None else leaf for leaf in self.rest]
         return jax.tree.unflatten(self.structure, leaves)
 
+    def parts(self) -> Iterator[Any]:
+        """Everything that is not an array, the static fields of modules included."""
+        yield from self.rest
+        nodes = [self.structure]
+        for node in nodes:  # grows meanwhile
+            data = node.node_data()
+            if data is not None and isinstance(data[1], tuple):
+                yield from data[1]
+            nodes += node.children()
+
     def __hash__(self) -> int:
         return hash((self.structure, self.rest))
 
@@ -125,7 +137,11 @@ def _stored(
     None if the program cannot be exported; the caller then uses ``jax.jit``.
     """
     described = f"{function.__module__}.{function.__qualname__} {static} {types}"
-    described = re.sub(r"<function (\w+) at 0x[0-9a-f]+>", r"\1", described)
+    for part in static.parts():
+        if callable(part) and not isinstance(part, type):
+            if (name := _own_name(part)) is None:
+                return None
+            described = described.replace(repr(part), name)
     if " at 0x" in described:  # an object that another process could not recognize
         return None
     file = folder / hashlib.sha256(described.encode()).hexdigest()
@@ -157,6 +173,17 @@ def _stored(
     return called
 
 
+def _own_name(part: Callable[..., Any]) -> str | None:
+    """Name of a function at the top level of a module of heliostat; None for anything else.
+
+    The folder of the programs is for one source of heliostat; that of other functions may change.
+    """
+    own = inspect.isfunction(part) and part.__module__.partition(".")[0] == __package__
+    return (
+        f"{part.__module__}.{part.__name__}" if own and part.__qualname__.isidentifier() else None
+    )
+
+
 def _read(file: Path) -> tuple[export.Exported, Any] | None:
     """Return the program in a file; None if there is none or the file is damaged."""
     try:
@@ -165,7 +192,8 @@ def _read(file: Path) -> tuple[export.Exported, Any] | None:
     except FileNotFoundError:
         return None
     except Exception:  # whatever a damaged file leads to
-        file.unlink(missing_ok=True)
+        with suppress(OSError):
+            file.unlink()
         return None
 
 
@@ -191,12 +219,11 @@ def _folder() -> Path | None:
 @functools.cache
 def _folder_in(root: str) -> Path | None:
     parent = Path(root) / "traced"
-    if not parent.is_absolute():
+    if not parent.is_absolute() or _source() != SOURCE:
         return None
-    digest = hashlib.sha256(f"{jax.__version__} {version('jaxlib')}".encode())
+    digest = hashlib.sha256(" ".join(map(version, PACKAGES)).encode())
     digest.update(f"{jax.default_backend()} {jax.config.values['jax_enable_x64']}".encode())
-    for source in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(source.read_bytes())
+    digest.update(SOURCE)
     folder = parent / digest.hexdigest()[:16]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -207,3 +234,15 @@ def _folder_in(root: str) -> Path | None:
     except OSError:
         return None
     return folder
+
+
+def _source() -> bytes:
+    """Digest of the source of heliostat."""
+    digest = hashlib.sha256()
+    for source in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(source.read_bytes())
+    return digest.digest()
+
+
+SOURCE = _source()
+"""Source when it was imported. If it has changed since, what is traced is not what is on disk."""

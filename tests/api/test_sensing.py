@@ -151,6 +151,8 @@ def test_channels_are_drawn_from_the_seed_or_a_key():
         (np.ones((2, 6, 6)), np.ones(32), r"\(32,\); .* length 2"),
         (np.ones((2, 6, 6)), [np.ones(16)], r"has the shape \(1,\); .* length 2"),
         (np.ones((2, 6, 6)), np.full((2, 16), np.nan), "not finite"),
+        (np.full((2, 6, 6), 1e300), np.ones((2, 16)), "numbers above 1e\\+18; give SI units"),
+        (np.ones((2, 6, 6)), np.full((2, 16), 1e300), "numbers above 1e\\+18; give SI units"),
         (np.triu(np.ones((2, 6, 6))), np.ones((2, 16)), "is not Hermitian"),
         (-np.ones((2, 6, 6)), np.ones((2, 16)), "has a negative eigenvalue"),
     ],
@@ -158,6 +160,14 @@ def test_channels_are_drawn_from_the_seed_or_a_key():
 def test_arrays_of_the_wrong_shape_name_both(covariance, reflection, message):
     with pytest.raises(ValueError, match=message):
         hs.direction_bounds(SMALL, covariance, reflection)
+
+
+def test_the_largest_arrays_lead_to_numbers():
+    covariance = np.tile(1e18 * np.eye(6), (2, 1, 1))
+    for size in (1e18, 1.0):
+        found = hs.direction_bounds(SMALL, covariance, np.full((2, 16), size))
+        for values in (found.crb, found.snr, found.direction_std, found.position_bound):
+            assert not np.isnan(values).any()
 
 
 def test_each_function_wants_its_own_system():

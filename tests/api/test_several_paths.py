@@ -6,6 +6,7 @@ import pytest
 import heliostat as hs
 from heliostat.api.tracking import TrackError
 from heliostat.scenario.localization.visibility import visible_paths
+from tests.support.hall import hall
 
 YARD = {
     "system": "localization",
@@ -85,3 +86,22 @@ def test_errors_of_found_periods_are_those_of_the_bound(run):
 def test_a_track_through_an_obstacle_is_refused():
     with pytest.raises(TrackError, match=r"position 2, \(-2, -2\), is inside shed; leave it out"):
         hs.run_protocol(hs.load(YARD), 2, track=[[4, 3], [-2, -2]])
+
+
+def test_the_best_allocation_may_leave_out_those_without_a_bound():
+    # One antenna leaves the pose unidentifiable over the direct path alone. Truth: each allocation
+    # by itself.
+    box = {"name": "box", "footprint": [[4, 3], [5, 3], [5, 5], [4, 5]], "height": "20 m"}
+    scenario = hall(obstacles=[box])
+    objectives = [
+        hs.pose_bounds(scenario, n).peb
+        + hs.pose_bounds(scenario, n).reb
+        - 1e-10 * hs.effective_rate(scenario, n).eadr
+        for n in range(1, 5)
+    ]
+    assert np.isinf(objectives[0])
+    best = hs.allocate_time(scenario)
+    assert best.active_antennas == 1 + np.argmin(objectives)
+    assert best.objective == pytest.approx(min(objectives), rel=1e-9)
+    rates = best.trade_off.eadr[1:]
+    assert hs.allocate_time(scenario, balance=0).active_antennas == 2 + np.argmax(rates)

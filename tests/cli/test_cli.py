@@ -194,6 +194,18 @@ def test_map_of_listed_places_with_a_threshold(hall, capsys):
     assert json.loads((hall / "seats.geojson").read_text())["features"][1]["properties"]["served"]
 
 
+@pytest.mark.parametrize(
+    ("scenario", "reason"),
+    [("hall.yaml", "no path reaches any"), ("yard.yaml", "in front of enough surfaces")],
+)
+def test_a_map_without_bounds_gives_the_reason(hall, capsys, scenario, reason):
+    # Far behind the surfaces of both scenarios.
+    arguments = ["--area", "-900,-800,-900,-800", "--points", "4", "--out", "behind.png"]
+    assert answer(["map", scenario, *arguments]) == 0
+    assert reason in capsys.readouterr().out
+    assert set((hall / "behind.csv").read_text().splitlines()[1].split(",")) >= {"inf", "False"}
+
+
 def test_map_at_the_users_of_the_scenario(hall, capsys):
     assert answer(["map", "hall.yaml", "--at", "users", "--out", "users.png"]) == 0
     assert "median over the served places" in capsys.readouterr().out
@@ -435,6 +447,7 @@ def test_a_bad_scenario_is_refused_in_one_sentence(hall, capsys, command, old, n
         (["map", "hall.yaml", "--out", "file.txt/a.png"], ["file.txt is a file"]),
         (["run", "nowhere.yaml"], ["nowhere.yaml", "neither a file nor a packaged scenario"]),
         (["run", "hall.yaml", "--set", "surface.rows"], ["--set", "KEY=VALUE", "surface.rows=16"]),
+        (["run", "hall.yaml", "--set", "=3"], ["--set =3: is not KEY=VALUE", "surface.rows=16"]),
         (
             ["run", "hall.yaml", "--set", "surface.rows=0"],
             ["override surface.rows=0", "write e.g. 8"],
@@ -454,6 +467,8 @@ def test_a_bad_scenario_is_refused_in_one_sentence(hall, capsys, command, old, n
         ),
         (["map", "hall.yaml", "--area", "0,0 1,x 2,2"], ["--area", "0,0 1,x 2,2", "X,Y"]),
         (["map", "hall.yaml", "--below", "10 s"], ["--below 10 s", "write e.g."]),
+        (["map", "hall.yaml", "--below", "-10 cm"], ["--below -10 cm", "not more than zero"]),
+        (["map", "yard.yaml", "--quantity", "crb", "--below", "nan"], ["--below nan", "not more"]),
         (
             ["map", "hall.yaml", "--points-file", "bad.csv", "--out", "bad.png"],
             ["--out bad.png", "would replace bad.csv"],

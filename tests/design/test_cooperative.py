@@ -158,9 +158,9 @@ def loss_of_passive_designs(seed, patterns=1, starts=8, **sizes):
         design_jointly(scene, patterns=patterns, min_snr=0.0, starts=n).worst_crb
         for scene, n in ((passive, starts), (active, 2 * starts))
     )
-    given = isotropic_covariance(active)
+    given = jnp.stack([isotropic_covariance(active)] * patterns, axis=1)
     reflective, kept = (
-        design_reflection(scene, given, patterns=patterns, min_snr=0.0, starts=n).worst_crb
+        design_reflection(scene, given, min_snr=0.0, starts=n).worst_crb
         for scene, n in ((passive, 6), (active, 12))
     )
     return decibel(joint / reference), decibel(reflective / kept)

@@ -111,9 +111,8 @@ def test_constraints_hold_in_random_scenes(seed, surface_power, amplification, p
     scene = sensing_scene(
         **SMALL, seed=seed, surface_power=surface_power, amplification=amplification
     )
-    design = design_reflection(
-        scene, isotropic_covariance(scene), patterns=patterns, min_snr=0.0, starts=1
-    )
+    covariance = jnp.stack([isotropic_covariance(scene)] * patterns, axis=1)
+    design = design_reflection(scene, covariance, min_snr=0.0, starts=1)
     assert design.slack.transmit >= -1e-9 * 20
     assert np.all(np.asarray(design.slack.surface) >= -1e-9 * surface_power)
     assert np.all(np.asarray(design.slack.amplitude) >= -1e-9 * amplification)

@@ -8,7 +8,8 @@ import xarray as xr
 
 import heliostat as hs
 from heliostat.plots.comparison import difference_figure, distributions_figure
-from heliostat.reports.comparison import comparison_report
+from heliostat.reports.comparison import _change, comparison_report
+from heliostat.reports.tables import length
 from tests.support.fake_maps import fake_map
 from tests.support.hall import hall
 from tests.support.sensing_designs import yard
@@ -31,6 +32,14 @@ def test_values_are_those_of_each_scenario(report):
     assert texts["Position error bound (PEB)"] == "-29.3 %"
     assert texts["SNR, DFT beams"] == "+3.0 dB"
     assert "Active antennas" not in texts  # the same
+
+
+def test_rounding_is_no_change():
+    # Truth: 0.1 + 0.2 is 0.3 but for rounding.
+    base, moved = length("peb", "PEB", 0.3), length("peb", "PEB", 0.1 + 0.2)
+    assert base.value != moved.value
+    assert _change(base, moved).text == "same"
+    assert _change(base, length("peb", "PEB", 0.3003)).text == "+0.1 %"
 
 
 def test_the_served_share_of_the_area_is_compared():

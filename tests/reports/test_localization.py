@@ -11,7 +11,8 @@ import xarray as xr
 import yaml
 
 import heliostat as hs
-from heliostat.api.localization_evaluation import evaluate_localization
+from heliostat.api.localization_evaluation import evaluate_link, evaluate_localization
+from heliostat.plots.localization import trade_off_figure
 from heliostat.provenance import citation
 from heliostat.reports.localization import (
     allocation_rows,
@@ -193,6 +194,22 @@ def test_what_is_cited_is_what_the_documentation_lists():
     assert f"title = {{{stated['title']}}}" in cited["heliostat"]
     assert stated["version"] == hs.__version__
     assert f"version = {{{hs.__version__}}}" in cited["heliostat"]
+
+
+def test_an_enumerated_optimum_has_no_conditions():
+    # Truth: the bound over several paths has no closed form in the share.
+    several = evaluate_link(hall(link__direct="clear"))
+    names = {row.name for row in allocation_rows(several)}
+    assert names.isdisjoint({"ratio", "kkt_residual"})
+    assert {"ratio", "kkt_residual"} < {row.name for row in allocation_rows(evaluate_link(hall()))}
+
+
+def test_without_power_there_is_no_ratio():
+    box = {"name": "box", "footprint": [[4, 3], [5, 3], [5, 5], [4, 5]], "height": "20 m"}
+    dark = evaluate_link(hall(obstacles=[box], link__direct="blocked"))
+    assert {row.name: row.text for row in bounds_rows(dark)}["snr"] == "no power"
+    figure = trade_off_figure(dark.trade_off, None, dark.no_allocation)  # warnings are errors
+    assert all(low < high for low, high in (axes.get_xlim() for axes in figure.axes))
 
 
 def test_several_users_have_a_table_of_their_own():

@@ -14,7 +14,9 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import model_validator
 
+import heliostat as hs
 from heliostat.channel.path_loss import LAWS
 from heliostat.scenario import (
     SYSTEMS,
@@ -27,7 +29,9 @@ from heliostat.scenario import (
     scenario_text,
     template_text,
 )
-from heliostat.scenario.validation import dotted_keys, example, section_type
+from heliostat.scenario.errors import Report
+from heliostat.scenario.fields import Section
+from heliostat.scenario.validation import check, dotted_keys, example, section_type
 from heliostat.surface.passive import Phased, Steered, quantised, steered_phases
 from tests.support.refusals import loads_or_is_refused, plain_data
 
@@ -621,6 +625,32 @@ def test_an_empty_file_is_refused(text):
 def test_a_file_without_keys_is_refused(text):
     (problem,) = problems(text)
     assert "is not a mapping of keys" in problem.sentence
+
+
+class _Pair(Section):
+    """Two numbers with a condition that names no field."""
+
+    low: float
+    high: float = 1.0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "_Pair":
+        if self.low > self.high:
+            raise ValueError("low exceeds high; exchange them")
+        return self
+
+
+def test_a_condition_on_the_whole_file_needs_no_field():
+    with pytest.raises(ScenarioError) as refused:
+        check(_Pair, {"low": 2.0}, Report("pair.yaml"))
+    assert str(refused.value) == "pair.yaml: low exceeds high; exchange them"
+
+
+def test_no_power_of_an_amplitude_underflows():
+    (problem,) = problems(BARE, {"link.attenuation": 1e-300})
+    assert problem.sentence == "1e-300 is below 1e-30; write e.g. 1.0"
+    faint = hs.simulate_pilots(parse(BARE, {"link.attenuation": 1e-30})).samples
+    assert np.isfinite(faint).all()
 
 
 def test_too_many_phases_to_list_are_refused():

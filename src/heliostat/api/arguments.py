@@ -41,9 +41,9 @@ def public(
     """Decorate a function of a scenario to make it public.
 
     The scenario may be a loaded scenario, the name of a packaged one, the path of a file, or a dict
-    of its sections. ``key`` may be an integer seed. Every note on the result and on the scenario is
-    issued as a `ModelWarning` and listed in ``notes`` of the result. Arrays of the result are NumPy
-    arrays.
+    of its sections. ``key`` may be an integer seed; ``seed`` must be a whole number, 0 or more.
+    Every note on the result and on the scenario is issued as a `ModelWarning` and listed in
+    ``notes`` of the result. Arrays of the result are NumPy arrays.
 
     Args:
         systems: Class of the scenarios that the function accepts, or both.
@@ -61,6 +61,8 @@ def public(
                 loaded = of_system(loaded, systems[0], name)  # type: ignore[type-var]
             if kwargs.get("key") is not None:
                 kwargs["key"] = checked_key(kwargs["key"], name)
+            if "seed" in kwargs:
+                kwargs["seed"] = checked_seed(kwargs["seed"])
             nested = _INSIDE.get()
             token = _INSIDE.set(True)
             try:
@@ -100,6 +102,20 @@ def checked_key(key: Any, function: str) -> PRNGKeyArray:
     )
 
 
+def checked_seed(seed: Any) -> int:
+    """Return a seed of NumPy's generators.
+
+    Args:
+        seed: Argument of a public function.
+
+    Raises:
+        ValueError: It is not a whole number, or negative.
+    """
+    if not is_whole(seed) or seed < 0:
+        raise ValueError(f"seed is {described(seed)}; it must be a whole number, 0 or more.")
+    return int(seed)
+
+
 def noise_key(scenario: AnyScenario, key: PRNGKeyArray | None) -> PRNGKeyArray:
     """Return the random key of the noise.
 
@@ -114,6 +130,12 @@ def is_whole(value: Any) -> bool:
     """Return whether an argument is a whole number; booleans are not numbers."""
     number = isinstance(value, int | np.integer | float) and not isinstance(value, bool)
     return number and bool(value % 1 == 0)
+
+
+def is_finite(value: Any) -> bool:
+    """Return whether an argument is a finite number; booleans are not numbers."""
+    number = isinstance(value, int | float | np.integer | np.floating)
+    return number and not isinstance(value, bool) and bool(np.isfinite(value))
 
 
 def described(value: Any) -> str:

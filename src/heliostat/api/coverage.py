@@ -9,7 +9,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from heliostat._version import __version__
-from heliostat.api.arguments import described, public
+from heliostat.api.arguments import described, is_whole, public
 from heliostat.api.map_quantities import (
     QUANTITIES,
     MapQuantity,
@@ -287,8 +287,8 @@ def places_of(
         ):
             kind = "quantised"
         points = DEFAULT_POINTS[kind]
-    if points < 1:
-        raise ValueError(f"points is {points}; it must be 1 or more.")
+    if not is_whole(points) or points < 1:
+        raise ValueError(f"points is {described(points)}; it must be a whole number, 1 or more.")
     x, y = _rectangle(scenario, area).cells(int(points))
     axes = {"x": ("x", x, {"units": "m"}), "y": ("y", y, {"units": "m"})}
     return grid_points(x, y, height), axes | {"z": ((), height, {"units": "m"})}

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 from numpy.typing import ArrayLike
 
-from heliostat.api.arguments import noise_key, public
+from heliostat.api.arguments import described, noise_key, public
 from heliostat.api.sensing_arguments import checked_covariances, checked_reflections
 from heliostat.estimation.direction import cosine_grid, likeliest_direction
 from heliostat.estimation.triangulation import (
@@ -155,6 +155,10 @@ def estimate_direction(
         TypeError: The scenario is not one of sensing.
         ValueError: An array has the wrong shape.
     """
+    if not isinstance(echoes, Echoes):
+        raise TypeError(
+            f"echoes is {described(echoes)}; it may be Echoes, e.g. from simulate_echoes."
+        )
     settings = checked_reflections(scenario, reflection)
     scene, found = scenario.build(), []
     counts = (len(echoes.samples), len(echoes.transmitted))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from heliostat.api.arguments import described, is_whole, public
+from heliostat.api.arguments import described, is_finite, is_whole, public
 from heliostat.api.localization_results import (
     EffectiveRate,
     NotIdentifiableError,
@@ -303,26 +303,31 @@ def allocate_time(
     """
     if weight is not None and balance is not None:
         raise ValueError("Give a weight or a balance, not both.")
-    if balance is not None and not 0 <= balance < 1:
-        raise ValueError(f"balance is {balance}; it must be 0 (rate alone) or more, and below 1.")
+    if balance is not None and not (is_finite(balance) and 0 <= balance < 1):
+        raise ValueError(
+            f"balance is {described(balance)}; it must be 0 (rate alone) or more, and below 1."
+        )
     if weight is None:
         weight = 1e-10
-    if not (np.isfinite(weight) and weight >= 0):
-        raise ValueError(f"weight is {weight}; it must be a finite number, 0 or more.")
+    if not (is_finite(weight) and weight >= 0):
+        raise ValueError(f"weight is {described(weight)}; it must be a finite number, 0 or more.")
     scene = _for_any_size(scenario, build(scenario, key))
     trade_off = trade_off_of(scenario, key=key)
     bound, name = (
         (trade_off.peb + trade_off.reb, "PEB + REB") if balance is None else (trade_off.peb, "PEB")
     )
-    if not np.all(np.isfinite(bound)):
+    finite = np.isfinite(bound)
+    if not finite.any():
         reason = pose_bounds(scenario, key=key).reason
         raise NotIdentifiableError(f"{name} is infinite, so no allocation is optimal. {reason}")
-    with np.errstate(divide="ignore"):  # the whole period for pilots leaves a rate of zero
+    # The whole period for pilots leaves a rate of zero; over several paths, few antennas may leave
+    # a pose that is not identifiable.
+    with np.errstate(divide="ignore", invalid="ignore"):
         if balance is None:
             objective = trade_off.peb + trade_off.reb - weight * trade_off.eadr
         else:
             objective = balance * np.log(trade_off.peb) - (1 - balance) * np.log(trade_off.eadr)
-    best = int(np.argmin(objective))
+    best = int(np.argmin(np.where(finite, objective, np.inf)))
     if not scenario.single_path:
         # The bound over several paths has no closed form in the number of antennas.
         ratio, multiplier, residual = float(trade_off.ratio[best]), 0.0, 0.0

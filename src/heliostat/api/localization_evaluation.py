@@ -56,6 +56,9 @@ class LinkEvaluation:
     """None if no bound exists."""
     no_allocation: str
     """Reason for a missing allocation; empty if there is one."""
+    continuous: bool
+    """Whether the optimal share is one of all shares; with several paths or spherical waves it is
+    the best of those of whole numbers of antennas."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,7 @@ def evaluate_link(
         trade_off=allocation.trade_off if allocation else trade_off_of(scenario),
         allocation=allocation,
         no_allocation=reason,
+        continuous=scenario.single_path,
     )
 
 

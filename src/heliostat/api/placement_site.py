@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from heliostat.api.localization import build, chosen_antennas, most_active_antennas
@@ -13,8 +14,7 @@ from heliostat.maps.placement import (
     Mounts,
     Setting,
     direct_sums,
-    joined_sums,
-    joined_terms,
+    joined,
     terms_of,
 )
 from heliostat.maps.placement_sets import Table
@@ -146,7 +146,7 @@ def prepared(
         parts.append((part, index))
         starts.append(_start(scenario, part, build(unblocked), visible[index], keep))
     whole = parts[0][0]._replace(poses=poses, ratio=ratio)
-    start = joined_sums(starts, [index for _, index in parts], len(poses))
+    start = joined(starts, [index for _, index in parts])
     only_path = is_only_path(scenario, number, keep=keep)
     kept = scenario.panels if keep else ()
     return Site(scenario, whole, tuple(parts), start, wavefront, only_path, kept)
@@ -193,9 +193,7 @@ def table_of(
     mounts = _mounts(panels)
     visible = visible_through(site.scenario, panels, site.setting.poses[:, :3]).T
     terms = [terms_of(part, mounts, visible[:, at], on_progress) for part, at in site.parts]
-    whole = terms[0]
-    if len(terms) > 1:
-        whole = joined_terms(terms, [at for _, at in site.parts], len(site.setting.poses))
+    whole = jax.device_put(joined(terms, [at for _, at in site.parts]))
     distance = np.linalg.norm(mounts.position[:, None] - mounts.position[None], axis=2)
     apart = distance > panels[0].diagonal(site.scenario.wavelength)
     return Table(site.setting, whole, site.start, visible, apart)

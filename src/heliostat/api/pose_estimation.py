@@ -22,6 +22,9 @@ from heliostat.observation.pilots import simulate_pilots as of_one_path
 from heliostat.scenario import LocalizationScenario
 from heliostat.scene.localization import LocalizationScene
 
+MOST_BINS = 65536
+"""Largest number of frequencies."""
+
 
 @dataclass(frozen=True)
 class Pilots:
@@ -113,8 +116,10 @@ def simulate_pilots(
         TypeError: The scenario is not one of localization.
         ValueError: ``active_antennas`` or ``bins`` is out of range.
     """
-    if not is_whole(bins) or bins < 2:
-        raise ValueError(f"bins is {described(bins)}; it must be a whole number, 2 or more.")
+    if not is_whole(bins) or not 2 <= bins <= MOST_BINS:
+        raise ValueError(
+            f"bins is {described(bins)}; it must be a whole number from 2 to {MOST_BINS}."
+        )
     scene, antennas = build(scenario), int(chosen_antennas(scenario, active_antennas))
     frequency = band_bins(scene.link.bandwidth, bins)
     samples = _pilots(scene, antennas, frequency, jnp.asarray(clock), noise_key(scenario, key))

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Complex, PRNGKeyArray
 from numpy.typing import ArrayLike
 
-from heliostat.api.arguments import public
+from heliostat.api.arguments import described, public
 from heliostat.api.sensing_arguments import (
     Method,
     checked_covariances,
@@ -253,7 +253,7 @@ def design_reflection(
         )
     scene = scenario.build(key)
     if method == "direct":
-        return design_coefficients(scene, sent, patterns=patterns, min_snr=min_snr, seed=seed)
+        return design_coefficients(scene, sent, min_snr=min_snr, seed=seed)
     from heliostat.design.reflect_sdr import design_reflection_sdr  # noqa: PLC0415
 
     begun = tuple(psi[0] for psi in random_phases(scene, seed))
@@ -320,9 +320,11 @@ def certify(scenario: SensingScenario, design: BeamformingDesign) -> Beamforming
         The same design; ``lower_bound``, ``gap`` and ``excess_db`` use the larger bound.
 
     Raises:
-        TypeError: The scenario is not one of sensing.
+        TypeError: The scenario is not one of sensing, or the design is something else.
         RuntimeError: The bound exceeds the CRB: an error of this package.
     """
+    if not isinstance(design, BeamformingDesign):
+        raise TypeError(f"design is {described(design)}; it may be a result of design_beamforming.")
     covariance, _ = patterned(design)
     found = cooperative_lower_bound(scenario.build(), covariance.shape[1], thorough=True)
     bound = max(found, float(design.lower_bound))

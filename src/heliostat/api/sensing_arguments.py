@@ -12,6 +12,8 @@ from heliostat.scenario import SensingScenario
 
 Method: TypeAlias = Literal["direct", "sdr"]
 """Method of a beamforming design: a descent, or the paper's semidefinite programs."""
+LARGEST = 1e18
+"""Largest coefficient [1] or entry of a covariance [W], as for quantities of a scenario."""
 
 
 def checked_positions(scenario: SensingScenario, given: ArrayLike) -> np.ndarray:
@@ -56,6 +58,8 @@ def _entries(scenario: SensingScenario, given: Any, name: str, wanted: str) -> l
     for i, entry in enumerate(entries):
         if not np.isfinite(entry).all():
             raise ValueError(f"{name}[{i}] contains numbers that are not finite.")
+        if np.abs(entry).max(initial=0.0) > LARGEST:  # their powers are not finite
+            raise ValueError(f"{name}[{i}] contains numbers above {LARGEST:g}; give SI units.")
     return entries
 
 
@@ -67,7 +71,7 @@ def checked_reflections(scenario: SensingScenario, given: Any) -> tuple[Array, .
         given: [surface, element] or [surface, pattern, element], or one array per surface. [1]
 
     Raises:
-        ValueError: An array has the wrong shape or is not finite.
+        ValueError: An array has the wrong shape, is not finite, or has entries above `LARGEST`.
     """
     settings = []
     wanted = "(surface, element) or (surface, pattern, element)"
@@ -97,7 +101,8 @@ def checked_covariances(
         settings: For each surface a sequence with one item per pattern, such as its coefficients.
 
     Raises:
-        ValueError: An array has the wrong shape, is not finite, or is not a covariance.
+        ValueError: An array has the wrong shape, is not finite, has entries above `LARGEST`, or is
+            not a covariance.
     """
     sent, antennas = [], scenario.base_station.antennas
     wanted = "(surface, tx, tx) or (surface, pattern, tx, tx)"

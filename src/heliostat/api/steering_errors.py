@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
-from heliostat.api.arguments import public
+from heliostat.api.arguments import described, is_whole, public
 from heliostat.api.localization import build, chosen_antennas, pose_information_by_form
 from heliostat.api.localization_results import ErrorEffect
 from heliostat.bounds.pose import error_bounds
@@ -41,16 +41,18 @@ def under_errors(
 
     Raises:
         TypeError: The scenario is not one of localization.
-        ValueError: ``active_antennas`` is out of range, the scenario has neither position errors
-            nor mobility, or its phases are not designed.
+        ValueError: ``active_antennas`` or ``trials`` is out of range, the scenario has neither
+            position errors nor mobility, or its phases are not designed.
     """
+    if not is_whole(trials) or trials < 1:
+        raise ValueError(f"trials is {described(trials)}; it must be a whole number, 1 or more.")
     antennas = chosen_antennas(scenario, active_antennas)
     if reason := no_error_effect(scenario):
         raise ValueError(reason)
     # Phases are steered in each trial and quantised afterwards.
     scene = build(scenario.updated({"surface.bits": None}), key)
     draws = purpose_key(scenario.link.seed if key is None else key, "errors")
-    keys = jax.vmap(lambda i: jax.random.fold_in(draws, i))(jnp.arange(trials))
+    keys = jax.vmap(lambda i: jax.random.fold_in(draws, i))(jnp.arange(int(trials)))
     errors = scenario.errors
     levels = ErrorLevels(
         *(jnp.asarray(level, dtype=float) for level in (errors.position, errors.heading)),
@@ -63,7 +65,7 @@ def under_errors(
         )
     )
     return ErrorEffect(
-        trials=trials,
+        trials=int(trials),
         peb_median=float(np.median(peb)),
         peb_90=float(np.quantile(peb, 0.9, method="higher")),
         reb_median=float(np.median(reb)),

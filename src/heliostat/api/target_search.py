@@ -11,7 +11,7 @@ from jaxtyping import PRNGKeyArray
 from numpy.typing import ArrayLike
 
 from heliostat._version import __version__
-from heliostat.api.arguments import public
+from heliostat.api.arguments import described, is_finite, is_whole, public
 from heliostat.protocol.search_region import Region, Scans, default_region
 from heliostat.protocol.target_search import SearchRecord, find
 from heliostat.scenario import SensingScenario
@@ -118,10 +118,14 @@ def find_target(
         SearchError: An argument is out of range, the scenario has one surface only, or the
             target's position is not identifiable.
     """
-    if isinstance(dwells, bool) or not float(dwells).is_integer() or not 1 <= dwells <= 1000:
-        raise SearchError(f"dwells is {dwells}; it must be a whole number from 1 to 1000.")
-    if accuracy is not None and not 0 <= accuracy < math.inf:
-        raise SearchError(f"accuracy is {accuracy}; it must be a finite length, 0 or more.")
+    if not is_whole(dwells) or not 1 <= dwells <= 1000:
+        raise SearchError(
+            f"dwells is {described(dwells)}; it must be a whole number from 1 to 1000."
+        )
+    if accuracy is not None and not (is_finite(accuracy) and accuracy >= 0):
+        raise SearchError(
+            f"accuracy is {described(accuracy)}; it must be a finite length, 0 or more."
+        )
     if len(scenario.surfaces) < 2:
         raise SearchError(f"{scenario.name} has 1 surface; a position needs 2 or more.")
     scene = whole_dwell(scenario, scenario.build())

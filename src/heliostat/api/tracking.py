@@ -12,7 +12,7 @@ from jaxtyping import PRNGKeyArray
 from numpy.typing import ArrayLike
 
 from heliostat._version import __version__
-from heliostat.api.arguments import public
+from heliostat.api.arguments import described, is_finite, is_whole, public
 from heliostat.api.localization import allocate_time, build, chosen_antennas, require_single_path
 from heliostat.api.localization_results import NotIdentifiableError
 from heliostat.api.map_quantities import with_one_wavefront
@@ -169,12 +169,14 @@ def run_protocol(
     """
     if assumed_errors:
         require_single_path(scenario, "assumed_errors")
-    if isinstance(periods, bool) or not float(periods).is_integer() or periods < 1:
-        raise TrackError(f"periods is {periods}; it must be a whole number, 1 or more.")
+    if not is_whole(periods) or periods < 1:
+        raise TrackError(f"periods is {described(periods)}; it must be a whole number, 1 or more.")
     if mobility is not None and track is not None:
         raise TrackError("mobility and track are both given; leave one of them out.")
-    if mobility is not None and not 0 <= mobility < math.inf:
-        raise TrackError(f"mobility is {mobility}; it must be a finite radius, 0 or more.")
+    if mobility is not None and not (is_finite(mobility) and mobility >= 0):
+        raise TrackError(
+            f"mobility is {described(mobility)}; it must be a finite radius, 0 or more."
+        )
     objective = TradeOffObjective(weight, balance)
     scene = build(scenario.without_obstacles())
     for key_, surface in zip(scenario.panel_keys, scene.surfaces, strict=True):

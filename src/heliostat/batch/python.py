@@ -57,7 +57,7 @@ def sweep(
         "scenario": base.name,
         "axes": {key: _plain(values) for key, values in axes.items()},
         "random": dict(random or {}),
-        "outputs": list(outputs),
+        "outputs": _plain(outputs),
         "options": {name: dict(given) for name, given in (options or {}).items()},
         "trials": _plain(trials),
         "seed": _plain(seed),

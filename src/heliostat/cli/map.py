@@ -136,8 +136,18 @@ def map_command(
         table = _map(loaded, stage / out.name, quantity, steering, below, where)
     for note in loaded.notes:
         typer.echo(f"Note: {note}")
-    show(table)
+    _show(table, loaded.system)
     typer.echo(f"Wrote {out}, and the data as .nc, .csv and .geojson.")
+
+
+def _show(table: Any, system: str) -> None:
+    """Print the table of a map, or why it has no lines."""
+    show(table)
+    if not table.lines:
+        reason = "no path reaches any of the positions"
+        if system == "sensing":
+            reason = "none of the positions is in front of enough surfaces"
+        typer.echo(f"Note: No bound exists in this area: {reason}.")
 
 
 def _map(
@@ -194,11 +204,15 @@ def _threshold(text: str | None, unit: str) -> float | None:
     dimensions = {"m": "length", "rad": "angle", "1": "ratio", "bit/s": "rate"}
     try:
         if unit in dimensions:
-            return parse_quantity(text, dimensions[unit])
-        return float(text.removesuffix("rad²").removesuffix("rad2"))
+            value = parse_quantity(text, dimensions[unit])
+        else:
+            value = float(text.removesuffix("rad²").removesuffix("rad2"))
     except ValueError as error:
         given = error if unit in dimensions else "it is not a number of rad2; write e.g. 1e-4 rad2"
         raise UserError(f"--below {text}: {given}.") from None
+    if not 0 < value < math.inf:
+        raise UserError(f"--below {text}: is not more than zero and finite; give another value.")
+    return value
 
 
 class ListedPoints(NamedTuple):
@@ -240,7 +254,8 @@ def read_points(file: Path) -> ListedPoints:
             except (TypeError, ValueError):
                 value = math.nan
             if not math.isfinite(value):
-                raise UserError(f"{where}: {column} is {row[column]!r}; write a number, e.g. 12.5.")
+                wrong = "is missing" if row[column] is None else f"is {row[column]!r}"
+                raise UserError(f"{where}: {column} {wrong}; write a number, e.g. 12.5.")
             return value
 
         names.append(row.get("name") or str(len(names)))

@@ -59,9 +59,11 @@ def overrides_of(settings: list[str] | None) -> dict[str, str]:
         UserError: A text has no key or no equals sign.
     """
     pairs = [setting.partition("=") for setting in settings or []]
-    for key, equals, _ in pairs:
+    for key, equals, value in pairs:
         if not (key and equals):
-            raise UserError(f"--set {key}{equals}: is not KEY=VALUE; give e.g. surface.rows=16.")
+            raise UserError(
+                f"--set {key}{equals}{value}: is not KEY=VALUE; give e.g. surface.rows=16."
+            )
     return {key: value for key, _, value in pairs}
 
 

@@ -209,7 +209,6 @@ def design_reflection(
     covariance: Complex[Array, "surface *pattern tx tx"],
     *,
     incumbent: tuple[Complex[Array, "pattern _"], ...] | None = None,
-    patterns: int = 1,
     min_snr: float | Scalar,
     starts: int = 6,
     seed: int = 0,
@@ -218,10 +217,9 @@ def design_reflection(
 
     Args:
         scene: The scene.
-        covariance: Transmit covariance of each surface, the same in every pattern, or of each
-            surface and pattern. [W]
+        covariance: Transmit covariance of each surface, for one pattern, or of each surface and
+            pattern. [W]
         incumbent: Known coefficients, used as a start; the result is no worse. [1]
-        patterns: Number of patterns of each surface.
         min_snr: Least SNR of the matched filter, 100 being 20 dB; 0 for the paper's criterion. [1]
         starts: Number of random starts for each surface.
         seed: Seed of the starts.
@@ -230,7 +228,7 @@ def design_reflection(
         ValueError: If no coefficients were found that reach the SNR.
     """
     if covariance.ndim == 3:
-        covariance = jnp.stack([covariance] * patterns, axis=1)
+        covariance = covariance[:, None]
     chosen = []
     for i in range(scene.n_surfaces):
         task = reflection_task(scene, i, covariance[i], min_snr)

@@ -9,7 +9,7 @@ beam pairs.
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
@@ -90,42 +90,35 @@ class Base(NamedTuple):
         )
 
 
-def joined_terms(
-    parts: Sequence[Terms], index: Sequence[Int[np.ndarray, "_"]], positions: int
-) -> Terms:
-    """Return the terms at all positions from those of several arrays of users.
+Part = TypeVar("Part", Terms, Base)
+_POSITIONS = {"information": -1, "receive": 1, "amplitude": 0}
+"""Axis of the positions in each array of terms and sums; the others are the same for all users."""
+
+
+def joined(parts: Sequence[Part], index: Sequence[Int[np.ndarray, "_"]]) -> Part:
+    """Return the terms or sums at all positions from those of users with different arrays.
+
+    Antennas that a user does not have are zeros.
 
     Args:
-        parts: Terms at some of the positions.
-        index: Indices of these positions.
-        positions: Number of positions.
+        parts: Terms or sums at some of the positions.
+        index: Indices of these positions; together they are all positions.
     """
-    information = np.zeros((*parts[0].information.shape[:2], positions))
-    most = max(part.receive.shape[2] for part in parts)
-    receive = np.zeros((len(parts[0].transmit), positions, most), dtype=complex)
-    for part, at in zip(parts, index, strict=True):
-        information[:, :, at] = part.information
-        receive[:, at, : part.receive.shape[2]] = part.receive
-    return Terms(jax.device_put(information), jax.device_put(receive), parts[0].transmit)
-
-
-def joined_sums(
-    parts: Sequence[Base], index: Sequence[Int[np.ndarray, "_"]], positions: int
-) -> Base:
-    """Return the sums at all positions from those of several arrays of users.
-
-    Args:
-        parts: Sums at some of the positions.
-        index: Indices of these positions.
-        positions: Number of positions.
-    """
-    information = np.zeros((len(parts[0].information), positions))
-    receive = max(part.amplitude.shape[1] for part in parts)
-    amplitude = np.zeros((positions, receive, parts[0].amplitude.shape[2]), dtype=complex)
-    for part, at in zip(parts, index, strict=True):
-        information[:, at] = part.information
-        amplitude[at, : part.amplitude.shape[1]] = part.amplitude
-    return Base(information, amplitude)
+    if len(parts) == 1:
+        return parts[0]
+    count = sum(map(len, index))
+    whole: dict[str, Any] = {}
+    for name, axis in _POSITIONS.items():
+        if name in parts[0]._fields:
+            arrays = [np.asarray(getattr(part, name)) for part in parts]
+            shape = np.max([array.shape for array in arrays], axis=0)
+            shape[axis] = count
+            whole[name] = np.zeros(shape, dtype=arrays[0].dtype)
+            for array, at in zip(arrays, index, strict=True):
+                own: list[Any] = [slice(size) for size in array.shape]
+                own[axis] = at
+                whole[name][tuple(own)] = array
+    return parts[0]._replace(**whole)
 
 
 def _single(

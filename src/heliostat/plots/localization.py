@@ -185,7 +185,7 @@ def draw_trade_off(
     _peb_axis(axes, trade_off, reason)
     axes.set(title="PEB against rate", xlabel="effective rate [Mbit/s]", ylabel=label)
     if not np.isfinite(peb).any():
-        axes.set_xlim(0, rate.max())
+        axes.set_xlim(0, rate.max() or 1)
 
 
 def trade_off_figure(

@@ -22,6 +22,8 @@ from heliostat.scenario import AnyScenario, LocalizationScenario
 
 POINTS = {"localization": 10_000, "sensing": 2_500}
 """Approximate number of points of each map."""
+ROUNDING = 1e-9
+"""Relative changes that may be due to rounding."""
 
 
 def comparison_report(
@@ -133,7 +135,7 @@ def _tables(rows: Mapping[str, list[Row]]) -> list[Table]:
 
 def _change(base: Row, other: Row) -> Row:
     """Relative change in percent; for decibels the difference."""
-    if other.value == base.value:
+    if math.isclose(other.value, base.value, rel_tol=ROUNDING):
         text, value = "same", 0.0
     elif not (math.isfinite(base.value) and math.isfinite(other.value)):
         text, value = other.text, math.inf

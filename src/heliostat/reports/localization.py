@@ -34,7 +34,7 @@ USER_HEADS = ("user", "PEB", "REB", "EADR", "SNR", "paths")
 def bounds_rows(found: LinkEvaluation) -> list[Row]:
     """Bounds and rate for the chosen number of antennas."""
     bounds, effective = found.bounds, found.rate
-    antennas, snr_db = found.active_antennas, float(to_db(effective.snr))
+    antennas = found.active_antennas
     return [
         Row("active_antennas", "1", "Active antennas", str(antennas), antennas),
         length("peb", "Position error bound (PEB)", bounds.peb),
@@ -42,7 +42,7 @@ def bounds_rows(found: LinkEvaluation) -> list[Row]:
         Row("rank", "1", "Identifiable pose directions", f"{bounds.rank} of 3", bounds.rank),
         rate("eadr", "Effective achievable data rate (EADR), DFT beams", effective.eadr),
         rate("eadr_closed_form", "EADR, exactly aligned beams", effective.eadr_closed_form),
-        Row("snr", "dB", "SNR, DFT beams", f"{snr_db:.1f} dB", snr_db),
+        decibels("snr", "SNR, DFT beams", _decibels(effective.snr)),
         *path_rows(found),
         share("time_ratio", "Pilot share of the period", effective.time_ratio),
     ]
@@ -53,7 +53,7 @@ def path_rows(found: LinkEvaluation) -> list[Row]:
     each = found.rate.path_snr
     if len(each) == 1:
         return []
-    levels = {name: float(to_db(snr)) for name, snr in each.items()}
+    levels = {name: _decibels(snr) for name, snr in each.items()}
     return [
         Row(
             f"snr_{re.sub(r'[^a-z0-9]+', '_', name.lower())}",
@@ -67,7 +67,7 @@ def path_rows(found: LinkEvaluation) -> list[Row]:
 
 
 def _decibels(ratio: float) -> float:
-    return float(to_db(ratio)) if ratio > 0 else -np.inf
+    return float(to_db(ratio))
 
 
 def user_lines(found: LocalizationEvaluation) -> list[Line]:
@@ -94,15 +94,18 @@ def allocation_rows(found: LinkEvaluation) -> list[Row]:
     at = int(np.argmax(choices.active_antennas == best.active_antennas))
     count, beaten = len(choices.active_antennas), int(choices.dominated.sum())
     antennas = f"{best.active_antennas} of {count}"
+    optimum = [
+        share("ratio", "Optimal pilot share, continuous", best.ratio),
+        small("kkt_residual", "Karush-Kuhn-Tucker (KKT) residual", best.kkt_residual),
+    ]
     return [
         Row("active_antennas", "1", "Active antennas", antennas, best.active_antennas),
         length("peb", "Position error bound (PEB)", float(choices.peb[at])),
         angle_bound("reb", "Heading error bound (REB)", float(choices.reb[at])),
         rate("eadr", "Effective achievable data rate (EADR)", float(choices.eadr[at])),
         share("time_ratio", "Pilot share of the period", float(choices.ratio[at])),
-        share("ratio", "Optimal pilot share, continuous", best.ratio),
         share("peak_rate_ratio", "Pilot share at the largest rate", best.peak_rate_ratio),
-        small("kkt_residual", "Karush-Kuhn-Tucker (KKT) residual", best.kkt_residual),
+        *(optimum if found.continuous else []),
         Row("dominated_choices", "1", "Dominated allocations", f"{beaten} of {count}", beaten),
     ]
 

@@ -1,7 +1,6 @@
 """Common structure of all reports: tables, notes, JSON document, data files and HTML page."""
 
 import base64
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -18,6 +17,7 @@ from heliostat.provenance import citation
 from heliostat.reports.export import write_arrays
 from heliostat.reports.tables import (
     Table,
+    attributes,
     provenance,
     without_infinities,
     write_columns,
@@ -110,9 +110,8 @@ class Report:
         """
         figures = {name: draw() for name, (_, draw) in self.figures.items()}
         save_figures(figures, folder, pdf=pdf)
-        origin = self.origin
-        attributes = {"title": self.title} | origin | {"overrides": json.dumps(origin["overrides"])}
-        write_dataset(self.dataset.assign_attrs(attributes), folder / f"{self.name}.nc")
+        origin = attributes(self.scenario, self.title, self.overrides)
+        write_dataset(self.dataset.assign_attrs(origin), folder / f"{self.name}.nc")
         if self.columns:
             write_columns(self.columns, folder / f"{self.name}.csv")
         if self.arrays:

@@ -39,9 +39,18 @@ def report(
 
     Raises:
         ScenarioError: No design reaches the SNR that the scenario requires.
-        ValueError: An argument is out of range.
+        ValueError: An argument is out of range or belongs to the other system.
     """
     scenario = any_scenario(scenario, "report")
+    given = {"method": method != "direct", "thorough": thorough}
+    if isinstance(scenario, SensingScenario):
+        numbers = {"active_antennas": active_antennas, "weight": weight, "balance": balance}
+        given = {name: number is not None for name, number in numbers.items()}
+    if others := [name for name, is_given in given.items() if is_given]:
+        raise ValueError(
+            f"{others[0]} is not for {scenario.system} scenarios such as {scenario.name}; leave it "
+            "out."
+        )
     # The modules of each system take long to import.
     if isinstance(scenario, SensingScenario):
         from heliostat.api.sensing_evaluation import evaluate_sensing  # noqa: PLC0415

@@ -118,7 +118,7 @@ def load(
 
     Raises:
         ScenarioError: The file cannot be read or is not a valid scenario; lists all problems.
-        TypeError: The source is something else.
+        TypeError: The source or the overrides are something else.
     """
     if path_loss is None:
         return _load(source, overrides, {})

@@ -142,7 +142,7 @@ def _translate(system: type[Section], item: Any, data: Any) -> tuple[KeyPath, st
     if kind in ("extra_forbidden", "invalid_key"):
         return path, _unknown_key(system, path)
     entry: list[str] = []
-    while isinstance(path[-1], int) and not _is_group(system, path):
+    while path and isinstance(path[-1], int) and not _is_group(system, path):
         entry.insert(0, str(path[-1] + 1))
         path = path[:-1]
     if kind == "value_error":
@@ -193,6 +193,8 @@ def _repaired(system: type[Section], data: Any, errors: Mapping[KeyPath, str]) -
     """Return a copy with examples in place of invalid values and without unknown keys."""
     copy = plain(data)
     for path, sentence in errors.items():
+        if not path:  # about the file as a whole
+            continue
         owner = look_up(copy, path[:-1])
         if sentence.startswith(_NO_SUCH_KEY):
             owner.pop(path[-1])

@@ -8,7 +8,7 @@ from typing import Any, NoReturn, TypeAlias
 import yaml
 
 from heliostat.scenario.errors import KeyPath, Report, ScenarioError, printable
-from heliostat.units import NUMBER
+from heliostat.units import NUMBER, quote
 
 Overrides: TypeAlias = Mapping[str, Any]
 
@@ -149,6 +149,11 @@ def _as_typed(value: Any) -> Any:
 
 def override(data: dict[str, Any], overrides: Overrides, report: Report) -> None:
     """Apply overrides to plain data, in place."""
+    if not isinstance(overrides, Mapping):
+        raise TypeError(
+            f"overrides is {quote(overrides)}; it may be a dict of values by dotted key, e.g. "
+            "{'surface.rows': 16}."
+        )
     for key, given in overrides.items():
         inside: Any = data
         path: KeyPath = ()

@@ -52,7 +52,7 @@ def site_walls(
     groups: dict[str, list[Wall]] = {}
     for name, (start, end) in listed.items():
         if math.dist(start, end) < 1e-6:
-            raise ValueError(f"wall {name} has no length; give its two ends.")
+            raise ValueError(f"wall {name} has no length; give its two ends")
         groups[name] = [facing_wall(name, start, end, scenario.base_station.position)]
     if names is None and groups:
         return [wall for walls in groups.values() for wall in walls]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 from pydantic import (
@@ -32,6 +32,9 @@ from heliostat.scenario.localization.nodes import (
 from heliostat.scenario.site import SiteSpec
 from heliostat.scenario.validation import example
 from heliostat.units import SPEED_OF_LIGHT, quote
+
+Attenuation: TypeAlias = Annotated[Positive, Field(ge=1e-30)]
+"""Amplitude factor whose powers do not underflow."""
 
 if TYPE_CHECKING:
     pass
@@ -65,7 +68,7 @@ class LinkSpec(Section):
     noise: Annotated[float, quantity("power")] = setting(
         "Noise power in the bandwidth at the user.", "-80 dBm"
     )
-    attenuation: Positive = setting("Additional amplitude factor of the link.", 1.0, 1.0)
+    attenuation: Attenuation = setting("Additional amplitude factor of the link.", 1.0, 1.0)
     gain_phase: Annotated[
         float | Literal["random"], quantity("angle", signed=True, word="random")
     ] = setting("Phase of the complex gain: an angle, or random.", "random", "random")
@@ -83,7 +86,7 @@ class LinkSpec(Section):
         "blocked",
         None,
     )
-    direct_attenuation: Positive = setting(
+    direct_attenuation: Attenuation = setting(
         "Additional amplitude factor of the direct path.", 1.0, 1.0
     )
     codes: Literal["hadamard", "none"] | None = setting(
