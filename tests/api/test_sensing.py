@@ -273,6 +273,7 @@ def test_a_design_is_asked_for_what_the_scenario_demands(monkeypatch, function):
             function(scenario, key=key, seed=4)
         ((scene, options),) = asked
         assert options.pop("method") == "direct"
+        assert callable(options.pop("on_progress"))
     else:
         with pytest.raises(InterruptedError):
             function(scenario, places, "mean", key=key, seed=4)
