@@ -30,3 +30,16 @@ def test_preparing_a_drag_does_not_replace_numbers_that_are_waited_for(opened, p
     page.wait_for_selector("#numbers-panel:not(.stale)", timeout=10_000)
     bound = hs.pose_bounds(parse(HALL, {"base_station.power": "26 dBm"})).peb
     assert format_quantity(bound, "length") in page.locator("#numbers").text_content()
+
+
+def test_numbers_are_not_current_before_those_of_a_new_pin(opened, planner):
+    page = opened(planner)
+    settle(page)
+    page.evaluate(SLOW_NUMBERS)
+    page.locator("#plan").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")  # pins a place
+    page.wait_for_selector("#numbers-panel.stale", timeout=1000)
+    assert "…" in page.locator("#pins").text_content()
+    settle(page)
+    assert "…" not in page.locator("#pins").text_content()

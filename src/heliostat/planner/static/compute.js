@@ -139,7 +139,11 @@ on("map", () => {
   settle(false);
 });
 
-on("pins", () => askNumbers());
+on("pins", () => {
+  shown.current.numbers = false;
+  emit("stale");
+  askNumbers();
+});
 on("view", () => { // another quantity or area
   shown.current.map = false;
   emit("stale");
