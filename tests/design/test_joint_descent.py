@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from heliostat.design.cooperative_bound import cooperative_lower_bound
 from heliostat.design.feasibility import dwell_design
 from heliostat.design.joint import (
     final_setting,
@@ -25,6 +26,7 @@ from heliostat.design.joint_descent import (
     transmit_half,
 )
 from heliostat.design.transmit import largest_snr
+from tests.support.adversary import random_scene
 from tests.support.sensing_scenes import random_covariance, random_reflections, sensing_scene
 
 SMALL = {"rows": (2, 2), "columns": (3, 3), "antennas": 4}
@@ -193,3 +195,12 @@ def test_a_minimum_snr_above_that_of_the_best_design_starts_from_it():
     design = dwell_design(scene, best.covariance, best.reflection, min_snr=1.2 * snr)
     assert float(design.snr.min()) >= 1.2 * snr * (1 - 1e-6)
     assert best.worst < 1.2 * free.worst
+
+
+def test_a_surface_whose_power_limits_it_has_a_design_for_any_transmit_power():
+    """In this scene the price of the power of surface 1 grows without limit."""
+    scene = random_scene(64)
+    found = descend_jointly((scene,), min_snr=0.0, patterns=2, mean=False, starts=4, seed=64)
+    best = found.result()
+    design = dwell_design(scene, best.covariance, best.reflection, min_snr=0.0)
+    assert cooperative_lower_bound(scene, 2) < design.worst_crb < np.exp(-4.0)

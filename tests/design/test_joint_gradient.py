@@ -23,13 +23,14 @@ definition = jax.jit(
 )
 
 
-def compare(scenes, patterns=2, mean=False, sharpness=30.0, min_snr=0.0):
+def compare(scenes, patterns=2, mean=False, sharpness=30.0, min_snr=0.0, log_price=0.0):
     """Compare value and derivatives at a random start of each surface."""
     tasks = joint_tasks(scenes, jnp.asarray(min_snr))
     layout = joint_layout(tasks[0], patterns, mean)
     rng = np.random.default_rng(patterns)
     flat = np.stack([random_unknowns(layout, rng) for _ in tasks])
     flat[:, -3 * patterns :] += rng.normal(size=(len(tasks), 3 * patterns))
+    flat[:, -3 * patterns : -2 * patterns] += log_price
     found = values_and_slopes(stack_tasks(list(tasks)), flat, POWER, sharpness, layout)
     for i, task in enumerate(tasks):
         start, log_power = jnp.asarray(flat[i]), jnp.log(jnp.asarray(POWER[i]))
@@ -48,6 +49,10 @@ def compare(scenes, patterns=2, mean=False, sharpness=30.0, min_snr=0.0):
 def scenes_at(**changes):
     small = {"rows": (2, 2), "columns": (3, 3), "antennas": 4}
     return tuple(sensing_scene(**small, target=place, **changes) for place in PLACES)
+
+
+def test_a_price_of_any_size_gives_numbers():
+    compare(scenes_at(), log_price=400.0)
 
 
 @pytest.mark.parametrize("mean", [False, True])

@@ -165,7 +165,7 @@ def design_jointly(
         scene: The scene.
         patterns: Number of reflection patterns of each surface in its share of the dwell.
         min_snr: Least SNR of the matched filter, 100 being 20 dB; 0 for the paper's criterion. [1]
-        starts: Number of random starts for each surface; by default 32 for panels of up to 64
+        starts: Number of random starts for each surface; by default 48 for panels of up to 64
             elements, 16 for larger ones, on which a start takes longer.
         seed: Seed of the starts.
         on_progress: Called with the number of finished steps and of all: the rounds of the search
@@ -175,7 +175,7 @@ def design_jointly(
         ValueError: If no design was found that reaches the SNR.
     """
     if starts is None:
-        starts = 32 if max(s.array.elements for s in scene.surfaces) <= 64 else 16
+        starts = 48 if max(s.array.elements for s in scene.surfaces) <= 64 else 16
     return descend_jointly(
         (scene,),
         patterns=patterns,

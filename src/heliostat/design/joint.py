@@ -43,6 +43,10 @@ from heliostat.scene.sensing import EchoLink, SensingScene
 from heliostat.stored_programs import stored_jit
 from heliostat.surface.active import ActiveSurface, own_noise
 
+MAX_LOG_PRICE = 30.0
+"""Largest log of :math:`\\rho` that is used. Beyond it the identity does not change the beams any
+more, and numbers overflow."""
+
 
 class JointTask(eqx.Module):
     """Design problem of one surface for all possible target positions."""
@@ -219,7 +223,8 @@ def _candidate(
         basis = jnp.concatenate([basis[:, :1], apart], axis=1).reshape(layout.basis, antennas)
         main = ways[0, 0]
         weight = gram + echo_gain[0] * jnp.conj(main)[:, None] * main[None, :]
-        price = jnp.exp(log_price) * antennas / jnp.real(jnp.trace(weight))
+        price = jnp.exp(jnp.minimum(log_price, MAX_LOG_PRICE))
+        price = price * antennas / jnp.real(jnp.trace(weight))
         # The beams, and the inverse of the conjugate of the noise covariance over its own floor.
         systems = jnp.eye(antennas)[None] + jnp.stack([price * weight, noise_ratio * gram])
         right = jnp.stack([basis, ways.reshape(layout.basis, antennas)])

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from heliostat.design.joint import JointTask, Layout
+from heliostat.design.joint import MAX_LOG_PRICE, JointTask, Layout
 
 
 class StackedTasks(NamedTuple):
@@ -104,6 +104,7 @@ class _Evaluation:
         self.log_price, self.noise_logit, self.log_energy = np.moveaxis(
             flat[:, -3 * K :].reshape(S, 3, K), 1, 0
         )
+        self.priced = self.log_price < MAX_LOG_PRICE
         self.strongest = tasks.gain_power.max(axis=1)[:, None]
 
     def forwards(self) -> np.ndarray:
@@ -126,7 +127,7 @@ class _Evaluation:
             [
                 _real_pairs(z).reshape(S, -1),
                 _real_pairs(mixing).reshape(S, -1),
-                log_price,
+                log_price * self.priced,
                 noise_logit,
                 log_energy,
             ],
@@ -209,7 +210,7 @@ class _Evaluation:
         self.main = np.conj(self.ways[:, :, 0, :, None])  # v* of the first position
         self.weight = self.gram + self.echo_gain[:, :, :1, None] * (self.main @ _adjoint(self.main))
         self.trace = np.trace(self.weight, axis1=2, axis2=3).real
-        self.price = np.exp(self.log_price) * M / self.trace
+        self.price = np.exp(np.minimum(self.log_price, MAX_LOG_PRICE)) * M / self.trace
         self.noise_ratio = (self.tasks.surface_noise / self.tasks.noise)[:, None, None, None]
         systems = np.stack(
             [self.price[..., None, None] * self.weight, self.noise_ratio * self.gram], axis=2
