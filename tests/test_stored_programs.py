@@ -129,6 +129,16 @@ def test_a_file_that_can_neither_be_read_nor_removed_does_no_harm(folder):
     np.testing.assert_allclose(again(panel(), jnp.asarray(1.0))[0], 0.5 * np.cos(1.0), rtol=1e-15)
 
 
+def test_a_program_that_cannot_be_written_leaves_no_file(folder, monkeypatch):
+    def full(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(stored_programs.os, "replace", full)
+    half, _ = stored_jit(turned.__wrapped__)(panel(), jnp.asarray(1.0))
+    np.testing.assert_allclose(half, 0.5 * np.cos(1.0), rtol=1e-15)
+    assert not list(folder.iterdir())
+
+
 def test_transformations_trace_the_function(folder):
     angles = jnp.linspace(0.0, 1.0, 4)
     many, _ = jax.vmap(turned, in_axes=(None, 0), out_axes=(0, None))(panel(), angles)

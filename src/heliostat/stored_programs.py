@@ -201,9 +201,13 @@ def _write(file: Path, content: bytes) -> None:
     """Write a file so that another process never reads a part of it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=file.parent)
-    with os.fdopen(handle, "wb") as stream:
-        stream.write(content)
-    os.replace(name, file)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+        os.replace(name, file)
+    except OSError:  # such as a full disk
+        Path(name).unlink(missing_ok=True)
+        raise
 
 
 def _weak(leaf: Any) -> bool:
