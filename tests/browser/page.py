@@ -60,15 +60,9 @@ def drag(page, key, meters, steps=5):
 
 def value_at(page, x, y):
     """Point at a place on the screen; the value that is shown, its place and the text."""
+    page.mouse.move(x, y)
     shown = page.locator("#readout")
-    shown.evaluate("element => { delete element.dataset.value; }")
-    for _ in range(20):  # a page that has just been scrolled may miss the first movement
-        page.mouse.move(x, y + 1)
-        page.mouse.move(x, y)
-        data = shown.evaluate("element => ({...element.dataset})")
-        if "value" in data:
-            break
-        page.wait_for_timeout(100)
+    data = shown.evaluate("element => ({...element.dataset})")
     return float(data["value"].replace("Infinity", "inf")), (data["x"], data["y"]), shown
 
 

@@ -26,8 +26,8 @@ def unfold(page, name):
     page.locator(f"#{name} > summary").click()
 
 
-def test_a_ranked_place_is_adopted_by_one_click_and_undone(opened, site):
-    page = opened(site)
+def prepare_placement(page):
+    """Ask for places on the southern side of the block only."""
     settle(page)
     unfold(page, "placement")
     page.fill("#place-goal", "peb below 3 m")
@@ -36,7 +36,12 @@ def test_a_ranked_place_is_adopted_by_one_click_and_undone(opened, site):
     assert start.is_disabled()
     assert page.locator("#place-off").text_content() == "Mark at least one wall."
     page.get_by_role("checkbox", name="block/south").check()
-    start.click()
+    return start
+
+
+def test_a_ranked_place_is_adopted_by_one_click_and_undone(opened, site):
+    page = opened(site)
+    prepare_placement(page).click()
     rows = page.locator("#placement table tr")
     expect(rows.nth(1)).to_contain_text("block/south", timeout=60_000)
     marks = page.get_by_role("group", name="Ranked places").get_by_role("button")
@@ -58,13 +63,9 @@ def test_a_ranked_place_is_adopted_by_one_click_and_undone(opened, site):
 
 def test_a_new_surface_is_added_and_another_place_tried(opened, site):
     page = opened(site)
-    settle(page)
-    unfold(page, "placement")
-    page.fill("#place-goal", "peb below 3 m")
-    page.get_by_role("button", name="None", exact=True).click()
-    page.get_by_role("checkbox", name="block/south").check()
+    start = prepare_placement(page)
     page.select_option("#place-surface", "new")
-    page.get_by_role("button", name="Where should it go?", exact=True).click()
+    start.click()
     rows = page.locator("#placement table tr")
     expect(rows.nth(2)).to_contain_text("block/south", timeout=60_000)
     for i in (1, 2):

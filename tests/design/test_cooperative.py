@@ -430,28 +430,28 @@ def test_a_surface_of_1024_elements():
     assert design.worst_crb < transmit_only(scene).worst_crb
 
 
-@pytest.mark.parametrize(("asked", "most"), [(0.0, 1), (0.7, 2)])
-def test_a_design_tells_its_progress_and_stops_when_that_raises(asked, most):
-    scene, told = sensing_scene(**SMALL), []
+@pytest.mark.parametrize(("share", "most"), [(0.0, 1), (0.7, 2)])
+def test_a_design_reports_its_progress_and_stops_when_that_raises(share, most):
+    scene, calls = sensing_scene(**SMALL), []
 
     class StopError(Exception):
         pass
 
     def note(done, total):
-        told.append((done, total))
-        if len(told) == stop:
+        calls.append((done, total))
+        if len(calls) == stop:
             raise StopError
 
     stop = None
     options = {"starts": 2, "on_progress": note}
-    least = asked * float(jnp.min(design_jointly(scene, **QUIET).snr)) if asked else 0.0
+    least = share * float(jnp.min(design_jointly(scene, **QUIET).snr)) if share else 0.0
     design_jointly(scene, min_snr=least, **options)
-    done, totals = zip(*told, strict=True)
+    done, totals = zip(*calls, strict=True)
     assert list(done) == sorted(set(done))
-    assert all(d < total for d, total in told)
+    assert all(d < total for d, total in calls)
     assert len(set(totals)) <= most
-    told.clear()
+    calls.clear()
     stop = 3
     with pytest.raises(StopError):
         design_jointly(scene, min_snr=least, **options)
-    assert len(told) == stop
+    assert len(calls) == stop

@@ -211,7 +211,7 @@ def _threshold(text: str | None, unit: str) -> float | None:
         given = error if unit in dimensions else "it is not a number of rad2; write e.g. 1e-4 rad2"
         raise UserError(f"--below {text}: {given}.") from None
     if not 0 < value < math.inf:
-        raise UserError(f"--below {text}: is not more than zero and finite; give another value.")
+        raise UserError(f"--below {text}: is not more than zero, or infinite; give another value.")
     return value
 
 

@@ -23,7 +23,7 @@ from heliostat.planner.requests import SteeringChoice
 from heliostat.plots.coverage import unserved_reason
 from heliostat.reports import localization as localization_reports
 from heliostat.reports import sensing as sensing_reports
-from heliostat.reports.tables import Row, angle_bound, decibels, degrees, length, rate
+from heliostat.reports.tables import Row, angle_bound, degrees, length, power_ratio, rate
 from heliostat.scenario import (
     AnyScenario,
     LocalizationScenario,
@@ -31,7 +31,6 @@ from heliostat.scenario import (
     ScenarioError,
     SensingScenario,
 )
-from heliostat.units import to_db
 
 KEPT_DESIGNS = 16
 LARGEST_DESIGN = 100_000
@@ -254,12 +253,11 @@ def place_numbers(
             return {"position": position, "cells": _cells(rows), "reason": bounds.reason}
         moved = scenario.for_user(0).updated({"user.position": position})
         pose, link = pose_bounds(moved), effective_rate(moved)
-        level = float(to_db(link.snr)) if link.snr > 0 else -np.inf
         rows = [
             length("peb", "PEB", pose.peb),
             degrees("reb", "REB", pose.reb),
             rate("eadr", "rate", link.eadr),
-            decibels("snr", "SNR", level),
+            power_ratio("snr", "SNR", link.snr),
         ]
         return {"position": position, "cells": _cells(rows), "reason": pose.reason}
     except ScenarioError as error:

@@ -9,9 +9,8 @@ import numpy as np
 import xarray as xr
 
 from heliostat.plots.coverage import share_of, shares_of_causes
-from heliostat.reports.tables import SUFFIX, Row, angle_bound, crb, decibels, length, rate, share
+from heliostat.reports.tables import SUFFIX, Row, angle_bound, crb, length, power_ratio, rate, share
 from heliostat.scenario import parse
-from heliostat.units import to_db
 
 
 def rows(data: xr.Dataset, below: float | None = None) -> list[Row]:
@@ -35,7 +34,7 @@ def rows(data: xr.Dataset, below: float | None = None) -> list[Row]:
             for name, part in shares_of_causes(data).items()
         ]
     unit, name = array.attrs["units"], str(array.name)
-    row = {"m": length, "rad": angle_bound, "rad²": crb, "bit/s": rate}.get(unit, _ratio)
+    row = {"m": length, "rad": angle_bound, "rad²": crb, "bit/s": rate}.get(unit, power_ratio)
     quantiles = np.quantile(values, [0, 0.5, 0.9], method="inverted_cdf").tolist()
     over = "area" if "y" in data.dims else "places"
     labels = (
@@ -50,10 +49,6 @@ def rows(data: xr.Dataset, below: float | None = None) -> list[Row]:
             share("share_below", f"share of the served {over} below {text}", share_of(data, below))
         )
     return found
-
-
-def _ratio(name: str, label: str, value: float) -> Row:
-    return decibels(name, label, float(to_db(value)) if value > 0 else -math.inf)
 
 
 def columns(data: xr.Dataset) -> dict[str, np.ndarray]:

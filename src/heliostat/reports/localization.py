@@ -16,11 +16,11 @@ from heliostat.reports.tables import (
     Row,
     Table,
     angle_bound,
-    decibels,
     degrees,
     document_of,
     length,
     listed,
+    power_ratio,
     rate,
     share,
     small,
@@ -42,7 +42,7 @@ def bounds_rows(found: LinkEvaluation) -> list[Row]:
         Row("rank", "1", "Identifiable pose directions", f"{bounds.rank} of 3", bounds.rank),
         rate("eadr", "Effective achievable data rate (EADR), DFT beams", effective.eadr),
         rate("eadr_closed_form", "EADR, exactly aligned beams", effective.eadr_closed_form),
-        decibels("snr", "SNR, DFT beams", _decibels(effective.snr)),
+        power_ratio("snr", "SNR, DFT beams", effective.snr),
         *path_rows(found),
         share("time_ratio", "Pilot share of the period", effective.time_ratio),
     ]
@@ -53,7 +53,7 @@ def path_rows(found: LinkEvaluation) -> list[Row]:
     each = found.rate.path_snr
     if len(each) == 1:
         return []
-    levels = {name: _decibels(snr) for name, snr in each.items()}
+    levels = {name: float(to_db(snr)) for name, snr in each.items()}
     return [
         Row(
             f"snr_{re.sub(r'[^a-z0-9]+', '_', name.lower())}",
@@ -66,10 +66,6 @@ def path_rows(found: LinkEvaluation) -> list[Row]:
     ]
 
 
-def _decibels(ratio: float) -> float:
-    return float(to_db(ratio))
-
-
 def user_lines(found: LocalizationEvaluation) -> list[Line]:
     """Bounds and rate of each of several users, and the paths that reach it."""
     lines = []
@@ -79,7 +75,7 @@ def user_lines(found: LocalizationEvaluation) -> list[Line]:
             length("peb", "Position error bound (PEB)", user.bounds.peb),
             degrees("reb", "Heading error bound (REB)", user.bounds.reb),
             rate("eadr", "Effective achievable data rate (EADR)", user.rate.eadr),
-            decibels("snr", "SNR, DFT beams", _decibels(user.rate.snr)),
+            power_ratio("snr", "SNR, DFT beams", user.rate.snr),
             Row("paths", "1", "Paths that reach it", ", ".join(paths) or "none", len(paths)),
         ]
         lines.append(Line(user.name, cells, f"{user.name.replace(' ', '_')}_"))
@@ -153,7 +149,7 @@ def _numbers(found: LocalizationEvaluation) -> dict[str, Any]:
         "users": [
             {"name": user.name, "position_m": list(user.position)}
             | document_of(line.cells)
-            | {"snr_by_path_db": {n: _decibels(snr) for n, snr in user.rate.path_snr.items()}}
+            | {"snr_by_path_db": {n: float(to_db(snr)) for n, snr in user.rate.path_snr.items()}}
             for user, line in zip(found.users, user_lines(found), strict=True)
         ]
         or None,

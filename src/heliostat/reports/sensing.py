@@ -21,13 +21,13 @@ from heliostat.reports.tables import (
     angle_bound,
     crb,
     dbm,
-    decibels,
     degrees,
     document_of,
     left_over,
     length,
     listed,
     number,
+    power_ratio,
     share,
     variables_of,
 )
@@ -76,7 +76,7 @@ def bound_rows(found: DesignEvaluation, index: int) -> list[Row]:
         degrees("elevation_std", "elevation", elevation),
         degrees("azimuth_std", "azimuth", azimuth),
         degrees("crb_root", "root CRB", float(np.sqrt(bounds.crb[index]))),
-        decibels("snr", "SNR", float(to_db(bounds.snr[index]))),
+        power_ratio("snr", "SNR", bounds.snr[index]),
     ]
 
 

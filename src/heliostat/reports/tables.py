@@ -98,8 +98,13 @@ def crb(name: str, label: str, value: float) -> Row:
 
 
 def decibels(name: str, label: str, value: float) -> Row:
-    """A ratio of powers in dB; -inf for zero power."""
+    """A ratio of powers, from its level; -inf for zero power. [dB]"""
     return Row(name, "dB", label, f"{value:.1f} dB" if value > -math.inf else "no power", value)
+
+
+def power_ratio(name: str, label: str, value: float) -> Row:
+    """A ratio of powers in dB, from its value. [1]"""
+    return decibels(name, label, float(to_db(value)))
 
 
 def number(name: str, label: str, value: float) -> Row:

@@ -179,6 +179,9 @@ def surface_response(
     return response, slope
 
 
+BLOCK = 64  # points of `rounded_responses` whose arrays fit into the cache of a processor
+
+
 def rounded_responses(
     array: PlanarArray,
     reflection: float,
@@ -216,9 +219,6 @@ def rounded_responses(
         for i in np.array_split(np.arange(len(departure)), -(-len(departure) // BLOCK))
     ]
     return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
-
-
-BLOCK = 64  # points of `rounded_responses` whose arrays fit into the cache of a processor
 
 
 def _rounded_block(

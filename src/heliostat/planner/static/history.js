@@ -1,7 +1,7 @@
 // Undo and redo, and the address: it contains the whole state but the text of an opened file.
 
 import { $, button } from "./dom.js";
-import { emit, initial, on, plan, restore, snapshot } from "./state.js";
+import { MOST_PINS, emit, initial, on, plan, restore, snapshot } from "./state.js";
 
 const MOST = 200; // steps that are kept
 const AUTOMATIC = ["quantity", "area", "threshold"]; // null until the first map has chosen them
@@ -83,7 +83,7 @@ const PARTS = {
   area: ["area", (given) => areNumbers(given, 4)],
   threshold: ["threshold", (given) => given > 0],
   whole: ["whole", (given) => typeof given === "boolean"],
-  pins: ["pins", (given) => Array.isArray(given) && given.length <= 20
+  pins: ["pins", (given) => Array.isArray(given) && given.length <= MOST_PINS
     && given.every((place) => areNumbers(place, 3))],
   other: ["other", (given) => typeof given?.name === "string" && isObject(given.overrides)
     && isObject(given.design)],

@@ -1,5 +1,7 @@
 // State of the page, and the events by which its panels learn of changes.
 
+export const MOST_PINS = 20;
+
 // What is being planned. It is all that undo, the address and a reload need.
 export const plan = {
   name: null, // of the scenario

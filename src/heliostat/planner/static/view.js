@@ -7,7 +7,7 @@ import * as heat from "./heatmap.js";
 import { adopt, placement } from "./placement.js";
 import { displayed, otherAt } from "./ratio.js";
 import { request } from "./request.js";
-import { azimuthOf, commit, edit, emit, on, plan, placeOf, problemsOf, shown } from "./state.js";
+import { MOST_PINS, azimuthOf, commit, edit, emit, on, plan, placeOf, problemsOf, shown } from "./state.js";
 import { box, measure, size, toMeters, toPixels, view } from "./viewport.js";
 
 const WALL = 14; // distance at which a surface snaps to a wall [px]
@@ -288,7 +288,7 @@ ruler.addEventListener("click", () => {
 
 function pin([x, y]) {
   const place = [rounded(x), rounded(y), shown.map?.height ?? 0];
-  if (plan.pins.length < 20) plan.pins.push(place);
+  if (plan.pins.length < MOST_PINS) plan.pins.push(place);
   emit("pins");
   commit();
   redraw();

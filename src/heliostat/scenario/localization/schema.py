@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 from pydantic import (
@@ -35,9 +35,6 @@ from heliostat.units import SPEED_OF_LIGHT, quote
 
 Attenuation: TypeAlias = Annotated[Positive, Field(ge=1e-30)]
 """Amplitude factor whose powers do not underflow."""
-
-if TYPE_CHECKING:
-    pass
 
 DEFAULT_STEERING = (1.0, 1.4)
 """Offsets of the default sweep from the focus along columns and rows, in 1/columns and 1/rows for
