@@ -1,11 +1,13 @@
 """Which of several answers the page waits for, when the planner answers slowly."""
 
+import time
+
 import pytest
 
 import heliostat as hs
 from heliostat.scenario import parse
 from heliostat.units import format_quantity
-from tests.browser.page import settle
+from tests.browser.page import pixels_per_meter, settle
 from tests.support.hall import HALL
 
 pytestmark = pytest.mark.browser
@@ -43,3 +45,15 @@ def test_numbers_are_not_current_before_those_of_a_new_pin(opened, planner):
     assert "…" in page.locator("#pins").text_content()
     settle(page)
     assert "…" not in page.locator("#pins").text_content()
+
+
+def test_all_is_in_view_where_the_map_comes_before_the_scene(opened, planner):
+    page = opened(planner)
+    settle(page)
+    page.route("**/scene", lambda route: (time.sleep(1.5), route.continue_()))
+    page.reload()
+    settle(page)
+    scale = pixels_per_meter(page)
+    page.click("#show-all")
+    page.wait_for_timeout(100)
+    assert pixels_per_meter(page) == pytest.approx(scale, rel=0.01)

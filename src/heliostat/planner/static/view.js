@@ -24,6 +24,7 @@ export const ratioScale = { low: 0.1, high: 10, of: null };
 let layers = null; // images of the map
 let measured = null; // the ruler: two points [m]
 let cursor = null; // of the keyboard, x and y [m]
+let seen = false; // whether there has been a scene since the scenario was opened
 
 let due = 0;
 
@@ -349,10 +350,12 @@ new ResizeObserver(() => redraw()).observe(box);
 on("map", () => paint());
 for (const event of ["stale", "problems", "pins", "placement"]) on(event, redraw);
 on("scene", () => {
-  if (!shown.map) showAll();
+  if (shown.scene && (!seen || !shown.map)) showAll(); // the map may come first
+  seen ||= shown.scene !== null;
   redraw();
 });
 on("open", () => {
+  seen = false;
   layers = measured = cursor = null;
   scale.of = ratioScale.of = null;
 });
