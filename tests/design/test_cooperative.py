@@ -26,10 +26,10 @@ from heliostat.design.cooperative_bound import (
     Majorant,
     cooperative_lower_bound,
     least_crb,
-    pair_majorant,
     panels_of,
     singular_value_majorants,
     smallest_ratio,
+    transmit_limit_majorant,
 )
 from heliostat.design.feasibility import dwell_design
 from heliostat.design.joint import joint_layout, joint_objective, joint_tasks, random_unknowns
@@ -321,7 +321,7 @@ def test_no_random_design_beats_a_majorant(seed, amplification, surface_power, s
     )
     rng = np.random.default_rng(seed)
     panel = panels_of(scene)[0]
-    majorants = [*singular_value_majorants(panel, 1), pair_majorant(panel)]
+    majorants = [*singular_value_majorants(panel, 1), transmit_limit_majorant(panel)]
     psi = random_reflections(scene, seed)[0][0] * jnp.asarray(rng.uniform(share, 1, size=6))
     power = float(10 ** rng.uniform(-3, 2))
     covariance = random_covariance(rng, 4, rng.integers(1, 4), power)

@@ -180,7 +180,7 @@ def test_a_certificate_is_the_gap_of_the_joint_design(small, monkeypatch):
     found = certificates.point(jax.random.key(3), case=case.name)
     scene = setup.at_levels(small.scene, surface_power=np.inf)
     np.testing.assert_allclose(found["bound"], cooperative_lower_bound(scene), rtol=1e-12)
-    assert 0 <= found["gap"] < 0.05
+    assert 0 <= found["gap"] < 0.06
     np.testing.assert_allclose(found["gap"], 1 - found["bound"] / found["crb"], rtol=1e-9)
 
 

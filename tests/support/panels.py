@@ -3,7 +3,7 @@
 import numpy as np
 
 from heliostat.design.cooperative_bound import panels_of
-from heliostat.design.pair_relaxation import pair_panel
+from heliostat.design.scaled_panel import scaled_panel
 from tests.support.sensing_scenes import sensing_scene
 
 
@@ -20,7 +20,7 @@ def key(panel):
 
 
 def in_units(panel):
-    found = pair_panel(*key(panel))
+    found = scaled_panel(*key(panel))
     assert found is not None
     return found
 

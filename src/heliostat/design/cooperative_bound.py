@@ -23,9 +23,9 @@ With several patterns the bracket is :math:`\tilde k_1(\lambda_1f_1+\lambda_2f_2
 information of each pattern need not be antisymmetric. It takes both power limits and the noise of
 the surface into account, but not that the amplitudes of the elements are limited one by one.
 
-*Pairs of elements*, for one pattern and panels of moderate size: one that does not depend on
-:math:`P_s` and is tight to a few percent where it has little influence (`pair_relaxation`), and one
-for both power limits (`knee_relaxation`). Neither depends on :math:`\sigma_r^2`.
+*Element relaxations*, for one pattern (`element_relaxation`): one that does not depend on
+:math:`P_s` and is tight to a few percent where it has little influence (`transmit_limit_bound`),
+and one for both power limits (`both_limits_bound`). Neither depends on :math:`\sigma_r^2`.
 """
 
 from typing import NamedTuple
@@ -37,13 +37,13 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.optimize import brentq
 
-from heliostat.design.knee_relaxation import attained_knee, knee_bounds
-from heliostat.design.pair_relaxation import attained_pairs, pair_bound
+from heliostat.design.both_limits_bound import attained_both_limits, both_limits_bounds
+from heliostat.design.transmit_limit_bound import attained_transmit_limit, transmit_limit_bound
 from heliostat.observation.echoes import target_steering
 from heliostat.scene.sensing import SensingScene
 
 QUICK = 20
-"""Largest number of elements for which the relaxation over pairs takes no longer than a design."""
+"""Largest number of elements for which an element relaxation takes no longer than a design."""
 PRICES = 21  # number of ratios of the two multipliers
 
 
@@ -162,21 +162,22 @@ def _key(panel: Panel) -> tuple[bytes, bytes, int]:
     return panel.channel.tobytes(), panel.phase_slopes.tobytes(), len(panel.phase_slopes)
 
 
-def _pair_slope(panel: Panel, bound: float) -> float:
+def _per_watt(panel: Panel, bound: float) -> float:
+    """1/CRB for one watt, from that for unit amplification and noise. [rad⁻²]"""
     return panel.strength * panel.amplification**4 / panel.noise * bound
 
 
-def pair_majorant(panel: Panel) -> Majorant | None:
-    """Majorant from the relaxation over pairs of elements, or None if there is none.
+def transmit_limit_majorant(panel: Panel) -> Majorant | None:
+    """Majorant for a limited transmit power alone, or None if there is none.
 
     Args:
         panel: The surface.
     """
-    bound = pair_bound(*_key(panel))
-    return None if bound is None else Majorant(_pair_slope(panel, bound), 0.0)
+    bound = transmit_limit_bound(*_key(panel))
+    return None if bound is None else Majorant(_per_watt(panel, bound), 0.0)
 
 
-def knee_majorants(panel: Panel, power: float) -> list[Majorant]:
+def both_limits_majorants(panel: Panel, power: float) -> list[Majorant]:
     """Majorants that know both power limits; none for large panels.
 
     Args:
@@ -185,8 +186,8 @@ def knee_majorants(panel: Panel, power: float) -> list[Majorant]:
     """
     limit = panel.power / panel.amplification**2
     return [
-        Majorant(_pair_slope(panel, bound.transmit), _pair_slope(panel, bound.radiated) * limit)
-        for bound in knee_bounds(*_key(panel), _ratio(panel, power))
+        Majorant(_per_watt(panel, bound.transmit), _per_watt(panel, bound.radiated) * limit)
+        for bound in both_limits_bounds(*_key(panel), _ratio(panel, power))
     ]
 
 
@@ -199,7 +200,7 @@ def surface_majorants(
 ) -> list[Majorant]:
     """All majorants of one surface.
 
-    The relaxations over pairs are left out where they could not be the smallest majorant, that for
+    The element relaxations are left out where they could not be the smallest majorant, that for
     both power limits also where it could not be smaller by a tenth: they are never below the
     information of phases that are found in no time.
 
@@ -208,7 +209,7 @@ def surface_majorants(
         patterns: Number of patterns.
         power: Transmit power at which the smallest majorant is to be small; all of them are valid
             at any other. [W]
-        thorough: Whether to compute the relaxations over pairs that take longer than a design: that
+        thorough: Whether to compute the element relaxations that take longer than a design: that
             for both power limits, and that for more than `QUICK` elements.
     """
     majorants = singular_value_majorants(panel, patterns)
@@ -219,14 +220,14 @@ def surface_majorants(
         return min(m.slope * power + m.rest for m in majorants)
 
     # A surface may get less power than the others.
-    attained = attained_pairs(*_key(panel))
-    if attained is not None and _pair_slope(panel, attained) * power / 4 <= least(power / 4):
-        pairs = pair_majorant(panel)
-        majorants += [] if pairs is None else [pairs]
+    attained = attained_transmit_limit(*_key(panel))
+    if attained is not None and _per_watt(panel, attained) * power / 4 <= least(power / 4):
+        limited = transmit_limit_majorant(panel)
+        majorants += [] if limited is None else [limited]
     if thorough and np.isfinite(panel.power):
-        attained = attained_knee(*_key(panel), _ratio(panel, power))
-        if attained is not None and _pair_slope(panel, attained) * power <= 0.9 * least(power):
-            majorants += knee_majorants(panel, power)
+        attained = attained_both_limits(*_key(panel), _ratio(panel, power))
+        if attained is not None and _per_watt(panel, attained) * power <= 0.9 * least(power):
+            majorants += both_limits_majorants(panel, power)
     return majorants
 
 

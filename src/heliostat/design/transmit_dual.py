@@ -34,9 +34,9 @@ from jaxtyping import Array, Complex, Float
 from heliostat.design.transmit_problem import SurfaceProblem, TransmitProblem
 from heliostat.geometry.frames import Scalar
 
-SHARPNESS = 3e8
-"""Final weight of the objective relative to the barrier, for a relative gap of about 1e-8. With a
-larger weight, rounding errors of the slacks would dominate the multipliers."""
+SHARPNESS = 1e8
+"""Final weight of the objective relative to the barrier, for a relative gap of about 1e-7. With
+3e8, rounding errors of the slacks made it 6e-6 in some problems with a minimum SNR."""
 CENTERED = 1e-6  # Newton decrement at which the iteration stops at the final weight
 GROWTH = 40.0  # factor of the weight from one centered point to the next
 MAX_STEPS = 80

@@ -16,10 +16,10 @@ from jaxtyping import PRNGKeyArray
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from heliostat.design.both_limits_bound import both_limits_bounds
 from heliostat.design.cooperative_bound import cooperative_lower_bound
 from heliostat.design.feasibility import BOUND_TOLERANCE
-from heliostat.design.knee_relaxation import knee_bounds
-from heliostat.design.pair_relaxation import pair_bound
+from heliostat.design.transmit_limit_bound import transmit_limit_bound
 from heliostat.plots.style import styled
 from heliostat.studies.figures import COLORS, MARKS, entries, legend_below, log_axis, median_curve
 from heliostat.studies.sensing import setup
@@ -82,8 +82,8 @@ def point(key: PRNGKeyArray, *, case: str) -> Mapping[str, float]:
         if side == SIDES[-1]:
             break  # compilation is a small part there
     # The time must not depend on the cases computed before.
-    pair_bound.cache_clear()
-    knee_bounds.cache_clear()
+    transmit_limit_bound.cache_clear()
+    both_limits_bounds.cache_clear()
     began = time.process_time()
     bound = cooperative_lower_bound(scene, patterns, thorough=True)
     return {
