@@ -5,6 +5,7 @@ import pytest
 from scipy.optimize import minimize
 
 from heliostat.design import element_relaxation
+from heliostat.design.element_relaxation import Form
 from heliostat.design.scaled_panel import information, phase_slope
 from heliostat.design.transmit_limit_bound import (
     SumForm,
@@ -62,6 +63,30 @@ def test_bound_stopped_early_is_looser_but_valid(monkeypatch):
 def test_bound_of_larger_panels_is_close_to_the_best_phases(side, most):
     panel = one_panel(side, side, antennas=16, seed=1)
     assert 1 - attained_transmit_limit(*key(panel)) / transmit_limit_bound(*key(panel)) < most
+
+
+@pytest.mark.slow
+def test_coefficients_drawn_with_the_moments_are_not_better():
+    """What the bound leaves at 256 elements is the relaxation's, not that of a local optimum."""
+    units = in_units(one_panel(16, 16, antennas=16, seed=1))
+    form = SumForm(units)
+    u = form.best_coefficients()
+    root = form.root_at(np.real(information(units, u)[0]))[1]
+    iteration = element_relaxation._Iteration(
+        Form(units, root, np.zeros((1, 1))), u, np.ones(1) + 0j
+    )
+    for step in range(70):
+        iteration.update_matrices()
+        if step < 50:
+            iteration.step_split(0.8 * (1 - step / 50))
+        iteration.step(0.01 if step < 50 else 0.001)
+    iteration.update_matrices()
+    Q = iteration.zU @ np.conj(np.swapaxes(iteration.z, 1, 2))
+    reached = np.sum(np.einsum("mij,mji->m", iteration.metric, Q)) - np.trace(iteration.Y)
+    assert np.real(reached) <= iteration.bound() <= 1.01 * np.real(reached)
+    rng = np.random.default_rng(0)
+    drawn = np.linalg.cholesky(iteration.U) @ (rng.normal(size=(2, 256, 4)).T @ [1, 1j]).T
+    assert form.value(form.best_coefficients(np.angle(drawn.T))) <= form.value(u) * (1 + 1e-6)
 
 
 def test_nothing_is_bounded_where_rounding_would_decide():
