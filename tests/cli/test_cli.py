@@ -231,6 +231,15 @@ def test_compare_evaluates_variants_of_a_scenario(hall, capsys):
 # track
 
 
+def test_a_track_without_any_found_period_has_a_remedy(hall, capsys):
+    options = ["--periods", "2", "--set", "user.antennas=4", "--set", "base_station.power=-120 dBm"]
+    assert answer(["track", "hall.yaml", "--out", "lost", *options]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Lost periods 2 of 2" in printed
+    assert "found in no period" in printed
+    assert "increase base_station.power" in printed
+
+
 def test_track_writes_all_and_its_json_equals_the_api(hall, capsys):
     lines = ["x,y,heading_deg", "8,6,30", "8.5,6.2,35", "9,6.4,"]
     (hall / "walk.csv").write_text("\n".join(lines), encoding="utf-8")

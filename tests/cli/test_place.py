@@ -72,6 +72,18 @@ def test_place_writes_all_and_its_json_equals_the_api(folder, capsys):
     assert (folder / "new/place/site.yaml").read_bytes() == before
 
 
+def test_a_goal_that_no_position_meets_has_a_remedy(folder, capsys):
+    arguments = ["place", "corner.yaml", "--goal", "peb below 1 um", *OPTIONS]
+    assert answer([*arguments, "--out", "out"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    with xr.open_dataset(folder / "out/placement.nc", engine="h5netcdf") as stored:
+        assert not stored.met.any()
+        best = float(stored.peb.min())
+    told, unit = printed.split("best value at any position is ")[1].split()[:2]
+    assert float(told) * {"mm": 1e-3, "µm": 1e-6}[unit[:2]] == pytest.approx(best, rel=0.01)
+    assert "Choose a weaker goal" in printed
+
+
 def test_place_prints_the_surfaces_and_shares(folder, capsys):
     (folder / "users.csv").write_text("name,x,y,heading\nkiosk,3,-5,10\nbench,2,-3,40\n")
     arguments = ["--points-file", "users.csv", "--candidates", "east/west", "--keep"]

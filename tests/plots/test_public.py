@@ -1,5 +1,7 @@
 """`heliostat.plot` on given axes: the data they show, against results and plain sums."""
 
+import inspect
+
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
@@ -47,6 +49,11 @@ def test_a_trade_off_shows_all_choices_and_marks_the_best(axes):
     np.testing.assert_allclose(labeled(axes, "best allocation"), np.array([marked]).T, rtol=1e-12)
     without = hs.plot.trade_off(choices, ax=Figure().subplots())
     assert not any(str(line.get_label()).startswith("best") for line in without.lines)
+
+
+def test_something_else_is_not_a_trade_off():
+    with pytest.raises(TypeError, match=r"the result of heliostat\.allocate_time.*not int"):
+        inspect.unwrap(hs.plot.trade_off)(3)  # without the type checks of the tests
 
 
 def test_a_beampattern_is_the_literal_sum_over_the_elements(axes):

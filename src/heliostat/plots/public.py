@@ -56,7 +56,15 @@ def trade_off(result: TimeAllocation | TradeOff, ax: Axes | None = None) -> Axes
 
     Returns:
         The axes.
+
+    Raises:
+        TypeError: The result is something else.
     """
+    if not isinstance(result, TimeAllocation | TradeOff):
+        raise TypeError(
+            "plot.trade_off takes the result of heliostat.allocate_time, or its trade_off, "
+            f"not {type(result).__name__}."
+        )
     best = result if isinstance(result, TimeAllocation) else None
     choices = result.trade_off if isinstance(result, TimeAllocation) else result
     with styled():

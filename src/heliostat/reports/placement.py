@@ -149,6 +149,17 @@ def _site_text(found: Placement, original: LocalizationScenario) -> str:
     )
 
 
+def _remedy(found: Placement) -> str:
+    """Sentence for a goal that is met nowhere."""
+    values = found.values[_first(found)]
+    best = float(np.max(values) if _first(found) == "rate" else np.min(values))
+    reached = _quantile(found, "best", "", best).text
+    return (
+        f"Goal: no position meets {found.goal}; the best value at any position is {reached}. "
+        "Choose a weaker goal, more or larger surfaces, or more base_station.power."
+    )
+
+
 def placement_report(
     found: Placement, original: LocalizationScenario, overrides: Mapping[str, str]
 ) -> Report:
@@ -178,7 +189,9 @@ def placement_report(
         for each in found.surfaces
     ]
     notes = list(found.notes)
-    if found.gap == 0 and len(found.surfaces) > 0:
+    if found.share == 0:
+        notes.insert(0, _remedy(found))
+    elif found.gap == 0 and len(found.surfaces) > 0:
         notes.insert(0, "Exhaustive: no set of candidates on the grid has a larger share.")
     return Report(
         name="placement",

@@ -143,6 +143,11 @@ def _notes(track: Track) -> list[str]:
             "Gain: the user is assumed to know the complex path gain, including its phase. With "
             "one surface configuration, the position is identifiable only for this reason."
         )
+    if not track.periods.detected.any():
+        notes.append(
+            "Lost: the user was found in no period. Its pilots were too weak or did not fit one "
+            "position only; increase base_station.power, or add configurations to surface.sweep."
+        )
     errors = scenario.errors
     if track.assumed_errors and not (errors.position or errors.heading or errors.gain_variance):
         notes.append(
