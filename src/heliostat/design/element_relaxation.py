@@ -71,7 +71,8 @@ FIRST_SHARE, SHARE, LAST_SHARE = 0.2, 0.01, 0.001
 """Share of white moments in the first U and Y, and in each U while s changes and afterwards. They
 keep directions that count later from vanishing."""
 FLOOR = 1e-7
-"""Multiple of the identity that is added to Q_m and Y_m, relative to the mean of their traces."""
+"""Multiple of the identity that is added to covariance matrices, relative to the mean of their
+traces, so that all of them are positive definite."""
 
 
 class Form(NamedTuple):
@@ -97,19 +98,19 @@ def _hermitian(a: np.ndarray) -> np.ndarray:
     return (a + _adjoint(a)) / 2
 
 
+def _floored(a: np.ndarray) -> np.ndarray:
+    trace = np.mean(np.real(np.trace(a, axis1=-2, axis2=-1)))
+    return a + FLOOR * trace * np.eye(a.shape[-1])
+
+
 def _transport(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Positive definite matrices K with K source K = target, and their inverses."""
-    root = np.linalg.cholesky(source)
-    values, turn = np.linalg.eigh(_hermitian(_adjoint(root) @ target @ root))
+    """Positive definite matrices K with nearly K source K = target, and their inverses."""
+    root = np.linalg.cholesky(_floored(source))
+    values, turn = np.linalg.eigh(_hermitian(_adjoint(root) @ _floored(target) @ root))
     least = 10 * np.finfo(float).eps * values[..., -1:]
     roots = np.sqrt(np.maximum(values, least))[..., None, :]
     there, back = root @ turn, _adjoint(np.linalg.inv(root)) @ turn
     return (back * roots) @ _adjoint(back), (there / roots) @ _adjoint(there)
-
-
-def _floored(a: np.ndarray) -> np.ndarray:
-    trace = np.mean(np.real(np.trace(a, axis1=-2, axis2=-1)))
-    return a + FLOOR * trace * np.eye(a.shape[-1])
 
 
 class ElementBound(NamedTuple):
@@ -259,7 +260,7 @@ class _Iteration:
         """Compute the matrices of each element, B and T for the present U and Y."""
         self.zU = self.z @ self.U
         Q, Y = _hermitian(self.zU @ _adjoint(self.z)), self.wedges.seen(self.Y)
-        self.metric, self.inverse = _transport(_floored(Q), _floored(Y))
+        self.metric, self.inverse = _transport(Q, Y)
         self.B = self.wedges.total(self.inverse)
         size = self.z.shape[-1]
         weighted = (self.metric @ self.z).reshape(-1, size)
@@ -295,7 +296,7 @@ class _Iteration:
         self._update_vectors()
 
     def update_root(self) -> None:
-        """Compute f' anew, halfway between the present J and that of Y."""
+        """Compute f' anew, at a mean of the first J and those of Y so far."""
         if self.form.root_at is None:
             return
         pairs = self.wedges.pairs
