@@ -59,7 +59,7 @@ def test_bound_stopped_early_is_looser_but_valid(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("side", "most"), [(6, 0.05), (8, 0.08), (16, 0.35)])
+@pytest.mark.parametrize(("side", "most"), [(6, 0.05), (8, 0.12), (16, 0.35)])
 def test_bound_of_larger_panels_is_close_to_the_best_phases(side, most):
     panel = one_panel(side, side, antennas=16, seed=1)
     assert 1 - attained_transmit_limit(*key(panel)) / transmit_limit_bound(*key(panel)) < most

@@ -64,9 +64,9 @@ STEPS_PER_PROOF, PROOF_STEPS = 10, 20
 """Number of steps after which a bound is computed, and number of further steps of U for it."""
 STEPS_PER_WEIGHT = 8
 """Number of steps after which f' is computed anew, as long as s changes."""
-DAMPING = 0.8
-"""Part of the minimizing step of s that is taken at first. It decreases to zero, because U and Y
-have to follow."""
+DAMPING = 1.2
+"""Multiple of the minimizing step of s that is taken at first. It decreases to zero, because U and
+Y have to follow."""
 FIRST_SHARE, SHARE, LAST_SHARE = 0.2, 0.01, 0.001
 """Share of white moments in the first U and Y, and in each U while s changes and afterwards. They
 keep directions that count later from vanishing."""
