@@ -54,6 +54,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Complex, Float
 
+from heliostat.design.parametrization import one_blas_thread
 from heliostat.design.scaled_panel import ScaledPanel, information
 
 LARGEST_MODES = 24
@@ -341,8 +342,12 @@ def element_bound(
         w: Unit vector at which it is nearly largest.
         sufficient: Value at which the iteration ends, because a smaller bound is of no use.
     """
-    iteration = _Iteration(form, u, w)
-    best = ElementBound(np.inf, form.root)
+    with one_blas_thread():
+        return _best_bound(_Iteration(form, u, w), sufficient)
+
+
+def _best_bound(iteration: _Iteration, sufficient: float) -> ElementBound:
+    best = ElementBound(np.inf, iteration.root)
     for step in range(1, STEPS + 1):
         splits = step <= SPLIT_STEPS
         iteration.update_matrices()

@@ -12,6 +12,7 @@ one of three forms:
 
 import functools
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import Literal, TypeAlias, TypeVar
 
 import jax.numpy as jnp
@@ -144,6 +145,14 @@ def _libraries() -> ThreadpoolController:
     return ThreadpoolController()
 
 
+def one_blas_thread() -> AbstractContextManager[object]:
+    """Context in which BLAS uses one thread.
+
+    In thousands of small steps, its threads spend most of their time waiting for each other.
+    """
+    return _libraries().limit(limits=1, user_api="blas")
+
+
 def descend(
     value_and_slope: Callable[[np.ndarray], tuple[Array | float, Array | np.ndarray]],
     start: np.ndarray,
@@ -178,8 +187,7 @@ def descend(
     if np.isfinite(value) and not np.all(np.isfinite(slope)):
         raise FloatingPointError("the objective is finite at the start, but its gradient is not")
     before = float(value) if np.isfinite(value) else 1e30
-    # With thousands of small steps, BLAS threads spend most of their time waiting for each other.
-    with _libraries().limit(limits=1, user_api="blas"):
+    with one_blas_thread():
         result = minimize(
             evaluate,
             start,
@@ -241,7 +249,7 @@ def descend_together(
     direction = -slope
     size = 1 / np.maximum(np.linalg.norm(slope, axis=1), 1.0)
     running = np.abs(slope).max(axis=1) > GRADIENT_TOLERANCE
-    with _libraries().limit(limits=1, user_api="blas"):
+    with one_blas_thread():
         for _ in range(steps):
             if not running.any():
                 break
