@@ -79,8 +79,8 @@ def test_a_goal_that_no_position_meets_has_a_remedy(folder, capsys):
     with xr.open_dataset(folder / "out/placement.nc", engine="h5netcdf") as stored:
         assert not stored.met.any()
         best = float(stored.peb.min())
-    told, unit = printed.split("best value at any position is ")[1].split()[:2]
-    assert float(told) * {"mm": 1e-3, "µm": 1e-6}[unit[:2]] == pytest.approx(best, rel=0.01)
+    number, unit = printed.split("best value at any position is ")[1].split()[:2]
+    assert float(number) * {"mm": 1e-3, "µm": 1e-6}[unit[:2]] == pytest.approx(best, rel=0.01)
     assert "Choose a weaker goal" in printed
 
 

@@ -307,10 +307,9 @@ def design_beamforming(
 def certify(scenario: SensingScenario, design: BeamformingDesign) -> BeamformingDesign:
     """Return a design with the best lower bound that heliostat can prove.
 
-    The bound of a design is computed in the time that the design takes. For one pattern this
-    function adds the element relaxations for up to 400 elements and 24 antennas, and for up to 100
-    elements the one for both power limits. For two surfaces of 16, 64 and 256 elements this takes
-    about 8, 35 and 85 s.
+    The bound of a design takes about a second. For one pattern this function adds the element
+    relaxations for up to 400 elements and 24 antennas, and for up to 100 elements the one for both
+    power limits. For two surfaces of 16, 64 and 256 elements this takes about 8, 35 and 85 s.
 
     Args:
         scenario: The scenario of the design.

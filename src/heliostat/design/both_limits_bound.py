@@ -24,10 +24,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Complex, Float
 
-from heliostat.design.element_relaxation import LARGEST_MODES, Form, element_bound
-from heliostat.design.parametrization import best_descents, descend
-from heliostat.design.scaled_panel import ScaledPanel, information, phase_slope, scaled_panel
-from heliostat.design.transmit_limit_bound import TOLERANCE, SumForm
+from heliostat.design.element_relaxation import Form, element_bound
+from heliostat.design.parametrization import best_phases
+from heliostat.design.scaled_panel import ScaledPanel, information, phase_slope
+from heliostat.design.transmit_limit_bound import TOLERANCE, SumForm, best_sum_form
 
 LARGEST = 100
 """Largest number of elements. Above, bounding the difference beams takes minutes."""
@@ -89,8 +89,7 @@ class DifferenceForm(NamedTuple):
             return -np.log(value), -phase_slope(self.panel, u, weight, gain_weight) / value
 
         begin = 2 * np.pi * np.random.default_rng(3).random((starts, self.panel.elements))
-        best = best_descents(lambda x: descend(negative, x, steps=60), begin, 1)[0]
-        return np.exp(1j * descend(negative, best, steps=200)[0])
+        return best_phases(negative, begin, steps=200)
 
     def bound(self, u: Complex[np.ndarray, "element"]) -> float:
         """Upper bound on the value over all coefficients and w.
@@ -118,11 +117,11 @@ def _priced(
     channel: bytes, phase_slopes: bytes, elements: int, ratio: float
 ) -> tuple[_Priced, ...]:
     """The function with each price, in ascending order."""
-    panel = scaled_panel(channel, phase_slopes, elements) if 4 <= elements <= LARGEST else None
-    if panel is None or panel.modes.shape[1] > LARGEST_MODES:
+    best = best_sum_form(channel, phase_slopes, elements) if 4 <= elements <= LARGEST else None
+    if best is None:
         return ()
-    free = SumForm(panel)
-    u = free.best_coefficients()
+    free, u = best
+    panel = free.panel
     largest, gain = free.value(u), information(panel, u)[1]
     found, rng = [], np.random.default_rng(4)
     for price in PRICES * largest / gain:

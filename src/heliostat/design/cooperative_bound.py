@@ -43,7 +43,7 @@ from heliostat.observation.echoes import target_steering
 from heliostat.scene.sensing import SensingScene
 
 QUICK = 20
-"""Largest number of elements for which an element relaxation takes no longer than a design."""
+"""Largest number of elements for which an element relaxation is computed for every design."""
 PRICES = 21  # number of ratios of the two multipliers
 
 
@@ -209,8 +209,8 @@ def surface_majorants(
         patterns: Number of patterns.
         power: Transmit power at which the smallest majorant is to be small; all of them are valid
             at any other. [W]
-        thorough: Whether to compute the element relaxations that take longer than a design: that
-            for both power limits, and that for more than `QUICK` elements.
+        thorough: Whether to compute the element relaxations that take several seconds: that for
+            both power limits, and that for more than `QUICK` elements.
     """
     majorants = singular_value_majorants(panel, patterns)
     if patterns > 1 or not (thorough or len(panel.phase_slopes) <= QUICK):

@@ -54,6 +54,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Complex, Float
 
+from heliostat.design.matrices import adjoint, hermitian_part
 from heliostat.design.parametrization import one_blas_thread
 from heliostat.design.scaled_panel import ScaledPanel, information
 
@@ -91,14 +92,6 @@ class Form(NamedTuple):
         return len(self.gain_weight)
 
 
-def _adjoint(a: np.ndarray) -> np.ndarray:
-    return np.conj(np.swapaxes(a, -1, -2))
-
-
-def _hermitian(a: np.ndarray) -> np.ndarray:
-    return (a + _adjoint(a)) / 2
-
-
 def _floored(a: np.ndarray) -> np.ndarray:
     trace = np.mean(np.real(np.trace(a, axis1=-2, axis2=-1)))
     return a + FLOOR * trace * np.eye(a.shape[-1])
@@ -107,11 +100,11 @@ def _floored(a: np.ndarray) -> np.ndarray:
 def _transport(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Positive definite matrices K with nearly K source K = target, and their inverses."""
     root = np.linalg.cholesky(_floored(source))
-    values, turn = np.linalg.eigh(_hermitian(_adjoint(root) @ _floored(target) @ root))
+    values, turn = np.linalg.eigh(hermitian_part(adjoint(root) @ _floored(target) @ root))
     least = 10 * np.finfo(float).eps * values[..., -1:]
     roots = np.sqrt(np.maximum(values, least))[..., None, :]
-    there, back = root @ turn, _adjoint(np.linalg.inv(root)) @ turn
-    return (back * roots) @ _adjoint(back), (there / roots) @ _adjoint(there)
+    there, back = root @ turn, adjoint(np.linalg.inv(root)) @ turn
+    return (back * roots) @ adjoint(back), (there / roots) @ adjoint(there)
 
 
 class ElementBound(NamedTuple):
@@ -131,7 +124,7 @@ class _Wedges:
         self.first, self.second = np.triu_indices(modes, 1)
         self.pairs, self.parts = len(self.first), modes - 1
         others = np.linalg.svd(np.conj(g)[:, None, :])[2][:, 1:].conj().swapaxes(1, 2)
-        self.near = _adjoint(others) @ g.T  # [element part other]
+        self.near = adjoint(others) @ g.T  # [element part other]
         wedge = np.zeros((elements, self.pairs, modes), dtype=complex)
         at = np.arange(self.pairs)
         wedge[:, at, self.second], wedge[:, at, self.first] = g[:, self.first], -g[:, self.second]
@@ -160,7 +153,7 @@ class _Wedges:
         result = np.empty((self.elements, terms, parts, terms, parts), dtype=complex)
         for r, s in np.ndindex(terms, terms):
             half = (blocks[r, :, s] @ self.side_by_side).reshape(pairs, self.elements, parts)
-            result[:, r, :, s] = _adjoint(self.wedge) @ np.swapaxes(half, 0, 1)
+            result[:, r, :, s] = adjoint(self.wedge) @ np.swapaxes(half, 0, 1)
         return result.reshape(self.elements, terms * parts, terms * parts)
 
     def total(self, each: np.ndarray) -> np.ndarray:
@@ -170,8 +163,8 @@ class _Wedges:
         result = np.empty((terms, pairs, terms, pairs), dtype=complex)
         for r, s in np.ndindex(terms, terms):
             half = np.swapaxes(self.wedge @ blocks[:, r, :, s], 0, 1).reshape(pairs, -1)
-            result[r, :, s] = half @ _adjoint(self.side_by_side)
-        return _hermitian(result.reshape(terms * pairs, terms * pairs))
+            result[r, :, s] = half @ adjoint(self.side_by_side)
+        return hermitian_part(result.reshape(terms * pairs, terms * pairs))
 
 
 def _blocks(a: np.ndarray, elements: int) -> np.ndarray:
@@ -182,17 +175,17 @@ def _blocks(a: np.ndarray, elements: int) -> np.ndarray:
 
 def _moment_step(gradient: np.ndarray, moments: np.ndarray, elements: int) -> np.ndarray:
     """Step of U along a positive semidefinite gradient; its equal blocks of trace 1 are kept."""
-    image = _hermitian(gradient @ moments @ gradient)
+    image = hermitian_part(gradient @ moments @ gradient)
     blocks, w = _blocks(image, elements), _blocks(moments, elements)[:1]
     beams = w.shape[-1]
     for _ in range(3 if beams > 1 else 0):
         step = np.sum(_transport(np.broadcast_to(w, blocks.shape), blocks)[0], axis=0)
-        w = _hermitian(step @ w @ step)
+        w = hermitian_part(step @ w @ step)
         w = w / np.real(np.trace(w, axis1=-2, axis2=-1))
     turn, _ = _transport(blocks, np.broadcast_to(w, blocks.shape))
     image = image.reshape(beams, elements, beams, elements)
     image = np.einsum("nij,jnlq,qkl->inkq", turn, image, np.conj(turn), optimize=True)
-    return _hermitian(image.reshape(moments.shape))
+    return hermitian_part(image.reshape(moments.shape))
 
 
 def _blocks_above(matrix: np.ndarray, shift: float, moments: np.ndarray, elements: int) -> float:
@@ -208,10 +201,10 @@ def _blocks_above(matrix: np.ndarray, shift: float, moments: np.ndarray, element
     for _ in range(PROOF_STEPS):
         moments = _moment_step(gradient, moments, elements)
     beams = len(matrix) // elements
-    target = _blocks(_hermitian(gradient @ moments @ gradient), elements)
+    target = _blocks(hermitian_part(gradient @ moments @ gradient), elements)
     delta = _transport(_blocks(moments, elements), target)[0] - shift * np.eye(beams)
     values, vectors = np.linalg.eigh(delta)
-    delta = (vectors * np.maximum(values, 0.0)[:, None]) @ _adjoint(vectors)
+    delta = (vectors * np.maximum(values, 0.0)[:, None]) @ adjoint(vectors)
     diagonal = np.zeros((beams, elements, beams, elements), dtype=complex)
     diagonal[:, np.arange(elements), :, np.arange(elements)] = delta
     excess = np.linalg.eigvalsh(matrix - diagonal.reshape(matrix.shape))[-1]
@@ -260,12 +253,12 @@ class _Iteration:
     def update_matrices(self) -> None:
         """Compute the matrices of each element, B and T for the present U and Y."""
         self.zU = self.z @ self.U
-        Q, Y = _hermitian(self.zU @ _adjoint(self.z)), self.wedges.seen(self.Y)
+        Q, Y = hermitian_part(self.zU @ adjoint(self.z)), self.wedges.seen(self.Y)
         self.metric, self.inverse = _transport(Q, Y)
         self.B = self.wedges.total(self.inverse)
         size = self.z.shape[-1]
         weighted = (self.metric @ self.z).reshape(-1, size)
-        self.T = _hermitian(_adjoint(self.z.reshape(-1, size)) @ weighted)
+        self.T = hermitian_part(adjoint(self.z.reshape(-1, size)) @ weighted)
 
     def step(self, share: float) -> None:
         """One step of U and Y.
@@ -276,7 +269,7 @@ class _Iteration:
         gradient = self.T + 2 * (self.gain + self.shift * np.eye(len(self.gain)))
         U = _moment_step(gradient, self.U, self.wedges.elements)
         self.U = (1 - share) * U + share * self.white
-        self.Y = _hermitian(self.B @ self.Y @ self.B) / 4
+        self.Y = hermitian_part(self.B @ self.Y @ self.B) / 4
 
     def step_split(self, damping: float) -> None:
         """One step of s, for the present matrices of each element."""

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array
 
 from heliostat.design.joint import MAX_LOG_PRICE, JointTask, Layout
+from heliostat.design.matrices import adjoint, hermitian_part
 
 
 class StackedTasks(NamedTuple):
@@ -174,7 +175,7 @@ class _Evaluation:
         self.square = _square(psi)
         self.gain = self.square.sum(axis=2)
         channel = tasks.channel[:, None]
-        self.gram = _adjoint(channel) @ (self.square[..., None] * channel)
+        self.gram = adjoint(channel) @ (self.square[..., None] * channel)
         self.echo_gain = tasks.gain_power[:, None] * self.gain[..., None]
         S, K, N = psi.shape
         steered = tasks.steering[:, None] * psi[:, :, None, None]
@@ -186,7 +187,7 @@ class _Evaluation:
         tasks = self.tasks
         S, K, N = self.psi.shape
         channel = tasks.channel[:, None]
-        steered = (ways @ _adjoint(channel)).reshape(S, K, -1, 3, N)
+        steered = (ways @ adjoint(channel)).reshape(S, K, -1, 3, N)
         psi = np.sum(np.conj(tasks.steering)[:, None] * steered, axis=(2, 3))
         square = _inner(channel, channel @ gram)
         square += np.sum(echo_gain * tasks.gain_power[:, None], axis=2)[..., None]
@@ -208,7 +209,7 @@ class _Evaluation:
         basis = np.concatenate([self.main_unit, self.apart], axis=3).reshape(S, K, -1, M)
 
         self.main = np.conj(self.ways[:, :, 0, :, None])  # v* of the first position
-        self.weight = self.gram + self.echo_gain[:, :, :1, None] * (self.main @ _adjoint(self.main))
+        self.weight = self.gram + self.echo_gain[:, :, :1, None] * (self.main @ adjoint(self.main))
         self.trace = np.trace(self.weight, axis1=2, axis2=3).real
         self.price = np.exp(np.minimum(self.log_price, MAX_LOG_PRICE)) * M / self.trace
         self.noise_ratio = (self.tasks.surface_noise / self.tasks.noise)[:, None, None, None]
@@ -217,7 +218,7 @@ class _Evaluation:
         )
         inverse = _inverse(systems + np.eye(M))
         self.price_inverse, self.noise_inverse = inverse[:, :, 0], inverse[:, :, 1]
-        self.span = self.price_inverse @ _adjoint(basis)
+        self.span = self.price_inverse @ adjoint(basis)
         self.raw = self.span @ self.mixing
         self.raw_power = _inner(self.raw, self.raw, axes=2)
         energy = np.exp(self.log_energy - self.log_energy.max(axis=1, keepdims=True))
@@ -234,19 +235,19 @@ class _Evaluation:
         to_power = np.sum(radial / 2, axis=1)
         share = (radial / self.raw_power)[..., None, None]
         raw = self.beam_scale * beams - share * self.raw
-        mixing = _adjoint(self.span) @ raw
-        right = self.price_inverse @ (raw @ _adjoint(self.mixing))
-        system = -right @ _adjoint(self.span)
+        mixing = adjoint(self.span) @ raw
+        right = self.price_inverse @ (raw @ adjoint(self.mixing))
+        system = -right @ adjoint(self.span)
 
         price = _inner(system, self.weight, axes=2) * self.price
         weight = self.price[..., None, None] * system
-        weight = (weight + _adjoint(weight)) / 2
+        weight = hermitian_part(weight)
         weight -= (price / self.trace)[..., None, None] * np.eye(M)
         turned = weight @ self.main
         echo_gain = np.zeros_like(self.echo_gain)
         echo_gain[..., 0] = _inner(self.main, turned, axes=2)
 
-        basis = _adjoint(right).reshape(S, K, -1, 3, M)
+        basis = adjoint(right).reshape(S, K, -1, 3, M)
         apart = basis[:, :, :, 1:]
         apart = apart - _inner(apart, self.apart)[..., None] * self.apart
         apart = apart / self.apart_length
@@ -278,18 +279,18 @@ class _Evaluation:
         self.factor, self.factor_turn = _root_power_factor(self.room, self.radiated, self.sharpness)
         self.sent = self.factor[..., None, None, None] * self.free_sent
         ways = self.ways.reshape(S, K, -1, 3, self.ways.shape[-1])
-        self.filtered = self.noise_inverse[:, :, None] @ _adjoint(ways)
+        self.filtered = self.noise_inverse[:, :, None] @ adjoint(ways)
         noise = self.tasks.noise[:, None, None, None, None]
-        both = np.stack([ways @ self.filtered / noise, self.sent @ _adjoint(self.sent)], axis=3)
+        both = np.stack([ways @ self.filtered / noise, self.sent @ adjoint(self.sent)], axis=3)
         self.matrices = np.conj(both)
 
     def _limit_radiated_backwards(self, matrices: np.ndarray) -> tuple[np.ndarray, ...]:
         S, K, M = self.beams.shape[:3]
-        matrices = np.conj(matrices + _adjoint(matrices))
+        matrices = np.conj(matrices + adjoint(matrices))
         echo = matrices[:, :, :, 0] / self.tasks.noise[:, None, None, None, None]
         filtered = self.filtered @ echo
-        ways = _adjoint(filtered).reshape(S, K, -1, M)
-        gram = -self.noise_ratio / 2 * np.sum(filtered @ _adjoint(self.filtered), axis=2)
+        ways = adjoint(filtered).reshape(S, K, -1, M)
+        gram = -self.noise_ratio / 2 * np.sum(filtered @ adjoint(self.filtered), axis=2)
 
         sent = matrices[:, :, :, 1] @ self.sent
         along = _inner(sent, self.sent, axes=3) * -self.factor_turn
@@ -299,10 +300,10 @@ class _Evaluation:
         chosen = np.where(self.worst, radiated[..., None], 0.0)
         free[:, :, :, 0] += (2 * chosen * self.echo_gain)[..., None] * self.free_sent[:, :, :, 0]
         free = free.reshape(S, K, -1, free.shape[-1])
-        ways += free @ _adjoint(self.beams)
-        beams = _adjoint(self.ways) @ free
+        ways += free @ adjoint(self.beams)
+        beams = adjoint(self.ways) @ free
         beams += 2 * radiated[..., None, None] * self.reflected_beams
-        gram += radiated[..., None, None] * (self.beams @ _adjoint(self.beams))
+        gram += radiated[..., None, None] * (self.beams @ adjoint(self.beams))
         gain = noise * self._noise_slope(self.gain)
         gain += np.sum(chosen * self.lit * self.tasks.gain_power[:, None], axis=2)
         return ways, gram, beams, 2 * gain[..., None] * self.psi
@@ -413,10 +414,6 @@ def _inverse(matrices: np.ndarray) -> np.ndarray:
         return np.linalg.inv(matrices)
     except np.linalg.LinAlgError:
         return np.full_like(matrices, np.nan)
-
-
-def _adjoint(matrices: np.ndarray) -> np.ndarray:
-    return np.conj(matrices).mT
 
 
 def _inner(first: np.ndarray, second: np.ndarray, axes: int = 1) -> np.ndarray:

@@ -210,6 +210,23 @@ MEMORY = 10
 """Number of steps from which `descend_together` estimates the curvature."""
 
 
+def best_phases(
+    value_and_slope: Callable[[np.ndarray], tuple[Array | float, Array | np.ndarray]],
+    starts: Float[np.ndarray, "start element"],
+    *,
+    steps: int,
+) -> Complex[np.ndarray, "element"]:
+    """Coefficients of modulus one with nearly the smallest value of a function of their phases.
+
+    Args:
+        value_and_slope: Function of the phases that returns value and gradient.
+        starts: Phases from which short descents start. [rad]
+        steps: Maximum number of iterations of the descent that continues the best of these.
+    """
+    best = best_descents(lambda x: descend(value_and_slope, x, steps=60), starts, 1)[0]
+    return np.exp(1j * descend(value_and_slope, best, steps=steps)[0])
+
+
 def descend_together(
     values_and_slopes: Callable[[np.ndarray], tuple[np.ndarray, ...]],
     starts: np.ndarray,

@@ -27,6 +27,7 @@ from jaxtyping import Array, Complex, Float
 from heliostat.bounds.direction import direction_information, steering_derivatives
 from heliostat.design.certificate import linear_information
 from heliostat.design.feasibility import dwell_design
+from heliostat.design.matrices import hermitian_part
 from heliostat.design.parametrization import FINAL_SHARPNESS, log_crb
 from heliostat.design.reflect import (
     ReflectionTask,
@@ -88,10 +89,6 @@ def _linearised(task: ReflectionTask, reflection: np.ndarray) -> _Linear:
     return _Linear(slope, rest, power_slope, float(power_rest))
 
 
-def _hermitian(matrix: np.ndarray) -> np.ndarray:
-    return (matrix + np.conj(np.swapaxes(matrix, -1, -2))) / 2
-
-
 def relaxed_reflection(task: ReflectionTask, reflection: np.ndarray) -> np.ndarray | None:
     r"""Solution :math:`\Theta` of (SDR3.l.3) at a local point; None if the solver has none.
 
@@ -110,7 +107,8 @@ def relaxed_reflection(task: ReflectionTask, reflection: np.ndarray) -> np.ndarr
     turned = np.einsum("pa,pqnm,qb->abnm", root, linear.slope, root) * cap
     entries = [
         [
-            cp.real(cp.trace(_hermitian((turned[a, b] + turned[b, a]) / 2) @ theta)) - float(a == b)
+            cp.real(cp.trace(hermitian_part((turned[a, b] + turned[b, a]) / 2) @ theta))
+            - float(a == b)
             for b in range(4)
         ]
         for a in range(4)
@@ -123,7 +121,7 @@ def relaxed_reflection(task: ReflectionTask, reflection: np.ndarray) -> np.ndarr
     constraints.append(diagonal == 1 if task.surface.passive else diagonal <= 1)
     limit = float(task.surface.power)
     if np.isfinite(limit):
-        used = cp.real(cp.trace(_hermitian(linear.power_slope) * (cap / limit) @ theta))
+        used = cp.real(cp.trace(hermitian_part(linear.power_slope) * (cap / limit) @ theta))
         constraints.append(used <= 1 + linear.power_rest / limit)
     problem = cp.Problem(cp.Minimize(cp.trace(inverse)), constraints)
     try:
@@ -134,7 +132,7 @@ def relaxed_reflection(task: ReflectionTask, reflection: np.ndarray) -> np.ndarr
         return None
     if problem.status not in {cp.OPTIMAL, cp.OPTIMAL_INACCURATE} or theta.value is None:
         return None
-    return _hermitian(theta.value) * cap
+    return hermitian_part(theta.value) * cap
 
 
 @eqx.filter_jit

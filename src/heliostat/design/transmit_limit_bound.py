@@ -13,11 +13,11 @@ import numpy as np
 from jaxtyping import Complex, Float
 
 from heliostat.design.element_relaxation import LARGEST_MODES, ElementBound, Form, element_bound
-from heliostat.design.parametrization import best_descents, descend
+from heliostat.design.parametrization import best_phases
 from heliostat.design.scaled_panel import ScaledPanel, information, phase_slope, scaled_panel
 
 LARGEST = 400
-"""Largest number of elements; the memory grows with its square, to about 0.5 GB at this size."""
+"""Largest number of elements; the memory grows with its square, to about 0.6 GB at this size."""
 TOLERANCE = 0.003
 """Relative distance from the best coefficients found at which a relaxation ends."""
 
@@ -70,8 +70,7 @@ class SumForm(NamedTuple):
             slope = phase_slope(self.panel, u, root[:, 0] @ root[:, 0].T, -self.price)
             return (self.price * gain - value) / unit, -slope / unit
 
-        best = best_descents(lambda x: descend(negative, x, steps=60), begin, 1)[0]
-        return np.exp(1j * descend(negative, best, steps=300)[0])
+        return best_phases(negative, begin, steps=300)
 
     def bound(self, u: Complex[np.ndarray, "element"]) -> ElementBound:
         """Upper bound on the value over all coefficients.
@@ -85,10 +84,16 @@ class SumForm(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def _best(
+def best_sum_form(
     channel: bytes, phase_slopes: bytes, elements: int
 ) -> tuple[SumForm, Complex[np.ndarray, "element"]] | None:
-    """The function without c, and its best coefficients."""
+    """Return the function without c and its best coefficients; None where there is no bound.
+
+    Args:
+        channel: See `transmit_limit_bound`.
+        phase_slopes: See `transmit_limit_bound`.
+        elements: Number of elements.
+    """
     panel = scaled_panel(channel, phase_slopes, elements)
     if panel is None or elements > LARGEST or panel.modes.shape[1] > LARGEST_MODES:
         return None
@@ -104,7 +109,7 @@ def attained_transmit_limit(channel: bytes, phase_slopes: bytes, elements: int) 
         phase_slopes: See `transmit_limit_bound`.
         elements: Number of elements.
     """
-    best = _best(channel, phase_slopes, elements)
+    best = best_sum_form(channel, phase_slopes, elements)
     return None if best is None else best[0].value(best[1])
 
 
@@ -122,5 +127,5 @@ def transmit_limit_bound(channel: bytes, phase_slopes: bytes, elements: int) -> 
         phase_slopes: Slope of the phase of each element to each angle, centered, [element 2].
         elements: Number of elements.
     """
-    best = _best(channel, phase_slopes, elements)
+    best = best_sum_form(channel, phase_slopes, elements)
     return None if best is None else best[0].bound(best[1]).value

@@ -20,6 +20,7 @@ from jaxtyping import Array, Complex
 from heliostat.bounds.direction import echo_derivatives, echo_matrices
 from heliostat.design.certificate import linear_information, transmit_lower_bound
 from heliostat.design.feasibility import check_lower_bound
+from heliostat.design.matrices import hermitian_part
 from heliostat.design.result import (
     FEASIBLE,
     NOT_CONVERGED,
@@ -58,10 +59,6 @@ class _Program(NamedTuple):
     snrs: list[cp.Constraint | None]
 
 
-def _hermitian(matrix: np.ndarray) -> np.ndarray:
-    return (matrix + np.conj(np.swapaxes(matrix, -1, -2))) / 2
-
-
 def _block(scene: SensingScene, index: int, reflection: Array, budget: float) -> _Block:
     """Data of one surface for the program.
 
@@ -84,7 +81,7 @@ def _block(scene: SensingScene, index: int, reflection: Array, budget: float) ->
     if limited and limit <= 0:
         raise ValueError(f"Surface {index}: its own amplified noise exceeds its power.")
     weight = np.asarray(power_weight(reflection, link.bs_to_irs, steering, gain))
-    size = eye / budget + (_hermitian(weight) / limit if limited else 0 * eye)
+    size = eye / budget + (hermitian_part(weight) / limit if limited else 0 * eye)
     lengths, axes = np.linalg.eigh(size)
     back = (axes / np.sqrt(lengths)) @ np.conj(axes).T
 
@@ -102,7 +99,7 @@ def _block(scene: SensingScene, index: int, reflection: Array, budget: float) ->
             f"Surface {index}: with its coefficients no covariance makes both angles identifiable."
         ) from None
     turned = np.einsum("pa,pqdf,qb->abdf", root, linear, root)
-    turned = _hermitian((turned + np.swapaxes(turned, 0, 1)) / 2)
+    turned = hermitian_part((turned + np.swapaxes(turned, 0, 1)) / 2)
     snr_per_watt = float(link.symbols) * gain_power * float(jnp.real(received[0, 0]))
     return _Block(
         back,
@@ -118,7 +115,7 @@ def _block(scene: SensingScene, index: int, reflection: Array, budget: float) ->
 
 
 def _inner(matrix: np.ndarray, share: cp.Variable) -> cp.Expression:
-    return cp.real(cp.trace(_hermitian(matrix) @ share))
+    return cp.real(cp.trace(hermitian_part(matrix) @ share))
 
 
 def _program(blocks: list[_Block], min_snr: float) -> _Program:
@@ -271,7 +268,7 @@ def _price(constraint: cp.Constraint | None) -> float:
 
 def _positive(matrix: np.ndarray) -> Array:
     """Nearest positive semidefinite matrix."""
-    values, vectors = np.linalg.eigh(_hermitian(matrix))
+    values, vectors = np.linalg.eigh(hermitian_part(matrix))
     return jnp.asarray((vectors * np.maximum(values, 0.0)) @ vectors.conj().T)
 
 
