@@ -61,6 +61,22 @@ def test_everything_is_undone_to_the_first_state_and_done_again(opened, planner)
     assert redo.is_disabled()
 
 
+def test_the_plan_counts_as_computed_only_with_its_objects_at_their_places(opened, planner):
+    page = opened(planner)
+    settle(page)
+    drag(page, "user", (1, 0))
+    settle(page)
+
+    def answer_late(route):
+        time.sleep(1)
+        route.continue_()
+
+    page.route("**/scene", answer_late)
+    page.keyboard.press("Control+z")
+    settle(page)
+    assert position(page, "user") == [8, 6, 1]
+
+
 def test_text_that_is_not_entered_keeps_the_browsers_undo(opened, planner):
     page = opened(planner)
     settle(page)

@@ -72,6 +72,7 @@ function sceneJob() {
   const asked = JSON.stringify(plan.overrides);
   const use = ({ problems, fields, ...scene }) => {
     if (asked !== JSON.stringify(plan.overrides)) return;
+    shown.current.scene = true;
     shown.problems = problems;
     if (fields) shown.fields = fields;
     if (!problems.length) shown.scene = scene;
@@ -106,7 +107,7 @@ function settle(held) {
 }
 
 on("edit", ({ moving }) => {
-  shown.current.map = shown.current.numbers = false;
+  Object.assign(shown.current, { map: false, numbers: false, ...(!moving && { scene: false }) });
   emit("stale");
   clearTimeout(resting);
   if (!moving) return settle(false);
@@ -119,7 +120,7 @@ on("edit", ({ moving }) => {
 
 on("open", () => {
   Object.assign(shown, { scene: null, fields: [], problems: [], map: null, numbers: null });
-  shown.current.map = shown.current.numbers = false;
+  shown.current = { scene: false, map: false, numbers: false };
   clearTimeout(resting);
   waiting = clearTimeout(waiting);
   following = [];

@@ -116,12 +116,12 @@ function showScale(map) {
 // What is being done, over the map.
 function showStatus() {
   const { map, current, problems } = shown;
-  const fault = problems[0];
-  $("#plan").classList.toggle("stale", !current.map);
+  const fault = problems[0], finished = current.map && current.scene;
+  $("#plan").classList.toggle("stale", !finished);
   $("#status").classList.toggle("fault", Boolean(fault));
   if (fault) $("#status").textContent = `${fault.sentence}. The map is the last valid one.`;
   else if (!map) $("#status").textContent = "Preparing, about 3 s";
-  else if (!current.map) $("#status").textContent = map.fine ? "Computing" : "Preview";
+  else if (!finished) $("#status").textContent = map.fine ? "Computing" : "Preview";
   else $("#status").textContent = "";
 }
 for (const event of ["map", "stale", "scene", "problems", "open"]) on(event, showStatus);

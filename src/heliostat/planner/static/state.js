@@ -28,7 +28,7 @@ export const shown = {
   map: null, // the last map
   other: null, // the map of A
   numbers: null,
-  current: { map: false, numbers: false },
+  current: { scene: false, map: false, numbers: false },
 };
 
 const listeners = {};
