@@ -6,12 +6,10 @@ The long Monte Carlo tests (`make test-slow`) run without these checks, SHAPE_CH
 import os
 import sys
 
-from jaxtyping import install_import_hook
-
-import tests.support.typechecker  # noqa: F401  (the hook below finds it by name)
+from tests.support import typechecker
 
 if os.environ.get("SHAPE_CHECKS") != "off":
-    install_import_hook("heliostat", "tests.support.typechecker.check")
+    typechecker.install()
 
 from collections.abc import Iterator
 
