@@ -1,6 +1,7 @@
 """Truths: CRBs inversely proportional to power, objectives of the starts, random designs."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -10,22 +11,19 @@ from heliostat.design.feasibility import dwell_design
 from heliostat.design.joint import (
     final_setting,
     joint_layout,
-    joint_objective,
     joint_tasks,
     random_unknowns,
 )
 from heliostat.design.joint_descent import (
-    COARSE,
     DesignSearch,
     Incumbent,
-    SurfaceState,
     descend_from,
     descend_jointly,
-    explore,
-    shared_power,
     transmit_half,
 )
+from heliostat.design.surface_states import COARSE, SurfaceState, random_starts, shared_power
 from heliostat.design.transmit import largest_snr
+from heliostat.studies.sensing.setup import at_levels, draw
 from tests.support.adversary import random_scene
 from tests.support.sensing_scenes import random_covariance, random_reflections, sensing_scene
 
@@ -68,20 +66,32 @@ def test_one_step_equalises_crbs_that_are_inversely_proportional_to_power():
     np.testing.assert_allclose(crbs, before.sum() / 2, rtol=1e-9)
 
 
-def test_exploring_is_at_least_as_good_as_every_start():
-    states = states_of(sensing_scene(**SMALL), 20.0)
-    for i, (state, best) in enumerate(zip(states, explore(states, 3, seed=4), strict=True)):
+def test_search_is_better_than_every_start():
+    scene = sensing_scene(**SMALL)
+    states = states_of(scene, 20.0)
+    begun = random_starts(states, 3, seed=4)
+    worst = np.max([[log_crb(state) for state in each] for each in begun], axis=0)
+    search = descend_jointly((scene,), patterns=1, mean=False, min_snr=0.0, starts=3, seed=4)
+    assert np.log(search.result().worst) < min(worst) - 0.1
 
-        def objective(flat, state=state):
-            power, sharpness = jnp.asarray(20.0), jnp.asarray(COARSE)
-            flat = jnp.asarray(flat)
-            return float(joint_objective(state.task, flat, power, sharpness, state.layout))
 
-        rng = np.random.default_rng([4, i])
-        begun = [objective(random_unknowns(state.layout, rng)) for _ in range(3)]
-        found = [objective(each.flat) for each in best]
-        assert found == sorted(found)
-        assert found[0] < min(begun) - 0.1
+@pytest.mark.slow
+def test_search_ends_near_the_best_of_many_searches():
+    # At the knee there are many minima. For each scene one search is compared with the best of six.
+    excess = []
+    for seed in range(6):
+        scene = at_levels(draw(jax.random.key(seed), side=6).scene, surface_power=0.225)
+        found = [
+            descend_jointly(
+                (scene,), patterns=1, mean=False, min_snr=0.0, starts=starts, seed=other
+            )
+            .result()
+            .worst
+            for other, starts in enumerate([48] + 5 * [32])
+        ]
+        excess.append(10 * np.log10(found[0] / min(found)))
+    assert np.median(excess) < 0.03
+    assert max(excess) < 0.2
 
 
 def test_search_keeps_the_best_and_its_history():

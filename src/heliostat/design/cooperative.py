@@ -25,6 +25,7 @@ from heliostat.design.joint_descent import (
     Incumbent,
     OnProgress,
     Reflections,
+    default_starts,
     descend_jointly,
     transmit_half,
 )
@@ -165,8 +166,8 @@ def design_jointly(
         scene: The scene.
         patterns: Number of reflection patterns of each surface in its share of the dwell.
         min_snr: Least SNR of the matched filter, 100 being 20 dB; 0 for the paper's criterion. [1]
-        starts: Number of random starts for each surface; by default 48 for panels of up to 64
-            elements, 16 for larger ones, on which a start takes longer.
+        starts: Number of random starts for each surface; by default
+            `heliostat.design.joint_descent.default_starts`.
         seed: Seed of the starts.
         on_progress: Called with the number of finished steps and of all: the rounds of the search
             and the lower bound.
@@ -174,14 +175,12 @@ def design_jointly(
     Raises:
         ValueError: If no design was found that reaches the SNR.
     """
-    if starts is None:
-        starts = 48 if max(s.array.elements for s in scene.surfaces) <= 64 else 16
     return descend_jointly(
         (scene,),
         patterns=patterns,
         mean=False,
         min_snr=min_snr,
-        starts=starts,
+        starts=default_starts(scene) if starts is None else starts,
         seed=seed,
         on_progress=lambda done, total: on_progress(done, total + 1),
     ).design()

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from heliostat.design.both_limits_bound import both_limits_bounds
 from heliostat.design.cooperative_bound import cooperative_lower_bound
 from heliostat.design.feasibility import BOUND_TOLERANCE
+from heliostat.design.joint_descent import default_starts
 from heliostat.design.transmit_limit_bound import transmit_limit_bound
 from heliostat.plots.style import styled
 from heliostat.studies.figures import COLORS, MARKS, entries, legend_below, log_axis, median_curve
@@ -77,7 +78,7 @@ def point(key: PRNGKeyArray, *, case: str) -> Mapping[str, float]:
     scene = setup.at_levels(drawn.scene, surface_power=SURFACE_POWER[regime] * side**2)
     for _ in range(2):  # the first run may include compilation
         begun = time.process_time()
-        crb = setup.proposed(scene, drawn.seed, patterns)
+        crb = setup.proposed(scene, drawn.seed, patterns, default_starts(scene))
         designed = time.process_time()
         if side == SIDES[-1]:
             break  # compilation is a small part there

@@ -60,7 +60,12 @@ def point(key: PRNGKeyArray, *, algorithm: str, side: int) -> Mapping[str, np.nd
         for _ in range(2):  # the first run may include compilation
             begun = time.process_time()
             search = descend_jointly(
-                (drawn.scene,), patterns=1, mean=False, min_snr=0.0, starts=8, seed=drawn.seed
+                (drawn.scene,),
+                patterns=1,
+                mean=False,
+                min_snr=0.0,
+                starts=setup.STARTS,
+                seed=drawn.seed,
             )
             spent = time.process_time() - begun
         history = np.asarray(search.history)

@@ -35,7 +35,7 @@ SURFACE_POWER = 0.1
 AMPLIFICATION = 8.0
 """a_max, largest gain of an element in its Figs. 3 and 4."""
 DRAWS = 5
-STARTS = 8
+STARTS = 16
 """Random starts of each joint design, fewer than by default."""
 LEVEL = "worst CRB over the surfaces, $10\\,\\log_{10}(\\mathrm{CRB}/\\mathrm{rad}^2)$ [dB]"
 """Label of the ordinates."""
@@ -98,19 +98,20 @@ def at_levels(
     return eqx.tree_at(lambda s: (s.base_station.power, s.surfaces), scene, changed)
 
 
-def proposed(scene: SensingScene, seed: int, patterns: int = 1) -> float:
+def proposed(scene: SensingScene, seed: int, patterns: int = 1, starts: int = STARTS) -> float:
     """Worst Cramér-Rao bound (CRB) of the joint design by the paper's criterion. [rad²]
 
     Args:
         scene: The scene.
         seed: Seed of the random starts.
         patterns: Number of reflection patterns in each surface's part of the dwell.
+        starts: Number of random starts.
 
     Raises:
         ValueError: No design was found.
     """
     search = descend_jointly(
-        (scene,), patterns=patterns, mean=False, min_snr=0.0, starts=STARTS, seed=seed
+        (scene,), patterns=patterns, mean=False, min_snr=0.0, starts=starts, seed=seed
     )
     return search.result().worst
 
