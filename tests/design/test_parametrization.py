@@ -8,7 +8,7 @@ from heliostat.design.parametrization import descend_together
 
 
 def _each(function, slope):
-    def evaluate(points):
+    def evaluate(points, chosen):
         values = np.array([function(at) for at in points])
         return values, np.array([slope(at) for at in points])
 
@@ -41,10 +41,29 @@ def test_a_quadratic_function_takes_few_evaluations_and_other_starts_do_not_matt
         np.testing.assert_allclose(alone[1][0], values[i], rtol=1e-9)
 
 
+def test_only_starts_that_have_not_converged_are_evaluated():
+    goals = np.array([[0.0, 0.0], [1.0, 2.0], [3.0, -1.0]])
+    asked = []
+
+    def evaluate(points, chosen):
+        asked.append(chosen)
+        apart = points - goals[chosen]
+        return np.sum(np.array([1.0, 100.0]) * apart**2, axis=1), np.array([2.0, 200.0]) * apart
+
+    starts = np.array([[0.0, 0.0], [1.0, 2.1], [-40.0, 7.0]])
+    points, values = descend_together(evaluate, starts, steps=200)
+    np.testing.assert_allclose(points, goals, atol=1e-3)
+    np.testing.assert_allclose(values, 0.0, atol=1e-6)
+    assert all(0 not in chosen for chosen in asked[2:])  # it starts at its minimum
+    assert asked[-1].size == 1
+
+
 def test_results_are_never_worse_than_the_starts():
     starts = np.random.default_rng(2).normal(size=(4, 3))
 
-    def evaluate(points):  # the gradient is wrong, and the function ends at the unit circle
+    def evaluate(
+        points, chosen=None
+    ):  # the gradient is wrong, and the function ends at the unit circle
         inside = np.linalg.norm(points, axis=1) < 1
         return np.where(inside, np.cos(9 * points[:, 0]), np.nan), points
 
@@ -60,4 +79,4 @@ def test_results_are_never_worse_than_the_starts():
 
 def test_a_start_without_a_gradient_is_an_error():
     with pytest.raises(FloatingPointError, match="gradient is not"):
-        descend_together(lambda at: (np.zeros(2), at * np.nan), np.ones((2, 3)), steps=5)
+        descend_together(lambda at, chosen: (np.zeros(2), at * np.nan), np.ones((2, 3)), steps=5)

@@ -25,7 +25,6 @@ from heliostat.design.surface_states import (
     COARSE,
     FINE,
     FINEST,
-    LARGE,
     SurfaceState,
     best_at_power,
     best_states,
@@ -55,13 +54,14 @@ class Round(NamedTuple):
 
 
 ROUNDS = (
-    Round(COARSE, 20, 1.0),
-    Round(COARSE, 20, 1 / 2),
+    Round(COARSE, 15, 1.0),
+    Round(COARSE, 15, 1 / 2),
     Round(COARSE, 20, 1 / 4),
     Round(COARSE, 20, 1 / 4),
-    Round(FINE, 80, 1 / 4),
-    Round(FINE, 100, 1 / 12),
-    Round(FINEST, 60, 1 / 12),
+    Round(FINE, 40, 1 / 4),
+    Round(FINE, 60, 1 / 8),
+    Round(FINE, 60, 1 / 12),
+    Round(FINEST, 40, 1 / 12),
     Round(FINEST, 60, 0.0),
     Round(FINEST, 60, 0.0),
     Round(FINEST, 60, 0.0),
@@ -92,7 +92,7 @@ def default_starts(scene: SensingScene) -> int:
     Args:
         scene: The scene.
     """
-    return 48 if max(s.array.elements for s in scene.surfaces) <= LARGE else 16
+    return 48 if max(s.array.elements for s in scene.surfaces) <= 256 else 16
 
 
 def _count(starts: int, kept: float) -> int:

@@ -213,11 +213,8 @@ class _Evaluation:
         self.trace = np.trace(self.weight, axis1=2, axis2=3).real
         self.price = np.exp(np.minimum(self.log_price, MAX_LOG_PRICE)) * M / self.trace
         self.noise_ratio = (self.tasks.surface_noise / self.tasks.noise)[:, None, None, None]
-        systems = np.stack(
-            [self.price[..., None, None] * self.weight, self.noise_ratio * self.gram], axis=2
-        )
-        inverse = _inverse(systems + np.eye(M))
-        self.price_inverse, self.noise_inverse = inverse[:, :, 0], inverse[:, :, 1]
+        priced = self.price[..., None, None] * self.weight + np.eye(M)
+        self.price_inverse = _solved(priced, np.broadcast_to(np.eye(M), priced.shape))
         self.span = self.price_inverse @ adjoint(basis)
         self.raw = self.span @ self.mixing
         self.raw_power = _inner(self.raw, self.raw, axes=2)
@@ -279,7 +276,9 @@ class _Evaluation:
         self.factor, self.factor_turn = _root_power_factor(self.room, self.radiated, self.sharpness)
         self.sent = self.factor[..., None, None, None] * self.free_sent
         ways = self.ways.reshape(S, K, -1, 3, self.ways.shape[-1])
-        self.filtered = self.noise_inverse[:, :, None] @ adjoint(ways)
+        system = self.noise_ratio * self.gram + np.eye(self.gram.shape[-1])
+        filtered = _solved(system, adjoint(self.ways)).reshape(S, K, len(system[0, 0]), -1, 3)
+        self.filtered = filtered.swapaxes(2, 3)
         noise = self.tasks.noise[:, None, None, None, None]
         both = np.stack([ways @ self.filtered / noise, self.sent @ adjoint(self.sent)], axis=3)
         self.matrices = np.conj(both)
@@ -408,12 +407,12 @@ def _root_power_factor(
     return root, np.where(ratio > 1e-100, turn, 0.0)
 
 
-def _inverse(matrices: np.ndarray) -> np.ndarray:
-    """Inverse of each matrix, NaN where there is none."""
+def _solved(matrices: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Solution of each linear system, NaN where there is none."""
     try:
-        return np.linalg.inv(matrices)
+        return np.linalg.solve(matrices, right)
     except np.linalg.LinAlgError:
-        return np.full_like(matrices, np.nan)
+        return np.full_like(right, np.nan)
 
 
 def _inner(first: np.ndarray, second: np.ndarray, axes: int = 1) -> np.ndarray:

@@ -228,7 +228,7 @@ def best_phases(
 
 
 def descend_together(
-    values_and_slopes: Callable[[np.ndarray], tuple[np.ndarray, ...]],
+    values_and_slopes: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]],
     starts: np.ndarray,
     *,
     steps: int,
@@ -236,11 +236,12 @@ def descend_together(
     """Minimize a function from several starts by L-BFGS, evaluating it for all of them at once.
 
     Each start has its own step size and memory: one that has to shorten its step does not delay the
-    others. The results are never worse than the starts.
+    others. Those that have converged are not evaluated any more. The results are never worse than
+    the starts.
 
     Args:
-        values_and_slopes: Function of points, [start, unknown], that returns their values and
-            gradients; further results are ignored.
+        values_and_slopes: Function of points, [start, unknown], and of the indices of their starts
+            that returns the values and gradients; further results are ignored.
         starts: Starting points, [start, unknown].
         steps: Maximum number of evaluations.
 
@@ -252,28 +253,37 @@ def descend_together(
             could be minimized.
     """
 
-    def evaluate(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        value, slope, *_ = values_and_slopes(points)
+    def evaluate(points: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        value, slope, *_ = values_and_slopes(points, chosen)
         sound = np.isfinite(value) & np.isfinite(slope).all(axis=1)
         return np.where(sound, value, 1e30), np.where(sound[:, None], slope, 0.0)
 
-    value, slope, *_ = values_and_slopes(starts)
+    left = np.arange(len(starts))  # those that have not converged
+    value, slope, *_ = values_and_slopes(starts, left)
     if np.any(np.isfinite(value) & ~np.isfinite(slope).all(axis=1)):
         raise FloatingPointError("the objective is finite at the start, but its gradient is not")
-    point, (value, slope) = starts, evaluate(starts)
+    point, (value, slope) = starts, evaluate(starts, left)
+    points, values = point.copy(), value.copy()
     moves = np.zeros((len(starts), MEMORY, starts.shape[1]))  # oldest first
     turns = np.zeros_like(moves)  # changes of the gradient along them
     direction = -slope
     size = 1 / np.maximum(np.linalg.norm(slope, axis=1), 1.0)
-    running = np.abs(slope).max(axis=1) > GRADIENT_TOLERANCE
+    fell = np.ones(len(starts), dtype=bool)
+    runs = np.abs(slope).max(axis=1) > GRADIENT_TOLERANCE
     with one_blas_thread():
-        for _ in range(steps):
-            if not running.any():
+        for step in range(steps):
+            if not runs.all():
+                left, point, value, slope = left[runs], point[runs], value[runs], slope[runs]
+                moves, turns, size = moves[runs], turns[runs], size[runs]
+                direction, fell = direction[runs], fell[runs]
+            if not left.size:
                 break
-            move = np.where(running, size, 0.0)[:, None] * direction
-            new_value, new_slope = evaluate(point + move)
+            if step > 0:
+                direction = np.where(fell[:, None], _quasi_newton(moves, turns, slope), direction)
+            move = size[:, None] * direction
+            new_value, new_slope = evaluate(point + move, left)
             expected = np.sum(slope * move, axis=1)
-            fell = running & (new_value <= value + 1e-4 * expected)
+            fell = new_value <= value + 1e-4 * expected
             # A parabola through both values, with the slope at the first.
             missed = np.maximum(new_value - value - expected, 1e-300)
             shorter = size * np.clip(-expected / (2 * missed), 0.1, 0.5)
@@ -290,10 +300,10 @@ def descend_together(
             point = np.where(fell[:, None], point + move, point)
             value = np.where(fell, new_value, value)
             slope = np.where(fell[:, None], new_slope, slope)
-            running &= ~ended & (fell | (shorter > 1e-10))
+            points[left], values[left] = point, value
+            runs = ~ended & (fell | (shorter > 1e-10))
             size = np.where(fell, 1.0, shorter)
-            direction = np.where(fell[:, None], _quasi_newton(moves, turns, slope), direction)
-    return point, value
+    return points, values
 
 
 def _quasi_newton(moves: np.ndarray, turns: np.ndarray, slope: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from heliostat.design.joint import JointTask, Layout, Setting, final_setting, random_unknowns
-from heliostat.design.joint_gradient import stack_tasks, values_and_slopes
+from heliostat.design.joint_gradient import StackedTasks, stack_tasks, values_and_slopes
 from heliostat.design.parametrization import descend_together
 
 COARSE, FINE, FINEST = 30.0, 300.0, 3000.0
@@ -26,11 +26,17 @@ class SurfaceState(NamedTuple):
 
 def _evaluator(
     states: list[SurfaceState], sharpness: float
-) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Return `values_and_slopes` of surfaces of equal shape as a function of the unknowns alone."""
+) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Return `values_and_slopes` of surfaces of equal shape, a function of unknowns and indices."""
     tasks = stack_tasks([state.task for state in states])
     power = np.array([state.power for state in states])
-    return lambda flat: values_and_slopes(tasks, flat, power, sharpness, states[0].layout)
+    layout = states[0].layout
+
+    def evaluate(flat: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        chosen = StackedTasks(*(each[at] for each in tasks)) if len(at) < len(power) else tasks
+        return values_and_slopes(chosen, flat, power[at], sharpness, layout)
+
+    return evaluate
 
 
 def _alike(states: list[SurfaceState]) -> list[list[int]]:
@@ -51,7 +57,8 @@ def objectives(states: list[SurfaceState], sharpness: float) -> np.ndarray:
     found = np.empty((len(states), 2))
     for group in _alike(states):
         chosen = [states[i] for i in group]
-        value, _, to_power = _evaluator(chosen, sharpness)(np.stack([s.flat for s in chosen]))
+        flat = np.stack([state.flat for state in chosen])
+        value, _, to_power = _evaluator(chosen, sharpness)(flat, np.arange(len(flat)))
         found[group] = np.stack([value, to_power], axis=1)
     return found
 
