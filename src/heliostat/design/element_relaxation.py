@@ -115,21 +115,29 @@ class ElementBound(NamedTuple):
 
 
 class _Wedges:
-    """Wedge products of the modes of each element, on the space orthogonal to that element's."""
+    """Wedge products of the modes of each element, on the space orthogonal to that element's.
+
+    A wedge product has an entry for each pair of modes, the upper triangle of an antisymmetric
+    matrix.
+    """
 
     def __init__(self, panel: ScaledPanel, terms: int):
-        g = panel.modes
-        elements, modes = g.shape
-        self.elements, self.terms = elements, terms
-        self.first, self.second = np.triu_indices(modes, 1)
-        self.pairs, self.parts = len(self.first), modes - 1
-        others = np.linalg.svd(np.conj(g)[:, None, :])[2][:, 1:].conj().swapaxes(1, 2)
-        self.near = adjoint(others) @ g.T  # [element part other]
-        wedge = np.zeros((elements, self.pairs, modes), dtype=complex)
-        at = np.arange(self.pairs)
-        wedge[:, at, self.second], wedge[:, at, self.first] = g[:, self.first], -g[:, self.second]
-        self.wedge = wedge @ others  # [element pair part]
-        self.side_by_side = np.swapaxes(self.wedge, 0, 1).reshape(self.pairs, -1)
+        self.g = panel.modes
+        self.elements, self.modes = self.g.shape
+        self.terms, self.parts = terms, self.modes - 1
+        self.first, self.second = np.triu_indices(self.modes, 1)
+        self.pairs = len(self.first)
+        others = np.linalg.svd(np.conj(self.g)[:, None, :])[2][:, 1:]
+        self.others = others.conj().swapaxes(1, 2)  # [element mode part]
+        self.near = adjoint(self.others) @ self.g.T  # [element part other]
+        first, second = self.g[:, self.first, None], self.g[:, self.second, None]
+        self.wedge = first * self.others[:, self.second] - second * self.others[:, self.first]
+        i, j, k, l = self.first[:, None], self.second[:, None], self.first, self.second  # noqa: E741
+        shape = 4 * (self.modes,)
+        self.at = [
+            np.ravel_multi_index(np.broadcast_arrays(*each), shape)
+            for each in ((i, k, j, l), (j, k, i, l), (i, l, j, k), (j, l, i, k))
+        ]
 
     def vectors(self, factors: np.ndarray) -> np.ndarray:
         """Map from w (x) u to z, [element, term part, beam other].
@@ -148,12 +156,17 @@ class _Wedges:
 
     def seen(self, outputs: np.ndarray) -> np.ndarray:
         """W_m^H Y W_m for each element, with Y as outputs."""
-        terms, pairs, parts = self.terms, self.pairs, self.parts
+        terms, pairs, parts, modes = self.terms, self.pairs, self.parts, self.modes
         blocks = outputs.reshape(terms, pairs, terms, pairs)
         result = np.empty((self.elements, terms, parts, terms, parts), dtype=complex)
-        for r, s in np.ndindex(terms, terms):
-            half = (blocks[r, :, s] @ self.side_by_side).reshape(pairs, self.elements, parts)
-            result[:, r, :, s] = adjoint(self.wedge) @ np.swapaxes(half, 0, 1)
+        left = np.zeros((modes, modes, pairs), dtype=complex)
+        for r, s in zip(*np.triu_indices(terms), strict=True):
+            left[self.first, self.second] = blocks[r, :, s]  # an antisymmetric matrix
+            left[self.second, self.first] = -blocks[r, :, s]
+            half = (np.conj(self.g) @ left.reshape(modes, -1)).reshape(-1, modes, pairs)
+            found = adjoint(self.others) @ (half @ self.wedge)
+            result[:, s, :, r] = adjoint(found)
+            result[:, r, :, s] = found
         return result.reshape(self.elements, terms * parts, terms * parts)
 
     def total(self, each: np.ndarray) -> np.ndarray:
@@ -161,9 +174,13 @@ class _Wedges:
         terms, pairs, parts = self.terms, self.pairs, self.parts
         blocks = each.reshape(self.elements, terms, parts, terms, parts)
         result = np.empty((terms, pairs, terms, pairs), dtype=complex)
-        for r, s in np.ndindex(terms, terms):
-            half = np.swapaxes(self.wedge @ blocks[:, r, :, s], 0, 1).reshape(pairs, -1)
-            result[r, :, s] = half @ adjoint(self.side_by_side)
+        products = (self.g[:, :, None] * np.conj(self.g)[:, None, :]).reshape(self.elements, -1)
+        for r, s in zip(*np.triu_indices(terms), strict=True):
+            full = self.others @ blocks[:, r, :, s] @ adjoint(self.others)
+            sums = (products.T @ full.reshape(self.elements, -1)).ravel()
+            found = sums[self.at[0]] - sums[self.at[1]] - sums[self.at[2]] + sums[self.at[3]]
+            result[s, :, r] = adjoint(found)
+            result[r, :, s] = found
         return hermitian_part(result.reshape(terms * pairs, terms * pairs))
 
 
