@@ -6,6 +6,7 @@ import pytest
 from heliostat.design import element_relaxation
 from heliostat.design.both_limits_bound import DifferenceForm
 from heliostat.design.element_relaxation import Form, _Iteration, _transport, element_bound
+from heliostat.design.matrices import adjoint
 from heliostat.design.transmit_limit_bound import SumForm
 from tests.support.panels import in_units, one_panel, vectors, wedge
 
@@ -70,6 +71,22 @@ def test_the_vectors_of_all_elements_give_the_function(case):
         o = np.einsum("m,mpj,mrj->rp", u, iteration.wedges.wedge, z) / 2
         found = np.sum(np.abs(o) ** 2) + np.real(np.conj(both) @ iteration.gain @ both)
         np.testing.assert_allclose(found, value(u, w), rtol=1e-9)
+
+
+def test_sums_over_wedge_products_are_those_of_their_matrices(case):
+    form, _ = case
+    rng = np.random.default_rng(5)
+    wedges = _Iteration(form, *random_point(form, rng, np.ones)).wedges
+    W = np.stack([np.kron(np.eye(wedges.terms), each) for each in wedges.wedge])
+
+    def hermitian(*shape):
+        root = rng.normal(size=shape) + 1j * rng.normal(size=shape)
+        return root @ adjoint(root)
+
+    K = hermitian(len(W), W.shape[2], W.shape[2])
+    np.testing.assert_allclose(wedges.total(K), np.sum(W @ K @ adjoint(W), axis=0), atol=1e-9)
+    Y = hermitian(W.shape[1], W.shape[1])
+    np.testing.assert_allclose(wedges.seen(Y), adjoint(W) @ Y @ W, atol=1e-9)
 
 
 def test_any_dual_point_bounds_the_function(case, monkeypatch):
