@@ -120,6 +120,27 @@ def test_programs_with_functions_of_heliostat_are_kept(folder):
     assert len(list(folder.iterdir())) == 2
 
 
+@stored_jit
+def drawn(key):
+    """Random numbers, which depend on a setting of JAX."""
+    return jax.random.normal(key, (5,))
+
+
+def test_another_setting_of_jax_is_another_program(tmp_path, monkeypatch):
+    root = jax.config.values["jax_compilation_cache_dir"]
+    monkeypatch.setattr(stored_programs, "enabled", True)
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path))
+    try:
+        key, found = jax.random.key(0), []
+        for partitionable in (True, False, True):
+            with jax.threefry_partitionable(partitionable):
+                found.append(drawn(key))
+                np.testing.assert_array_equal(found[-1], jax.jit(drawn.__wrapped__)(key))
+        assert not np.allclose(found[0], found[1])
+    finally:
+        jax.config.update("jax_compilation_cache_dir", root)
+
+
 def test_a_file_that_can_neither_be_read_nor_removed_does_no_harm(folder):
     half, again = (stored_jit(turned.__wrapped__) for _ in range(2))
     half(panel(), jnp.asarray(1.0))
@@ -165,15 +186,15 @@ def test_programs_of_another_source_are_not_used(tmp_path, monkeypatch):
     for text in ("x = 1", "x = 2"):
         source.write_text(text)
         stored_programs._folder_in.cache_clear()
-        assert stored_programs._folder_in(str(tmp_path)) is None  # edited after the import
+        assert stored_programs._folder_in(str(tmp_path), ()) is None  # edited after the import
         stored_programs._folder_in.cache_clear()
         monkeypatch.setattr(stored_programs, "SOURCE", stored_programs._source())
-        folders.append(stored_programs._folder_in(str(tmp_path)))
+        folders.append(stored_programs._folder_in(str(tmp_path), ()))
     stored_programs._folder_in.cache_clear()
     assert folders[0] != folders[1]
     old = stored_programs.UNUSED_DAYS * 86400 + 100
     os.utime(folders[0], (folders[0].stat().st_mtime - old,) * 2)
-    stored_programs._folder_in(str(tmp_path))
+    stored_programs._folder_in(str(tmp_path), ())
     stored_programs._folder_in.cache_clear()
     assert not folders[0].exists()
     assert folders[1].exists()

@@ -3,8 +3,8 @@
 JAX keeps what XLA compiles, see `compilation`, but traces and lowers each function anew in every
 process, which takes most of the time of a short command. Here the lowered program is kept as well,
 by ``jax.export``, beside JAX's compiled programs. It is found again by the function, the shapes and
-types of its arguments, the versions of the packages that build it, and the source of heliostat. A
-program with a function of the user, such as a law of path loss, is not kept: its source may change.
+types of its arguments, the versions of the packages that build it, the settings of JAX that change
+what is traced, and the source of heliostat. A program with a function of the user, such as a law of path loss, is not kept: its source may change.
 """
 
 import functools
@@ -30,6 +30,14 @@ R = TypeVar("R")
 ARRAYS = jax.Array | np.ndarray | np.generic
 PACKAGES = "jax", "jaxlib", "equinox", "optimistix"
 """Packages whose code is traced."""
+SETTINGS = (
+    "jax_enable_x64",
+    "jax_numpy_dtype_promotion",
+    "jax_default_matmul_precision",
+    "jax_default_prng_impl",
+    "jax_threefry_partitionable",
+)
+"""Settings of JAX on which a traced program depends."""
 UNUSED_DAYS = 14
 """Programs of another source of heliostat are deleted when unused for so many days."""
 enabled = True
@@ -76,14 +84,15 @@ def stored_jit(function: Callable[..., R], *, large: bool = False) -> Callable[.
         if folder is None:
             return compiled(static, *traced)
         types = tuple((np.shape(leaf), leaf.dtype, _weak(leaf)) for leaf in traced)
-        if (static, types) not in programs:
+        key = static, types, folder
+        if key not in programs:
             program = _stored(function, functools.partial(nested, static), static, types, folder)
-            programs[static, types] = (
+            programs[key] = (
                 jax.jit(program, compiler_options=options)
                 if program
                 else functools.partial(compiled, static)
             )
-        return programs[static, types](*traced)
+        return programs[key](*traced)
 
     return call
 
@@ -217,16 +226,18 @@ def _weak(leaf: Any) -> bool:
 def _folder() -> Path | None:
     """Folder of the programs of this source and this JAX; None if programs are not kept."""
     root = jax.config.values["jax_compilation_cache_dir"]
-    return _folder_in(root) if enabled and root else None
+    if not (enabled and root):
+        return None
+    return _folder_in(root, tuple(str(getattr(jax.config, name)) for name in SETTINGS))
 
 
 @functools.cache
-def _folder_in(root: str) -> Path | None:
+def _folder_in(root: str, settings: tuple[str, ...]) -> Path | None:
     parent = Path(root) / "traced"
     if not parent.is_absolute() or _source() != SOURCE:
         return None
     digest = hashlib.sha256(" ".join(map(version, PACKAGES)).encode())
-    digest.update(f"{jax.default_backend()} {jax.config.values['jax_enable_x64']}".encode())
+    digest.update(f"{jax.default_backend()} {settings}".encode())
     digest.update(SOURCE)
     folder = parent / digest.hexdigest()[:16]
     try:
