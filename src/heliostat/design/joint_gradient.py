@@ -42,8 +42,12 @@ def stack_tasks(tasks: list[JointTask]) -> StackedTasks:
         tasks: The problem of each start.
     """
 
+    different = list({id(task): task for task in tasks}.values())  # many starts share a problem
+    order = {id(task): i for i, task in enumerate(different)}
+    at = [order[id(task)] for task in tasks]
+
     def each(number: Callable[[JointTask], Array]) -> np.ndarray:
-        return np.stack([np.asarray(number(task)) for task in tasks])
+        return np.stack([np.asarray(number(task)) for task in different])[at]
 
     return StackedTasks(
         each(lambda task: task.link.bs_to_irs),
