@@ -129,4 +129,6 @@ def _json_texts(values: np.ndarray) -> list[str]:
     """Values as JSON: true or false, text, or numbers of 9 digits, null if not finite."""
     if values.dtype.kind == "f":
         return [f"{v:.9g}" if math.isfinite(v) else "null" for v in values.tolist()]
+    if values.dtype.kind == "b":
+        return ["true" if value else "false" for value in values.tolist()]
     return [json.dumps(value) for value in values.tolist()]
