@@ -4,7 +4,8 @@ JAX keeps what XLA compiles, see `compilation`, but traces and lowers each funct
 process, which takes most of the time of a short command. Here the lowered program is kept as well,
 by ``jax.export``, beside JAX's compiled programs. It is found again by the function, the shapes and
 types of its arguments, the versions of the packages that build it, the settings of JAX that change
-what is traced, and the source of heliostat. A program with a function of the user, such as a law of path loss, is not kept: its source may change.
+what is traced, and the source of heliostat. A program with a function of the user, such as a law of
+path loss, is not kept: its source may change.
 """
 
 import functools

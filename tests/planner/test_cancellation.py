@@ -50,7 +50,7 @@ def stopped(monkeypatch):
     """Maps that never end by themselves; a list that tells when one was stopped."""
     found = []
 
-    def compute_map(scenario, check, **_):
+    def compute_map(scenario, check, wanted, design):
         try:
             while True:
                 time.sleep(0.01)

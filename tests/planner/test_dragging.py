@@ -3,6 +3,7 @@
 from jax import monitoring
 
 from heliostat.planner import results
+from heliostat.planner.requests import MapArguments
 from tests.support.hall import hall
 
 
@@ -16,7 +17,7 @@ def test_a_drag_compiles_nothing():
     def compute(scenario):
         held = results.held(scenario, "plane")
         area, cells = [1.0, 13.0, -5.0, 7.0], 4
-        results.compute_map(held, lambda: None, quantity="peb", area=area, cells=cells, design=None)
+        results.compute_map(held, lambda: None, MapArguments("peb", area, cells), design=None)
         results.compute_numbers(held, lambda: None, places=[], design=None, designed_here=True)
 
     auto = {"model__wavefront": "auto"}

@@ -8,6 +8,7 @@ import pytest
 import heliostat as hs
 from heliostat.planner import handlers, requests, server
 from heliostat.planner.cancellation import CancelledError
+from heliostat.planner.requests import MapArguments
 from heliostat.scenario import scenario_names
 from heliostat.units import format_quantity
 from tests.support.hall import HALL, hall
@@ -299,5 +300,5 @@ def test_a_computation_stops_when_its_request_is_dropped():
             raise CancelledError
 
     with pytest.raises(CancelledError):
-        results.compute_map(hall(), check, quantity="peb", area=AREA, cells=4, design=None)
+        results.compute_map(hall(), check, MapArguments("peb", AREA, 4), design=None)
     assert len(calls) == 2

@@ -8,6 +8,7 @@ import heliostat as hs
 from heliostat.api.localization import build
 from heliostat.api.localization_results import TimeAllocation, TradeOff
 from heliostat.plots import localization as localization_plots
+from heliostat.plots.scene import draw_scene
 from heliostat.plots.style import SUFFIXES, save_figure
 from tests.support.scenes import localization_scene
 
@@ -33,7 +34,7 @@ def allocation(active_antennas, choices):
 
 
 def test_scene_shows_each_thing_where_it_is():
-    figure = localization_plots.scene_figure(SCENE)
+    figure = draw_scene(localization_plots.sketch(SCENE))
     above, space = figure.axes
     lines = {line.get_label(): line.get_xydata() for line in above.lines}
     base_station, surface, user = [0.0, 0.0], [-20.0, 20.0], [20.0, 40.0]
@@ -123,7 +124,7 @@ def test_an_unknown_format_is_refused(tmp_path):
 
 @pytest.mark.parametrize("name", ["factory-hall", "street-canyon", "sub-thz-room"])
 def test_shipped_scenes_can_be_drawn(tmp_path, name):
-    save_figure(localization_plots.scene_figure(build(hs.load(name))), tmp_path / "scene.png")
+    save_figure(draw_scene(localization_plots.sketch(build(hs.load(name)))), tmp_path / "scene.png")
 
 
 def test_a_scene_shows_all_users():

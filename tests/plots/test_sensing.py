@@ -6,6 +6,7 @@ import pytest
 import heliostat as hs
 from heliostat.api.sensing import DirectionBounds
 from heliostat.plots import sensing as sensing_plots
+from heliostat.plots.scene import draw_scene
 from heliostat.plots.style import save_figure
 from tests.support.sensing_scenes import sensing_scene
 
@@ -23,7 +24,7 @@ def lines(axes):
 
 
 def test_a_scene_shows_every_surface_and_its_path():
-    above, space = sensing_plots.scene_figure(SCENE).axes
+    above, space = draw_scene(sensing_plots.sketch(SCENE)).axes
     shown = lines(above)
     np.testing.assert_allclose(shown["target"].get_xydata(), [[5, 15]])
     np.testing.assert_allclose(
@@ -89,4 +90,4 @@ def test_convergence_is_in_db_above_the_lower_bound():
     "name", ["drone-corridor", "indoor-three-surfaces", "sensing-two-surfaces"]
 )
 def test_shipped_scenes_can_be_drawn(tmp_path, name):
-    save_figure(sensing_plots.scene_figure(hs.load(name).build()), tmp_path / "scene.png")
+    save_figure(draw_scene(sensing_plots.sketch(hs.load(name).build())), tmp_path / "scene.png")

@@ -41,7 +41,6 @@ def stack_tasks(tasks: list[JointTask]) -> StackedTasks:
     Args:
         tasks: The problem of each start.
     """
-
     different = list({id(task): task for task in tasks}.values())  # many starts share a problem
     order = {id(task): i for i, task in enumerate(different)}
     at = [order[id(task)] for task in tasks]

@@ -111,7 +111,7 @@ class Planner:
 
             scenario, design, fitting = self._prepared(asked, check)
             with _refusing_arguments():
-                found = results.compute_map(scenario, check, **wanted._asdict(), design=design)
+                found = results.compute_map(scenario, check, wanted, design=design)
             found.header["redesigned"] = not fitting
             return Response(results.packed(found), media_type="application/octet-stream")
 

@@ -2,8 +2,8 @@
 
 import copy
 import json
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 import yaml
@@ -23,7 +23,7 @@ class Library:
 
     def __init__(self, own: AnyScenario | None = None) -> None:
         self.own = own
-        self._kept: OrderedDict[tuple[str, str | None], tuple[AnyScenario, Any]] = OrderedDict()
+        self._base = lru_cache(KEPT)(self._read)
 
     def scenario(self, name: str, text: str | None, overrides: Mapping[str, Any]) -> AnyScenario:
         """Return a checked scenario.
@@ -70,17 +70,10 @@ class Library:
         packaged = text is None and name in scenario_names()
         return name if packaged and self._base(name, None)[0] == load(name) else f"{name}.yaml"
 
-    def _base(self, name: str, text: str | None) -> tuple[AnyScenario, Any]:
+    def _read(self, name: str, text: str | None) -> tuple[AnyScenario, Any]:
         """Return a scenario without overrides, and its sections as plain data."""
-        key = (name, text)
-        if key not in self._kept:
-            base = self._loaded(name, text)
-            self._kept[key] = base, yaml.safe_load(base.dump())
-        self._kept.move_to_end(key)
-        found = self._kept[key]
-        while len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
-        return found
+        base = self._loaded(name, text)
+        return base, yaml.safe_load(base.dump())
 
     def _loaded(self, name: str, text: str | None) -> AnyScenario:
         if text is not None:

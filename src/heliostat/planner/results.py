@@ -19,7 +19,7 @@ from heliostat.api.sensing_evaluation import DesignEvaluation
 from heliostat.design.result import BeamformingDesign, patterned
 from heliostat.maps.area import Area, grid_points
 from heliostat.planner.cancellation import Check
-from heliostat.planner.requests import SteeringChoice
+from heliostat.planner.requests import MapArguments
 from heliostat.plots.coverage import unserved_reason
 from heliostat.reports import localization as localization_reports
 from heliostat.reports import sensing as sensing_reports
@@ -67,36 +67,30 @@ def held(scenario: AnyScenario, wavefront: str | None) -> AnyScenario:
 def compute_map(
     scenario: AnyScenario,
     check: Check,
+    wanted: MapArguments,
     *,
-    quantity: str | None,
-    area: Sequence[float] | None,
-    cells: int,
     design: BeamformingDesign | None,
-    steering: SteeringChoice | None = None,
 ) -> Map:
     """Compute a map.
 
     Args:
         scenario: A scenario.
         check: Called between two parts of the map.
-        quantity: See `heliostat.coverage`.
-        area: Rectangle x0, x1, y0, y1; default around the scene. [m]
-        cells: The map has about ``cells`` squared points.
+        wanted: Quantity, area, number of cells and steering.
         design: Design of a sensing scenario.
-        steering: See `heliostat.coverage`.
 
     Raises:
         CancelledError: By ``check``.
         ValueError: An argument is out of range.
     """
     begun = time.perf_counter()
-    rectangle = default_area(scenario) if area is None else Area(*area)
+    rectangle = default_area(scenario) if wanted.area is None else Area(*wanted.area)
     data = coverage(
         scenario,
-        quantity,
+        wanted.quantity,
         area=list(rectangle),
-        points=cells**2,
-        steering=steering,
+        points=wanted.cells**2,
+        steering=wanted.steering,
         design=design,
         on_progress=lambda done, total: check(),
     )

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from heliostat.api.localization_results import TimeAllocation, TradeOff
 from heliostat.geometry.frames import user_axis
 from heliostat.plots.coverage import coverage
-from heliostat.plots.scene import BLOCKED, Sketch, draw_scene, outline, symbol_size
+from heliostat.plots.scene import BLOCKED, Sketch, outline, symbol_size
 from heliostat.plots.style import (
     BLUE,
     BS_POINT,
@@ -100,21 +100,6 @@ def _hops(base_station: np.ndarray, surface: np.ndarray, user: np.ndarray) -> st
         format_quantity(float(np.linalg.norm(end - start)), "length")
         for start, end in ((base_station, surface), (surface, user))
     )
-
-
-def scene_figure(
-    scene: LocalizationScene,
-    obstacles: Sequence[np.ndarray] = (),
-    others: Sequence[Sequence[float]] = (),
-) -> Figure:
-    """Draw the scene from above and in 3-D; arrays and panels are not to scale.
-
-    Args:
-        scene: The scene.
-        obstacles: Footprints of the obstacles, [corner xy]. [m]
-        others: Positions of further users. [m]
-    """
-    return draw_scene(sketch(scene, obstacles, others))
 
 
 def map_figure(data: xr.Dataset) -> Figure:

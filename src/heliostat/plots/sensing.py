@@ -9,7 +9,7 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 
 from heliostat.api.sensing import DirectionBounds
-from heliostat.plots.scene import BLOCKED, Sketch, draw_scene, outline, symbol_size
+from heliostat.plots.scene import BLOCKED, Sketch, outline, symbol_size
 from heliostat.plots.style import (
     BLUE,
     BS_POINT,
@@ -67,15 +67,6 @@ def sketch(scene: SensingScene) -> Sketch:
         (target[None], POINT | {"marker": "o", "color": GREEN, "label": "target"}),
     ]
     return Sketch(nodes, lines, arrows)
-
-
-def scene_figure(scene: SensingScene) -> Figure:
-    """Draw the scene from above and in 3-D; arrays and panels are not to scale.
-
-    Args:
-        scene: The scene.
-    """
-    return draw_scene(sketch(scene))
 
 
 # Designs -----------------------------------------------------------------------------------------
@@ -249,6 +240,3 @@ def convergence_figure(history: np.ndarray, lower_bound: float) -> Figure:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda tick, _: f"{tick:.4g}"))
         figure.legend(loc="outside lower center", ncols=4)
     return figure
-
-
-# Maps --------------------------------------------------------------------------------------------

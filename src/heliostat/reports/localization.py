@@ -9,6 +9,7 @@ import xarray as xr
 
 from heliostat.api.localization_evaluation import LinkEvaluation, LocalizationEvaluation
 from heliostat.plots import localization as localization_plots
+from heliostat.plots.scene import draw_scene
 from heliostat.reports.export import phase_arrays
 from heliostat.reports.report import Report
 from heliostat.reports.tables import (
@@ -251,11 +252,12 @@ def localization_report(found: LocalizationEvaluation) -> Report:
         figures={
             "scene": (
                 "The scene from above and in 3-D. Arrays and panels are not drawn to scale.",
-                partial(
-                    localization_plots.scene_figure,
-                    found.scene,
-                    scenario.footprints,
-                    [user.position for user in scenario.all_users[1:]],
+                lambda: draw_scene(
+                    localization_plots.sketch(
+                        found.scene,
+                        scenario.footprints,
+                        [user.position for user in scenario.all_users[1:]],
+                    )
                 ),
             ),
             "trade-off": (

@@ -12,6 +12,7 @@ import xarray as xr
 from heliostat.api.sensing_evaluation import DIRECTIONS, DesignEvaluation, SensingEvaluation
 from heliostat.design.result import patterned
 from heliostat.plots import sensing as sensing_plots
+from heliostat.plots.scene import draw_scene
 from heliostat.reports.export import design_arrays
 from heliostat.reports.report import Report
 from heliostat.reports.tables import (
@@ -220,7 +221,7 @@ def sensing_report(found: SensingEvaluation) -> Report:
         figures={
             "scene": (
                 "The scene from above and in 3-D. Arrays and panels are not drawn to scale.",
-                partial(sensing_plots.scene_figure, scene),
+                lambda: draw_scene(sensing_plots.sketch(scene)),
             ),
             "beampattern": (
                 "Beampattern of each surface in the half-space in front of it: equivalent "

@@ -5,7 +5,6 @@ Numbers are computed with NumPy, and random draws are compiled: each ``jax.numpy
 """
 
 import math
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -14,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Complex, PRNGKeyArray
 
 from heliostat.channel.path_loss import LAWS
-from heliostat.geometry.arrays import LinearArray, PlanarArray
+from heliostat.scenario.arrays import built_station, planar_array, real
 from heliostat.scenario.errors import Problem, ScenarioError
 from heliostat.scenario.localization.schema import LocalizationSections
 from heliostat.scenario.localization.visibility import visible_paths
@@ -42,41 +41,33 @@ def localization_scene(
     direct = None
     if scenario.direct != "blocked":
         direct = scene.DirectPath(
-            attenuation=_real(link.direct_attenuation * antenna_gain),
+            attenuation=real(link.direct_attenuation * antenna_gain),
             gain=_path_gain(scenario, purpose_key(root, "further path")),
         )
     built = scene.LocalizationScene(
-        base_station=scene.BaseStation(
-            position=_real(base_station.position),
-            array=LinearArray(
-                axis=_real(base_station.axis),
-                spacing=_real(base_station.spacing),
-                elements=base_station.antennas,
-            ),
-            power=_real(base_station.power),
-        ),
+        base_station=built_station(base_station),
         surfaces=tuple(
             _surface(scenario, i, _surface_root(root, i)) for i in range(len(scenario.panels))
         ),
         user=scene.User(
-            position=_real(user.position),
-            heading=_real(user.heading),
-            spacing=_real(user.spacing),
+            position=real(user.position),
+            heading=real(user.heading),
+            spacing=real(user.spacing),
             antennas=user.antennas,
         ),
         link=scene.Link(
-            wavelength=_real(scenario.wavelength),
-            bandwidth=_real(scenario.carrier.bandwidth),
-            noise_density=_real(link.noise / scenario.carrier.bandwidth),
-            attenuation=_real(link.attenuation * antenna_gain),
+            wavelength=real(scenario.wavelength),
+            bandwidth=real(scenario.carrier.bandwidth),
+            noise_density=real(link.noise / scenario.carrier.bandwidth),
+            attenuation=real(link.attenuation * antenna_gain),
             path_loss=scenario.path_loss or LAWS[link.path_loss],
             gain_known=scenario.model.gain == "known",
             clock_known=scenario.model.clock == "synchronized",
         ),
         frame=scene.Frame(
-            pilot=_real(scenario.frame.pilot),
-            optimization=_real(scenario.frame.optimization),
-            period=_real(scenario.period),
+            pilot=real(scenario.frame.pilot),
+            optimization=real(scenario.frame.optimization),
+            period=real(scenario.period),
         ),
         direct=direct,
     )
@@ -87,12 +78,8 @@ def localization_scene(
     built = eqx.tree_at(lambda s: s.surfaces, built, surfaces)
     if scenario.obstacles:
         seen = visible_paths(scenario, np.array([user.position], dtype=float))[0]
-        built = built.with_gains(built.gains() * _real(seen))
+        built = built.with_gains(built.gains() * real(seen))
     return built
-
-
-def _real(value: Any) -> jax.Array:
-    return jax.device_put(np.asarray(value, dtype=float))
 
 
 @jax.jit
@@ -128,15 +115,8 @@ def _surface(
 ) -> scene.PassiveSurface:
     """Build one surface; its random phases and gain are drawn with the root key."""
     surface, spherical = scenario.panels[index], scenario.spherical[index]
-    position = _real(surface.position)
-    array = PlanarArray(
-        horizontal=_real(surface.axes[0]),
-        vertical=_real(surface.axes[1]),
-        normal=_real(surface.axes[2]),
-        spacing=_real(surface.spacing),
-        columns=surface.columns,
-        rows=surface.rows,
-    )
+    position = real(surface.position)
+    array = planar_array(surface)
     try:
         listed = surface.listed_phases(scenario.folder)
     except ValueError as error:
@@ -148,7 +128,7 @@ def _surface(
     alignment: passive.Configurations
     data: passive.Configurations
     if listed is not None:
-        alignment, data = passive.Phased(_real(listed)), passive.Phased(_real(listed[:1]))
+        alignment, data = passive.Phased(real(listed)), passive.Phased(real(listed[:1]))
     elif surface.phases == "random":
         count, elements = len(sweep), array.elements
         alignment_key = purpose_key(root, "alignment phases")
@@ -156,25 +136,25 @@ def _surface(
         data = passive.Phased(passive.random_phases(purpose_key(root, "data phases"), 1, elements))
     else:
         target = surface.focus or scenario.user.position
-        offset = _real(np.divide(sweep, [[surface.columns, surface.rows]]))
-        still = _real(np.zeros((1, 2)))
+        offset = real(np.divide(sweep, [[surface.columns, surface.rows]]))
+        still = real(np.zeros((1, 2)))
         if spherical:
-            alignment = passive.Focused(_real(target), offset)
-            data = passive.Focused(_real(target), still)
+            alignment = passive.Focused(real(target), offset)
+            data = passive.Focused(real(target), still)
         else:
             towards = np.subtract(target, surface.position)
-            focus = _real(surface.axes[:2] @ (towards / np.linalg.norm(towards)))
+            focus = real(surface.axes[:2] @ (towards / np.linalg.norm(towards)))
             alignment, data = passive.Steered(focus, offset), passive.Steered(focus, still)
     row = (index + (scenario.direct != "blocked")) % length
     signs = [(-1.0) ** (row & i).bit_count() for i in range(length)]  # of a Hadamard matrix
     return scene.PassiveSurface(
         position=position,
         array=array,
-        reflection=_real(surface.reflection),
+        reflection=real(surface.reflection),
         alignment=alignment,
         data=data,
-        element_area=_real(surface.gain * scenario.wavelength**2 / (4 * math.pi)),
+        element_area=real(surface.gain * scenario.wavelength**2 / (4 * math.pi)),
         gain=_path_gain(scenario, root),
-        code=_real(signs),
+        code=real(signs),
         spherical=spherical,
     )

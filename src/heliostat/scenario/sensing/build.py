@@ -1,16 +1,13 @@
 """Build the scene of a sensing scenario; needs JAX."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 from heliostat.channel.fading import line_of_sight, rician
 from heliostat.channel.path_loss import exponent_law, radar_equation
-from heliostat.geometry.arrays import LinearArray, PlanarArray
 from heliostat.geometry.frames import Scalar, Vector, travel
+from heliostat.scenario.arrays import built_station, planar_array, real
 from heliostat.scenario.errors import Problem, ScenarioError
 from heliostat.scenario.random_keys import purpose_key
 from heliostat.scenario.sensing.schema import ActiveSurfaceSpec, SensingSections
@@ -36,15 +33,9 @@ def sensing_scene(scenario: SensingSections, key: PRNGKeyArray | None) -> Sensin
     """
     root = scenario.link.seed if key is None else key
     written = scenario.base_station
-    base_station = BaseStation(
-        position=_real(written.position),
-        array=LinearArray(
-            axis=_real(written.axis), spacing=_real(written.spacing), elements=written.antennas
-        ),
-        power=_real(written.power),
-    )
+    base_station = built_station(written)
     surfaces = tuple(_surface(surface) for surface in scenario.surfaces)
-    target = Target(_real(scenario.target.position))
+    target = Target(real(scenario.target.position))
     bs_to_irs, target_gain = _channels(scenario, root, base_station, surfaces)
     if target_gain is None:
         target_gain = _target_gain(scenario, root, surfaces, target)
@@ -54,33 +45,22 @@ def sensing_scene(scenario: SensingSections, key: PRNGKeyArray | None) -> Sensin
         target=target,
         bs_to_irs=bs_to_irs,
         target_gain=target_gain,
-        noise=_real(written.noise),
-        symbols=_real(scenario.dwell.symbols),
+        noise=real(written.noise),
+        symbols=real(scenario.dwell.symbols),
     )
-
-
-def _real(value: Any) -> jax.Array:
-    return jax.device_put(np.asarray(value, dtype=float))
 
 
 def _surface(surface: ActiveSurfaceSpec) -> ActiveSurface:
-    position = _real(surface.position)
-    array = PlanarArray(
-        horizontal=_real(surface.axes[0]),
-        vertical=_real(surface.axes[1]),
-        normal=_real(surface.axes[2]),
-        spacing=_real(surface.spacing),
-        columns=surface.columns,
-        rows=surface.rows,
-    )
+    position = real(surface.position)
+    array = planar_array(surface)
     if surface.passive:
         return passive_surface(position, array)
     return ActiveSurface(
         position,
         array,
-        amplification=_real(surface.amplification),
-        power=_real(surface.power),
-        noise=_real(surface.noise),
+        amplification=real(surface.amplification),
+        power=real(surface.power),
+        noise=real(surface.noise),
     )
 
 
@@ -106,10 +86,10 @@ def _channels(
             purpose_key(root, "channel", i),
             base_station,
             surface,
-            _real(scenario.base_station.antenna_gain * written.gain),
-            _real(scenario.reference_loss),
-            _real(scenario.exponent),
-            _real(link.rician),
+            real(scenario.base_station.antenna_gain * written.gain),
+            real(scenario.reference_loss),
+            real(scenario.exponent),
+            real(link.rician),
         )
         for i, (surface, written) in enumerate(zip(surfaces, scenario.surfaces, strict=True))
     )
@@ -146,9 +126,9 @@ def _target_gain(
         purpose_key(root, "target gain phase"),
         tuple(surface.position for surface in surfaces),
         target.position,
-        _real([surface.gain for surface in scenario.surfaces]),
-        _real(scenario.reference_loss),
-        _real(scenario.target.cross_section),
+        real([surface.gain for surface in scenario.surfaces]),
+        real(scenario.reference_loss),
+        real(scenario.target.cross_section),
     )
 
 
