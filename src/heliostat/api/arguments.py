@@ -105,9 +105,6 @@ def checked_key(key: Any, function: str) -> PRNGKeyArray:
 def checked_seed(seed: Any) -> int:
     """Return a seed of NumPy's generators.
 
-    Args:
-        seed: Argument of a public function.
-
     Raises:
         ValueError: It is not a whole number, or negative.
     """

@@ -172,22 +172,14 @@ def _outlines(scenario: AnyScenario) -> str:
 
 
 def steers_each_by_default(scenario: AnyScenario) -> bool:
-    """Return whether the surface is steered to each position by default, see `coverage`.
-
-    Args:
-        scenario: A scenario.
-    """
+    """Return whether the surface is steered to each position by default, see `coverage`."""
     return isinstance(scenario, LocalizationScenario) and all(
         panel.phases == "designed" and panel.focus is None for panel in scenario.panels
     )
 
 
 def default_area(scenario: AnyScenario) -> Area:
-    """Return a rectangle that contains all nodes of the scene, with a margin.
-
-    Args:
-        scenario: A scenario.
-    """
+    """Return a rectangle that contains all nodes of the scene, with a margin."""
     nodes, _ = _nodes(scenario)
     return area_around(np.vstack([nodes[name][1] for name in nodes if name != "normals"]))
 

@@ -144,9 +144,6 @@ def require_single_path(scenario: LocalizationScenario, function: str) -> None:
 def most_active_antennas(scenario: AnyScenario) -> int:
     """Return the largest number of antennas whose pilots fit into the period.
 
-    Args:
-        scenario: A localization scenario.
-
     Raises:
         TypeError: The scenario is not one of localization.
     """

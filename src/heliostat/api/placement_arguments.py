@@ -66,9 +66,6 @@ def goals_of(text: str) -> tuple[Goal, ...]:
 def number_of(surfaces: int) -> int:
     """Return the number of surfaces.
 
-    Args:
-        surfaces: Argument of `place`.
-
     Raises:
         PlacementError: It is out of range.
     """
@@ -86,11 +83,6 @@ def walls_of(
     walls: Mapping[str, ArrayLike] | None,
 ) -> list[Wall]:
     """Return the walls that carry candidates.
-
-    Args:
-        scenario: A localization scenario.
-        candidates: Argument of `place`.
-        walls: Argument of `place`.
 
     Raises:
         PlacementError: A name is unknown, or a wall is not given by two ends.
@@ -120,13 +112,6 @@ def layout_of(
     turns: Sequence[float],
 ) -> Layout:
     """Return the grid of the candidates.
-
-    Args:
-        scenario: A localization scenario.
-        walls: The walls.
-        spacing: Argument of `place`.
-        heights: Argument of `place`.
-        turns: Argument of `place`.
 
     Raises:
         PlacementError: An argument is out of range, or the candidates are too many.
@@ -177,10 +162,6 @@ def sizes_of(
 ) -> list[tuple[int, int]]:
     """Return rows and columns of each size.
 
-    Args:
-        scenario: A localization scenario.
-        sizes: Argument of `place`.
-
     Raises:
         PlacementError: A size is not two positive whole numbers.
     """
@@ -208,15 +189,6 @@ def counted_positions(
     at_users: bool,
 ) -> Counted:
     """Return the positions outside all obstacles.
-
-    Args:
-        scenario: A localization scenario.
-        area: Argument of `place`.
-        points: Argument of `place`.
-        positions: Argument of `place`.
-        headings: Argument of `place`.
-        names: Argument of `place`.
-        at_users: Argument of `place`.
 
     Raises:
         PlacementError: An argument is out of range, or no position is left.

@@ -131,9 +131,6 @@ def as_received(scenario: LocalizationScenario) -> LocalizationScene:
 
     The user is one meter in front of the first surface, unknown gains are one, and known gains are
     those without obstacles, as the receiver does not know which paths are blocked.
-
-    Args:
-        scenario: A localization scenario.
     """
     scene = build(scenario.without_obstacles())
     ahead = scene.surface.position + scene.surface.array.normal

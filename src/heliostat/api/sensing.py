@@ -340,11 +340,6 @@ def designed(
 ) -> BeamformingDesign:
     """Run `heliostat.design_beamforming`, and add a remedy to the error if the SNR is out of reach.
 
-    Args:
-        scenario: A loaded scenario.
-        method: See `heliostat.design_beamforming`.
-        on_progress: See `heliostat.design_beamforming`.
-
     Raises:
         ScenarioError: No design reaches the SNR that the scenario requires.
         ValueError: The method does not support the scenario's number of patterns.

@@ -75,11 +75,7 @@ def under_errors(
 
 
 def no_error_effect(scenario: LocalizationScenario) -> str:
-    """Return the reason why errors do not affect the steering; empty if they do.
-
-    Args:
-        scenario: A loaded scenario.
-    """
+    """Return the reason why errors do not affect the steering; empty if they do."""
     if not scenario.single_path:
         return (
             f"{scenario.name} has several paths or spherical waves; steering errors are simulated "

@@ -46,21 +46,12 @@ class SearchError(ValueError):
 
 
 def snapshots_of(scenario: SensingScenario) -> int:
-    """Return the number of whole symbols in each pattern of a surface.
-
-    Args:
-        scenario: A loaded scenario.
-    """
+    """Return the number of whole symbols in each pattern of a surface."""
     return scenario.dwell.symbols // (len(scenario.surfaces) * scenario.dwell.patterns)
 
 
 def whole_dwell(scenario: SensingScenario, scene: SensingScene) -> SensingScene:
-    """Return the scene with a dwell of whole symbols in every pattern of every surface.
-
-    Args:
-        scenario: The scenario that the scene was built from.
-        scene: The scene.
-    """
+    """Return the scene with a dwell of whole symbols in every pattern of every surface."""
     shares = len(scenario.surfaces) * scenario.dwell.patterns
     symbols = jnp.asarray(float(snapshots_of(scenario) * shares))
     return eqx.tree_at(lambda s: s.symbols, scene, symbols)

@@ -111,11 +111,7 @@ def present(report: "heliostat.reports.report.Report", folder: Path, as_json: bo
 
 
 def show(table: "heliostat.reports.tables.Table") -> None:
-    """Print a table, or nothing if it has no lines.
-
-    Args:
-        table: The table.
-    """
+    """Print a table, or nothing if it has no lines."""
     if table.lines:
         title = f"{table.title}, {table.aside}" if table.aside else table.title
         print_table(title, list(table.heads), table.texts)

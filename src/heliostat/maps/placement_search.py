@@ -65,13 +65,7 @@ def merits_with(
 
 
 def improved(table: Table, chosen: Sequence[int], slot: int) -> Found | None:
-    """Return the set with the best candidate in one place; None without a candidate.
-
-    Args:
-        table: The candidates.
-        chosen: The set.
-        slot: See `merits_with`.
-    """
+    """Return the set with the best candidate in one place; None without a candidate."""
     merits = merits_with(table, chosen, slot)
     possible = [i for i, merit in enumerate(merits) if merit is not None]
     if not possible:
@@ -107,12 +101,7 @@ def greedy(table: Table, number: int, on_progress: OnProgress) -> list[Found]:
 
 
 def exchanged(table: Table, start: Found) -> Found:
-    """Replace single surfaces of a set by better ones until none is left.
-
-    Args:
-        table: The candidates.
-        start: The set.
-    """
+    """Replace single surfaces of a set by better ones until none is left."""
     best = start
     for _ in range(ROUNDS):
         before = best

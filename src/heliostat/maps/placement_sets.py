@@ -67,11 +67,7 @@ class Scores(NamedTuple):
     """Mean over the positions of `Goal.fulfillment`, that of the worse goal. [1]"""
 
     def order(self, goal: Goal) -> list[tuple[float, float, float]]:
-        """Return the merits as tuples that are larger for better sets.
-
-        Args:
-            goal: The first goal.
-        """
+        """Return the merits as tuples that are larger for better sets."""
         sign = -1.0 if goal.quantity == "peb" else 1.0
         # Rounded, so that rounding errors do not decide between equal sets.
         quantile = [float(f"{sign * value:.9g}") for value in self.quantile.tolist()]
@@ -151,12 +147,7 @@ def values_of(setting: Setting, base: Base) -> list[Float[np.ndarray, "position"
 def met(
     goals: Sequence[Goal], values: Sequence[Float[np.ndarray, "*any"]]
 ) -> Bool[np.ndarray, "*any"]:
-    """Return whether all goals are met.
-
-    Args:
-        goals: The goals.
-        values: The quantity of each goal.
-    """
+    """Return whether all goals are met."""
     return np.logical_and.reduce([g.met(v) for g, v in zip(goals, values, strict=True)])
 
 

@@ -45,11 +45,6 @@ class Library:
     def written(self, name: str, text: str | None, overrides: Mapping[str, Any]) -> dict[str, Any]:
         """Return the sections of a scenario as plain data with overrides, without checking them.
 
-        Args:
-            name: See `scenario`.
-            text: See `scenario`.
-            overrides: See `scenario`.
-
         Raises:
             ScenarioError: The scenario without overrides is invalid.
         """
@@ -59,10 +54,6 @@ class Library:
 
     def written_as(self, name: str, text: str | None) -> str:
         """Return the name by which `heliostat.load` finds a scenario: a packaged one, or its file.
-
-        Args:
-            name: See `scenario`.
-            text: See `scenario`.
 
         Raises:
             ScenarioError: There is no such scenario.
@@ -87,11 +78,7 @@ class Library:
 
 
 def problems_of(error: ScenarioError) -> list[dict[str, str]]:
-    """Return the problems of a scenario for the page: field, value and sentence of each.
-
-    Args:
-        error: The error.
-    """
+    """Return the problems of a scenario for the page: field, value and sentence of each."""
     return [
         {"field": problem.field, "value": problem.value, "sentence": problem.sentence}
         for problem in error.problems
@@ -132,11 +119,5 @@ def _files(data: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
 
 
 def key_of(name: str, text: str | None, overrides: Mapping[str, Any]) -> str:
-    """Return text that is equal for equal scenarios.
-
-    Args:
-        name: See `Library.scenario`.
-        text: See `Library.scenario`.
-        overrides: See `Library.scenario`.
-    """
+    """Return text that is equal for equal scenarios."""
     return json.dumps([name, text, overrides], sort_keys=True)

@@ -63,9 +63,6 @@ async def body_of(request: Request) -> Mapping[str, Any]:
 def asked_of(body: Mapping[str, Any]) -> Asked:
     """Return the scenario that a request is about.
 
-    Args:
-        body: Content of the request.
-
     Raises:
         RefusedError: It has no scenario.
     """
@@ -79,9 +76,6 @@ def asked_of(body: Mapping[str, Any]) -> Asked:
 
 def checked_overrides(given: Any) -> dict[str, Any]:
     """Return overrides by dotted key.
-
-    Args:
-        given: Content of a request.
 
     Raises:
         RefusedError: They are not an object with a limited number of entries.
@@ -118,9 +112,6 @@ class MapArguments(NamedTuple):
 def map_arguments(asked: Asked) -> MapArguments:
     """Return the arguments of the map that a request asks for.
 
-    Args:
-        asked: The request.
-
     Raises:
         RefusedError: The area, the number of cells or the steering is out of range.
     """
@@ -138,10 +129,6 @@ def map_arguments(asked: Asked) -> MapArguments:
 def positive(asked: Asked, name: str) -> float | None:
     """Return a positive number in a request, or None if there is none.
 
-    Args:
-        asked: The request.
-        name: Its name.
-
     Raises:
         RefusedError: It is not a positive number.
     """
@@ -155,10 +142,6 @@ def positive(asked: Asked, name: str) -> float | None:
 
 def text_of(asked: Asked, name: str) -> str:
     """Return a text of a request.
-
-    Args:
-        asked: The request.
-        name: Its name.
 
     Raises:
         RefusedError: It is not a text of at most 200 characters.

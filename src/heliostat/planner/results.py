@@ -122,9 +122,6 @@ def steering_choices(scenario: AnyScenario) -> list[str]:
     """Return the possible values of ``steering`` of a map for the page.
 
     A sensing map is for the held design, so that its steering is fixed.
-
-    Args:
-        scenario: A scenario.
     """
     designed = isinstance(scenario, LocalizationScenario) and all(
         panel.phases == "designed" for panel in scenario.panels
@@ -312,9 +309,6 @@ class Designs:
 def refuse_large(scenario: SensingScenario) -> None:
     """Refuse a design that takes minutes.
 
-    Args:
-        scenario: The scenario.
-
     Raises:
         ScenarioError: The arrays are too large.
     """
@@ -342,11 +336,7 @@ def same_sizes(one: SensingScenario, other: SensingScenario) -> bool:
 
 
 def packed(found: Map) -> bytes:
-    """Return a map as bytes: length of the header, header as JSON, values, flags.
-
-    Args:
-        found: The map.
-    """
+    """Return a map as bytes: length of the header, header as JSON, values, flags."""
     header = json.dumps(found.header).encode()
     header += b" " * (-len(header) % 4)  # so that the values are aligned
     size = np.uint32(len(header)).astype("<u4").tobytes()

@@ -15,11 +15,7 @@ from heliostat.scenario.validation import example, field_kinds, is_list, section
 
 
 def scene_of(scenario: AnyScenario) -> dict[str, Any]:
-    """Return what the page draws: the objects with their keys, obstacles, and walls.
-
-    Args:
-        scenario: A checked scenario.
-    """
+    """Return what the page draws: the objects with their keys, obstacles, and walls."""
     obstacles = scenario.obstacles if isinstance(scenario, LocalizationScenario) else ()
     walls = [
         {

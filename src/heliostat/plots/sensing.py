@@ -39,11 +39,7 @@ def _nodes(scene: SensingScene) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def sketch(scene: SensingScene) -> Sketch:
-    """Return drawing instructions for a scene; arrays and panels are not to scale.
-
-    Args:
-        scene: The scene.
-    """
+    """Return drawing instructions for a scene; arrays and panels are not to scale."""
     base_station, surfaces, target = _nodes(scene)
     nodes = np.vstack([base_station, surfaces, target])
     size = symbol_size(nodes)

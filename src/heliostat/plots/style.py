@@ -135,12 +135,7 @@ def map_norm(values: np.ndarray, *, logarithmic: bool) -> Normalize:
 
 
 def plain_ticks(axis: Axis, norm: Normalize) -> None:
-    """Label a logarithmic axis with plain numbers: decades, and steps between few decades.
-
-    Args:
-        axis: The axis.
-        norm: Its range.
-    """
+    """Label a logarithmic axis with plain numbers: decades, and steps between few decades."""
     decades = np.log10((norm.vmax or 1) / (norm.vmin or 1))
     steps = (1,) if decades > 2.5 else (1, 2, 5) if decades > 0.7 else range(1, 10)
     axis.set_major_locator(LogLocator(subs=tuple(steps)))

@@ -137,11 +137,7 @@ def design_arrays(
 
 
 def phase_arrays(scenario: LocalizationScenario) -> dict[str, np.ndarray]:
-    """Phases of all surfaces with the entries of `PHASE_NAMES`.
-
-    Args:
-        scenario: A loaded scenario.
-    """
+    """Phases of all surfaces with the entries of `PHASE_NAMES`."""
     scene = build(scenario)
     each = [_phases(scene.through(i)) for i in range(len(scene.surfaces))]
     entries: dict[str, object] = {}

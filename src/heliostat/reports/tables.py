@@ -152,11 +152,7 @@ def listed(title: str, rows: Sequence[Row], aside: str = "", prefix: str = "") -
 
 
 def document_of(rows: Sequence[Row]) -> dict[str, float]:
-    """Values by name with unit, for JSON.
-
-    Args:
-        rows: The numbers.
-    """
+    """Values by name with unit, for JSON."""
     return {row.key: row.value for row in rows}
 
 

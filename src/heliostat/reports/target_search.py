@@ -116,11 +116,7 @@ def _notes(found: Search) -> list[str]:
 
 
 def target_search_report(found: Search) -> Report:
-    """Report on a target search.
-
-    Args:
-        found: The results.
-    """
+    """Report on a target search."""
     run, scenario, attrs = found.dwells, found.scenario, found.dwells.attrs
     columns = columns_of(run, "dwell")
     return Report(

@@ -169,11 +169,7 @@ def _places(scenario: LocalizationScenario) -> dict[str, tuple[float, ...]]:
 
 
 def tracking_report(track: Track) -> Report:
-    """Report on a tracked user.
-
-    Args:
-        track: The results.
-    """
+    """Report on a tracked user."""
     run, scenario, columns = track.periods, track.scenario, columns_of(track.periods, "period")
     weight, balance = track.objective.numbers()
     # The first columns are a track that `read_track` reads.

@@ -22,11 +22,7 @@ def real(value: Any) -> jax.Array:
 
 
 def built_station(written: BaseStationSpec | SensingBaseStationSpec) -> BaseStation:
-    """Build the base station.
-
-    Args:
-        written: The base station of a scenario.
-    """
+    """Build the base station."""
     array = LinearArray(
         axis=real(written.axis), spacing=real(written.spacing), elements=written.antennas
     )
@@ -34,11 +30,7 @@ def built_station(written: BaseStationSpec | SensingBaseStationSpec) -> BaseStat
 
 
 def planar_array(panel: PanelSpec) -> PlanarArray:
-    """Build the array of a panel.
-
-    Args:
-        panel: The panel of a scenario.
-    """
+    """Build the array of a panel."""
     horizontal, vertical, normal = (real(axis) for axis in panel.axes)
     spacing = real(panel.spacing)
     return PlanarArray(horizontal, vertical, normal, spacing, panel.columns, panel.rows)

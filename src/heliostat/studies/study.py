@@ -217,11 +217,7 @@ class Study:
         return [dict(zip(self.axes, values, strict=True)) for values in points]
 
     def output_shape(self, name: str) -> tuple[int, ...]:
-        """Shape of one output of the point function.
-
-        Args:
-            name: Name of the output.
-        """
+        """Shape of one output of the point function."""
         return tuple(len(self.inner[dim]) for dim in self.outputs[name].dims)
 
     @property

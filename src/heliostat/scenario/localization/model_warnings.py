@@ -17,11 +17,7 @@ from heliostat.units import SPEED_OF_LIGHT, format_quantity
 
 
 def model_warnings(scenario: LocalizationSections) -> Iterator[str]:
-    """Yield one sentence for each violated assumption.
-
-    Args:
-        scenario: The checked sections of a scenario.
-    """
+    """Yield one sentence for each violated assumption."""
     panels = list(zip(scenario.panel_keys, scenario.panel_names, scenario.panels, strict=True))
     found = [*_far_field(scenario), *_narrow_band(scenario), *blocked_paths(scenario)]
     if not scenario.several_paths:

@@ -81,11 +81,7 @@ def _blocked(
 
 
 def blocked_paths(scenario: LocalizationSections) -> Iterator[str]:
-    """Yield a sentence for each path to the scenario's user that obstacles block.
-
-    Args:
-        scenario: A localization scenario.
-    """
+    """Yield a sentence for each path to the scenario's user that obstacles block."""
     user = np.asarray(scenario.user.position, dtype=float)
     base_station = np.asarray(scenario.base_station.position, dtype=float)
     hops = [

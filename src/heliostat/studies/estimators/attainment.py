@@ -44,11 +44,7 @@ def attainment(squared: xr.DataArray, bound: xr.DataArray) -> Attainment:
 
 
 def reached(errors: Attainment) -> np.ndarray:
-    """Whether the bound lies in the confidence interval, with a tolerance of 2 %.
-
-    Args:
-        errors: See `attainment`.
-    """
+    """Whether the bound lies in the confidence interval, with a tolerance of 2 %."""
     return (errors.low <= 1.02) & (errors.high >= 0.98)
 
 
