@@ -26,7 +26,7 @@ from heliostat.bounds.fisher import (
     identify,
 )
 from heliostat.geometry.arrays import PlanarArray
-from heliostat.geometry.frames import Scalar, Vector
+from heliostat.geometry.frames import Scalar
 from heliostat.observation.echoes import (
     noise_covariance,
     round_trip,
@@ -253,17 +253,15 @@ def scene_information(
     scene: SensingScene,
     covariance: tuple[Complex[Array, "pattern tx tx"], ...],
     reflection: tuple[Complex[Array, "pattern _"], ...],
-    position: Vector | None = None,
 ) -> tuple[DirectionInformation, ...]:
-    """Fisher information at each surface about the direction of a position.
+    """Fisher information at each surface about the direction of the target.
 
     Args:
-        scene: The scene; its target gains are used at any position.
+        scene: The scene.
         covariance: Transmit covariances of each surface's patterns. [W]
         reflection: Coefficients of each surface's patterns. [1]
-        position: Position of the target; by default that of the scene. [m]
     """
-    angles = scene.angles(position)
+    angles = scene.angles()
     return tuple(
         direction_information(scene.link(i), psi, covar, angles[i], scene.target_gain[i])
         for i, (psi, covar) in enumerate(zip(reflection, covariance, strict=True))

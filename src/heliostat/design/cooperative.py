@@ -38,6 +38,8 @@ from heliostat.scene.sensing import SensingScene
 from heliostat.surface.active import random_reflection, reflected_power
 
 Method: TypeAlias = Literal["direct", "sdr"]
+ALTERNATIONS = 10
+"""Largest number of alternations; they end where one gains less than a thousandth."""
 _PHASES = 2**31 + 5
 """Tag that keeps these keys apart from a scene's, see `scenario.random_keys`, for equal seeds."""
 
@@ -106,7 +108,6 @@ def design_alternately(
     *,
     method: Method = "direct",
     min_snr: float | Scalar,
-    steps: int = 10,
     seed: int = 0,
     on_progress: OnProgress = lambda done, total: None,
 ) -> BeamformingDesign:
@@ -116,7 +117,6 @@ def design_alternately(
         scene: The scene.
         method: "sdr" for the paper's own solvers, "direct" for `transmit` and `reflect`.
         min_snr: Least SNR of the matched filter, 100 being 20 dB; 0 for the paper's criterion. [1]
-        steps: Maximum number of alternations; they end where one gains less than a thousandth.
         seed: Seed of phases and random vectors.
         on_progress: Called with the number of finished alternations and their maximum number.
 
@@ -131,10 +131,10 @@ def design_alternately(
         present = half(scene, begun, jnp.zeros(()))
     else:
         search.offer(present)
-    for step in range(steps):
+    for step in range(ALTERNATIONS):
         if present is None:
             break
-        on_progress(step, steps)
+        on_progress(step, ALTERNATIONS)
         before = np.inf if search.best is None else search.best.worst
         middle, snr = _reflect_half(scene, present, method, search.min_snr, step, seed)
         # The other half may be worse where its solver is inaccurate.

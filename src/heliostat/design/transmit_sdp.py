@@ -33,6 +33,9 @@ from heliostat.observation.echoes import target_steering
 from heliostat.scene.sensing import SensingScene
 from heliostat.surface.active import power_weight, reflected_power
 
+OPTIMAL_GAP = 1e-6
+"""Largest relative gap of a design with the status "optimal"."""
+
 
 class _Block(NamedTuple):
     """Data of one surface, in terms of its S."""
@@ -171,7 +174,6 @@ def design_transmit_sdp(
     *,
     min_snr: float,
     solver: str = "CLARABEL",
-    rtol: float = 1e-6,
 ) -> BeamformingDesign:
     """Transmit covariances that minimize the worst CRB, paper eq. (18), by CVXPY.
 
@@ -180,7 +182,6 @@ def design_transmit_sdp(
         reflection: Reflection coefficients of each surface. [1]
         min_snr: Minimum SNR of the matched filter at every surface. [1]
         solver: Name of a CVXPY solver.
-        rtol: Largest gap with the status "optimal".
 
     Raises:
         ValueError: The solver found no solution, or one that violates a constraint.
@@ -204,7 +205,7 @@ def design_transmit_sdp(
     worst = jnp.max(bounds.crb)
     lower = _certificate(scene, reflection, blocks, program, min_snr)
     check_lower_bound(float(lower), float(worst))
-    code = OPTIMAL if bool(lower >= (1 - rtol) * worst) else FEASIBLE
+    code = OPTIMAL if bool(lower >= (1 - OPTIMAL_GAP) * worst) else FEASIBLE
     if status == cp.USER_LIMIT:
         code = NOT_CONVERGED
     return evaluated_design(
