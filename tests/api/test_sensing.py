@@ -8,11 +8,13 @@ from scipy.spatial.transform import Rotation
 
 import heliostat as hs
 from heliostat.api import sensing as sensing_api
+from heliostat.api.sensing import designed
 from heliostat.bounds.direction import (
     direction_bound,
     position_bound,
     scene_information,
 )
+from heliostat.scenario import ScenarioError
 from tests.support.direction_definition import direction_information_by_definition
 from tests.support.sensing_designs import yard
 from tests.support.sensing_scenes import random_covariance, random_reflections
@@ -338,6 +340,45 @@ def test_the_relaxation_does_not_beat_the_direct_reflective_design():
 def test_designs_that_cannot_be_are_refused(ask, message):
     with pytest.raises(ValueError, match=message):
         ask()
+
+
+def test_only_designs_of_the_scenario_are_certified():
+    """Truth: the same channel by its seed, and what the design attains in other scenarios."""
+    key = jax.random.key(5)
+    design = hs.design_beamforming(SMALL, key=key)
+    certified = hs.certify(SMALL, design, key=key)
+    assert certified.worst_crb == design.worst_crb
+    of_seed = SMALL.updated({"link.seed": 5})
+    np.testing.assert_allclose(
+        certified.lower_bound, hs.certify(of_seed, hs.design_beamforming(of_seed)).lower_bound
+    )
+    with pytest.raises(ValueError, match=r"not one for .* its worst CRB would be .* rad²; give"):
+        hs.certify(SMALL, design)
+    for changes, message in (
+        ({"base_station.power": "16 W"}, "the base station exceeds its power by 4 W"),
+        ({"surfaces.0.amplification": 1}, "an element of surface 0 exceeds the amplification"),
+        ({"dwell.symbols": 90}, "its worst CRB would be"),
+        ({"surfaces.0.rows": 5}, r"reflection\[0\] has the shape"),
+        ({"dwell.patterns": 2}, "its number of patterns is 1, not 2"),
+        ({"dwell.min_snr": "60 dB"}, "below the minimum"),
+    ):
+        with pytest.raises(ValueError, match=f"not one for .*{message}"):
+            hs.certify(SMALL.updated(changes), design, key=key)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"base_station.antennas": 1}, {"surfaces.0.columns": 1, "surfaces.1.columns": 1}]
+)
+@pytest.mark.parametrize("method", ["direct", "sdr"])
+def test_angles_that_cannot_be_estimated_are_a_problem_of_the_scenario(changes, method):
+    with pytest.raises(ScenarioError, match="surfaces: elevation and azimuth cannot both be"):
+        designed(SMALL.updated(changes), method)
+
+
+def test_a_target_almost_in_the_plane_of_a_surface_has_a_design():
+    """Its elevation can hardly be estimated; matrices of the lower bound are singular there."""
+    design = hs.design_beamforming(SMALL.updated({"target.position": [-4.9999, 15, 0]}))
+    assert 0 <= float(design.lower_bound) <= design.worst_crb
 
 
 def test_a_certified_design_is_the_same_with_a_larger_bound():

@@ -30,10 +30,11 @@ from heliostat.design.cooperative import design_beamforming as design_both
 from heliostat.design.cooperative import design_for_region as design_everywhere
 from heliostat.design.cooperative import random_phases
 from heliostat.design.cooperative_bound import cooperative_lower_bound
-from heliostat.design.feasibility import check_lower_bound
+from heliostat.design.feasibility import check_lower_bound, dwell_design
 from heliostat.design.joint_descent import OnProgress
 from heliostat.design.reflect import design_reflection as design_coefficients
 from heliostat.design.result import BeamformingDesign, Criterion, RegionDesign, patterned
+from heliostat.design.surface_states import UnidentifiableError
 from heliostat.design.transmit import design_transmit as design_structured
 from heliostat.design.transmit import largest_snr
 from heliostat.geometry.frames import Scalar
@@ -304,7 +305,9 @@ def design_beamforming(
 
 
 @public(SensingScenario)
-def certify(scenario: SensingScenario, design: BeamformingDesign) -> BeamformingDesign:
+def certify(
+    scenario: SensingScenario, design: BeamformingDesign, *, key: PRNGKeyArray | None = None
+) -> BeamformingDesign:
     """Return a design with the best lower bound that heliostat can prove.
 
     The bound of a design takes about a second. For one pattern this function adds the element
@@ -314,22 +317,65 @@ def certify(scenario: SensingScenario, design: BeamformingDesign) -> Beamforming
     Args:
         scenario: The scenario of the design.
         design: A design of both transmit and reflective beamforming for its target.
+        key: Random key of the channels for which it was designed; default ``link.seed``.
 
     Returns:
         The same design; ``lower_bound``, ``gap`` and ``excess_db`` use the larger bound.
 
     Raises:
         TypeError: The scenario is not one of sensing, or the design is something else.
+        ValueError: The design is not one for this scenario and key: its CRB differs there, or it
+            violates a constraint.
         RuntimeError: The bound exceeds the CRB: an error of this package.
     """
     if not isinstance(design, BeamformingDesign):
         raise TypeError(f"design is {described(design)}; it may be a result of design_beamforming.")
-    covariance, _ = patterned(design)
-    found = cooperative_lower_bound(scenario.build(), covariance.shape[1], thorough=True)
+    scene = scenario.build(key)
+    covariance = _checked_design(scenario, scene, design)
+    found = cooperative_lower_bound(scene, covariance.shape[1], thorough=True)
     bound = max(found, float(design.lower_bound))
     check_lower_bound(bound, design.worst_crb)
     given = jax.tree.map(jnp.asarray, design)
     return replace(given, lower_bound=jnp.asarray(bound), notes=())  # `public` adds the notes
+
+
+def _checked_design(
+    scenario: SensingScenario, scene: SensingScene, design: BeamformingDesign
+) -> np.ndarray:
+    """Covariances of a design, [surface pattern tx tx], if it is one for the scene. [W]
+
+    Raises:
+        ValueError: It is not.
+    """
+    covariance, reflection = patterned(design)
+    fault = None
+    try:
+        settings = checked_reflections(scenario, reflection)
+        checked_covariances(scenario, covariance, settings)
+    except ValueError as error:
+        fault = str(error).rstrip(".")
+    if fault is None and covariance.shape[1] != scenario.dwell.patterns:
+        fault = f"its number of patterns is {covariance.shape[1]}, not {scenario.dwell.patterns}"
+    if fault is None:
+        try:
+            found = dwell_design(
+                scene,
+                jnp.asarray(covariance),
+                settings,
+                min_snr=scenario.dwell.required_snr,
+                lower_bound=0.0,
+            )
+            if not np.isclose(found.worst_crb, design.worst_crb, rtol=1e-6, atol=0):
+                fault = f"its worst CRB would be {found.worst_crb:.4g}, not "
+                fault += f"{design.worst_crb:.4g} rad²"
+        except ValueError as error:
+            fault = str(error).rpartition(": ")[2]
+    if fault is not None:
+        raise ValueError(
+            f"design is not one for {scenario.name}: {fault}; give the scenario, and the key if "
+            "there was one, for which it was designed."
+        )
+    return covariance
 
 
 def designed(
@@ -341,11 +387,14 @@ def designed(
     """Run `heliostat.design_beamforming`, and add a remedy to the error if the SNR is out of reach.
 
     Raises:
-        ScenarioError: No design reaches the SNR that the scenario requires.
+        ScenarioError: No design reaches the SNR that the scenario requires, or the angles cannot
+            be estimated.
         ValueError: The method does not support the scenario's number of patterns.
     """
     try:
         return design_beamforming(scenario, method, on_progress=on_progress)
+    except UnidentifiableError as error:
+        raise ScenarioError([Problem(scenario.name, "surfaces", "", str(error))]) from error
     except ValueError as error:
         required = scenario.dwell.required_snr
         if required == 0 or (method == "sdr" and scenario.dwell.patterns > 1):
@@ -353,12 +402,11 @@ def designed(
         scene = scenario.build()
         reach = float(to_db(largest_snr(scene, matched_beams(scene).reflection)))
         text = f"{float(to_db(required)):g} dB"
-        less = f"at most about {math.floor(10 * reach) / 10:g} dB"
-        if from_db(reach) > required:
-            less = "less, because no design was found that reaches it at all surfaces"
+        # Beams towards the target reach this SNR; other designs may reach a little more.
+        less = "less" if from_db(reach) > required else f"{math.floor(10 * reach) / 10:g} dB"
         sentence = (
-            f"{text} is out of reach; write {less}, or none, or give more power, amplification, "
-            "elements or dwell.symbols"
+            f"no design was found that reaches {text} at every surface; write {less}, or none, or "
+            "give more power, amplification, elements or dwell.symbols"
         )
         raise ScenarioError([Problem(scenario.name, "dwell.min_snr", text, sentence)]) from error
 

@@ -28,6 +28,7 @@ the surface into account, but not that the amplitudes of the elements are limite
 and one for both power limits (`both_limits_bound`). Neither depends on :math:`\sigma_r^2`.
 """
 
+from contextlib import suppress
 from typing import NamedTuple
 
 import equinox as eqx
@@ -213,8 +214,17 @@ def surface_majorants(
             both power limits, and that for more than `QUICK` elements.
     """
     majorants = singular_value_majorants(panel, patterns)
-    if patterns > 1 or not (thorough or len(panel.phase_slopes) <= QUICK):
-        return majorants
+    if patterns == 1 and (thorough or len(panel.phase_slopes) <= QUICK):
+        # Matrices are singular to rounding where an angle can hardly be estimated.
+        with suppress(np.linalg.LinAlgError):
+            _add_element_relaxations(majorants, panel, power, thorough)
+    return majorants
+
+
+def _add_element_relaxations(
+    majorants: list[Majorant], panel: Panel, power: float, thorough: bool
+) -> None:
+    """Append the majorants of the element relaxations that may be the smallest."""
 
     def least(power: float) -> float:
         return min(m.slope * power + m.rest for m in majorants)
@@ -228,7 +238,6 @@ def surface_majorants(
         attained = attained_both_limits(*_key(panel), _ratio(panel, power))
         if attained is not None and _per_watt(panel, attained) * power <= 0.9 * least(power):
             majorants += both_limits_majorants(panel, power)
-    return majorants
 
 
 def least_crb(majorants: list[list[Majorant]], total: float) -> float:

@@ -26,6 +26,7 @@ from heliostat.design.surface_states import (
     FINE,
     FINEST,
     SurfaceState,
+    UnidentifiableError,
     best_at_power,
     best_states,
     descended,
@@ -164,10 +165,13 @@ class DesignSearch:
         """Return the best design.
 
         Raises:
+            UnidentifiableError: No design was found although no SNR is required.
             ValueError: No design that reaches the minimum SNR was found.
         """
+        if self.best is None and float(self.min_snr) == 0:
+            raise UnidentifiableError("every surface")
         if self.best is None:
-            least = 10 * np.log10(float(self.min_snr)) if float(self.min_snr) > 0 else -np.inf
+            least = 10 * np.log10(float(self.min_snr))
             raise ValueError(
                 f"no design was found in which every surface's echo has an SNR of {least:.3g} dB: "
                 "lower the minimum SNR, or use more power, amplification, symbols or elements"

@@ -15,6 +15,16 @@ COARSE, FINE, FINEST = 30.0, 300.0, 3000.0
 LARGE = 64  # number of elements above which every descent may take twice as many steps
 
 
+class UnidentifiableError(ValueError):
+    """No design was found with which both angles can be estimated at every surface."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(
+            f"elevation and azimuth cannot both be estimated at {where}: use several patterns, at "
+            "least two antennas, rows and columns of elements, or a channel with more than one path"
+        )
+
+
 class SurfaceState(NamedTuple):
     """State of one surface during the design."""
 
@@ -153,7 +163,7 @@ def shared_power(states: list[SurfaceState], total: float, sharpness: float) -> 
         sharpness: Sharpness with which these optima were found.
 
     Raises:
-        ValueError: A surface has no finite CRB.
+        UnidentifiableError: A surface has no finite CRB.
     """
     before = np.log([s.power for s in states])
     value = np.array([evaluated_design(s).log_crb for s in states])
@@ -162,11 +172,7 @@ def shared_power(states: list[SurfaceState], total: float, sharpness: float) -> 
     # derivative keeps this surface from receiving all of the power.
     elasticity = np.clip(-slopes, 0.1, 2.0)
     if not np.isfinite(value).all():
-        raise ValueError(
-            f"elevation and azimuth are not both identifiable at surface "
-            f"{int(np.argmin(np.isfinite(value)))} with {states[0].layout.patterns} pattern(s): "
-            "use more patterns, or a channel with more than one path"
-        )
+        raise UnidentifiableError(f"surface {int(np.argmin(np.isfinite(value)))}")
 
     def powers(level: float) -> np.ndarray:
         return np.exp(before + np.clip((value - level) / elasticity, -np.log(4), np.log(4)))
