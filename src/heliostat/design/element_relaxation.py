@@ -224,8 +224,9 @@ def _blocks_above(matrix: np.ndarray, shift: float, moments: np.ndarray, element
     delta = (vectors * np.maximum(values, 0.0)[:, None]) @ adjoint(vectors)
     diagonal = np.zeros((beams, elements, beams, elements), dtype=complex)
     diagonal[:, np.arange(elements), :, np.arange(elements)] = delta
-    excess = np.linalg.eigvalsh(matrix - diagonal.reshape(matrix.shape))[-1]
-    rounding = 8 * len(matrix) * np.finfo(float).eps * np.linalg.norm(matrix)
+    apart = matrix - diagonal.reshape(matrix.shape)
+    excess = np.linalg.eigvalsh(apart)[-1]
+    rounding = 8 * len(matrix) * np.finfo(float).eps * np.linalg.norm(apart)
     total = np.linalg.eigvalsh(np.sum(delta, axis=0))[-1]
     return float(total + elements * max(excess + rounding, 0.0))
 
