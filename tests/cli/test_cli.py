@@ -492,6 +492,7 @@ def test_a_bad_scenario_is_refused_in_one_sentence(hall, capsys, command, old, n
         (["map", "hall.yaml", "--points-file", "bad.csv"], ["bad.csv, line 3", "y is 'z'", "12.5"]),
         (["run", "yard.yaml", "--antennas", "2"], ["--antennas 2", "yard describes sensing"]),
         (["run", "yard.yaml", "--weight", "1"], ["--weight 1.0", "is for localization"]),
+        (["run", "factory-hall", "--thorough"], ["--thorough: is for sensing scenarios"]),
         (["run", "yard.yaml", "--balance", "0"], ["--balance 0.0", "leave it out"]),
         (["run", "hall.yaml", "--method", "sdr"], ["--method sdr", "is for sensing", "hall"]),
         (

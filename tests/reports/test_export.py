@@ -137,6 +137,13 @@ def test_a_design_for_a_region_has_its_bounds_at_every_position(tmp_path):
     assert set(read.files) == set(NAMES) - {"history_rad2"}
 
 
+@pytest.mark.parametrize("suffix", ["npz", "mat"])
+def test_a_missing_folder_is_named(tmp_path, suffix):
+    file = tmp_path / "missing" / f"phases.{suffix}"
+    with pytest.raises(FileNotFoundError, match="missing"):
+        hs.export(hall(), file)
+
+
 def test_what_cannot_be_exported_is_refused(tmp_path):
     other = yard(surfaces__1__columns=5)
     with pytest.raises(TypeError, match="export"):

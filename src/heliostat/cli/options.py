@@ -80,8 +80,9 @@ def refuse_of_other_system(scenario: "heliostat.scenario.AnyScenario", **options
     other = "localization" if scenario.system == "sensing" else "sensing"
     for name, given in options.items():
         if given is not None:
+            value = "" if given is True else f" {given}"
             raise UserError(
-                f"--{name} {given}: is for {other} scenarios, {scenario.name} describes "
+                f"--{name}{value}: is for {other} scenarios, but {scenario.name} describes "
                 f"{scenario.system}; leave it out."
             )
 

@@ -1,6 +1,7 @@
 """Export of designs and surface phases to NumPy (.npz) and MATLAB (.mat) files."""
 
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 
 import equinox as eqx
@@ -176,7 +177,9 @@ def write_arrays(arrays: Mapping[str, np.ndarray], file: Path) -> None:
     if suffix == ".npz":
         np.savez(file, allow_pickle=False, **arrays)
     elif suffix == ".mat":
-        scipy.io.savemat(file, dict(arrays), oned_as="column")
+        content = BytesIO()  # with a name, SciPy does not say what is wrong with it
+        scipy.io.savemat(content, dict(arrays), oned_as="column")  # type: ignore[arg-type]
+        file.write_bytes(content.getvalue())
     else:
         raise ValueError(f"{file.name} must end in .npz or .mat.")
 
