@@ -312,7 +312,7 @@ def certify(
 
     The bound of a design takes about a second. For one pattern this function adds the element
     relaxations for up to 400 elements and 24 antennas, and for up to 100 elements the one for both
-    power limits. For two surfaces of 16, 64 and 256 elements this takes about 8, 35 and 85 s.
+    power limits. For two surfaces of 16, 64 and 256 elements this takes about 6, 24 and 70 s.
 
     Args:
         scenario: The scenario of the design.

@@ -40,7 +40,7 @@ def run(
         bool,
         typer.Option(
             "--thorough",
-            help="Compute the best lower bound on any design; 8 s for two surfaces of 16 elements, "
+            help="Compute the best lower bound on any design; 6 s for two surfaces of 16 elements, "
             "up to two minutes for larger ones.",
             rich_help_panel=SENSING,
         ),
