@@ -133,11 +133,11 @@ def test_an_snr_out_of_reach_is_refused_with_what_can_be_had(monkeypatch):
     reach_db = 10 * np.log10(strength / (1e-12 * (1 + there)))
     with pytest.raises(ScenarioError) as refused:
         designed(scenario)
-    told = f"write {math.floor(10 * reach_db) / 10:g} dB, or none"
+    remedy = f"write {math.floor(10 * reach_db) / 10:g} dB, or none"
     assert str(refused.value).startswith(
         "scenario: dwell.min_snr: no design was found that reaches 90 dB at every surface; "
     )
-    assert told in str(refused.value)
+    assert remedy in str(refused.value)
     assert "\n" not in str(refused.value)
 
 

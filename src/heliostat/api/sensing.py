@@ -30,10 +30,17 @@ from heliostat.design.cooperative import design_beamforming as design_both
 from heliostat.design.cooperative import design_for_region as design_everywhere
 from heliostat.design.cooperative import random_phases
 from heliostat.design.cooperative_bound import cooperative_lower_bound
-from heliostat.design.feasibility import check_lower_bound, dwell_design
+from heliostat.design.feasibility import check_lower_bound, violation
 from heliostat.design.joint_descent import OnProgress
 from heliostat.design.reflect import design_reflection as design_coefficients
-from heliostat.design.result import BeamformingDesign, Criterion, RegionDesign, patterned
+from heliostat.design.result import (
+    BeamformingDesign,
+    Criterion,
+    RegionDesign,
+    constraint_slack,
+    patterned,
+    surface_bounds,
+)
 from heliostat.design.surface_states import UnidentifiableError
 from heliostat.design.transmit import design_transmit as design_structured
 from heliostat.design.transmit import largest_snr
@@ -348,33 +355,25 @@ def _checked_design(
         ValueError: It is not.
     """
     covariance, reflection = patterned(design)
-    fault = None
+    min_snr = scenario.dwell.required_snr
     try:
         settings = checked_reflections(scenario, reflection)
         checked_covariances(scenario, covariance, settings)
+        if (patterns := covariance.shape[1]) != scenario.dwell.patterns:
+            raise ValueError(f"its number of patterns is {patterns}, not {scenario.dwell.patterns}")
+        sent = jnp.asarray(covariance)
+        bounds = surface_bounds(scene, settings, sent)
+        slack = constraint_slack(scene, settings, sent, bounds.snr, min_snr)
+        if (broken := violation(scene, slack, min_snr)) is not None:
+            raise ValueError(broken)
+        worst = float(np.max(np.asarray(bounds.crb)))
+        if not np.isclose(worst, design.worst_crb, rtol=1e-6, atol=0):
+            raise ValueError(f"its worst CRB would be {worst:.4g}, not {design.worst_crb:.4g} rad²")
     except ValueError as error:
-        fault = str(error).rstrip(".")
-    if fault is None and covariance.shape[1] != scenario.dwell.patterns:
-        fault = f"its number of patterns is {covariance.shape[1]}, not {scenario.dwell.patterns}"
-    if fault is None:
-        try:
-            found = dwell_design(
-                scene,
-                jnp.asarray(covariance),
-                settings,
-                min_snr=scenario.dwell.required_snr,
-                lower_bound=0.0,
-            )
-            if not np.isclose(found.worst_crb, design.worst_crb, rtol=1e-6, atol=0):
-                fault = f"its worst CRB would be {found.worst_crb:.4g}, not "
-                fault += f"{design.worst_crb:.4g} rad²"
-        except ValueError as error:
-            fault = str(error).rpartition(": ")[2]
-    if fault is not None:
         raise ValueError(
-            f"design is not one for {scenario.name}: {fault}; give the scenario, and the key if "
-            "there was one, for which it was designed."
-        )
+            f"design is not one for {scenario.name}: {str(error).rstrip('.')}; give the scenario, "
+            "and the key if there was one, for which it was designed."
+        ) from error
     return covariance
 
 

@@ -134,7 +134,8 @@ class _Wedges:
         self.wedge = first * self.others[:, self.second] - second * self.others[:, self.first]
         i, j, k, l = self.first[:, None], self.second[:, None], self.first, self.second  # noqa: E741
         shape = 4 * (self.modes,)
-        self.at = [
+        # Of the four terms of each entry of W K W^H: flat index into the sum of g_i g_k* K_jl.
+        self.places = [
             np.ravel_multi_index(np.broadcast_arrays(*each), shape)
             for each in ((i, k, j, l), (j, k, i, l), (i, l, j, k), (j, l, i, k))
         ]
@@ -178,7 +179,8 @@ class _Wedges:
         for r, s in zip(*np.triu_indices(terms), strict=True):
             full = self.others @ blocks[:, r, :, s] @ adjoint(self.others)
             sums = (products.T @ full.reshape(self.elements, -1)).ravel()
-            found = sums[self.at[0]] - sums[self.at[1]] - sums[self.at[2]] + sums[self.at[3]]
+            first, second, third, fourth = (sums[place] for place in self.places)
+            found = first - second - third + fourth
             result[s, :, r] = adjoint(found)
             result[r, :, s] = found
         return hermitian_part(result.reshape(terms * pairs, terms * pairs))

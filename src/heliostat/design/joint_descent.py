@@ -168,15 +168,15 @@ class DesignSearch:
             UnidentifiableError: No design was found although no SNR is required.
             ValueError: No design that reaches the minimum SNR was found.
         """
-        if self.best is None and float(self.min_snr) == 0:
+        if self.best is not None:
+            return self.best
+        if float(self.min_snr) == 0:
             raise UnidentifiableError("every surface")
-        if self.best is None:
-            least = 10 * np.log10(float(self.min_snr))
-            raise ValueError(
-                f"no design was found in which every surface's echo has an SNR of {least:.3g} dB: "
-                "lower the minimum SNR, or use more power, amplification, symbols or elements"
-            )
-        return self.best
+        least = 10 * np.log10(float(self.min_snr))
+        raise ValueError(
+            f"no design was found in which every surface's echo has an SNR of {least:.3g} dB: "
+            "lower the minimum SNR, or use more power, amplification, symbols or elements"
+        )
 
     def design(self) -> BeamformingDesign:
         """Return the best design, evaluated for the first position, after checking its constraints.

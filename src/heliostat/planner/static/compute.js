@@ -107,7 +107,7 @@ function settle(held) {
 }
 
 on("edit", ({ moving }) => {
-  Object.assign(shown.current, { map: false, numbers: false, ...(!moving && { scene: false }) });
+  shown.current = { scene: moving && shown.current.scene, map: false, numbers: false };
   emit("stale");
   clearTimeout(resting);
   if (!moving) return settle(false);
