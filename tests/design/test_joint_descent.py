@@ -13,6 +13,7 @@ from heliostat.design.joint import (
     joint_layout,
     joint_tasks,
     random_unknowns,
+    repeated_unknowns,
 )
 from heliostat.design.joint_descent import (
     DesignSearch,
@@ -21,8 +22,15 @@ from heliostat.design.joint_descent import (
     descend_jointly,
     transmit_half,
 )
-from heliostat.design.surface_states import COARSE, SurfaceState, random_starts, shared_power
+from heliostat.design.surface_states import (
+    COARSE,
+    SurfaceState,
+    evaluated_design,
+    random_starts,
+    shared_power,
+)
 from heliostat.design.transmit import largest_snr
+from heliostat.scenario import load
 from heliostat.studies.sensing.setup import at_levels, draw
 from tests.support.adversary import random_scene
 from tests.support.sensing_scenes import random_covariance, random_reflections, sensing_scene
@@ -214,3 +222,37 @@ def test_a_surface_whose_power_limits_it_has_a_design_for_any_transmit_power():
     best = found.result()
     design = dwell_design(scene, best.covariance, best.reflection, min_snr=0.0)
     assert cooperative_lower_bound(scene, 2) < design.worst_crb < np.exp(-4.0)
+
+
+def test_a_surface_that_cannot_estimate_both_angles_leaves_the_others_their_power():
+    """A single row of elements does not determine the elevation, whatever its power."""
+    scene = sensing_scene(rows=(1, 2), columns=(6, 3), antennas=4)
+    best = descend_jointly((scene,), patterns=1, mean=False, min_snr=0.0, starts=2, seed=0).result()
+    design = dwell_design(scene, best.covariance, best.reflection, min_snr=0.0)
+    assert design.status == "not identifiable"
+    assert np.isinf(design.crb[0])
+    sent = np.trace(np.asarray(design.covariance), axis1=1, axis2=2).real
+    np.testing.assert_allclose(sent, float(scene.base_station.power), rtol=1e-6)
+
+
+def test_equal_patterns_are_one_pattern():
+    scene = sensing_scene(**SMALL)
+    one = states_of(scene, 1.0)[0]
+    layout = joint_layout(one.task, 3, mean=False)
+    flat = repeated_unknowns(one.flat, one.layout, 3)
+    expected, found = (
+        evaluated_design(state) for state in (one, one._replace(layout=layout, flat=flat))
+    )
+    np.testing.assert_allclose(found.log_crb, expected.log_crb, rtol=1e-9)
+    np.testing.assert_allclose(found.snr, expected.snr, rtol=1e-9)
+
+
+@pytest.mark.slow
+def test_several_patterns_reach_an_snr_that_one_pattern_reaches():
+    """At 39 dB, near the largest possible SNR, no random start with two patterns leads to one."""
+    scene = load("sensing-two-surfaces").build()
+    options = {"mean": False, "min_snr": 10**3.9, "starts": 48, "seed": 0}
+    one, two = (descend_jointly((scene,), patterns=k, **options).result() for k in (1, 2))
+    design = dwell_design(scene, two.covariance, two.reflection, min_snr=10**3.9)
+    np.testing.assert_allclose(design.worst_crb, two.worst, rtol=1e-7)
+    assert two.worst <= one.worst * (1 + 1e-9)

@@ -29,7 +29,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
-from heliostat.bounds.direction import information_of_matrices, steering_derivatives
+from heliostat.bounds.direction import (
+    DirectionInformation,
+    direction_bound,
+    information_of_matrices,
+    steering_derivatives,
+)
 from heliostat.design.parametrization import (
     FINAL_SHARPNESS,
     Form,
@@ -141,6 +146,21 @@ def random_unknowns(layout: Layout, rng: np.random.Generator) -> np.ndarray:
     flat[-3 * layout.patterns :] = 0.0
     flat[-3 * layout.patterns : -2 * layout.patterns] = -1.0
     return flat
+
+
+def repeated_unknowns(flat: np.ndarray, layout: Layout, patterns: int) -> np.ndarray:
+    """Return the unknowns of several patterns that are all equal to the one of a design.
+
+    Args:
+        flat: Unknowns of a design with one pattern.
+        layout: Their layout.
+        patterns: Number of patterns.
+    """
+    first = 2 * layout.elements
+    parts = flat[:first], flat[first:-3]
+    return np.concatenate(
+        [*(np.tile(part, patterns) for part in parts), np.repeat(flat[-3:], patterns)]
+    )
 
 
 class Unknowns(NamedTuple):
@@ -272,15 +292,10 @@ def _setting(candidate: _Candidate) -> Setting:
     return Setting(candidate.reflection, candidate.beams @ jnp.conj(candidate.beams).mT)
 
 
-def _log_crbs(task: JointTask, candidate: _Candidate) -> tuple[Float[Array, "position"], Array]:
-    """Return the log CRB and the SNR at every position."""
-
-    def at(received: Array, transmitted: Array, gain: Array) -> tuple[Scalar, Scalar]:
-        direction = information_of_matrices(received, transmitted, gain, task.link.symbols)
-        return log_crb(direction), direction.snr
-
-    return jax.vmap(at, in_axes=(1, 1, 0))(
-        candidate.received, candidate.transmitted, task.target_gain
+def _directions(task: JointTask, candidate: _Candidate) -> DirectionInformation:
+    """Return the information about the direction of every position, stacked."""
+    return jax.vmap(information_of_matrices, in_axes=(1, 1, 0, None))(
+        candidate.received, candidate.transmitted, task.target_gain, task.link.symbols
     )
 
 
@@ -291,7 +306,8 @@ def joint_objective(
 
     Arguments as for `setting`.
     """
-    crbs, snr = _log_crbs(task, _candidate(task, flat, power, sharpness, layout))
+    directions = _directions(task, _candidate(task, flat, power, sharpness, layout))
+    crbs, snr = jax.vmap(log_crb)(directions), directions.snr
     if layout.mean:
         value = jax.nn.logsumexp(crbs) - jnp.log(crbs.size)
     else:
@@ -305,7 +321,9 @@ def final_setting(
 ) -> tuple[Setting, Array, Array]:
     """Return the setting, log CRBs and SNRs, with the powers used to nine digits.
 
-    Arguments as for `setting`.
+    Arguments as for `setting`. A CRB is ``inf`` where an angle is not identifiable.
     """
     candidate = _candidate(task, flat, power, jnp.asarray(FINAL_SHARPNESS), layout)
-    return _setting(candidate), *_log_crbs(task, candidate)
+    directions = _directions(task, candidate)
+    crbs = jax.vmap(direction_bound)(directions).crb
+    return _setting(candidate), jnp.log(crbs), directions.snr

@@ -15,11 +15,17 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex
 
 from heliostat.design.feasibility import TOLERANCE, dwell_design
-from heliostat.design.joint import joint_layout, joint_tasks, steered_unknowns
+from heliostat.design.joint import (
+    joint_layout,
+    joint_tasks,
+    repeated_unknowns,
+    steered_unknowns,
+)
 from heliostat.design.result import BeamformingDesign
 from heliostat.design.surface_states import (
     COARSE,
@@ -82,6 +88,15 @@ class Incumbent(NamedTuple):
     covariance: Covariances
     reflection: Reflections
     worst: float  # worst CRB [rad²]
+
+
+def _with_patterns(single: Incumbent, patterns: int) -> Incumbent:
+    """Return a design with one pattern as one with several equal patterns, of the same CRB."""
+    return Incumbent(
+        jnp.repeat(single.covariance, patterns, axis=1),
+        tuple(jnp.repeat(psi, patterns, axis=0) for psi in single.reflection),
+        single.worst,
+    )
 
 
 def default_starts(scene: SensingScene) -> int:
@@ -171,7 +186,7 @@ class DesignSearch:
         if self.best is not None:
             return self.best
         if float(self.min_snr) == 0:
-            raise UnidentifiableError("every surface")
+            raise UnidentifiableError
         least = 10 * np.log10(float(self.min_snr))
         raise ValueError(
             f"no design was found in which every surface's echo has an SNR of {least:.3g} dB: "
@@ -229,7 +244,9 @@ def descend_jointly(
     The first search disregards the minimum SNR. A second one with a penalty for a lower SNR, in
     which the result of the first is one of the candidates, only follows if the result does not
     reach it. With the penalty from the start, searches end at poor designs of high SNR even where
-    the best design has a higher SNR than required.
+    the best design has a higher SNR than required. For several patterns, the best design with one
+    pattern is another candidate: near the largest possible SNR all patterns are nearly equal, which
+    random starts do not find.
 
     Args:
         scenes: The same scene with the target at each position.
@@ -240,12 +257,12 @@ def descend_jointly(
         seed: Seed of the starts.
         on_progress: See `OnProgress`.
     """
-    each = len(ROUNDS)
+    rounds = len(ROUNDS)
     free = _surface_states(scenes, 0.0, patterns, mean)
     search = _refined(
         DesignSearch(scenes, min_snr),
         random_starts(free, starts, seed),
-        lambda done: on_progress(done, each),
+        lambda done: on_progress(done, rounds),
     )
     if search.snr_reached:
         return search
@@ -255,10 +272,35 @@ def descend_jointly(
         for each, found in zip(random_starts(states, starts, seed), search.states, strict=True)
     ]
     limited = DesignSearch(scenes, min_snr)
-    _refined(limited, contenders, lambda done: on_progress(each + done, 2 * each))
+    total = 2 * rounds if patterns == 1 else 4 * rounds
+    if patterns > 1:
+        single = descend_jointly(
+            scenes,
+            patterns=1,
+            mean=mean,
+            min_snr=min_snr,
+            starts=starts,
+            seed=seed,
+            on_progress=lambda done, _: on_progress(rounds + done, total),
+        )
+        for each, found in zip(contenders, single.states, strict=True):
+            each.extend(_with_equal_patterns(found, each[0], np.random.default_rng(seed)))
+        if single.best is not None:
+            limited.offer(_with_patterns(single.best, patterns))
+    _refined(limited, contenders, lambda done: on_progress(total - rounds + done, total))
     if search.best is not None:
         limited.offer(search.best)
     return limited
+
+
+def _with_equal_patterns(
+    found: SurfaceState, wanted: SurfaceState, rng: np.random.Generator
+) -> list[SurfaceState]:
+    """Return states whose patterns all equal the one of a state: exactly, and nearly."""
+    flat = repeated_unknowns(found.flat, found.layout, wanted.layout.patterns)
+    # A descent from equal patterns never makes them differ.
+    apart = flat + 0.1 * rng.normal(size=flat.size)
+    return [wanted._replace(flat=each) for each in (flat, apart)]
 
 
 def _surface_states(

@@ -18,10 +18,11 @@ LARGE = 64  # number of elements above which every descent may take twice as man
 class UnidentifiableError(ValueError):
     """No design was found with which both angles can be estimated at every surface."""
 
-    def __init__(self, where: str) -> None:
+    def __init__(self) -> None:
         super().__init__(
-            f"elevation and azimuth cannot both be estimated at {where}: use several patterns, at "
-            "least two antennas, rows and columns of elements, or a channel with more than one path"
+            "elevation and azimuth cannot both be estimated at every surface: use several "
+            "patterns, at least two antennas, rows and columns of elements, or a channel with more "
+            "than one path"
         )
 
 
@@ -157,22 +158,24 @@ def evaluated_design(state: SurfaceState) -> Evaluation:
 def shared_power(states: list[SurfaceState], total: float, sharpness: float) -> list[SurfaceState]:
     """Divide the power so that all CRBs become equal, by one Newton step in logarithms.
 
+    A surface at which an angle is not identifiable keeps its power: no power would help it.
+
     Args:
         states: The surfaces, at their optima.
         total: Sum of all powers. [W]
         sharpness: Sharpness with which these optima were found.
-
-    Raises:
-        UnidentifiableError: A surface has no finite CRB.
     """
-    before = np.log([s.power for s in states])
-    value = np.array([evaluated_design(s).log_crb for s in states])
-    slopes = objectives(states, sharpness)[:, 1]
+    crbs = np.array([evaluated_design(s).log_crb for s in states])
+    sharing = np.flatnonzero(np.isfinite(crbs))
+    if len(sharing) == 0:
+        return states
+    value, chosen = crbs[sharing], [states[i] for i in sharing]
+    total -= sum(s.power for s, crb in zip(states, crbs, strict=True) if not np.isfinite(crb))
+    before = np.log([s.power for s in chosen])
+    slopes = objectives(chosen, sharpness)[:, 1]
     # The CRB of a surface at its own power limit hardly depends on the transmit power. Bounding the
     # derivative keeps this surface from receiving all of the power.
     elasticity = np.clip(-slopes, 0.1, 2.0)
-    if not np.isfinite(value).all():
-        raise UnidentifiableError(f"surface {int(np.argmin(np.isfinite(value)))}")
 
     def powers(level: float) -> np.ndarray:
         return np.exp(before + np.clip((value - level) / elasticity, -np.log(4), np.log(4)))
@@ -181,7 +184,10 @@ def shared_power(states: list[SurfaceState], total: float, sharpness: float) -> 
     level = brentq(lambda x: powers(x).sum() - total, low, high)
     after = powers(float(level))
     after *= total / after.sum()
-    return [s._replace(power=float(p)) for s, p in zip(states, after, strict=True)]
+    divided = list(states)
+    for i, power in zip(sharing, after, strict=True):
+        divided[i] = states[i]._replace(power=float(power))
+    return divided
 
 
 def with_shared_power(
