@@ -19,6 +19,7 @@ SUBJECTS = (
     "cooperative_design",
     "pose_estimate",
     "studies",
+    "gpu",
 )
 
 

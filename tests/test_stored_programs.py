@@ -198,3 +198,16 @@ def test_programs_of_another_source_are_not_used(tmp_path, monkeypatch):
     stored_programs._folder_in.cache_clear()
     assert not folders[0].exists()
     assert folders[1].exists()
+
+
+def test_an_unknown_option_of_the_compiler_is_left_out(monkeypatch):
+    """JAX 0.11 removed the one that `QUICK_COMPILATION` names."""
+    monkeypatch.setattr(stored_programs, "QUICK_COMPILATION", {"xla_no_such_option": True})
+    twice = stored_jit(_twice)
+    np.testing.assert_array_equal(twice(jnp.arange(3.0)), [0.0, 2.0, 4.0])
+    assert not stored_programs.QUICK_COMPILATION
+    np.testing.assert_array_equal(twice(jnp.arange(2.0)), [0.0, 2.0])
+
+
+def _twice(numbers):
+    return 2 * numbers

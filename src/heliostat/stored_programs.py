@@ -47,7 +47,8 @@ enabled = True
 
 QUICK_COMPILATION: dict[str, bool | int | str] = {"xla_cpu_use_fusion_emitters": False}
 """XLA's older emitters of fusions take half of the time to compile a program. Programs over many
-points run several times slower with them, others equally fast."""
+points run several times slower with them, others equally fast. JAX 0.11 no longer has the option;
+it is removed from here by the first program that is compiled."""
 
 
 def stored_jit(function: Callable[..., R], *, large: bool = False) -> Callable[..., R]:
@@ -69,9 +70,9 @@ def stored_jit(function: Callable[..., R], *, large: bool = False) -> Callable[.
         return function(*static.merge(leaves))
 
     merged.__name__ = function.__name__  # in JAX's messages
-    options = None if large else QUICK_COMPILATION  # only for a program that is not part of another
+    # Options are only for a program that is not part of another.
     nested = jax.jit(merged, static_argnums=0)
-    compiled = jax.jit(merged, static_argnums=0, compiler_options=options)
+    compiled = nested if large else _quickly_compiled(merged, static_argnums=0)
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> R:
@@ -88,12 +89,29 @@ def stored_jit(function: Callable[..., R], *, large: bool = False) -> Callable[.
         key = static, types, folder
         if key not in programs:
             program = _stored(function, functools.partial(nested, static), static, types, folder)
-            programs[key] = (
-                jax.jit(program, compiler_options=options)
-                if program
-                else functools.partial(compiled, static)
-            )
+            if program is None:
+                programs[key] = functools.partial(compiled, static)
+            else:
+                programs[key] = jax.jit(program) if large else _quickly_compiled(program)
         return programs[key](*traced)
+
+    return call
+
+
+def _quickly_compiled(function: Callable[..., R], **arguments: Any) -> Callable[..., R]:
+    """``jax.jit`` with `QUICK_COMPILATION`, and without it where XLA does not have the option."""
+    quick = jax.jit(function, compiler_options=dict(QUICK_COMPILATION), **arguments)
+    plain = jax.jit(function, **arguments)
+
+    def call(*args: Any) -> R:
+        if QUICK_COMPILATION:
+            try:
+                return quick(*args)
+            except jax.errors.JaxRuntimeError as error:
+                if "No such compile option" not in str(error):
+                    raise
+                QUICK_COMPILATION.clear()
+        return plain(*args)
 
     return call
 
