@@ -367,7 +367,12 @@ def test_only_designs_of_the_scenario_are_certified():
 
 
 @pytest.mark.parametrize(
-    "changes", [{"base_station.antennas": 1}, {"surfaces.0.columns": 1, "surfaces.1.columns": 1}]
+    "changes",
+    [
+        {"base_station.antennas": 1},
+        {"surfaces.0.columns": 1, "surfaces.1.columns": 1},
+        {"surfaces.0.rows": 1, "surfaces.1.rows": 1},
+    ],
 )
 @pytest.mark.parametrize("method", ["direct", "sdr"])
 def test_angles_that_cannot_be_estimated_are_a_problem_of_the_scenario(changes, method):

@@ -372,7 +372,7 @@ def test_run_of_a_sensing_scenario_prints_bounds_powers_and_slack(sensed, capsys
         "Status",
         "elevation",
         "own noise",
-        "echoed noise",
+        "echo of noise",
         "surface",
         "above 1 rad",  # the cheap design is that bad
     )

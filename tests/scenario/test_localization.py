@@ -381,9 +381,10 @@ def test_a_copy_keeps_what_is_not_overridden():
         (
             "surface.rows.x",
             1,
-            "override surface.rows.x=1: no such entry; override the key above it",
+            "override surface.rows.x=1: no such entry; surface.rows has no keys below it, "
+            "override surface.rows itself",
         ),
-        ("user.position.7", 1, "no such entry"),
+        ("user.position.7", 1, "user.position has the entries 0 to 2"),
         ("carrier.frequency", 60e9, "has no unit; write it with a unit, e.g. 60 GHz"),
         ("carrier", None, "missing; add e.g. carrier: {"),
         ("user.position.0", -1, "override user.position.0=-1: user.position: [-1, 6, 1] is behind"),

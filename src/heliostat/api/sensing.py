@@ -92,7 +92,9 @@ class DirectionBounds:
             if names
         ]
         if not self.identifiable:
-            moves = "; ".join(f"({x:+.3g}, {y:+.3g}, {z:+.3g})" for x, y, z in self.unidentifiable)
+            # Zero is added because -0.0 would be printed with its sign.
+            rounded = np.round(self.unidentifiable, 3) + 0.0
+            moves = "; ".join(f"({x:+.3g}, {y:+.3g}, {z:+.3g})" for x, y, z in rounded)
             sentences.append(
                 f"Changes of the target's position along {moves} do not change the echoes."
             )

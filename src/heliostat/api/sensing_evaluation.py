@@ -36,6 +36,8 @@ class SensingEvaluation(DesignEvaluation):
     """A sensing scenario with the design for its target, bounds, powers and beampatterns."""
 
     method: Method
+    thorough: bool
+    """Whether the lower bound is that of `heliostat.certify`."""
     scene: SensingScene
     radiated: ReflectedPower
     """Power radiated by the surfaces; each term is [surface, pattern]. [W]"""
@@ -75,6 +77,7 @@ def evaluate_sensing(
     return SensingEvaluation(
         scenario=scenario,
         method=method,
+        thorough=thorough,
         scene=scene,
         design=design,
         bounds=direction_bounds(scenario, covariance, reflection),

@@ -11,22 +11,23 @@ and, with one beam, functions :math:`f(J) + P|v|^2` of the information J with a 
 one. With a root of its derivative, :math:`f'(J_0) = CC^T`, it is
 :math:`f(J) \le \mathrm{tr}(f'(J_0)J) = |o|^2` for any :math:`J_0`.
 
-Let :math:`W_mz` be the wedge products of :math:`g_m` with each of the R parts of z. With arbitrary
-matrices :math:`s_{mn} = s_{nm} \in \mathbb C^{R\times K}`, which cancel in the sum because the
-wedge product is antisymmetric,
+Let :math:`\Lambda_mz` be the wedge products of :math:`g_m` with each of the R parts of z. With
+arbitrary matrices :math:`s_{mn} = s_{nm} \in \mathbb C^{R\times K}`, which cancel in the sum
+because the wedge product is antisymmetric,
 
-.. math:: o = \tfrac12\sum_m u_mW_mz_m,\qquad
+.. math:: o = \tfrac12\sum_m u_m\Lambda_mz_m,\qquad
           z_m = \sum_n(x_n-x_m+s_{mn}w)\otimes u_ng_n .
 
 For any positive definite matrices :math:`K_m`, the Cauchy-Schwarz inequality gives
 
 .. math:: |o|^2 \le \tfrac14\lambda\sum_m|u_m|^2z_m^HK_mz_m,\qquad
-          \lambda = \lambda_{\max}(B),\quad B = \sum_mW_mK_m^{-1}W_m^H ,
+          \lambda = \lambda_{\max}(\Sigma),\quad \Sigma = \sum_m\Lambda_mK_m^{-1}\Lambda_m^H ,
 
-and the sum is at most :math:`(w\otimes u)^HT(w\otimes u)` if :math:`|u_m| \le 1`. With the matrix G
-of :math:`|v|^2w^HPw` and positive semidefinite :math:`\delta_n \in \mathbb C^{K\times K}`,
+and the sum is at most :math:`(w\otimes u)^H\Phi(w\otimes u)` if :math:`|u_m| \le 1`. With the
+matrix :math:`\Gamma` of :math:`|v|^2w^HPw` and positive semidefinite
+:math:`\delta_n \in \mathbb C^{K\times K}`,
 
-.. math:: \mathrm{diag}(\delta_1,\dots,\delta_N) \succeq \tfrac14\lambda T + G
+.. math:: \mathrm{diag}(\delta_1,\dots,\delta_N) \succeq \tfrac14\lambda\Phi + \Gamma
           \quad\Rightarrow\quad |o|^2 + |v|^2w^HPw \le \lambda_{\max}\Big(\sum_n\delta_n\Big)
 
 for all coefficients with :math:`|u_n| \le 1`, whatever the matrices are. Only this inequality
@@ -36,14 +37,15 @@ number of pairs of modes.
 Good matrices come from the dual problem. For given s it is
 
 .. math:: \max_{U, Y}\ \sum_m\mathrm{tr}\,(Q_m^{1/2}Y_mQ_m^{1/2})^{1/2} - \mathrm{tr}Y
-          + \mathrm{tr}(GU),\qquad Q_m = \mathrm E\,z_mz_m^H,\quad Y_m = W_m^HYW_m,
+          + \mathrm{tr}(\Gamma U),\qquad Q_m = \mathrm E\,z_mz_m^H,\quad
+          Y_m = \Lambda_m^HY\Lambda_m,
 
 over moments U of :math:`w\otimes u` whose blocks of each element are equal and have trace 1, and
 over positive semidefinite Y. The first term is a sum of fidelities of covariance matrices, as in
 the computation of a Wasserstein barycenter, and is concave in (U, Y). With the matrices for which
 :math:`K_mQ_mK_m = Y_m`, the fixed-point iteration of such barycenters (Álvarez-Esteban et al.,
-J. Math. Anal. Appl. 441, 2016) applies: Y becomes :math:`BYB/4`, and U becomes
-:math:`(T+2G)U(T+2G)` with its rows scaled. The best s minimizes the maximum. For
+J. Math. Anal. Appl. 441, 2016) applies: Y becomes :math:`\Sigma Y\Sigma/4`, and U becomes
+:math:`(\Phi+2\Gamma)U(\Phi+2\Gamma)` with its rows scaled. The best s minimizes the maximum. For
 constant :math:`K_m`, :math:`\sum_m\mathrm{tr}(K_mQ_m)/2` plus a constant is above the first term
 and touches it at the present s; steps of steepest descent of this sum improve s.
 """
@@ -134,7 +136,8 @@ class _Wedges:
         self.wedge = first * self.others[:, self.second] - second * self.others[:, self.first]
         i, j, k, l = self.first[:, None], self.second[:, None], self.first, self.second  # noqa: E741
         shape = 4 * (self.modes,)
-        # Of the four terms of each entry of W K W^H: flat index into the sum of g_i g_k* K_jl.
+        # Of the four terms of each entry of Lambda K Lambda^H: flat index into the sum of
+        # g_i g_k* K_jl.
         self.places = [
             np.ravel_multi_index(np.broadcast_arrays(*each), shape)
             for each in ((i, k, j, l), (j, k, i, l), (i, l, j, k), (j, l, i, k))
@@ -156,7 +159,7 @@ class _Wedges:
         return np.sum(np.conj(self.near)[:, None, :, None] * z.reshape(shape), axis=2)
 
     def seen(self, outputs: np.ndarray) -> np.ndarray:
-        """W_m^H Y W_m for each element, with Y as outputs."""
+        """Lambda_m^H Y Lambda_m for each element, with Y as outputs."""
         terms, pairs, parts, modes = self.terms, self.pairs, self.parts, self.modes
         blocks = outputs.reshape(terms, pairs, terms, pairs)
         result = np.empty((self.elements, terms, parts, terms, parts), dtype=complex)
@@ -171,7 +174,7 @@ class _Wedges:
         return result.reshape(self.elements, terms * parts, terms * parts)
 
     def total(self, each: np.ndarray) -> np.ndarray:
-        """Sum of W_m K W_m^H over the elements."""
+        """Sum of Lambda_m K Lambda_m^H over the elements."""
         terms, pairs, parts = self.terms, self.pairs, self.parts
         blocks = each.reshape(self.elements, terms, parts, terms, parts)
         result = np.empty((terms, pairs, terms, pairs), dtype=complex)
@@ -211,7 +214,7 @@ def _blocks_above(matrix: np.ndarray, shift: float, moments: np.ndarray, element
     r"""Return the largest eigenvalue of a sum of blocks that are proven to be above a matrix.
 
     Args:
-        matrix: Hermitian matrix :math:`\tfrac14\lambda T + G`.
+        matrix: Hermitian matrix :math:`\tfrac14\lambda\Phi + \Gamma`.
         shift: Multiple of the identity with which it is positive semidefinite.
         moments: U for which the trace of the matrix times U is nearly largest.
         elements: Number of elements.
@@ -271,14 +274,14 @@ class _Iteration:
         self.z = self.wedges.vectors(apart + self.split)
 
     def update_matrices(self) -> None:
-        """Compute the matrices of each element, B and T for the present U and Y."""
+        """Compute the matrices of each element, Sigma and Phi for the present U and Y."""
         self.zU = self.z @ self.U
         Q, Y = hermitian_part(self.zU @ adjoint(self.z)), self.wedges.seen(self.Y)
         self.metric, self.inverse = _transport(Q, Y)
-        self.B = self.wedges.total(self.inverse)
+        self.Sigma = self.wedges.total(self.inverse)
         size = self.z.shape[-1]
         weighted = (self.metric @ self.z).reshape(-1, size)
-        self.T = hermitian_part(adjoint(self.z.reshape(-1, size)) @ weighted)
+        self.Phi = hermitian_part(adjoint(self.z.reshape(-1, size)) @ weighted)
 
     def step(self, share: float) -> None:
         """One step of U and Y.
@@ -286,10 +289,10 @@ class _Iteration:
         Args:
             share: Share of white moments in the new U.
         """
-        gradient = self.T + 2 * (self.gain + self.shift * np.eye(len(self.gain)))
+        gradient = self.Phi + 2 * (self.gain + self.shift * np.eye(len(self.gain)))
         U = _moment_step(gradient, self.U, self.wedges.elements)
         self.U = (1 - share) * U + share * self.white
-        self.Y = hermitian_part(self.B @ self.Y @ self.B) / 4
+        self.Y = hermitian_part(self.Sigma @ self.Y @ self.Sigma) / 4
 
     def step_split(self, damping: float) -> None:
         """One step of s, for the present matrices of each element."""
@@ -335,10 +338,10 @@ class _Iteration:
         )
         if not np.max(error) < 0.5:
             return np.inf
-        largest = np.linalg.eigvalsh(self.B)[-1] / (1 - np.max(error))
-        matrix = largest / 4 * self.T + self.gain
+        largest = np.linalg.eigvalsh(self.Sigma)[-1] / (1 - np.max(error))
+        matrix = largest / 4 * self.Phi + self.gain
         found = _blocks_above(matrix, self.shift, self.U, self.wedges.elements)
-        return found * (1 + 1e-9)  # for the rounding of the sums B and T
+        return found * (1 + 1e-9)  # for the rounding of the sums Sigma and Phi
 
 
 def element_bound(

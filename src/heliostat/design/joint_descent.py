@@ -126,6 +126,7 @@ class DesignSearch:
         self.history: list[float] = []
         self.states: list[SurfaceState] = []  # those offered last, even if below the minimum SNR
         self.snr = np.inf  # smallest SNR of these [1]
+        self.identifiable = True  # whether both angles are, at one of the surfaces at least
 
     @property
     def snr_reached(self) -> bool:
@@ -162,6 +163,7 @@ class DesignSearch:
         self.states = states
         each = [evaluated_design(state) for state in states]
         self.snr = min(e.snr for e in each)
+        self.identifiable = any(np.isfinite(e.log_crb) for e in each)
         reflection = tuple(e.setting.reflection for e in each)
         candidates = []
         if self.snr_reached:
@@ -180,12 +182,12 @@ class DesignSearch:
         """Return the best design.
 
         Raises:
-            UnidentifiableError: No design was found although no SNR is required.
+            UnidentifiableError: No surface can estimate both angles.
             ValueError: No design that reaches the minimum SNR was found.
         """
-        if self.best is not None:
+        if self.best is not None and self.identifiable:
             return self.best
-        if float(self.min_snr) == 0:
+        if not self.identifiable or float(self.min_snr) == 0:
             raise UnidentifiableError
         least = 10 * np.log10(float(self.min_snr))
         raise ValueError(
@@ -197,6 +199,7 @@ class DesignSearch:
         """Return the best design, evaluated for the first position, after checking its constraints.
 
         Raises:
+            UnidentifiableError: No surface can estimate both angles.
             ValueError: No design that reaches the minimum SNR was found.
         """
         best = self.result()

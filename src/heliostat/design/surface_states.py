@@ -16,11 +16,11 @@ LARGE = 64  # number of elements above which every descent may take twice as man
 
 
 class UnidentifiableError(ValueError):
-    """No design was found with which both angles can be estimated at every surface."""
+    """No design was found with which a surface can estimate both angles."""
 
     def __init__(self) -> None:
         super().__init__(
-            "elevation and azimuth cannot both be estimated at every surface: use several "
+            "elevation and azimuth cannot both be estimated at any surface: use several "
             "patterns, at least two antennas, rows and columns of elements, or a channel with more "
             "than one path"
         )

@@ -30,13 +30,25 @@ from heliostat.reports.tables import (
     number,
     power_ratio,
     share,
+    slack_text,
     variables_of,
 )
 from heliostat.scene.sensing import ANGLES, SensingScene
 from heliostat.units import to_db
 
-TERMS = ("signal", "noise", "echo", "echo_noise")
-"""Terms of the power radiated by a surface, paper eq. (7)."""
+TERMS = {
+    "signal": "signal",
+    "noise": "own noise",
+    "echo": "echo of signal",
+    "echo_noise": "echo of noise",
+}
+"""Terms of the power radiated by a surface, paper eq. (7), and their labels. A surface reflects the
+signal and the echo of what it has radiated, and adds noise of its own both times."""
+
+BETTER_BOUND = (
+    "Lower bound: computed by the quick methods only; --thorough (in Python, heliostat.certify) "
+    "takes up to two minutes and may show that the design is nearer to the best possible one."
+)
 
 
 def design_rows(found: DesignEvaluation) -> list[Row]:
@@ -44,7 +56,7 @@ def design_rows(found: DesignEvaluation) -> list[Row]:
     design, limit = found.design, found.scenario.base_station.power
     sent, left = float(_sent(found).mean()), float(design.slack.transmit)
     excess = design.excess_db
-    spent = f"{sent:.4g} W of {limit:.4g} W, slack {left:.3g} W"
+    spent = f"{sent:.4g} W of {limit:.4g} W, slack {slack_text(left, limit)} W"
     return [
         crb("worst_crb", "Worst Cramér-Rao bound (CRB) of all surfaces", design.worst_crb),
         angle_bound("worst_direction", "Worst root CRB", float(np.sqrt(design.worst_crb))),
@@ -90,12 +102,10 @@ def power_rows(found: SensingEvaluation, index: int) -> list[Row]:
     """
     patterns = np.stack([np.asarray(getattr(found.radiated, term))[index] for term in TERMS])
     parts = dict(zip(TERMS, patterns[:, np.argmax(patterns.sum(axis=0))].tolist(), strict=True))
-    labels = dict(zip(TERMS, ("signal", "noise", "echo", "echoed noise"), strict=True))
     return [
         dbm("sent", "transmit", float(_sent(found)[index].mean())),
         dbm("radiated", "radiated", sum(parts.values())),
-        dbm("own_noise", "own noise", parts["noise"] + parts["echo_noise"]),
-        *(dbm(f"{term}_power", labels[term], parts[term]) for term in TERMS),
+        *(dbm(f"{term}_power", label, parts[term]) for term, label in TERMS.items()),
     ]
 
 
@@ -107,11 +117,13 @@ def slack_rows(found: SensingEvaluation, index: int) -> list[Row]:
         index: Index of the surface.
     """
     slack, required = found.design.slack, found.scenario.dwell.required_snr
+    surface = found.scene.surfaces[index]
+    power, largest = float(surface.power), float(surface.amplification)
     snr, amplitude = float(found.bounds.snr[index]), float(slack.amplitude[index])
     above = float(to_db(snr / required)) if required > 0 else math.inf
     return [
-        left_over("power_slack", "power", float(slack.surface[index])),
-        Row("amplitude_slack", "1", "amplitude", f"{amplitude:.3g}", amplitude),
+        left_over("power_slack", "power", float(slack.surface[index]), power),
+        Row("amplitude_slack", "1", "amplitude", slack_text(amplitude, largest), amplitude),
         Row("snr_slack", "dB", "SNR", f"{above:.2f} dB" if required > 0 else "no limit", above),
     ]
 
@@ -188,6 +200,7 @@ def sensing_report(found: SensingEvaluation) -> Report:
     """
     scenario, design, bounds, scene = found.scenario, found.design, found.bounds, found.scene
     history, lower = np.asarray(design.history)[: int(design.steps)], float(design.lower_bound)
+    closer = scenario.dwell.patterns == 1 and not found.thorough and 1 < design.excess_db < math.inf
     strongest = ", pattern of largest radiated power" if scenario.dwell.patterns > 1 else ""
     return Report(
         name="results",
@@ -204,10 +217,19 @@ def sensing_report(found: SensingEvaluation) -> Report:
                 bound_rows,
                 "standard deviations, root of the Cramér-Rao bound (CRB), SNR",
             ),
-            _by_surface(found, "Powers by surface", power_rows, f"in dBm{strongest}"),
+            _by_surface(
+                found,
+                "Powers by surface",
+                power_rows,
+                f"in dBm{strongest}; radiated is the sum of the four columns after it",
+            ),
             _by_surface(found, "Constraint slack by surface", slack_rows),
         ],
-        notes=([bounds.reason] if bounds.reason else []) + scenario.warnings(),
+        notes=[
+            *([bounds.reason] if bounds.reason else []),
+            *([BETTER_BOUND] if closer else []),
+            *scenario.warnings(),
+        ],
         numbers={
             "status": design.status,
             "method": found.method,

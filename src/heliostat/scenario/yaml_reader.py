@@ -155,25 +155,34 @@ def override(data: dict[str, Any], overrides: Overrides, report: Report) -> None
             "{'surface.rows': 16}."
         )
     for key, given in overrides.items():
+        parts = printable(key).split(".")
         inside: Any = data
         path: KeyPath = ()
-        *parents, last = printable(key).split(".")
-        for part in parents:
+        refusal = None
+        for depth, part in enumerate(parts):
+            if depth > 0:
+                inside = inside[path[-1]]
+            path = (*path, _step(inside, part))
+            if not isinstance(inside, dict) and not isinstance(path[-1], int):
+                refusal = _no_entry(inside, ".".join(parts[:depth]))
+                break
             if isinstance(inside, dict) and inside.get(part) is None:
                 inside[part] = {}
-            path = (*path, _step(inside, part))
-            inside = look_up(inside, path[-1:])
-        step = _step(inside, last)
-        path = (*path, step)
         report.overrides[path] = f"override {printable(key)}={printable(given)}"
-        has_place = isinstance(inside, dict) or (isinstance(inside, list) and step != last)
-        if not has_place:
-            report.refuse(path, "no such entry; override the key above it")
+        if refusal is not None:
+            report.refuse(path, refusal)
             continue
         try:
-            inside[step] = _as_typed(given)
+            inside[path[-1]] = _as_typed(given)
         except RecursionError:
             report.refuse(path, "nested too deeply; write a plain value")
+
+
+def _no_entry(inside: Any, parent: str) -> str:
+    """Sentence about an override of something that does not exist below a key."""
+    if isinstance(inside, list) and inside:
+        return f"no such entry; {parent} has the entries 0 to {len(inside) - 1}"
+    return f"no such entry; {parent} has no keys below it, override {parent} itself"
 
 
 def _step(inside: Any, part: str) -> str | int:
