@@ -130,11 +130,14 @@ def test_lines_that_do_not_cross_are_refused_with_their_geometry(loaded):
     with pytest.raises(ValueError, match="line through the surfaces"):
         hs.triangulate(scenario, on_line, spread)
     sideways = first - second
-    apart = np.array(truth)
-    apart[0] = np.asarray(scene.angles(scene.target.position + 2 * sideways))[0]
-    apart[1] = np.asarray(scene.angles(scene.target.position - 2 * sideways))[1]
-    with pytest.raises(ValueError, match="diverge"):
-        hs.triangulate(scenario, apart, spread)
+    for far_apart in (1.5, 2.0, 3.0, 4.0):
+        apart = np.array(truth)
+        for i, sign in enumerate((1, -1)):
+            moved = scene.target.position + sign * far_apart * sideways
+            apart[i] = np.asarray(scene.angles(moved))[i]
+        for method in ("least_squares", "stansfield"):
+            with pytest.raises(ValueError, match="diverge"):
+                hs.triangulate(scenario, apart, spread, method)
     with pytest.raises(ValueError, match=rf"angles has the shape \(1, 2\).*\({count}, 2\)"):
         hs.triangulate(scenario, truth[:1], spread)
     with pytest.raises(ValueError, match="covariance has an eigenvalue"):

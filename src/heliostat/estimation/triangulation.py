@@ -130,7 +130,8 @@ def iterated_least_squares(
         angles: Elevation and azimuth at each surface. [rad]
         covariance: Covariance of both angles at each surface. [rad²]
     """
-    start = stansfield(scene, angles, covariance).position
+    begun = stansfield(scene, angles, covariance)
+    start = begun.position
     lower = jax.vmap(jnp.linalg.cholesky)(covariance)
     reach = jnp.linalg.norm(start - scene.surfaces[0].position)
 
@@ -144,10 +145,15 @@ def iterated_least_squares(
     solution: Any = optx.least_squares(
         residual, solver, jnp.zeros(3), max_steps=MAX_STEPS, throw=False
     )
-    position = start + reach * solution.value
-    return _position_estimate(
-        scene, position, covariance, solution.result == optx.RESULTS.successful
+    found = _position_estimate(
+        scene,
+        start + reach * solution.value,
+        covariance,
+        solution.result == optx.RESULTS.successful,
     )
+    # From lines that diverge the search leads far away, to either side.
+    behind = found.behind | (begun.behind & ~found.converged)
+    return eqx.tree_at(lambda estimate: estimate.behind, found, behind)
 
 
 def _position_estimate(
