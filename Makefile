@@ -23,9 +23,8 @@ reproduce: $(READY) ## compute every figure of the papers and check every claim
 	$(BIN)/heliostat reproduce localization --out results/localization
 	$(BIN)/heliostat reproduce sensing --out results/sensing
 
-# Most tests compile a program and run it once, so XLA's optimizations cost more than they save, and its older
-# emitters of fusions, which take half of the time to compile, are good enough.
-UNOPTIMIZED := JAX_DISABLE_MOST_OPTIMIZATIONS=1 XLA_FLAGS=--xla_cpu_use_fusion_emitters=false
+# Most tests compile a program and run it once, so XLA's optimizations cost more than they save; see tests/conftest.py.
+UNOPTIMIZED := JAX_DISABLE_MOST_OPTIMIZATIONS=1
 test: $(READY)   ## run the tests with run-time checks of shapes and types, except slow ones
 	$(UNOPTIMIZED) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow and not browser"
 

@@ -8,7 +8,7 @@ from heliostat._version import __version__
 _BIBTEX = """\
 @software{heliostat,
   author  = {{The heliostat developers}},
-  title   = {heliostat: bounds, designs and proofs for intelligent reflecting surfaces},
+  title   = {heliostat: error bounds and certified designs for intelligent reflecting surfaces},
   version = {VERSION},
 }
 
