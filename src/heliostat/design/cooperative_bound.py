@@ -31,7 +31,6 @@ and one for both power limits (`both_limits_bound`). Neither depends on :math:`\
 from contextlib import suppress
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -42,6 +41,7 @@ from heliostat.design.both_limits_bound import attained_both_limits, both_limits
 from heliostat.design.transmit_limit_bound import attained_transmit_limit, transmit_limit_bound
 from heliostat.observation.echoes import target_steering
 from heliostat.scene.sensing import SensingScene
+from heliostat.stored_programs import stored_jit
 
 QUICK = 20
 """Largest number of elements for which an element relaxation is computed for every design."""
@@ -59,9 +59,7 @@ class Panel(NamedTuple):
     """Quantities of one surface that the bounds depend on."""
 
     channel: np.ndarray  # G [element tx]
-    phase_slopes: (
-        np.ndarray
-    )  # slope of each element's phase to each angle, centered [element 2] [1]
+    phase_slopes: np.ndarray  # derivatives of the elements' phases, centered [element 2] [1]
     amplification: float
     power: float  # P_s [W]
     surface_noise: float
@@ -69,7 +67,7 @@ class Panel(NamedTuple):
     strength: float  # 2 T |beta|²
 
 
-@eqx.filter_jit
+@stored_jit
 def _phase_slopes(scene: SensingScene) -> tuple[Float[Array, "element 2"], ...]:
     """Derivative of the phase of each surface's elements with respect to both angles. [1]"""
     slopes = []

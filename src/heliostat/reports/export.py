@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 
-import equinox as eqx
 import numpy as np
 import scipy.io
 from jaxtyping import Array, Complex, Float, Shaped
@@ -14,6 +13,7 @@ from heliostat.api.sensing_arguments import checked_reflections
 from heliostat.design.result import BeamformingDesign, RegionDesign, patterned
 from heliostat.scenario import LocalizationScenario, ScenarioLike, SensingScenario, of_system
 from heliostat.scene.localization import LocalizationScene
+from heliostat.stored_programs import stored_jit
 
 NAMES: dict[str, str] = {
     "covariance": "R, covariance of the transmitted signal, [surface, pattern, tx, tx], W",
@@ -157,7 +157,7 @@ def phase_arrays(scenario: LocalizationScenario) -> dict[str, np.ndarray]:
     return _listed(PHASE_NAMES, entries | {"scenario_text": scenario.dump()})
 
 
-@eqx.filter_jit
+@stored_jit
 def _phases(scene: LocalizationScene) -> tuple[Float[Array, "_ element"], ...]:
     """Phases of the alignment and of the data stage."""
     return scene.phases(scene.surface.alignment), scene.phases(scene.surface.data)
