@@ -1,18 +1,20 @@
 r"""Upper bound on the information of a panel where both power limits count.
 
 Let :math:`O = [A/A_{00}]`, :math:`D = [B/B_{00}]`, and :math:`S = \zeta^T\zeta`, in units in which
-noise and amplification are 1. Then :math:`J = B_{00}\mathrm{Re}\,O + A_{00}\mathrm{Re}\,D` without
-the noise of the surface, and the two limits imply
+noise and amplification are 1, so that :math:`P_s` stands for :math:`P_s/a_{max}^2`. Divided by
+:math:`2T|\beta|^2`, the information without the noise of the surface is :math:`J =
+B_{00}\mathrm{Re}\,O + A_{00}\mathrm{Re}\,D`, and the two limits imply
 
 .. math:: B_{00}/A_{00} + \mathrm{tr}(O^{-1}D) \le p, \qquad
           B_{00}/N + \mathrm{tr}(S^{-1}D) \le P_s .
 
-Therefore :math:`\mathrm{tr}(XJ) \le \max(1, k)(hp + eP_s)` if, for all coefficients,
+Therefore :math:`\mathrm{tr}(XJ) \le \max(1, q)(hp + eP_s)` if, with :math:`h, e > 0` and for all
+coefficients,
 
 - *sum beams:* :math:`\mathrm{tr}(X\Omega) - (e/N)A_{00} \le h` with :math:`\Omega = A_{00}O`, and
 - *difference beams:* the parallel sum of :math:`X^{1/2}\Omega X^{1/2}/h` and
-  :math:`A_{00}X^{1/2}SX^{1/2}/e` is at most k times the identity. A parallel sum is at most
-  :math:`\theta^2` times the first plus :math:`(1-\theta)^2` times the second operand.
+  :math:`A_{00}X^{1/2}SX^{1/2}/e` is at most q times the identity. A parallel sum is at most
+  :math:`\tau^2` times the first plus :math:`(1-\tau)^2` times the second operand.
 
 Both are bounded by `element_relaxation`, the first with one beam, the second with :math:`w \in
 \mathbb C^2` as the eigenvector. The derivation is in the theory of sensing.
@@ -32,9 +34,10 @@ from heliostat.design.transmit_limit_bound import TOLERANCE, SumForm, best_sum_f
 LARGEST = 100
 """Largest number of elements. Above, bounding the difference beams takes minutes."""
 SHARES = (0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
-"""Values of theta that are tried."""
+"""Values of tau that are tried."""
 PRICES = np.geomspace(0.055, 3, 8)
-"""Values of e that are tried, relative to the ratio of information and A_00 N without P_s."""
+"""Values of e/N that are tried, relative to the ratio of f(J) and A_00 at the best coefficients
+without P_s."""
 SMALLEST_VALUE = 0.05
 """Smallest value at a price, relative to that without; higher prices are of no use."""
 
@@ -47,15 +50,15 @@ class BothLimitsBound(NamedTuple):
 
 
 class DifferenceForm(NamedTuple):
-    r"""The function :math:`w^HC^T(t\,\Omega + r\,|v|^2S)Cw` of the coefficients and of w."""
+    r"""The function :math:`w^HC^T(\rho_1\Omega + \rho_2|v|^2S)Cw` of the coefficients and of w."""
 
     panel: ScaledPanel
     root: Float[np.ndarray, "angle beam"]
     r"""C, with :math:`X = CC^T`."""
     transmit: float
-    r"""t, which is :math:`\theta^2/h`."""
+    r"""rho_1, which is :math:`\tau^2/h`."""
     radiated: float
-    r"""r, which is :math:`(1-\theta)^2/e`."""
+    r"""rho_2, which is :math:`(1-\tau)^2/e`."""
 
     @property
     def aperture(self) -> Float[np.ndarray, "beam beam"]:

@@ -18,10 +18,11 @@ k_i = k_i/(\mu+\nu k_i)`,
 .. math:: \mathrm{tr}(XJ) \le 2T|\beta|^2(\mu p+\nu P_s)\big[\lambda_2\max_i\tilde k_i
           \textstyle\sum_{j\ne i}f_j + (\lambda_1-\lambda_2)\max_{i\ne j}\tilde k_if_j\big],
 
-with indices up to 3 and the eigenvalues :math:`\lambda` of X weighted by the spread of the panel.
-With several patterns the bracket is :math:`\tilde k_1(\lambda_1f_1+\lambda_2f_2)`, because the
-information of each pattern need not be antisymmetric. It takes both power limits and the noise of
-the surface into account, but not that the amplitudes of the elements are limited one by one.
+with indices up to 3 and the eigenvalues :math:`\lambda_1 \ge \lambda_2` of :math:`NX^{1/2}\zeta^T
+\zeta X^{1/2}`. With several patterns the bracket is :math:`\tilde k_1(\lambda_1f_1+\lambda_2f_2)`,
+because symmetric matrices :math:`v_xv^T + vv_x^T` take the place of :math:`\Omega_x`. The majorant
+takes both power limits and the noise of the surface in :math:`R_w` into account, but not that the
+amplitudes of the elements are limited one by one.
 
 *Element relaxations*, for one pattern (`element_relaxation`): one that does not depend on
 :math:`P_s` and is tight to a few percent where it has little influence (`transmit_limit_bound`),
@@ -106,7 +107,8 @@ def smallest_ratio(first: float, second: float, spread: np.ndarray) -> float:
 
     .. math:: \min_X \frac{c_1\lambda_1 + c_2\lambda_2}{(\mathrm{tr}\sqrt X)^2}
 
-    with the eigenvalues :math:`\lambda_1 \ge \lambda_2` of :math:`X^{1/2}SX^{1/2}`.
+    with the eigenvalues :math:`\lambda_1 \ge \lambda_2` of :math:`X^{1/2}SX^{1/2}`, where S is N
+    times the matrix of the same name in the theory of sensing.
 
     Args:
         first: Factor of the larger eigenvalue, c_1.

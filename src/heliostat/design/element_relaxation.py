@@ -1,53 +1,55 @@
 r"""Upper bounds on functions of a panel's coefficients, from one matrix for each element.
 
-Let :math:`w \in \mathbb C^K` be a unit vector, and C a matrix with one column for each of R terms.
-With :math:`x_n = C^T(\zeta_n\otimes w) \in \mathbb C^R`, where :math:`\zeta_n` holds the slopes of
-the phase of element n, the functions are
+Let w be a unit vector with an entry for each beam, and C a matrix with one column for each of
+several terms. With :math:`x_n = C^T(\zeta_n\otimes w)`, where :math:`\zeta_n` holds the slopes of
+the phase of element n, with the rows :math:`g_n` of the channel and a weight P, the functions are
 
 .. math:: |o|^2 + |v|^2w^HPw,\qquad
           o = \sum_{m<n}(x_n-x_m)\otimes u_mu_n\,g_m\wedge g_n,\qquad v = \sum_nu_ng_n,
 
-and, with one beam, functions :math:`f(J) + P|v|^2` of the information J with a concave f of degree
-one. With a root of its derivative, :math:`f'(J_0) = CC^T`, it is
-:math:`f(J) \le \mathrm{tr}(f'(J_0)J) = |o|^2` for any :math:`J_0`.
+and, with one beam, functions :math:`f(J) + P|v|^2` of the information :math:`J =
+\mathrm{Re}\,\Omega` of `scaled_panel` with a concave f of degree one. With a root of its
+derivative, :math:`f'(J_0) = CC^T`, it is :math:`f(J) \le \mathrm{tr}(f'(J_0)J) = |o|^2` for any
+:math:`J_0`.
 
-Let :math:`\Lambda_mz` be the wedge products of :math:`g_m` with each of the R parts of z. With
-arbitrary matrices :math:`s_{mn} = s_{nm} \in \mathbb C^{R\times K}`, which cancel in the sum
-because the wedge product is antisymmetric,
+Let :math:`\Lambda_mz` be the wedge products of :math:`g_m` with each part of z. With arbitrary
+matrices :math:`s_{mn} = s_{nm}`, which cancel in the sum because the wedge product is
+antisymmetric,
 
 .. math:: o = \tfrac12\sum_m u_m\Lambda_mz_m,\qquad
           z_m = \sum_n(x_n-x_m+s_{mn}w)\otimes u_ng_n .
 
 For any positive definite matrices :math:`K_m`, the Cauchy-Schwarz inequality gives
 
-.. math:: |o|^2 \le \tfrac14\lambda\sum_m|u_m|^2z_m^HK_mz_m,\qquad
-          \lambda = \lambda_{\max}(\Sigma),\quad \Sigma = \sum_m\Lambda_mK_m^{-1}\Lambda_m^H ,
+.. math:: |o|^2 \le \tfrac14\kappa\sum_m|u_m|^2z_m^HK_mz_m,\qquad
+          \kappa = \lambda_{\max}(\Sigma),\quad \Sigma = \sum_m\Lambda_mK_m^{-1}\Lambda_m^H ,
 
-and the sum is at most :math:`(w\otimes u)^H\Phi(w\otimes u)` if :math:`|u_m| \le 1`. With the
-matrix :math:`\Gamma` of :math:`|v|^2w^HPw` and positive semidefinite
-:math:`\delta_n \in \mathbb C^{K\times K}`,
+and the sum is at most :math:`\sum_mz_m^HK_mz_m = (w\otimes u)^H\Phi(w\otimes u)` if
+:math:`|u_m| \le 1`. With :math:`|v|^2w^HPw = (w\otimes u)^H\Gamma(w\otimes u)` and positive
+semidefinite :math:`\delta_n` of the size of P,
 
-.. math:: \mathrm{diag}(\delta_1,\dots,\delta_N) \succeq \tfrac14\lambda\Phi + \Gamma
+.. math:: \mathrm{diag}(\delta_1,\dots,\delta_N) \succeq \tfrac14\kappa\Phi + \Gamma
           \quad\Rightarrow\quad |o|^2 + |v|^2w^HPw \le \lambda_{\max}\Big(\sum_n\delta_n\Big)
 
 for all coefficients with :math:`|u_n| \le 1`, whatever the matrices are. Only this inequality
-counts for the bound. Its proof takes eigenvalues of matrices whose sizes are KN and R times the
-number of pairs of modes.
+counts for the bound. Its proof takes eigenvalues of matrices whose sizes are the number of elements
+times that of beams, and the number of terms times that of pairs of modes of the channel.
 
 Good matrices come from the dual problem. For given s it is
 
 .. math:: \max_{U, Y}\ \sum_m\mathrm{tr}\,(Q_m^{1/2}Y_mQ_m^{1/2})^{1/2} - \mathrm{tr}Y
-          + \mathrm{tr}(\Gamma U),\qquad Q_m = \mathrm E\,z_mz_m^H,\quad
+          + \mathrm{tr}(\Gamma U),\qquad Q_m = \langle z_mz_m^H\rangle,\quad
           Y_m = \Lambda_m^HY\Lambda_m,
 
-over moments U of :math:`w\otimes u` whose blocks of each element are equal and have trace 1, and
-over positive semidefinite Y. The first term is a sum of fidelities of covariance matrices, as in
-the computation of a Wasserstein barycenter, and is concave in (U, Y). With the matrices for which
-:math:`K_mQ_mK_m = Y_m`, the fixed-point iteration of such barycenters (Álvarez-Esteban et al.,
-J. Math. Anal. Appl. 441, 2016) applies: Y becomes :math:`\Sigma Y\Sigma/4`, and U becomes
-:math:`(\Phi+2\Gamma)U(\Phi+2\Gamma)` with its rows scaled. The best s minimizes the maximum. For
-constant :math:`K_m`, :math:`\sum_m\mathrm{tr}(K_mQ_m)/2` plus a constant is above the first term
-and touches it at the present s; steps of steepest descent of this sum improve s.
+over positive semidefinite Y and moments U of :math:`w\otimes u`, for which the brackets are a mean
+and whose blocks of each element are equal and have trace 1. The first term is a sum of fidelities
+of covariance matrices, as in the computation of a Wasserstein barycenter, and is concave in (U, Y).
+With the matrices for which :math:`K_mQ_mK_m = Y_m`, the fixed-point iteration of such barycenters
+(Álvarez-Esteban et al., J. Math. Anal. Appl. 441, 2016) applies: Y becomes :math:`\Sigma
+Y\Sigma/4`, and U becomes :math:`(\Phi+2\Gamma)U(\Phi+2\Gamma)` with its rows scaled. The best s
+minimizes the maximum. For constant :math:`K_m`, :math:`\sum_m\mathrm{tr}(K_mQ_m)/2` plus a constant
+is above the first term and touches it at the present s; steps of steepest descent of this sum
+improve s.
 """
 
 from collections.abc import Callable
@@ -90,7 +92,7 @@ class Form(NamedTuple):
 
     @property
     def beams(self) -> int:
-        """K."""
+        """Number of beams, the size of w."""
         return len(self.gain_weight)
 
 
@@ -136,8 +138,8 @@ class _Wedges:
         self.wedge = first * self.others[:, self.second] - second * self.others[:, self.first]
         i, j, k, l = self.first[:, None], self.second[:, None], self.first, self.second  # noqa: E741
         shape = 4 * (self.modes,)
-        # Of the four terms of each entry of Lambda K Lambda^H: flat index into the sum of
-        # g_i g_k* K_jl.
+        # Of the four terms of each entry of Lambda X Lambda^H: flat index into the sum of
+        # g_i g_k* X_jl.
         self.places = [
             np.ravel_multi_index(np.broadcast_arrays(*each), shape)
             for each in ((i, k, j, l), (j, k, i, l), (i, l, j, k), (j, l, i, k))
@@ -174,7 +176,7 @@ class _Wedges:
         return result.reshape(self.elements, terms * parts, terms * parts)
 
     def total(self, each: np.ndarray) -> np.ndarray:
-        """Sum of Lambda_m K Lambda_m^H over the elements."""
+        """Sum of Lambda_m X_m Lambda_m^H over the elements, for given matrices X_m."""
         terms, pairs, parts = self.terms, self.pairs, self.parts
         blocks = each.reshape(self.elements, terms, parts, terms, parts)
         result = np.empty((terms, pairs, terms, pairs), dtype=complex)
@@ -214,7 +216,7 @@ def _blocks_above(matrix: np.ndarray, shift: float, moments: np.ndarray, element
     r"""Return the largest eigenvalue of a sum of blocks that are proven to be above a matrix.
 
     Args:
-        matrix: Hermitian matrix :math:`\tfrac14\lambda\Phi + \Gamma`.
+        matrix: Hermitian matrix :math:`\tfrac14\kappa\Phi + \Gamma`.
         shift: Multiple of the identity with which it is positive semidefinite.
         moments: U for which the trace of the matrix times U is nearly largest.
         elements: Number of elements.
@@ -332,7 +334,7 @@ class _Iteration:
 
     def bound(self) -> float:
         """Upper bound that the present matrices prove."""
-        # K K' = 1 + E for the computed inverse K' gives K^-1 <= K' / (1 - |E|).
+        # K K' = 1 + Delta for the computed inverse K' gives K^-1 <= K' / (1 - |Delta|).
         error = np.linalg.norm(
             self.metric @ self.inverse - np.eye(self.metric.shape[-1]), axis=(1, 2)
         )

@@ -1,7 +1,8 @@
 r"""Upper bound on the information of a panel where only the transmit power is limited.
 
 Without the noise of the surface, the information of a surface for one watt, unit amplification and
-unit noise is at most :math:`J = \mathrm{Re}\,\Omega` of `scaled_panel`. With the function
+unit noise, divided by :math:`2T|\beta|^2`, is at most :math:`J = \mathrm{Re}\,\Omega` of
+`scaled_panel`. With the function
 :math:`f(J) = 1/\mathrm{tr}J^{-1}`, which is concave and of degree one, `element_relaxation` bounds
 :math:`f(J) - c\,|v|^2`; here c = 0.
 """
