@@ -120,8 +120,13 @@ def test_rank_one_channels_need_two_patterns():
     scene = sensing_scene(**SMALL, rician_factor=1e12)
     two = design_jointly(scene, patterns=2, **QUIET)
     assert np.isfinite(float(two.worst_crb))
-    with pytest.raises(ValueError, match="SNR"):
-        design_jointly(scene, min_snr=1e30, starts=1)
+    with pytest.raises(ValueError, match="cannot both be estimated"):
+        design_jointly(scene, **QUIET)
+
+
+def test_an_snr_out_of_reach_is_named():
+    with pytest.raises(ValueError, match="SNR of 300 dB"):
+        design_jointly(sensing_scene(**SMALL), min_snr=1e30, starts=1)
 
 
 def test_joint_is_no_worse_than_alternating():

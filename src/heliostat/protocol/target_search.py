@@ -97,7 +97,7 @@ def design_dwell(scene: SensingScene, patterns: int, min_snr: float, seed: int) 
         seed: Seed of the starts.
 
     Raises:
-        ValueError: With no design are both angles identifiable at every surface.
+        ValueError: No design was found.
     """
     for share in SNR_SHARES:
         search = descend_jointly(
@@ -110,7 +110,8 @@ def design_dwell(scene: SensingScene, patterns: int, min_snr: float, seed: int) 
         )
         if search.best is not None or min_snr == 0:
             break
-    best = search.result()
+    # An estimated target may lie where no surface can estimate both angles; the dwell still helps.
+    best = search.result() if search.best is None else search.best
     return DwellDesign(tuple(best.covariance), best.reflection)
 
 
