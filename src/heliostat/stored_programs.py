@@ -70,9 +70,9 @@ def stored_jit(function: Callable[..., R], *, large: bool = False) -> Callable[.
         return function(*static.merge(leaves))
 
     merged.__name__ = function.__name__  # in JAX's messages
-    # Options are only for a program that is not part of another.
-    nested = jax.jit(merged, static_argnums=0)
-    compiled = nested if large else _quickly_compiled(merged, static_argnums=0)
+    compile_alone = jax.jit if large else _quickly_compiled
+    compiled = compile_alone(merged, static_argnums=0)
+    nested = jax.jit(merged, static_argnums=0)  # as part of another program, without options
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> R:
@@ -89,10 +89,9 @@ def stored_jit(function: Callable[..., R], *, large: bool = False) -> Callable[.
         key = static, types, folder
         if key not in programs:
             program = _stored(function, functools.partial(nested, static), static, types, folder)
-            if program is None:
-                programs[key] = functools.partial(compiled, static)
-            else:
-                programs[key] = jax.jit(program) if large else _quickly_compiled(program)
+            programs[key] = (
+                compile_alone(program) if program else functools.partial(compiled, static)
+            )
         return programs[key](*traced)
 
     return call

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from heliostat.api.sensing_evaluation import DIRECTIONS, DesignEvaluation, SensingEvaluation
+from heliostat.design.feasibility import TOLERANCE
 from heliostat.design.result import patterned
 from heliostat.plots import sensing as sensing_plots
 from heliostat.plots.scene import draw_scene
@@ -24,13 +25,11 @@ from heliostat.reports.tables import (
     dbm,
     degrees,
     document_of,
-    left_over,
     length,
     listed,
     number,
     power_ratio,
     share,
-    slack_text,
     variables_of,
 )
 from heliostat.scene.sensing import ANGLES, SensingScene
@@ -56,7 +55,7 @@ def design_rows(found: DesignEvaluation) -> list[Row]:
     design, limit = found.design, found.scenario.base_station.power
     sent, left = float(_sent(found).mean()), float(design.slack.transmit)
     excess = design.excess_db
-    spent = f"{sent:.4g} W of {limit:.4g} W, slack {slack_text(left, limit)} W"
+    spent = f"{sent:.4g} W of {limit:.4g} W, slack {_slack(left, limit)} W"
     return [
         crb("worst_crb", "Worst Cramér-Rao bound (CRB) of all surfaces", design.worst_crb),
         angle_bound("worst_direction", "Worst root CRB", float(np.sqrt(design.worst_crb))),
@@ -68,6 +67,11 @@ def design_rows(found: DesignEvaluation) -> list[Row]:
         number("steps", "Design steps", int(design.steps)),
         Row("transmitted", "W", "Mean transmit power", spent, sent),
     ]
+
+
+def _slack(value: float, limit: float) -> str:
+    """Slack of a limit as a number; 0 where it is only rounding."""
+    return f"{0.0 if abs(value) < TOLERANCE * limit else value:.3g}"
 
 
 def _sent(found: DesignEvaluation) -> np.ndarray:
@@ -119,11 +123,13 @@ def slack_rows(found: SensingEvaluation, index: int) -> list[Row]:
     slack, required = found.design.slack, found.scenario.dwell.required_snr
     surface = found.scene.surfaces[index]
     power, largest = float(surface.power), float(surface.amplification)
-    snr, amplitude = float(found.bounds.snr[index]), float(slack.amplitude[index])
+    left, snr = float(slack.surface[index]), float(found.bounds.snr[index])
+    amplitude = float(slack.amplitude[index])
+    spare = f"{_slack(left, power)} W" if math.isfinite(left) else "no limit"
     above = float(to_db(snr / required)) if required > 0 else math.inf
     return [
-        left_over("power_slack", "power", float(slack.surface[index]), power),
-        Row("amplitude_slack", "1", "amplitude", slack_text(amplitude, largest), amplitude),
+        Row("power_slack", "W", "power", spare, left),
+        Row("amplitude_slack", "1", "amplitude", _slack(amplitude, largest), amplitude),
         Row("snr_slack", "dB", "SNR", f"{above:.2f} dB" if required > 0 else "no limit", above),
     ]
 

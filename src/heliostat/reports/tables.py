@@ -24,9 +24,6 @@ SUFFIX = {
     "dB": "_db",
 }
 
-ROUNDING = 1e-9
-"""Ratio of a slack to its limit below which it is printed as 0."""
-
 
 class Row(NamedTuple):
     """One number with its unit, label and text."""
@@ -85,17 +82,6 @@ def share(name: str, label: str, value: float) -> Row:
 def dbm(name: str, label: str, value: float) -> Row:
     """A power as a number of dBm, for wide tables with the unit in the title."""
     return Row(name, "W", label, f"{to_dbm(value):.1f}" if value > 0 else "none", value)
-
-
-def slack_text(value: float, limit: float) -> str:
-    """Slack of a limit as a number; 0 where it is only rounding."""
-    return f"{0.0 if abs(value) < ROUNDING * limit else value:.3g}"
-
-
-def left_over(name: str, label: str, value: float, limit: float) -> Row:
-    """Slack of a power limit, ``inf`` if there is no limit."""
-    text = f"{slack_text(value, limit)} W" if math.isfinite(value) else "no limit"
-    return Row(name, "W", label, text, value)
 
 
 def crb(name: str, label: str, value: float) -> Row:
