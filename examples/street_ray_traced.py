@@ -1,6 +1,6 @@
 """Bounds with ray-traced channels and with Rician channels, in the street of sensing-street.
 
-Run: python FILE, with the extra "raytrace"; about four minutes. The ray-traced channels are those
+Run: python FILE, with the extra "raytrace"; about five minutes. The ray-traced channels are those
 at the scenario's positions and with both surfaces moved by up to 5 cm in each direction, since a
 few millimeters change how the paths interfere.
 """

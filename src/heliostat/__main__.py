@@ -6,7 +6,7 @@ import sys
 from heliostat import interruption
 
 CLOSED_PIPE = 128 + 13
-"""Exit code of a Unix tool whose reader has gone (SIGPIPE)."""
+"""Exit code if the reader of standard output has ended (SIGPIPE)."""
 
 
 def main() -> int:
@@ -35,11 +35,11 @@ def answer(arguments: list[str]) -> int:
     """Run one command.
 
     Args:
-        arguments: What was typed after the command's name.
+        arguments: Command-line arguments without the program's name.
 
     Returns:
         The exit code: 0, 1 if results are missing or cannot be printed, 2 if the request cannot be
-        carried out, `CLOSED_PIPE` if nobody reads the output.
+        carried out, `CLOSED_PIPE` if standard output is a closed pipe.
     """
     from heliostat.cli import app
     from heliostat.cli.console import UserError

@@ -1,5 +1,6 @@
 """Version, commit and citation: where a result comes from and how to cite it."""
 
+import functools
 import subprocess
 from pathlib import Path
 
@@ -39,6 +40,7 @@ def citation() -> str:
     return _BIBTEX.replace("VERSION", __version__)
 
 
+@functools.cache
 def commit() -> str:
     """The commit of the checkout heliostat runs from; ``none`` where it is installed otherwise."""
 

@@ -50,6 +50,7 @@ WRONG_TYPES = {
     "hs.simulate_pilots(name, bins=10**9)": "bins is 1000000000 (int); it must be a whole number",
     "hs.under_errors(name, trials=0)": "trials is 0 (int); it must be a whole number, 1 or more.",
     "hs.run_protocol(name, 'two')": "periods is 'two' (str); it must be a whole number, 1 or more.",
+    "hs.run_protocol(name, 2, bins=16.5)": "bins is 16.5 (float); it must be a whole number from 2",
     "hs.find_target(sensing, '2')": "dwells is '2' (str); it must be a whole number from 1 to 1000",
     "hs.find_target(sensing, accuracy='1 m')": "accuracy is '1 m' (str); it must be a finite",
     "hs.run_protocol(name, 2, mobility='7 m')": "mobility is '7 m' (str); it must be a finite",

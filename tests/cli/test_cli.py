@@ -41,6 +41,7 @@ def hall(tmp_path, monkeypatch):
     (tmp_path / "hall.yaml").write_text(HALL, encoding="utf-8")
     (tmp_path / "yard.yaml").write_text(YARD, encoding="utf-8")
     (tmp_path / "file.txt").write_text("")
+    (tmp_path / "long.csv").write_text("x,y,name\n1,2," + 200_000 * "a", encoding="utf-8")
     (tmp_path / "bad.csv").write_text("x,y\n1,2\n3,z\n", encoding="utf-8")
     (tmp_path / "back.csv").write_text("x,y\n1,2\n-1,2\n", encoding="utf-8")
     return tmp_path
@@ -488,6 +489,7 @@ def test_a_bad_scenario_is_refused_in_one_sentence(hall, capsys, command, old, n
         (["compare", "hall.yaml", "yard.yaml"], ["hall is localization", "yard is sensing"]),
         (["compare", "hall.yaml", "hall.yaml"], ["given twice"]),
         (["map", "hall.yaml", "--points-file", "no.csv"], ["no.csv", "cannot be read"]),
+        (["map", "hall.yaml", "--points-file", "long.csv"], ["long.csv", "it is not CSV text"]),
         (["map", "hall.yaml", "--points-file", "file.txt"], ["file.txt", "name,x,y"]),
         (["map", "hall.yaml", "--points-file", "bad.csv"], ["bad.csv, line 3", "y is 'z'", "12.5"]),
         (["run", "yard.yaml", "--antennas", "2"], ["--antennas 2", "yard describes sensing"]),

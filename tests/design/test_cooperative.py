@@ -151,7 +151,7 @@ def decibel(ratio):
 
 
 def loss_of_passive_designs(seed, patterns=1, starts=8, **sizes):
-    """Losses against surfaces that may also attenuate, descended in another parametrisation. [dB]
+    """Losses against surfaces that may also attenuate, descended in another parametrization. [dB]
 
     Without noise and a power limit amplitudes below 1 are not worth anything, so that the active
     optimum is the passive one. Returned for the joint and for the reflective design.

@@ -6,7 +6,7 @@ from heliostat.design.baselines import isotropic_covariance
 from heliostat.design.cooperative import random_phases
 from heliostat.design.joint_descent import transmit_half
 from heliostat.design.reflect import design_reflection, reflection_task
-from heliostat.design.reflect_sdr import _linearised, design_reflection_sdr
+from heliostat.design.reflect_sdr import _linearized, design_reflection_sdr
 from heliostat.observation.echoes import noise_covariance, target_steering
 from heliostat.surface.active import reflected_power
 from tests.support.direction_definition import full_information
@@ -16,7 +16,7 @@ SMALL = {"rows": (2, 2), "columns": (3, 3), "antennas": 4}
 pytestmark = pytest.mark.filterwarnings("ignore:Solution may be inaccurate")
 
 
-def test_linearisation_is_the_information_and_its_slope():
+def test_linearization_is_the_information_and_its_slope():
     # F at psi + h e differs from the linear form in Theta by O(h²); the scale is beta's own.
     scene = sensing_scene(**SMALL)
     rng = np.random.default_rng(0)
@@ -24,7 +24,7 @@ def test_linearisation_is_the_information_and_its_slope():
     task = reflection_task(scene, 0, covariance, 0.0)
     psi = rng.normal(size=6) + 1j * rng.normal(size=6)
     toward = rng.normal(size=6) + 1j * rng.normal(size=6)
-    linear = _linearised(task, psi)
+    linear = _linearized(task, psi)
     frozen = noise_covariance(task.link, jnp.asarray(psi))[None]
     gain = complex(task.target_gain)
     # The linear form is over ln(gain): gain times the derivative to the gain.

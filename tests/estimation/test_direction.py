@@ -184,7 +184,7 @@ def received(link, psi, signal, angles, gain, key):
 @pytest.mark.parametrize(("patterns", "rank"), [(2, 8), (1, 1)])
 def test_p_value_of_a_second_echo_is_that_of_a_least_squares_fit(patterns, rank):
     # Truth: for every direction of the grid, the residual energy that `lstsq` takes away when the
-    # second echo is added to the linearised model of the first.
+    # second echo is added to the linearized model of the first.
     link, psi, signal, angles, gain = at_snr(30, 10, rank, patterns=patterns)
     grid = cosine_grid(link.array)
     echoes = received(link, psi, signal, angles, gain, jax.random.key(1))

@@ -37,14 +37,14 @@ def test_values_are_those_of_the_public_function(fixed, quantity, each):
 
 
 @pytest.mark.parametrize("quantity", ["peb", "rate"])
-def test_quantised_phases_at_each_point_are_those_of_a_focus_there(fixed, quantity):
+def test_quantized_phases_at_each_point_are_those_of_a_focus_there(fixed, quantity):
     found = quantity_at(fixed.build(), PLACES, quantity, 8, Steering(True, (2,)))
     for place, value in zip(PLACES[1:3], found[1:3], strict=True):
         coarse = {"surface.focus": [float(x) for x in place], "surface.bits": 2}
         np.testing.assert_allclose(value, expected(fixed, quantity, place, **coarse), rtol=1e-8)
 
 
-def test_quantised_phases_of_a_large_panel_are_those_of_a_focus_there(fixed):
+def test_quantized_phases_of_a_large_panel_are_those_of_a_focus_there(fixed):
     large = fixed.updated({"surface.rows": 40, "surface.columns": 30})
     found = quantity_at(large.build(), PLACES, "peb", 8, Steering(True, (2,)))
     focus = {"surface.focus": [float(x) for x in PLACES[1]], "surface.bits": 2}

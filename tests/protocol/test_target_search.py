@@ -32,7 +32,7 @@ def scans():
 
 def test_bound_of_equal_dwells_decreases_with_the_root_of_their_number():
     scene = scene_of()
-    design = design_dwell(scene, PATTERNS, MIN_SNR, seed=0)
+    design = design_dwell(scene, PATTERNS, MIN_SNR)
     one = known_target_bound(scene, PATTERNS, MIN_SNR, SNAPSHOTS)
     dwell = transmission_of(design, SNAPSHOTS)
     np.testing.assert_allclose(dwell_bounds(scene, [dwell] * 3).bound, one / np.sqrt(3), rtol=1e-9)

@@ -32,7 +32,7 @@ from heliostat.scenario import (
 from heliostat.scenario.errors import Report
 from heliostat.scenario.fields import Section
 from heliostat.scenario.validation import check, dotted_keys, example, section_type
-from heliostat.surface.passive import Phased, Steered, quantised, steered_phases
+from heliostat.surface.passive import Phased, Steered, quantized, steered_phases
 from tests.support.refusals import loads_or_is_refused, plain_data
 
 TABLE_1 = "localization-table-1"
@@ -126,7 +126,7 @@ def test_coarse_phases_respond_at_least_as_the_nearest_to_the_designed_ones():
         exact = steered_phases(fine.surface.array, fine.arrival(), steered)
         found, nearest = (
             np.abs(np.exp(1j * (each - exact)).sum(axis=1))
-            for each in (phased.phase, quantised(exact, 1))
+            for each in (phased.phase, quantized(exact, 1))
         )
         assert (found >= nearest * (1 - 1e-12)).all()
         np.testing.assert_allclose(jnp.sin(phased.phase), 0.0, atol=1e-12)  # one bit: 0 or pi

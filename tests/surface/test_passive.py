@@ -12,9 +12,9 @@ from heliostat.surface.passive import (
     SORTED,
     Phased,
     Steered,
-    best_quantised,
+    best_quantized,
     focused_phases,
-    quantised,
+    quantized,
     random_phases,
     rounded_responses,
     steered_phases,
@@ -95,25 +95,25 @@ def test_one_bit_phases_lose_what_theory_says():
         response, _ = surface_response(
             scene.surface.array,
             scene.surface.reflection,
-            Phased(quantised(phase, bits)[None, :]),
+            Phased(quantized(phase, bits)[None, :]),
             scene.arrival(),
             scene.departure(scene.user.position),
         )
         kept = float(np.abs(response[0])) / 1600
         assert abs(kept - np.sinc(2.0**-bits)) < 3 / np.sqrt(1600)
-        levels = np.unique(np.round(np.asarray(quantised(phase, bits)) % (2 * np.pi), 9) % 6.283185)
+        levels = np.unique(np.round(np.asarray(quantized(phase, bits)) % (2 * np.pi), 9) % 6.283185)
         assert len(levels) <= 2**bits + 1
 
 
 @pytest.mark.parametrize("bits", [1, 2])
-def test_the_best_quantised_phases_are_the_best_of_all(bits):
+def test_the_best_quantized_phases_are_the_best_of_all(bits):
     # Truth: all settings of four elements, one by one.
     levels = 2 * np.pi * np.arange(2**bits) / 2**bits
     settings = np.array(list(itertools.product(levels, repeat=4)))
     rng = np.random.default_rng(bits)
     for phase in rng.uniform(-10, 10, (20, 4)):
         response = np.abs(np.exp(1j * (settings - phase)).sum(axis=1))
-        found = best_quantised(jnp.asarray(phase), bits)
+        found = best_quantized(jnp.asarray(phase), bits)
         reached = np.abs(np.exp(1j * (np.asarray(found) - phase)).sum())
         assert reached == pytest.approx(response.max(), rel=1e-12)
         np.testing.assert_allclose(np.asarray(found) / levels[1] % 1, 0.0, atol=1e-9)
@@ -128,7 +128,7 @@ def test_rounded_phases_respond_as_the_sum_over_elements(bits):
     @jax.vmap
     def summed(steered, arrival, departure):
         exact = steered_phases(array, arrival, steered)
-        rounded = Phased(quantised(exact, bits))
+        rounded = Phased(quantized(exact, bits))
         return surface_response(array, reflection, rounded, arrival, departure), exact
 
     rng = np.random.default_rng(bits)

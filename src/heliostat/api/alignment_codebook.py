@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 from numpy.typing import ArrayLike
 
-from heliostat.api.arguments import described, is_whole, public
+from heliostat.api.arguments import checked_count, public
 from heliostat.api.localization import build, chosen_antennas
 from heliostat.api.localization_results import SweepDesign
 from heliostat.scenario import LocalizationScenario
@@ -54,9 +54,8 @@ def design_sweep(
 
     if criterion not in get_args(Criterion):
         raise ValueError(f"criterion is {criterion!r}; it may be 'worst' or 'mean'.")
-    for name, count in (("configurations", configurations), ("starts", starts)):
-        if not is_whole(count) or count < 1:
-            raise ValueError(f"{name} is {described(count)}; it must be a whole number, 1 or more.")
+    configurations = checked_count("configurations", configurations)
+    starts = checked_count("starts", starts)
     surface = scenario.panel
     if (
         not scenario.single_path

@@ -62,7 +62,7 @@ def public(
             if kwargs.get("key") is not None:
                 kwargs["key"] = checked_key(kwargs["key"], name)
             if "seed" in kwargs:
-                kwargs["seed"] = checked_seed(kwargs["seed"])
+                kwargs["seed"] = checked_count("seed", kwargs["seed"], least=0)
             nested = _INSIDE.get()
             token = _INSIDE.set(True)
             try:
@@ -102,15 +102,29 @@ def checked_key(key: Any, function: str) -> PRNGKeyArray:
     )
 
 
-def checked_seed(seed: Any) -> int:
-    """Return a seed of NumPy's generators.
+def checked_count(
+    name: str,
+    value: Any,
+    least: int = 1,
+    most: int | None = None,
+    error: type[ValueError] = ValueError,
+) -> int:
+    """Return a number of things.
+
+    Args:
+        name: Name of the argument, for the message.
+        value: The argument.
+        least: Smallest number allowed.
+        most: Largest number allowed; no limit by default.
+        error: Class of the exception.
 
     Raises:
-        ValueError: It is not a whole number, or negative.
+        ValueError: It is not a whole number within the limits.
     """
-    if not is_whole(seed) or seed < 0:
-        raise ValueError(f"seed is {described(seed)}; it must be a whole number, 0 or more.")
-    return int(seed)
+    if not is_whole(value) or value < least or (most is not None and value > most):
+        span = f", {least} or more" if most is None else f" from {least} to {most}"
+        raise error(f"{name} is {described(value)}; it must be a whole number{span}.")
+    return int(value)
 
 
 def noise_key(scenario: AnyScenario, key: PRNGKeyArray | None) -> PRNGKeyArray:

@@ -9,7 +9,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from heliostat._version import __version__
-from heliostat.api.arguments import described, is_whole, public
+from heliostat.api.arguments import checked_count, described, public
 from heliostat.api.map_quantities import (
     QUANTITIES,
     MapQuantity,
@@ -30,9 +30,9 @@ from heliostat.scene.sensing import ANGLES
 SteeringChoice: TypeAlias = Literal["each point", "fixed"]
 
 
-DEFAULT_POINTS = {"localization": 40_000, "quantised": 10_000, "sensing": 10_000, "design": 150}
+DEFAULT_POINTS = {"localization": 40_000, "quantized": 10_000, "sensing": 10_000, "design": 150}
 """Approximate default numbers of points. A bound in closed form takes a microsecond, one for
-quantised phases or for a fixed design half a millisecond, and a design 0.05 to 0.2 s."""
+quantized phases or for a fixed design half a millisecond, and a design 0.05 to 0.2 s."""
 
 
 @public(LocalizationScenario, SensingScenario)
@@ -64,7 +64,7 @@ def coverage(
         area: Rectangle (x0, x1, y0, y1), or corners of a polygon, [corner, 2]; default a rectangle
             around the scene. [m]
         points: Approximate number of points in the rectangle, or in the bounding box of the
-            polygon; default 40,000 for localization, 10,000 with quantised phases at each point or
+            polygon; default 40,000 for localization, 10,000 with quantized phases at each point or
             spherical waves and for one sensing design, 150 for a sensing design at each point.
         positions: Positions in place of an area, [place, 2 or 3]; the default height is that of the
             user or the target. [m]
@@ -74,7 +74,7 @@ def coverage(
             position, heading and array, in place of an area.
         active_antennas: Number of active antennas for localization; default as many as fit into the
             period.
-        steering: "each point" to steer the surface to each position (with the best quantised phases
+        steering: "each point" to steer the surface to each position (with the best quantized phases
             if the scenario has ``surface.bits``; for sensing, with a separate design for each
             position), or "fixed" for the configuration of the scenario. Default "each point" for
             localization with designed phases and without ``surface.focus``, otherwise "fixed".
@@ -277,11 +277,9 @@ def places_of(
             scenario.model.wavefront != "plane"
             or (each and any(panel.bits for panel in scenario.panels))
         ):
-            kind = "quantised"
+            kind = "quantized"
         points = DEFAULT_POINTS[kind]
-    if not is_whole(points) or points < 1:
-        raise ValueError(f"points is {described(points)}; it must be a whole number, 1 or more.")
-    x, y = _rectangle(scenario, area).cells(int(points))
+    x, y = _rectangle(scenario, area).cells(checked_count("points", points))
     axes = {"x": ("x", x, {"units": "m"}), "y": ("y", y, {"units": "m"})}
     return grid_points(x, y, height), axes | {"z": ((), height, {"units": "m"})}
 

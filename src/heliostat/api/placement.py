@@ -7,14 +7,14 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from heliostat.api.arguments import public
+from heliostat.api.arguments import checked_count, public
 from heliostat.api.placement_arguments import (
+    MOST_SURFACES,
     Layout,
     check_memory,
     counted_positions,
     goals_of,
     layout_of,
-    number_of,
     sizes_of,
     walls_of,
 )
@@ -111,7 +111,7 @@ def place(
         keep: Keep the surfaces of the scenario; by default they are replaced.
         area: See `coverage`.
         points: Approximate number of points in the area; default 2,000, or 500 with spherical waves
-            or quantised phases. Points within obstacles do not count.
+            or quantized phases. Points within obstacles do not count.
         positions: Positions of users in place of an area, see `coverage`. [m]
         headings: Heading of the user at each position; default that of the scenario. [rad]
         names: Names of the positions; default their numbers.
@@ -129,7 +129,8 @@ def place(
         ScenarioError: The surfaces of the scenario are not steered, or ``link.codes`` is none.
     """
     advance: OnProgress = on_progress or (lambda name, done, total: None)
-    goals, number = goals_of(goal), number_of(surfaces)
+    goals = goals_of(goal)
+    number = checked_count("surfaces", surfaces, most=MOST_SURFACES, error=PlacementError)
     check_steering(scenario, keep=keep)
     layout = layout_of(scenario, walls_of(scenario, candidates, walls), spacing, heights, turns)
     every_size = sizes_of(scenario, sizes)

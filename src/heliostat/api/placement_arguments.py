@@ -18,7 +18,7 @@ from heliostat.scenario.localization.candidates import default_spacing, site_wal
 from heliostat.scenario.localization.visibility import outside_obstacles
 
 POINTS, FEWER_POINTS = 2000, 500
-"""Approximate default numbers of points; the second with spherical waves or quantised phases."""
+"""Approximate default numbers of points; the second with spherical waves or quantized phases."""
 MOST_SURFACES = 16
 MOST_CANDIDATES = 20_000
 MOST_NUMBERS = 2e8
@@ -61,20 +61,6 @@ def goals_of(text: str) -> tuple[Goal, ...]:
         return parse_goals(text)
     except ValueError as error:
         raise PlacementError(f"goal: {error}.") from None
-
-
-def number_of(surfaces: int) -> int:
-    """Return the number of surfaces.
-
-    Raises:
-        PlacementError: It is out of range.
-    """
-    if not is_whole(surfaces) or not 1 <= surfaces <= MOST_SURFACES:
-        raise PlacementError(
-            f"surfaces is {described(surfaces)}; it may be a whole number from 1 to "
-            f"{MOST_SURFACES}."
-        )
-    return int(surfaces)
 
 
 def walls_of(

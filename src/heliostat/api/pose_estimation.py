@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 from numpy.typing import ArrayLike
 
-from heliostat.api.arguments import described, is_whole, noise_key, public
+from heliostat.api.arguments import checked_count, noise_key, public
 from heliostat.api.localization import build, chosen_antennas
 from heliostat.estimation.matched_pilots import match_pilots
 from heliostat.estimation.path_pose import locate_over_paths
@@ -116,10 +116,7 @@ def simulate_pilots(
         TypeError: The scenario is not one of localization.
         ValueError: ``active_antennas`` or ``bins`` is out of range.
     """
-    if not is_whole(bins) or not 2 <= bins <= MOST_BINS:
-        raise ValueError(
-            f"bins is {described(bins)}; it must be a whole number from 2 to {MOST_BINS}."
-        )
+    bins = checked_count("bins", bins, 2, MOST_BINS)
     scene, antennas = build(scenario), int(chosen_antennas(scenario, active_antennas))
     frequency = band_bins(scene.link.bandwidth, bins)
     samples = _pilots(scene, antennas, frequency, jnp.asarray(clock), noise_key(scenario, key))

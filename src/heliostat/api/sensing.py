@@ -66,8 +66,8 @@ class DirectionBounds:
     direction_std: np.ndarray
     """Lower bounds on the standard deviations of elevation and azimuth. [surface, 2] [rad]"""
     snr: np.ndarray
-    """SNR of the matched filter's output; below about 20 dB estimators do not attain the bounds.
-    [surface] [1]"""
+    """SNR of the matched filter's output; below about 20 dB (23 dB with several patterns)
+    estimators do not attain the bounds. [surface] [1]"""
     lost: tuple[tuple[str, ...], ...]
     """Angles that are not identifiable at each surface: "elevation", "azimuth", both or none."""
     position_bound: float
@@ -241,7 +241,7 @@ def design_reflection(
         covariance: Covariance of the transmitted signal, :math:`R_l`: [surface, tx, tx], or
             [surface, pattern, tx, tx]. [W]
         method: "direct" for a descent, "sdr" for the paper's semidefinite relaxation with Gaussian
-            randomisation, from random phases and with one pattern only.
+            randomization, from random phases and with one pattern only.
         key: Random key of the channels; default ``link.seed``.
         seed: Seed of starts and random vectors.
 
@@ -320,8 +320,9 @@ def certify(
     """Return a design with the best lower bound that heliostat can prove.
 
     The bound of a design takes about a second. For one pattern this function adds the element
-    relaxations for up to 400 elements and 24 antennas, and for up to 100 elements the one for both
-    power limits. For two surfaces of 16, 64 and 256 elements this takes about 6, 24 and 70 s.
+    relaxations for up to 400 elements and 24 modes (the smaller of the numbers of antennas and
+    elements), and for up to 100 elements the one for both power limits. For two surfaces of 16, 64
+    and 256 elements this takes about 6, 24 and 70 s.
 
     Args:
         scenario: The scenario of the design.

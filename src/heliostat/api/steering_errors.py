@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
-from heliostat.api.arguments import described, is_whole, public
+from heliostat.api.arguments import checked_count, public
 from heliostat.api.localization import build, chosen_antennas, pose_information_by_form
 from heliostat.api.localization_results import ErrorEffect
 from heliostat.bounds.pose import error_bounds
@@ -44,15 +44,14 @@ def under_errors(
         ValueError: ``active_antennas`` or ``trials`` is out of range, the scenario has neither
             position errors nor mobility, or its phases are not designed.
     """
-    if not is_whole(trials) or trials < 1:
-        raise ValueError(f"trials is {described(trials)}; it must be a whole number, 1 or more.")
+    trials = checked_count("trials", trials)
     antennas = chosen_antennas(scenario, active_antennas)
     if reason := no_error_effect(scenario):
         raise ValueError(reason)
-    # Phases are steered in each trial and quantised afterwards.
+    # Phases are steered in each trial and quantized afterwards.
     scene = build(scenario.updated({"surface.bits": None}), key)
     draws = purpose_key(scenario.link.seed if key is None else key, "errors")
-    keys = jax.vmap(lambda i: jax.random.fold_in(draws, i))(jnp.arange(int(trials)))
+    keys = jax.vmap(lambda i: jax.random.fold_in(draws, i))(jnp.arange(trials))
     errors = scenario.errors
     levels = ErrorLevels(
         *(jnp.asarray(level, dtype=float) for level in (errors.position, errors.heading)),
@@ -65,7 +64,7 @@ def under_errors(
         )
     )
     return ErrorEffect(
-        trials=int(trials),
+        trials=trials,
         peb_median=float(np.median(peb)),
         peb_90=float(np.quantile(peb, 0.9, method="higher")),
         reb_median=float(np.median(reb)),
@@ -106,7 +105,7 @@ def _trials(
     def trial(key: PRNGKeyArray) -> tuple[Array, Array, Array]:
         steered = as_steered(scene, draw_errors(levels, key))
         if bits is not None:
-            steered = steered.quantised(bits)
+            steered = steered.quantized(bits)
         bounds = error_bounds(pose_information_by_form(as_printed, steered, antennas))
         return *bounds, eadr(steered, antennas)
 

@@ -11,7 +11,7 @@ from jaxtyping import PRNGKeyArray
 from numpy.typing import ArrayLike
 
 from heliostat._version import __version__
-from heliostat.api.arguments import described, is_finite, is_whole, public
+from heliostat.api.arguments import checked_count, described, is_finite, public
 from heliostat.protocol.search_region import Region, Scans, default_region
 from heliostat.protocol.target_search import SearchRecord, find
 from heliostat.scenario import SensingScenario
@@ -19,26 +19,6 @@ from heliostat.scenario.random_keys import purpose_key
 from heliostat.scene.sensing import SensingScene
 
 AXES = ["x", "y", "z"]
-UNITS = {
-    "kind": "1",
-    "x_estimate": "m",
-    "y_estimate": "m",
-    "z_estimate": "m",
-    "position_error": "m",
-    "position_std": "m",
-    "bound": "m",
-    "known_target_bound": "m",
-    "excess_db": "dB",
-    "worst_crb": "rad²",
-    "energy_consistent": "1",
-    "found": "1",
-    "confirmed": "1",
-    "covariance": "m²",
-    "snr": "1",
-    "reduced_chi2": "1",
-    "second_echo_p_value": "1",
-    "detected": "1",
-}
 
 
 class SearchError(ValueError):
@@ -109,10 +89,7 @@ def find_target(
         SearchError: An argument is out of range, the scenario has one surface only, or the
             target's position is not identifiable.
     """
-    if not is_whole(dwells) or not 1 <= dwells <= 1000:
-        raise SearchError(
-            f"dwells is {described(dwells)}; it must be a whole number from 1 to 1000."
-        )
+    dwells = checked_count("dwells", dwells, most=1000, error=SearchError)
     if accuracy is not None and not (is_finite(accuracy) and accuracy >= 0):
         raise SearchError(
             f"accuracy is {described(accuracy)}; it must be a finite length, 0 or more."
@@ -125,7 +102,7 @@ def find_target(
         search = find(
             scene,
             Scans(scene, box, scenario.dwell.patterns),
-            int(dwells),
+            dwells,
             snapshots_of(scenario),
             scenario.dwell.required_snr,
             accuracy,
@@ -164,31 +141,31 @@ def _dataset(
     count = np.arange(1, len(records) + 1)
     known = search.known_bound / np.sqrt(count)
     columns: dict[str, Any] = {
-        "kind": ["focused" if r.focused else "scan" for r in records],
-        **{f"{axis}_estimate": place[:, i] for i, axis in enumerate(AXES)},
-        "position_error": np.where(np.isfinite(deviation), error, math.inf),
-        "position_std": deviation,
-        "bound": bound,
-        "known_target_bound": known,
-        "excess_db": 20 * np.log10(bound / known),
-        "worst_crb": [r.worst_crb for r in records],
-        "energy_consistent": [r.energy_consistent for r in records],
-        "found": [r.found for r in records],
-        "confirmed": [r.confirmed for r in records],
+        "kind": (["focused" if r.focused else "scan" for r in records], "1"),
+        **{f"{axis}_estimate": (place[:, i], "m") for i, axis in enumerate(AXES)},
+        "position_error": (np.where(np.isfinite(deviation), error, math.inf), "m"),
+        "position_std": (deviation, "m"),
+        "bound": (bound, "m"),
+        "known_target_bound": (known, "m"),
+        "excess_db": (20 * np.log10(bound / known), "dB"),
+        "worst_crb": ([r.worst_crb for r in records], "rad²"),
+        "energy_consistent": ([r.energy_consistent for r in records], "1"),
+        "found": ([r.found for r in records], "1"),
+        "confirmed": ([r.confirmed for r in records], "1"),
     }
     variables: dict[str, Any] = {
-        name: ("dwell", np.asarray(values), {"units": UNITS[name]})
-        for name, values in columns.items()
+        name: ("dwell", np.asarray(values), {"units": unit})
+        for name, (values, unit) in columns.items()
     }
     each = {
-        "snr": [r.snr for r in records],
-        "reduced_chi2": [np.asarray(r.fix.reduced_chi2) for r in records],
-        "second_echo_p_value": [np.asarray(r.fix.second_echo_p_value) for r in records],
-        "detected": [np.asarray(r.fix.detected) for r in records],
+        "snr": ([r.snr for r in records], "1"),
+        "reduced_chi2": ([np.asarray(r.fix.reduced_chi2) for r in records], "1"),
+        "second_echo_p_value": ([np.asarray(r.fix.second_echo_p_value) for r in records], "1"),
+        "detected": ([np.asarray(r.fix.detected) for r in records], "1"),
     }
     variables |= {
-        name: (("dwell", "surface"), np.stack(values), {"units": UNITS[name]})
-        for name, values in each.items()
+        name: (("dwell", "surface"), np.stack(values), {"units": unit})
+        for name, (values, unit) in each.items()
     }
     covariance = np.stack([np.asarray(r.fix.covariance) for r in records])
     variables["covariance"] = (("dwell", "axis", "axis_too"), covariance, {"units": "m²"})

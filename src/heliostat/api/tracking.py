@@ -12,10 +12,11 @@ from jaxtyping import PRNGKeyArray
 from numpy.typing import ArrayLike
 
 from heliostat._version import __version__
-from heliostat.api.arguments import described, is_finite, is_whole, public
+from heliostat.api.arguments import checked_count, described, is_finite, public
 from heliostat.api.localization import allocate_time, build, chosen_antennas, require_single_path
 from heliostat.api.localization_results import NotIdentifiableError
 from heliostat.api.map_quantities import with_one_wavefront
+from heliostat.api.pose_estimation import MOST_BINS
 from heliostat.estimation.path_search import search_grids
 from heliostat.estimation.place_search import place_grid
 from heliostat.observation.pilots import band_bins
@@ -34,27 +35,6 @@ MAX_RANGE = 1e4
 """Largest accepted distance of the user from the surface. [m]"""
 MARGIN = 1.2
 """Distance that is searched with several paths over the largest one of the user."""
-UNITS = {
-    "x": "m",
-    "y": "m",
-    "heading": "rad",
-    "x_estimate": "m",
-    "y_estimate": "m",
-    "heading_estimate": "rad",
-    "position_error": "m",
-    "heading_error": "rad",
-    "covariance": "m²",
-    "bound_covariance": "m²",
-    "peb": "m",
-    "reb": "rad",
-    "snr": "1",
-    "reduced_chi2": "1",
-    "eadr": "bit/s",
-    "active_antennas": "1",
-    "time_ratio": "1",
-    "detected": "1",
-    "serving": "1",
-}
 
 
 class TrackError(ValueError):
@@ -131,9 +111,9 @@ def run_protocol(
     In each period all surfaces sweep around the expected position of the user, the user estimates
     its pose from noisy pilots, data are sent with the surfaces focused on the estimate, and the
     time of the next period is allocated for the estimated pose. The receiver does not know which
-    paths obstacles block. If the pilots are not detected, the
-    estimate is ambiguous, or the SNR of the data is far from the prediction, the user counts as
-    lost, and the next periods search for it.
+    paths obstacles block. If the pilots are not detected or do not fit the model, the estimate is
+    ambiguous, or the SNR of the data is far from the prediction, the user counts as lost, and the
+    next periods search for it.
 
     Args:
         scenario: A localization scenario with designed phases. The pose of its user is known before
@@ -143,8 +123,8 @@ def run_protocol(
             default ``errors.mobility``. [m]
         track: Position and optionally heading of the user in each period, in place of the random
             motion, see `read_track`. [period, 2 or 3]
-        weight: The paper's :math:`\xi`, as for `allocate_time`; default `DEFAULT_WEIGHT` unless
-            ``balance`` is given.
+        weight: The paper's :math:`\xi`, as for `allocate_time`; default 1e-10 unless ``balance`` is
+            given.
         balance: Alternative to the weight, as for `allocate_time`.
         assumed_errors: Use the true pose plus random errors of the sizes in the scenario's
             ``errors`` instead of estimates, as in the localization paper; for one path only.
@@ -169,8 +149,9 @@ def run_protocol(
     """
     if assumed_errors:
         require_single_path(scenario, "assumed_errors")
-    if not is_whole(periods) or periods < 1:
-        raise TrackError(f"periods is {described(periods)}; it must be a whole number, 1 or more.")
+    periods = checked_count("periods", periods, error=TrackError)
+    if bins is not None:
+        bins = checked_count("bins", bins, 2, MOST_BINS, TrackError)
     if mobility is not None and track is not None:
         raise TrackError("mobility and track are both given; leave one of them out.")
     if mobility is not None and not (is_finite(mobility) and mobility >= 0):
@@ -189,7 +170,7 @@ def run_protocol(
     root = scenario.link.seed if key is None else key
     errors = scenario.errors
     walk = np.asarray([scenario.user.position[:2]]) if track is None else np.asarray(track)
-    positions, headings = _walk(scenario, walk[: int(periods)].astype(float))
+    positions, headings = _walk(scenario, walk[:periods].astype(float))
     distance = _largest_distance(scenario, positions)
     bins = _bins(scene, distance) if bins is None else bins
     grid = _grid(scene, bins, distance)
@@ -202,7 +183,7 @@ def run_protocol(
     if track is None:
         radius = errors.mobility if mobility is None else float(mobility)
         positions = _random_positions(
-            scenario, scene, radius, int(periods), farthest, purpose_key(root, "motion")
+            scenario, scene, radius, periods, farthest, purpose_key(root, "motion")
         )
         headings = np.full(len(positions), float(scene.user.heading))
     uniform = with_one_wavefront(scenario, positions)
@@ -318,35 +299,31 @@ def _dataset(scenario: LocalizationScenario, record: PeriodRecord) -> xr.Dataset
     serving = np.where(detected, np.argmax(path_snr, axis=1), -1)
     served = serving[serving >= 0]
     columns = {
-        "x": position[:, 0],
-        "y": position[:, 1],
-        "heading": record.heading,
-        "x_estimate": found[:, 0],
-        "y_estimate": found[:, 1],
-        "heading_estimate": estimate.heading,
-        "position_error": np.linalg.norm(found - position, axis=1),
-        "heading_error": (turned + np.pi) % (2 * np.pi) - np.pi,
-        "peb": record.peb,
-        "reb": record.reb,
-        "snr": record.snr,
-        "reduced_chi2": estimate.reduced_chi2,
-        "eadr": record.eadr,
-        "active_antennas": record.active_antennas,
-        "time_ratio": record.time_ratio,
-        "detected": record.detected,
-        "serving": serving,
+        "x": (position[:, 0], "m"),
+        "y": (position[:, 1], "m"),
+        "heading": (record.heading, "rad"),
+        "x_estimate": (found[:, 0], "m"),
+        "y_estimate": (found[:, 1], "m"),
+        "heading_estimate": (estimate.heading, "rad"),
+        "position_error": (np.linalg.norm(found - position, axis=1), "m"),
+        "heading_error": ((turned + np.pi) % (2 * np.pi) - np.pi, "rad"),
+        "peb": (record.peb, "m"),
+        "reb": (record.reb, "rad"),
+        "snr": (record.snr, "1"),
+        "reduced_chi2": (estimate.reduced_chi2, "1"),
+        "eadr": (record.eadr, "bit/s"),
+        "active_antennas": (record.active_antennas, "1"),
+        "time_ratio": (record.time_ratio, "1"),
+        "detected": (record.detected, "1"),
+        "serving": (serving, "1"),
     }
     variables: dict[str, Any] = {
-        name: ("period", np.asarray(values), {"units": UNITS[name]})
-        for name, values in columns.items()
+        name: ("period", np.asarray(values), {"units": unit})
+        for name, (values, unit) in columns.items()
     }
     matrices = {"covariance": estimate.covariance, "bound_covariance": record.bound}
     variables |= {
-        name: (
-            ("period", "axis", "axis_too"),
-            np.asarray(matrix)[:, :2, :2],
-            {"units": UNITS[name]},
-        )
+        name: (("period", "axis", "axis_too"), np.asarray(matrix)[:, :2, :2], {"units": "m²"})
         for name, matrix in matrices.items()
     }
     for name, values in (("path_snr", path_snr), ("visible", visible)):

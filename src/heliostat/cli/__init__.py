@@ -22,8 +22,8 @@ from heliostat.cli.track import track
 from heliostat.model_warning import ModelWarning
 
 app = typer.Typer(
-    help="What an intelligent reflecting surface can do for localization, communication and "
-    "sensing.\n\n"
+    help="Error bounds, certified designs and estimators for intelligent reflecting surfaces in "
+    "localization, communication and sensing.\n\n"
     "Example: heliostat run factory-hall",
     no_args_is_help=True,
     add_completion=False,

@@ -61,7 +61,7 @@ def sionna(
     _show(found)
     if loaded.system == "sensing":
         channels = {"link.channels": str(out.absolute()), "link.rician": None}
-        for note in loaded.updated({**channels, "link.exponent": None}).warnings():
+        for note in loaded.updated({**channels, "link.exponent": None}).notes:
             print(f"Note: {note}")
     print(f"Wrote {out}.")
 

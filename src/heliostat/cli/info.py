@@ -53,7 +53,9 @@ def list_command() -> None:
     from heliostat.scenario import scenario_names, scenario_summary
 
     scenarios = {name: scenario_summary(name) for name in scenario_names()}
-    print_table("Scenarios, for heliostat run, map, compare and track", [], scenarios.items())
+    print_table(
+        "Scenarios, for heliostat run, map, compare, place, plan and track", [], scenarios.items()
+    )
     for system, titles in studies.TITLES.items():
         title = f"Studies, for heliostat reproduce {system} and sweep {system}/NAME"
         print_table(title, [], titles.items())

@@ -55,7 +55,7 @@ def map_command(
             min=1,
             max=10**7,
             help="Approximate number of points. Default: 40000 for localization, 10000 with "
-            "quantised phases or spherical waves; for sensing 10000, 150 with a design for each "
+            "quantized phases or spherical waves; for sensing 10000, 150 with a design for each "
             "point.",
         ),
     ] = None,
@@ -234,19 +234,19 @@ def read_points(file: Path) -> ListedPoints:
     """
     option = f"--points-file {file}"
     try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "is not UTF-8 text"
-        raise UserError(f"{option}: cannot be read ({reason}); give another file.") from None
-    reader = csv.DictReader(text.splitlines(), skipinitialspace=True)
-    heads = reader.fieldnames or []
+        with file.open(encoding="utf-8-sig", newline="") as opened:
+            reader = csv.DictReader(opened, skipinitialspace=True)
+            heads = reader.fieldnames or []
+            rows = [(f"{option}, line {reader.line_num}", row) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or "it is not CSV text"
+        raise UserError(f"{option}: cannot be read ({reason}); give a CSV file.") from None
     if not {"x", "y"} <= set(heads):
         raise UserError(f"{option}: the first line must name columns x and y; write e.g. name,x,y.")
     names: list[str] = []
     positions: list[list[float]] = []
     headings: list[float] = []
-    for row in reader:
-        where = f"{option}, line {reader.line_num}"
+    for where, row in rows:
 
         def number(column: str, row: dict[str, Any] = row, where: str = where) -> float:
             try:

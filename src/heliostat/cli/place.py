@@ -111,7 +111,7 @@ def place(
             min=1,
             max=100_000,
             help="Approximate number of points; default 2000, 500 with spherical waves or "
-            "quantised phases.",
+            "quantized phases.",
             rich_help_panel=WHERE,
         ),
     ] = None,

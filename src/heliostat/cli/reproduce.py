@@ -13,15 +13,16 @@ def reproduce(
     system: Annotated[
         Literal["localization", "sensing", "estimators", "sites"],
         typer.Argument(
-            help="Paper, by its system; estimators, for those of both systems; or sites, for "
-            "several paths and near fields."
+            help="localization or sensing: the figures of that paper. estimators: studies of the "
+            "estimators of both systems. sites: studies of several paths and of the near field."
         ),
     ],
     names: Annotated[
         list[str] | None,
         typer.Argument(
             help="Studies, such as fig4; 'heliostat list' shows their names. Default: all figures "
-            "of the paper, or all studies of the estimators or of sites."
+            "of the paper, all studies of sites, or those of estimators except dwells and "
+            "calibration."
         ),
     ] = None,
     trials: Annotated[
@@ -78,5 +79,5 @@ def reproduce(
         typer.echo(json.dumps([verdict.record() for verdict in verdicts], indent=2))
         return
     rows = [(v.figure, v.claim, v.answer, v.finding) for v in verdicts]
-    print_table("Verdicts", ["figure", "claim", "holds", "finding"], rows)
+    print_table("Verdicts", ["figure", "claim", "holds", "measured"], rows)
     typer.echo(f"Wrote data, pictures and verdicts to {folder}.")

@@ -41,7 +41,7 @@ def run(
         typer.Option(
             "--thorough",
             help="Compute the best lower bound on any design; 6 s for two surfaces of 16 elements, "
-            "up to two minutes for larger ones.",
+            "up to two minutes for 256.",
             rich_help_panel=SENSING,
         ),
     ] = False,

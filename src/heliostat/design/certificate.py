@@ -58,7 +58,7 @@ def priced_gram(
     total: Scalar,
     surface: Scalar,
 ) -> Complex[Array, "3 3"]:
-    r"""Compute :math:`V^TW^{-1}V^*`, :math:`W = \mu I + \nu Q`, by one Cholesky factorisation.
+    r"""Compute :math:`V^TW^{-1}V^*`, :math:`W = \mu I + \nu Q`, by one Cholesky factorization.
 
     Args:
         steering: Steering vector to the target and its derivatives with respect to the angles;
@@ -133,9 +133,9 @@ def transmit_lower_bound(
         size = jnp.concatenate([jnp.ones(2), jnp.stack([magnitude, magnitude])])
         scaled = pricing * size[:, None] * size[None, :]
         roots = jnp.sqrt(jnp.maximum(jnp.linalg.eigvalsh(scaled), 0.0))
-        linearised = jnp.einsum("pq,pqdf->df", pricing, linear)
-        linearised = (linearised + jnp.conj(linearised).T) / 2
-        linearised = linearised.at[0, 0].add(lit_price)
+        linearized = jnp.einsum("pq,pqdf->df", pricing, linear)
+        linearized = (linearized + jnp.conj(linearized).T) / 2
+        linearized = linearized.at[0, 0].add(lit_price)
 
         steering = steering_derivatives(surface.array, angles)
         power = reflected_power(psi, link.bs_to_irs, silent, steering[0], gain, surface.noise)
@@ -154,7 +154,7 @@ def transmit_lower_bound(
         watts = min_snr / (link.symbols * magnitude**2 * jnp.real(received[0, 0]))
         return (
             jnp.sum(roots) ** 2,
-            jnp.linalg.eigvalsh(jnp.conj(root).T @ linearised @ root)[-1],
+            jnp.linalg.eigvalsh(jnp.conj(root).T @ linearized @ root)[-1],
             radiated_price * jnp.where(unlimited, 0.0, limit),
             lit_price * watts,
         )

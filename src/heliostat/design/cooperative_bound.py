@@ -179,7 +179,7 @@ def transmit_limit_majorant(panel: Panel) -> Majorant | None:
 
 
 def both_limits_majorants(panel: Panel, power: float) -> list[Majorant]:
-    """Majorants that know both power limits; none for large panels.
+    """Majorants that use both power limits; none for large panels.
 
     Args:
         panel: The surface.

@@ -2,7 +2,7 @@ r"""Objective of the joint design of beams and coefficients of one surface at a 
 
 The best covariance for given coefficients lies in the span of :math:`(I + \rho Q)^{-1}V^*`, with
 :math:`V = [v, v_\theta, v_\varphi]` and :math:`Q` the matrix of `surface.active.power_weight`. The
-beams are therefore parametrised as
+beams are therefore parametrized as
 
 .. math:: W = (I + \rho\hat Q)^{-1}\hat V^*C,\qquad R = p\,\frac{WW^H}{\|W\|^2},
 

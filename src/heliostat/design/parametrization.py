@@ -1,6 +1,6 @@
-r"""Parametrisations, objective and optimizer shared by the direct designs.
+r"""Parametrizations, objective and optimizer shared by the direct designs.
 
-All of them minimize the logarithm of the CRB, which spans decades. A reflection is parametrised in
+All of them minimize the logarithm of the CRB, which spans decades. A reflection is parametrized in
 one of three forms:
 
 - ``plane``: a free complex z in :math:`\psi = a_{max}z/\sqrt{1 + |z|^2}`. An amplitude can pass
@@ -40,7 +40,7 @@ def coefficients(
     Args:
         free: Real and imaginary part of z; or amplitude relative to the largest, and phase [rad].
         amplification: Largest amplitude, :math:`a_{max}`. [1]
-        form: Parametrisation.
+        form: Parametrization.
     """
     first, second = free[..., 0], free[..., 1]
     if form == "polar":

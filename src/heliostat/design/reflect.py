@@ -114,7 +114,7 @@ def reflection_objective(
         task: The design problem.
         free: Unknowns in one of the forms of `parametrization.coefficients`.
         sharpness: Sharpness of the smooth minimum; also the weight of the penalty.
-        form: Parametrisation.
+        form: Parametrization.
     """
     psi = within_power(task, coefficients(free, task.surface.amplification, form), sharpness)
     direction = direction_information(

@@ -1,4 +1,4 @@
-r"""The paper's algorithm for (P3): successive linearisation, relaxation, randomisation.
+r"""The paper's algorithm for (P3): successive linearization, relaxation, randomization.
 
 With :math:`\Theta = \psi\psi^H` both 3x3 matrices of the information are linear,
 :math:`A = A(\Theta)` for fixed :math:`R_w` and :math:`B = B(\Theta)`, and F is bilinear in them.
@@ -6,7 +6,7 @@ The paper's Lemma 1 with its gradients (36)-(50), corrected where misprinted, is
 
 .. math:: \hat F(\Theta) = F(A, B_i) + F(A_i, B) - F(A_i, B_i).
 
-Neither this nor the linearised power (24) is a bound, so an iteration of the paper's algorithm may
+Neither this nor the linearized power (24) is a bound, so an iteration of the paper's algorithm may
 increase the CRB. Four changes prevent this. The present coefficients are always among the
 candidates. Candidates have the phases of the random vectors and the amplitudes of the diagonal of
 the relaxed solution, instead of being divided by their largest entry. Each is scaled down until (7)
@@ -54,7 +54,7 @@ class _Linear(NamedTuple):
     power_rest: float  # [W]
 
 
-def _linearised(task: ReflectionTask, reflection: np.ndarray) -> _Linear:
+def _linearized(task: ReflectionTask, reflection: np.ndarray) -> _Linear:
     """Paper eqs. (20)-(24) at a local point."""
     link = task.link
     G, R = np.asarray(link.bs_to_irs), np.asarray(task.covariance[0])
@@ -96,7 +96,7 @@ def relaxed_reflection(task: ReflectionTask, reflection: np.ndarray) -> np.ndarr
         task: The design problem.
         reflection: The local point. [1]
     """
-    linear, elements = _linearised(task, reflection), len(reflection)
+    linear, elements = _linearized(task, reflection), len(reflection)
     cap = float(task.surface.amplification) ** 2
     gain = float(jnp.abs(task.target_gain))
     try:

@@ -9,7 +9,7 @@ over patterns k, by a grid search over direction cosines in front of the panel, 
 Levenberg-Marquardt. It uses the transmitted signal, and so both the direction-dependent reception
 of the echo and the direction-dependent illumination of the target. `music_direction` applies MUSIC
 (`schmidt1986`) to the covariance of the received signal alone: it does not need the transmitted
-signal and does not reach the bound. :math:`L_kL_k^H = R_{w,k}` is the Cholesky factorisation of the
+signal and does not reach the bound. :math:`L_kL_k^H = R_{w,k}` is the Cholesky factorization of the
 noise covariance.
 """
 

@@ -60,14 +60,14 @@ def _at(
     for i in range(len(scene.surfaces)):
         steered = there.through(i).focused(alignment=position, data=position)
         bits = steering.bits[i] if steering.bits else None
-        surfaces.append((steered.quantised(bits) if bits else steered).surface)
+        surfaces.append((steered.quantized(bits) if bits else steered).surface)
     return eqx.tree_at(lambda s: s.surfaces, there, tuple(surfaces))
 
 
 def _rounds(steering: Steering, scene: LocalizationScene) -> bool:
-    """Whether the nearest phases are the best quantised ones, so that `rounded_responses` applies.
+    """Whether the nearest phases are the best quantized ones, so that `rounded_responses` applies.
 
-    See `best_quantised`; for scenes with a single path only.
+    See `best_quantized`; for scenes with a single path only.
     """
     surface = scene.surface
     return (

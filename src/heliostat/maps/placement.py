@@ -127,7 +127,7 @@ def _single(
     """The scene of one surface, steered to a pose, with a path of unit gain."""
     there = scene.with_user(pose[:3], pose[3]).focused(alignment=pose[:3], data=pose[:3])
     there = there.with_gains(jnp.ones(1, dtype=complex))
-    return there.quantised(bits) if bits else there
+    return there.quantized(bits) if bits else there
 
 
 def _mounted(

@@ -64,6 +64,32 @@ def held(scenario: AnyScenario, wavefront: str | None) -> AnyScenario:
     return scenario.updated({"model.wavefront": wavefront})
 
 
+def coverage_of(
+    scenario: AnyScenario, check: Check, wanted: MapArguments, design: BeamformingDesign | None
+) -> xr.Dataset:
+    """Return the data of a map.
+
+    Args:
+        scenario: A scenario.
+        check: Called between two parts of the map.
+        wanted: Quantity, area, number of cells and steering.
+        design: Design of a sensing scenario.
+
+    Raises:
+        CancelledError: By ``check``.
+        ValueError: An argument is out of range.
+    """
+    return coverage(
+        scenario,
+        wanted.quantity,
+        area=wanted.area,
+        points=wanted.cells**2,
+        steering=wanted.steering,
+        design=design,
+        on_progress=lambda done, total: check(),
+    )
+
+
 def compute_map(
     scenario: AnyScenario,
     check: Check,
@@ -85,15 +111,7 @@ def compute_map(
     """
     begun = time.perf_counter()
     rectangle = default_area(scenario) if wanted.area is None else Area(*wanted.area)
-    data = coverage(
-        scenario,
-        wanted.quantity,
-        area=list(rectangle),
-        points=wanted.cells**2,
-        steering=wanted.steering,
-        design=design,
-        on_progress=lambda done, total: check(),
-    )
+    data = coverage_of(scenario, check, wanted, design)
     name = next(key for key, q in QUANTITIES.items() if q.variable == data.attrs["quantity"])
     array = data[data.attrs["quantity"]]
     header = {

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from heliostat.api.coverage import coverage
 from heliostat.api.map_quantities import QUANTITIES
 from heliostat.design.result import BeamformingDesign
 from heliostat.planner.cancellation import Check
 from heliostat.planner.requests import MapArguments
+from heliostat.planner.results import coverage_of
 from heliostat.plots.coverage import coverage_figure
 from heliostat.plots.style import save_figure
 from heliostat.reports.coverage import write_csv, write_geojson
@@ -56,15 +56,7 @@ def map_file(
         CancelledError: By ``check``.
         ValueError: An argument is out of range.
     """
-    data = coverage(
-        scenario,
-        wanted.quantity,
-        area=wanted.area,
-        points=wanted.cells**2,
-        steering=wanted.steering,
-        design=design,
-        on_progress=lambda done, total: check(),
-    )
+    data = coverage_of(scenario, check, wanted, design)
     with _drawing, tempfile.TemporaryDirectory(prefix="heliostat-") as folder:
         file = Path(folder) / f"map.{suffix}"
         if suffix == "csv":

@@ -85,7 +85,7 @@ def _reached(record: DwellRecord, accuracy: float) -> bool:
     return record.confirmed and float(record.fix.std) <= accuracy
 
 
-def design_dwell(scene: SensingScene, patterns: int, min_snr: float, seed: int) -> DwellDesign:
+def design_dwell(scene: SensingScene, patterns: int, min_snr: float) -> DwellDesign:
     """Design one dwell for the target's position and gains, from few starts, without a certificate.
 
     If no design reaches the minimum SNR, the largest of `SNR_SHARES` that can be reached is used.
@@ -94,7 +94,6 @@ def design_dwell(scene: SensingScene, patterns: int, min_snr: float, seed: int) 
         scene: The scene with the target to design for.
         patterns: Number of patterns of each surface.
         min_snr: Minimum SNR of every echo. [1]
-        seed: Seed of the starts.
 
     Raises:
         ValueError: No design was found.
@@ -106,7 +105,7 @@ def design_dwell(scene: SensingScene, patterns: int, min_snr: float, seed: int) 
             mean=False,
             min_snr=share * min_snr,
             starts=STARTS,
-            seed=seed,
+            seed=0,
         )
         if search.best is not None or min_snr == 0:
             break
@@ -152,7 +151,7 @@ def _focused_design(
         ]
         if bounds[0] <= REUSE_FACTOR * bounds[1]:
             return last
-    return _FocusedDesign(design_dwell(scene, patterns, min_snr, seed=0), here)
+    return _FocusedDesign(design_dwell(scene, patterns, min_snr), here)
 
 
 def known_target_bound(scene: SensingScene, patterns: int, min_snr: float, snapshots: int) -> float:
@@ -167,7 +166,7 @@ def known_target_bound(scene: SensingScene, patterns: int, min_snr: float, snaps
     Raises:
         ValueError: As `design_dwell`.
     """
-    design = design_dwell(scene, patterns, min_snr, seed=0)
+    design = design_dwell(scene, patterns, min_snr)
     return float(dwell_bounds(scene, [transmission_of(design, snapshots)]).bound)
 
 

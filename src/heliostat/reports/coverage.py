@@ -1,6 +1,5 @@
 """Tables and files of maps: quantiles, shares below a threshold, CSV and GeoJSON."""
 
-import csv
 import json
 import math
 from pathlib import Path
@@ -9,7 +8,17 @@ import numpy as np
 import xarray as xr
 
 from heliostat.plots.coverage import share_of, shares_of_causes
-from heliostat.reports.tables import SUFFIX, Row, angle_bound, crb, length, power_ratio, rate, share
+from heliostat.reports.tables import (
+    SUFFIX,
+    Row,
+    angle_bound,
+    crb,
+    length,
+    power_ratio,
+    rate,
+    share,
+    write_columns,
+)
 from heliostat.scenario import parse
 
 
@@ -75,11 +84,7 @@ def write_csv(data: xr.Dataset, file: Path) -> None:
         data: Result of `heliostat.coverage`.
         file: File to write.
     """
-    texts = {name: _texts(values) for name, values in columns(data).items()}
-    with file.open("w", encoding="utf-8", newline="") as opened:
-        writer = csv.writer(opened, lineterminator="\n")
-        writer.writerow(texts)
-        writer.writerows(zip(*texts.values(), strict=True))
+    write_columns({name: _texts(values) for name, values in columns(data).items()}, file)
 
 
 def _texts(values: np.ndarray) -> list[str]:

@@ -131,7 +131,7 @@ def _notes(found: LocalizationEvaluation) -> list[str]:
             f"Rate: the pilots of {found.active_antennas} active antennas leave no time for "
             "data in the period; activate fewer antennas."
         )
-    return [note for note in notes if note] + scenario.warnings()
+    return [*filter(None, notes), *scenario.notes]
 
 
 def _numbers(found: LocalizationEvaluation) -> dict[str, Any]:

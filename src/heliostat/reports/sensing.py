@@ -234,7 +234,7 @@ def sensing_report(found: SensingEvaluation) -> Report:
         notes=[
             *([bounds.reason] if bounds.reason else []),
             *([BETTER_BOUND] if closer else []),
-            *scenario.warnings(),
+            *scenario.notes,
         ],
         numbers={
             "status": design.status,

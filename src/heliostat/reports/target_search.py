@@ -111,7 +111,7 @@ def _notes(found: Search) -> list[str]:
     )
     if lost:
         texts.append(f"Dwell: {lost} symbols are not used; all patterns have the same length.")
-    warned = found.scenario.warnings()
+    warned = list(found.scenario.notes)
     return texts + [each for each in warned if not (lost and each.startswith("Dwell:"))]
 
 

@@ -157,7 +157,7 @@ def _notes(track: Track) -> list[str]:
         notes.append("Mobility: zero, so the user does not move; give --mobility or --track.")
     if scenario.model.as_printed:
         notes.append("Bounds: model.as_printed has no effect here; the corrected bounds are shown.")
-    return notes + scenario.warnings()
+    return [*notes, *scenario.notes]
 
 
 def _places(scenario: LocalizationScenario) -> dict[str, tuple[float, ...]]:

@@ -74,7 +74,7 @@ class PanelSpec(Section):
     )
 
     element_gain: Annotated[float, quantity("gain")] | None = setting(
-        "Gain of an element towards its normal, in each direction of travel; default the gain of "
+        "Gain of an element, the same in all directions and both ways; default the gain of "
         "its aperture, 4 pi times the product of the spacings, 5 dBi at half a wavelength.",
         "5 dBi",
         None,

@@ -16,8 +16,8 @@ from heliostat.surface.passive import (
     Focused,
     Phased,
     Steered,
-    best_quantised,
-    quantised,
+    best_quantized,
+    quantized,
     steered_phases,
 )
 from heliostat.surface.spherical import focused_phases
@@ -216,10 +216,10 @@ class LocalizationScene(eqx.Module):
             return Focused(position, configurations.offset)
         raise TypeError("Only a steered surface can be focused; this one is set by phases.")
 
-    def quantised(self, bits: int) -> "LocalizationScene":
-        """The same scene with quantised surface phases.
+    def quantized(self, bits: int) -> "LocalizationScene":
+        """The same scene with quantized surface phases.
 
-        Steered and focused configurations get the quantised phases with the largest response where
+        Steered and focused configurations get the quantized phases with the largest response where
         they are steered to, given phases are rounded.
 
         Args:
@@ -229,8 +229,8 @@ class LocalizationScene(eqx.Module):
         def rounded(each: Configurations) -> Phased:
             exact = self.phases(each)
             if isinstance(each, Phased):
-                return Phased(quantised(exact, bits))
-            return Phased(jax.vmap(lambda phase: best_quantised(phase, bits))(exact))
+                return Phased(quantized(exact, bits))
+            return Phased(jax.vmap(lambda phase: best_quantized(phase, bits))(exact))
 
         stages = self.surface.alignment, self.surface.data
         return eqx.tree_at(

@@ -23,7 +23,7 @@ def reproduce(
     Args:
         system: ``localization``, ``sensing``, ``estimators`` or ``sites``.
         out: Folder for data, figures and verdicts; created if it does not exist.
-        names: Names of studies, such as ``fig4``; default all figures of the paper.
+        names: Names of studies, such as ``fig4``; default those of `default_names`.
         trials: Number of trials at each point (sensing: draws of the channels); default each
             study's own.
         seed: Seed of the random keys.

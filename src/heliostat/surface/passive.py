@@ -78,19 +78,19 @@ def random_phases(
     return jax.random.uniform(key, (configurations, elements), minval=-jnp.pi, maxval=jnp.pi)
 
 
-def quantised(phase: Float[Array, "..."], bits: int) -> Float[Array, "..."]:
+def quantized(phase: Float[Array, "..."], bits: int) -> Float[Array, "..."]:
     r"""Phases rounded to multiples of :math:`2\pi/2^b`. [rad]"""
     step = 2 * jnp.pi / 2**bits
     return jnp.round(phase / step) * step
 
 
 SORTED = 1024
-"""Number of elements up to which `best_quantised` searches for the best common phase. What it gains
+"""Number of elements up to which `best_quantized` searches for the best common phase. What it gains
 decreases with the number of elements: below 0.2 dB in the mean for 1024 elements and one bit."""
 
 
-def best_quantised(phase: Float[Array, "element"], bits: int) -> Float[Array, "element"]:
-    r"""Quantised phases whose response comes closest to that of the given ones. [rad]
+def best_quantized(phase: Float[Array, "element"], bits: int) -> Float[Array, "element"]:
+    r"""Quantized phases whose response comes closest to that of the given ones. [rad]
 
     Up to `SORTED` elements the global maximum of :math:`|\sum_i e^{j(q_i - \vartheta_i)}|` over all
     :math:`q_i` that are multiples of :math:`2\pi/2^b`, for more elements the nearest multiples.
@@ -100,7 +100,7 @@ def best_quantised(phase: Float[Array, "element"], bits: int) -> Float[Array, "e
     order of their rounding errors, so that only as many candidates as there are elements exist.
     """
     if phase.size > SORTED:
-        return quantised(phase, bits)
+        return quantized(phase, bits)
     step = 2 * jnp.pi / 2**bits
     error = phase / step - jnp.round(phase / step)  # in [-1/2, 1/2]
     order = jnp.argsort(-error)  # the largest error is the first to be rounded up
@@ -190,7 +190,7 @@ def rounded_responses(
     arrival: Float[np.ndarray, "point 2"],
     departure: Float[np.ndarray, "point 2"],
 ) -> tuple[Complex[np.ndarray, "point config"], Complex[np.ndarray, "point config 2"]]:
-    r"""`surface_response` of steered configurations whose phases are rounded by `quantised`.
+    r"""`surface_response` of steered configurations whose phases are rounded by `quantized`.
 
     The phase of the element in column c and row r, in steps of :math:`2\pi/2^b`, is the sum
     :math:`x_c + y_r`. With whole and fractional parts, of :math:`x_c + 1/2` and of :math:`y_r`, it

@@ -72,7 +72,7 @@ def localization_scene(
         direct=direct,
     )
     surfaces = tuple(
-        each if panel.bits is None else built.through(i).quantised(panel.bits).surface
+        each if panel.bits is None else built.through(i).quantized(panel.bits).surface
         for i, (each, panel) in enumerate(zip(built.surfaces, scenario.panels, strict=True))
     )
     built = eqx.tree_at(lambda s: s.surfaces, built, surfaces)

@@ -64,7 +64,7 @@ def site_walls(
     if not groups:
         raise ValueError(
             f"{scenario.name} has no obstacles whose walls could carry surfaces; list walls, e.g. "
-            "--wall facade-north=0,10,30,10"
+            "--wall facade-north=0,10,30,10, in Python walls={'facade-north': [[0, 10], [30, 10]]}"
         )
     if names is None:
         return [wall for walls in groups.values() for wall in walls]

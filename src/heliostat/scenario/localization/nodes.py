@@ -89,10 +89,11 @@ class SurfaceSpec(PanelSpec):
     sweep: Annotated[tuple[tuple[Number, Number], ...], Field(min_length=1, max_length=4096)] | (
         None
     ) = setting(
-        "Configurations of the alignment stage, one entry for each: offset from the focus (along "
-        "columns, along rows) in direction cosines, in units of 1/columns and 1/rows. Default "
-        "[[0, 0]] if model.gain is known, else four around the focus, with larger offsets along "
-        "rows than along columns, so that no two directions near the focus give the same response.",
+        "Configurations of the alignment stage, one entry for each: offset from the focus in "
+        "direction cosines (along a row, along a column), in units of 1/columns and 1/rows. "
+        "Default [[0, 0]] if model.gain is known, else four around the focus, with a larger offset "
+        "along a column (1.4/rows) than along a row (1/columns), so that no two directions near "
+        "the focus give the same response.",
         [[1.0, 0], [-1.0, 0], [0, 1.4], [0, -1.4]],
         None,
     )

@@ -37,8 +37,9 @@ Attenuation: TypeAlias = Annotated[Positive, Field(ge=1e-30)]
 """Amplitude factor whose powers do not underflow."""
 
 DEFAULT_STEERING = (1.0, 1.4)
-"""Offsets of the default sweep from the focus along columns and rows, in 1/columns and 1/rows for
-elements half a wavelength apart. Equal steps are ambiguous, see docs/theory/localization.md."""
+"""Offsets of the default sweep from the focus along a row and along a column, in 1/columns and
+1/rows for elements half a wavelength apart. Equal steps are ambiguous, see
+docs/theory/localization.md."""
 
 
 class CarrierSpec(Section):

@@ -36,7 +36,7 @@ SNRS = [10.0, 15.0, 20.0, 23.0, 30.0, 40.0]
 SECOND = 0.1
 """Amplitude of the second path or echo relative to the first, in the cases that have one. [1]"""
 SYMMETRIC_SWEEP = ((0.9, 0.0), (-0.9, 0.0), (0.0, 0.9), (0.0, -0.9))
-"""Sweep with equal steps along columns and rows, which leaves some positions ambiguous."""
+"""Sweep with equal steps along a row and along a column, which leaves some positions ambiguous."""
 FEWEST = 20
 """Smallest number of usable results for which a row reports errors and coverage."""
 COVERAGE = (0.91, 0.98)

@@ -34,7 +34,7 @@ from heliostat.plots.style import styled
 from heliostat.scenario import LocalizationScenario, load
 from heliostat.scene.localization import LocalizationScene
 from heliostat.studies.figures import COLORS, LINES, MARKS, entries, legend_below
-from heliostat.studies.study import Quantity, Study, Verdict
+from heliostat.studies.study import Quantity, Study, Verdict, trial_key
 from heliostat.surface.passive import Phased
 from heliostat.units import format_quantity
 
@@ -92,19 +92,9 @@ def _scenes(clock: int) -> _Scenes:
         return _Scenes(spherical, eqx.tree_at(lambda s: s.surface.position, plane, center))
 
 
-def sample(key: PRNGKeyArray) -> Array:
-    """Nothing is random.
-
-    Args:
-        key: Not used.
-    """
-    del key
-    return jnp.zeros(())
-
-
-def point(nothing: Array, *, azimuth: Array, distance: Array) -> Mapping[str, Array]:
+def point(key: PRNGKeyArray, *, azimuth: Array, distance: Array) -> Mapping[str, Array]:
     """PEB of the focused and of the steered panel and with plane waves, and the amplitude loss."""
-    del nothing
+    del key  # nothing is random
     found = [_bounds(_scenes(clock), jnp.deg2rad(azimuth), distance) for clock in (0, 1)]
     return {
         name: jnp.stack([each[name] for each in found])
@@ -315,7 +305,7 @@ _PEB = ("m", ("clock",))
 
 STUDY = Study(
     name="sites/near_field",
-    sample=sample,
+    sample=trial_key,
     point=point,
     axes={"azimuth": AZIMUTHS, "distance": DISTANCES},
     outputs={
