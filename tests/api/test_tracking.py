@@ -165,13 +165,13 @@ def test_garbage_is_read_as_finite_places_or_refused_with_its_name(tmp_path_fact
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "has no columns x and y"),
-        ("a,b\n1,2\n", "has no columns x and y"),
-        ("x,y\n", "has no positions"),
-        ("x,y\n1,2\n\n3,left\n", r"walk.csv:4: y is 'left'; write a number, in meters"),
-        ("x,y\n1\n", r"walk.csv:2: y is nothing"),
-        ("x,y\n1,inf\n", r"walk.csv:2: y is 'inf'"),
-        ("x,y,heading_deg\n1,2,north\n", r"walk.csv:2: heading_deg is 'north'.*degrees"),
+        ("", "must name columns x and y"),
+        ("a,b\n1,2\n", "must name columns x and y"),
+        ("x,y\n", "lists no position"),
+        ("x,y\n1,2\n\n3,left\n", r"walk.csv: line 4: y is 'left'; write a number in meters"),
+        ("x,y\n1\n", r"walk.csv: line 2: y is missing"),
+        ("x,y\n1,inf\n", r"walk.csv: line 2: y is 'inf'"),
+        ("x,y,heading_deg\n1,2,north\n", r"walk.csv: line 2: heading_deg is 'north'.*degrees"),
     ],
 )
 def test_a_broken_walk_is_refused_with_its_line(tmp_path, text, words):

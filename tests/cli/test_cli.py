@@ -491,7 +491,7 @@ def test_a_bad_scenario_is_refused_in_one_sentence(hall, capsys, command, old, n
         (["map", "hall.yaml", "--points-file", "no.csv"], ["no.csv", "cannot be read"]),
         (["map", "hall.yaml", "--points-file", "long.csv"], ["long.csv", "it is not CSV text"]),
         (["map", "hall.yaml", "--points-file", "file.txt"], ["file.txt", "name,x,y"]),
-        (["map", "hall.yaml", "--points-file", "bad.csv"], ["bad.csv, line 3", "y is 'z'", "12.5"]),
+        (["map", "hall.yaml", "--points-file", "bad.csv"], ["bad.csv: line 3", "y is 'z'", "12.5"]),
         (["run", "yard.yaml", "--antennas", "2"], ["--antennas 2", "yard describes sensing"]),
         (["run", "yard.yaml", "--weight", "1"], ["--weight 1.0", "is for localization"]),
         (["run", "factory-hall", "--thorough"], ["--thorough: is for sensing scenarios"]),
@@ -528,7 +528,7 @@ def test_a_bad_scenario_is_refused_in_one_sentence(hall, capsys, command, old, n
         (["track", "hall.yaml", "--weight", "1", "--balance", "0"], ["--weight", "leave one out"]),
         (["track", "hall.yaml", "--balance", "1"], ["--balance", "1", "0.5"]),
         (["track", "hall.yaml", "--track", "none.csv"], ["none.csv", "cannot be read"]),
-        (["track", "hall.yaml", "--track", "hall.yaml"], ["hall.yaml", "no columns x and y"]),
+        (["track", "hall.yaml", "--track", "hall.yaml"], ["hall.yaml", "name columns x and y"]),
         (
             ["track", "hall.yaml", "--track", "back.csv"],
             ["position 2, (-1, 2)", "behind the surface"],

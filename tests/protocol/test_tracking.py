@@ -10,7 +10,7 @@ from heliostat.estimation.place_search import place_grid
 from heliostat.geometry.obstacles import Obstacle
 from heliostat.observation.pilots import band_bins
 from heliostat.protocol.errors import ErrorLevels
-from heliostat.protocol.motion import random_walk, walk_among_obstacles
+from heliostat.protocol.motion import random_walk
 from heliostat.protocol.next_period import TradeOffObjective
 from heliostat.protocol.tracking import initial_state, pilot_snr, run_periods
 from heliostat.protocol.user_search import search_beams, with_sweep
@@ -142,9 +142,7 @@ def test_a_user_that_moves_far_in_one_period_is_lost_and_found_again():
 
 def test_random_steps_stay_in_their_disc_and_in_front_of_the_surface():
     scene = scene_of()
-    path = np.asarray(
-        random_walk(scene, jnp.asarray(7.0), 300, jnp.asarray(70.0), jax.random.key(1))
-    )
+    path = random_walk(scene, [], 7.0, 300, 70.0, jax.random.key(1))
     step = np.linalg.norm(np.diff(path, axis=0), axis=1)
     assert step.max() <= 7.0
     offset = path - np.asarray(scene.surface.position)
@@ -158,8 +156,8 @@ def test_random_steps_stay_in_their_disc_and_in_front_of_the_surface():
 def test_random_steps_do_not_pass_through_obstacles():
     scene = yard(surfaces=2, direct=True)
     wall = Obstacle(np.array([[1.8, 0.0], [2.0, 0.0], [2.0, 9.0], [1.8, 9.0]]), 0.0, 3.0)
-    walk = walk_among_obstacles(scene, [wall], 3.0, 200, 30.0, jax.random.key(0))
-    free = walk_among_obstacles(scene, [], 3.0, 200, 30.0, jax.random.key(0))
+    walk = random_walk(scene, [wall], 3.0, 200, 30.0, jax.random.key(0))
+    free = random_walk(scene, [], 3.0, 200, 30.0, jax.random.key(0))
     steps = np.linalg.norm(np.diff(walk, axis=0), axis=1)
     assert steps.max() <= 3.0
     assert (steps > 0).mean() > 0.9

@@ -1,7 +1,7 @@
 """Public functions that simulate echoes and estimate directions and positions of a target."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
@@ -180,20 +180,11 @@ def estimate_direction(
         grid = cosine_grid(link.array)
         found.append(likeliest_direction(link, psi, jnp.asarray(sent), jnp.asarray(samples), grid))
 
-    def column(name: str) -> np.ndarray:
-        return np.stack([np.asarray(getattr(each, name)) for each in found])
-
-    return Directions(
-        angles=column("angles"),
-        covariance=column("covariance"),
-        target_gain=column("target_gain"),
-        snr=column("snr"),
-        reduced_chi2=column("reduced_chi2"),
-        second_echo_p_value=column("second_echo_p_value"),
-        fits=column("fits"),
-        detected=column("detected"),
-        converged=column("converged"),
-    )
+    names = [each.name for each in fields(Directions) if each.name != "notes"]
+    columns: dict[str, Any] = {
+        name: np.stack([np.asarray(getattr(each, name)) for each in found]) for name in names
+    }
+    return Directions(**columns)
 
 
 @public(SensingScenario)

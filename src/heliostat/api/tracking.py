@@ -1,6 +1,5 @@
 """Tracking of a user over many periods: `run_protocol`, and recorded tracks."""
 
-import csv
 import math
 from pathlib import Path
 from typing import Any
@@ -21,15 +20,16 @@ from heliostat.estimation.path_search import search_grids
 from heliostat.estimation.place_search import place_grid
 from heliostat.observation.pilots import band_bins
 from heliostat.protocol.errors import ErrorLevels
-from heliostat.protocol.motion import random_walk, walk_among_obstacles
+from heliostat.protocol.motion import random_walk
 from heliostat.protocol.next_period import TradeOffObjective
 from heliostat.protocol.tracking import Grid, PeriodRecord, initial_state, max_range, run_periods
 from heliostat.scenario import LocalizationScenario
+from heliostat.scenario.csv_reader import CsvLine, read_positions
 from heliostat.scenario.localization.visibility import visible_paths
 from heliostat.scenario.random_keys import purpose_key
 from heliostat.scene.localization import LocalizationScene
 from heliostat.surface.passive import Phased
-from heliostat.units import SPEED_OF_LIGHT, quote
+from heliostat.units import SPEED_OF_LIGHT
 
 MAX_RANGE = 1e4
 """Largest accepted distance of the user from the surface. [m]"""
@@ -55,42 +55,17 @@ def read_track(file: str | Path) -> np.ndarray:
         TrackError: The file cannot be read, lacks a column, or holds a value that is not a finite
             number; the message names the line.
     """
-    name = str(file)
     try:
-        with Path(file).open(encoding="utf-8-sig", newline="") as opened:
-            reader = csv.DictReader(opened, skipinitialspace=True)
-            if not {"x", "y"} <= set(reader.fieldnames or ()):
-                raise TrackError(
-                    f"{name}: has no columns x and y; its first line names the columns, e.g. "
-                    "x,y,heading_deg."
-                )
-            track = [_place(row, f"{name}:{reader.line_num}") for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or "it is not CSV text"
-        raise TrackError(f"{name}: cannot be read ({reason}); give a CSV file.") from None
-    if not track:
-        raise TrackError(f"{name}: has no positions; write one in each line below the first.")
-    return np.asarray(track)
+        return np.asarray([_place(line) for line in read_positions(Path(file))])
+    except ValueError as error:
+        raise TrackError(f"{file}: {error}") from None
 
 
-def _place(row: dict[str, str | None], line: str) -> list[float]:
+def _place(line: CsvLine) -> list[float]:
     """Coordinates x and y [m] and heading [rad] of one line."""
-    place = []
-    for column in ("x", "y", "heading_deg"):
-        text = row.get(column)
-        if column == "heading_deg" and text in (None, ""):
-            place.append(math.nan)
-            continue
-        try:
-            value = float(text or "")
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value):
-            unit = "degrees" if column == "heading_deg" else "meters"
-            given = "nothing" if text is None else quote(text)
-            raise TrackError(f"{line}: {column} is {given}; write a number, in {unit}.")
-        place.append(math.radians(value) if column == "heading_deg" else value)
-    return place
+    given = line.cells.get("heading_deg") not in (None, "")
+    heading = math.radians(line.value("heading_deg", "degrees")) if given else math.nan
+    return [line.value("x"), line.value("y"), heading]
 
 
 @public(LocalizationScenario)
@@ -182,9 +157,9 @@ def run_protocol(
         )
     if track is None:
         radius = errors.mobility if mobility is None else float(mobility)
-        positions = _random_positions(
-            scenario, scene, radius, periods, farthest, purpose_key(root, "motion")
-        )
+        prisms = [obstacle.prism for obstacle in scenario.obstacles]
+        motion = purpose_key(root, "motion")
+        positions = random_walk(scene, prisms, radius, periods, farthest, motion)
         headings = np.full(len(positions), float(scene.user.heading))
     uniform = with_one_wavefront(scenario, positions)
     if uniform is not scenario:
@@ -226,22 +201,6 @@ def _grid(scene: LocalizationScene, bins: int, distance: float) -> Grid:
         return place_grid(scene, bins)
     unambiguous = bins * SPEED_OF_LIGHT / float(scene.link.bandwidth)
     return search_grids(scene, bins, min(MARGIN * distance, unambiguous))
-
-
-def _random_positions(
-    scenario: LocalizationScenario,
-    scene: LocalizationScene,
-    radius: float,
-    periods: int,
-    farthest: float,
-    key: PRNGKeyArray,
-) -> np.ndarray:
-    """Positions of a user that moves at random, [period xyz]. [m]"""
-    if len(scenario.panels) == 1 and scenario.direct == "blocked" and not scenario.obstacles:
-        reach = jnp.asarray(farthest)
-        return np.asarray(random_walk(scene, jnp.asarray(radius), periods, reach, key))
-    prisms = [obstacle.prism for obstacle in scenario.obstacles]
-    return walk_among_obstacles(scene, prisms, radius, periods, farthest, key)
 
 
 def _largest_distance(scenario: LocalizationScenario, positions: np.ndarray) -> float:

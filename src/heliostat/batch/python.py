@@ -3,13 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from heliostat.batch.study_file import StudyFile, plan_of
 from heliostat.scenario import ScenarioLike, any_scenario
 from heliostat.scenario.errors import Report
 from heliostat.scenario.validation import check
+from heliostat.scenario.yaml_reader import plain
 
 
 def sweep(
@@ -55,24 +55,15 @@ def sweep(
         raise ValueError("sweep: a study is stored as text, so link.path_loss must be a name.")
     data = {
         "scenario": base.name,
-        "axes": {key: _plain(values) for key, values in axes.items()},
+        "axes": {key: plain(values) for key, values in axes.items()},
         "random": dict(random or {}),
-        "outputs": _plain(outputs),
+        "outputs": plain(outputs),
         "options": {name: dict(given) for name, given in (options or {}).items()},
-        "trials": _plain(trials),
-        "seed": _plain(seed),
+        "trials": plain(trials),
+        "seed": plain(seed),
     }
     study = check(StudyFile, data, report)
     plan = plan_of(base.name, data, study, base, report)
     data_set = plan.study.run(trials=plan.trials, seed=plan.seed, on_progress=on_progress)
     data_set.attrs["notes"] = "\n".join(base.notes)
     return data_set
-
-
-def _plain(values: Any) -> Any:
-    """Values as YAML has them: NumPy arrays and tuples are lists, NumPy numbers plain ones."""
-    if isinstance(values, np.ndarray | np.generic):
-        return values.tolist()
-    if isinstance(values, Sequence) and not isinstance(values, str):
-        return [_plain(value) for value in values]
-    return values

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import scipy.io
 import xarray as xr
 
 from heliostat.batch.store import Store
@@ -251,6 +250,8 @@ def write_results(
     if csv:
         trial_table(dataset).to_csv(folder / f"{name}.csv")
     if mat:
+        import scipy.io  # noqa: PLC0415 - takes long to import
+
         scipy.io.savemat(folder / f"{name}.mat", matlab_arrays(dataset), long_field_names=True)
 
 

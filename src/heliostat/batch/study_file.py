@@ -24,7 +24,7 @@ import functools
 import hashlib
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeAlias
@@ -58,7 +58,7 @@ from heliostat.scenario.errors import Report, printable
 from heliostat.scenario.fields import Section, not_a_word, setting
 from heliostat.scenario.loading import file_text
 from heliostat.scenario.validation import check
-from heliostat.scenario.yaml_reader import Reader
+from heliostat.scenario.yaml_reader import Reader, files_in
 from heliostat.studies import find
 from heliostat.studies.study import NoResultError, Study
 from heliostat.units import quote
@@ -139,21 +139,12 @@ def _hashes(source: StudyText) -> str:
     """Names and SHA-256 hashes of the files that a scenario or an axis names."""
     lines = []
     texts = (source.scenario_text, source.body)
-    for name in sorted({name for text in texts for name in _files(yaml.safe_load(text))}):
+    for name in sorted({name for text in texts for _, name in files_in(yaml.safe_load(text))}):
         for path in (Path(source.folder) / name, Path(name)):
             if path.is_file():
                 lines.append(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}")
                 break
     return "\n".join(lines)
-
-
-def _files(data: Any) -> Iterator[str]:
-    """Names of array files in plain data."""
-    if isinstance(data, str) and data.endswith((".npy", ".npz", ".mat")):
-        yield data
-    elif isinstance(data, dict | list):
-        for entry in data.values() if isinstance(data, dict) else data:
-            yield from _files(entry)
 
 
 # The file ----------------------------------------------------------------------------------------

@@ -1,13 +1,11 @@
 """The command ``import``: channel files from ray tracers."""
 
-import os
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from heliostat.cli.console import UserError, print_table, waiting
+from heliostat.cli.console import UserError, print_table, staged, waiting
 from heliostat.cli.options import ScenarioArgument, SetOption, overrides_of
 
 if TYPE_CHECKING:
@@ -57,7 +55,8 @@ def sionna(
             found = trace_channels(loaded, scene, reflections=reflections)
     except RayTracingError as error:
         raise UserError(str(error)) from None
-    _write(found, out)
+    with staged(out.parent) as stage:
+        found.save(stage / out.name)
     _show(found)
     if loaded.system == "sensing":
         channels = {"link.channels": str(out.absolute()), "link.rician": None}
@@ -78,23 +77,6 @@ def _without_channels(
         if not any(problem.field == "link.channels" for problem in error.problems):
             raise
         return load(source, {**overrides, "link.channels": None, "link.rician": "0 dB"})
-
-
-def _write(channels: "heliostat.api.ray_tracing.RayTracedChannels", out: Path) -> None:
-    """Write the file completely or not at all."""
-    part = out.with_name(f".{out.name}-{os.urandom(4).hex()}")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            channels.save(part)
-            os.replace(part, out)
-        finally:
-            with suppress(OSError):
-                part.unlink()
-    except OSError as error:
-        raise UserError(
-            f"--out {out}: cannot be written ({error.strerror}); give another name."
-        ) from None
 
 
 def _show(channels: "heliostat.api.ray_tracing.RayTracedChannels") -> None:

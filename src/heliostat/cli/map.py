@@ -1,10 +1,9 @@
 """The command ``map``: a bound, the rate or the SNR over an area or at listed positions."""
 
-import csv
 import math
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -15,9 +14,9 @@ from heliostat.cli.options import (
     SetOption,
     available_antennas,
     overrides_of,
-    polygon_or_rectangle_of,
     refuse_of_other_system,
 )
+from heliostat.cli.positions import positions_of
 
 if TYPE_CHECKING:
     from heliostat.scenario import AnyScenario
@@ -101,37 +100,22 @@ def map_command(
     from heliostat.scenario import load
 
     loaded = load(scenario, overrides_of(settings))
-    where: dict[str, Any] = {"area": polygon_or_rectangle_of(area), "points": points}
     if out.suffix.lower() not in (".png", ".pdf", ".svg"):
         raise UserError(f"--out {out}: the name has to end in .png, .pdf or .svg.")
     with suppress(OSError):  # a path that cannot be examined is refused below
         if out.is_dir():
             raise UserError(f"--out {out}: is a folder; give the name of a file in it.")
-    if loaded.system == "sensing":
-        refuse_of_other_system(loaded, antennas=antennas, at=at)
-    else:
-        where["active_antennas"] = available_antennas(antennas, loaded)
-    if at is not None:
-        if area is not None or points is not None or points_file is not None:
-            raise UserError(
-                "--at users: takes the place of --area, --points and --points-file; leave them out."
-            )
-        where["at_users"] = True
     if points_file is not None:
-        if area is not None or points is not None:
-            raise UserError(
-                "--points-file: takes the place of --area and --points; leave them out."
-            )
         written = [out.with_suffix(suffix) for suffix in (".nc", ".csv", ".geojson")]
         if points_file.resolve() in [path.resolve() for path in written]:
             raise UserError(f"--out {out}: the data would replace {points_file}; use another.")
-        listed = read_points(points_file)
-        if loaded.system == "sensing" and listed.headings:
+    where = positions_of(area, points, at, points_file)
+    if loaded.system == "sensing":
+        refuse_of_other_system(loaded, antennas=antennas, at=at)
+        if "headings" in where:
             raise UserError(f"--points-file {points_file}: a target has no heading; leave it out.")
-        where |= {"positions": listed.positions, "names": listed.names}
-        del where["area"], where["points"]
-        if listed.headings:
-            where["headings"] = listed.headings
+    else:
+        where["active_antennas"] = available_antennas(antennas, loaded)
     with staged(out.parent) as stage:
         table = _map(loaded, stage / out.name, quantity, steering, below, where)
     for note in loaded.notes:
@@ -213,55 +197,3 @@ def _threshold(text: str | None, unit: str) -> float | None:
     if not 0 < value < math.inf:
         raise UserError(f"--below {text}: is not more than zero, or infinite; give another value.")
     return value
-
-
-class ListedPoints(NamedTuple):
-    """Positions from a file."""
-
-    names: list[str]
-    positions: list[list[float]]  # x, y, and z if the file has heights [m]
-    headings: list[float]  # [rad]; empty if the file has none
-
-
-def read_points(file: Path) -> ListedPoints:
-    """Read positions from a CSV file with a header.
-
-    Args:
-        file: Columns x, y and optionally z, name and heading, in meters and degrees.
-
-    Raises:
-        UserError: The file cannot be read or a value is missing; the message names the line.
-    """
-    option = f"--points-file {file}"
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as opened:
-            reader = csv.DictReader(opened, skipinitialspace=True)
-            heads = reader.fieldnames or []
-            rows = [(f"{option}, line {reader.line_num}", row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or "it is not CSV text"
-        raise UserError(f"{option}: cannot be read ({reason}); give a CSV file.") from None
-    if not {"x", "y"} <= set(heads):
-        raise UserError(f"{option}: the first line must name columns x and y; write e.g. name,x,y.")
-    names: list[str] = []
-    positions: list[list[float]] = []
-    headings: list[float] = []
-    for where, row in rows:
-
-        def number(column: str, row: dict[str, Any] = row, where: str = where) -> float:
-            try:
-                value = float(row[column])
-            except (TypeError, ValueError):
-                value = math.nan
-            if not math.isfinite(value):
-                wrong = "is missing" if row[column] is None else f"is {row[column]!r}"
-                raise UserError(f"{where}: {column} {wrong}; write a number, e.g. 12.5.")
-            return value
-
-        names.append(row.get("name") or str(len(names)))
-        positions.append([number(axis) for axis in "xyz" if axis in heads])
-        if "heading" in heads:
-            headings.append(math.radians(number("heading")))
-    if not positions:
-        raise UserError(f"{option}: lists no position; write one per line below the header.")
-    return ListedPoints(names, positions, headings)

@@ -3,12 +3,11 @@
 import math
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from heliostat.cli.console import UserError, present, progress, staged
-from heliostat.cli.map import read_points
 from heliostat.cli.options import (
     AntennasOption,
     PdfOption,
@@ -17,8 +16,8 @@ from heliostat.cli.options import (
     available_antennas,
     length_of,
     overrides_of,
-    polygon_or_rectangle_of,
 )
+from heliostat.cli.positions import positions_of
 
 GRID = "Candidates"
 WHERE = "Positions"
@@ -152,22 +151,7 @@ def place(
         raise UserError(
             f"{loaded.name} describes {loaded.system}; place is for localization scenarios."
         )
-    where: dict[str, Any] = {"area": polygon_or_rectangle_of(area), "points": points}
-    if at is not None:
-        if any(given is not None for given in (area, points, points_file)):
-            raise UserError(
-                "--at users: takes the place of --area, --points and --points-file; leave them out."
-            )
-        where = {"at_users": True}
-    if points_file is not None:
-        if area is not None or points is not None:
-            raise UserError(
-                "--points-file: takes the place of --area and --points; leave them out."
-            )
-        read = read_points(points_file)
-        where = {"positions": read.positions, "names": read.names}
-        if read.headings:
-            where["headings"] = read.headings
+    where = positions_of(area, points, at, points_file)
     chosen = None if candidates is None else [name.strip() for name in candidates.split(",")]
     folder = out or Path("results") / f"{loaded.name}-place"
     with suppress(OSError):

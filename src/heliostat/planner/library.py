@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -10,12 +10,10 @@ import yaml
 
 from heliostat.scenario import AnyScenario, Problem, ScenarioError, load, parse, scenario_names
 from heliostat.scenario.errors import KeyPath, Report, dotted
-from heliostat.scenario.yaml_reader import Reader, override
+from heliostat.scenario.yaml_reader import Reader, files_in, override
 
 KEPT = 16
 """Number of uploaded scenarios that are kept in memory."""
-FILES = (".npy", ".npz", ".mat")
-"""Suffixes of the files that a scenario can name."""
 
 
 class Library:
@@ -39,7 +37,7 @@ class Library:
         base, data = self._base(name, text)
         if not overrides:
             return base
-        _refuse_files(self.written(name, text, overrides), name, known=set(_files(data)))
+        _refuse_files(self.written(name, text, overrides), name, known=set(files_in(data)))
         return base.updated(overrides)
 
     def written(self, name: str, text: str | None, overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,23 +97,11 @@ def _refuse_files(data: Any, name: str, known: set[tuple[KeyPath, str]]) -> None
     sentence = "the planner reads no files; give the scenario file to heliostat plan instead"
     found = [
         Problem(name, dotted(path), file, sentence)
-        for path, file in _files(data)
+        for path, file in files_in(data)
         if (path, file) not in known
     ]
     if found:
         raise ScenarioError(found)
-
-
-def _files(data: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
-    """Yield the path and value of every text that ends like the name of a file."""
-    if isinstance(data, dict):
-        for key, value in data.items():
-            yield from _files(value, (*path, key))
-    elif isinstance(data, list):
-        for index, value in enumerate(data):
-            yield from _files(value, (*path, index))
-    elif isinstance(data, str) and data.strip().lower().endswith(FILES):
-        yield path, data
 
 
 def key_of(name: str, text: str | None, overrides: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn, TypeAlias
 
 import yaml
@@ -124,11 +124,28 @@ def _scalar(event: Any) -> Any:
     return float(text) if _NUMBER.fullmatch(text) else text
 
 
+def files_in(data: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
+    """Yield path and value of every text in plain data that ends like the name of an array file.
+
+    Args:
+        data: Plain data.
+        path: Path of the data.
+    """
+    if isinstance(data, dict):
+        for key, value in data.items():
+            yield from files_in(value, (*path, key))
+    elif isinstance(data, list):
+        for index, value in enumerate(data):
+            yield from files_in(value, (*path, index))
+    elif isinstance(data, str) and data.strip().lower().endswith((".npy", ".npz", ".mat")):
+        yield path, data
+
+
 def plain(value: Any) -> Any:
-    """Return a copy in which arrays and tuples are lists, and paths and keys printable text."""
+    """Return a copy with lists for arrays, tuples and ranges, and printable paths and keys."""
     if isinstance(value, Mapping):
         return {printable(key): plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | range):
         return [plain(entry) for entry in value]
     if isinstance(value, os.PathLike):
         return os.fspath(value)

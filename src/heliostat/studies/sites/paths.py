@@ -10,7 +10,6 @@ import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
@@ -104,11 +103,7 @@ def point(
 ) -> Mapping[str, Array]:
     """PEB, and whether the pose is identifiable."""
     scene = _scene(paths, clock, configurations, codes).with_user(pose.position, pose.heading)
-    steered = [
-        scene.through(i).focused(alignment=pose.position).surface
-        for i in range(len(scene.surfaces))
-    ]
-    scene = eqx.tree_at(lambda s: s.surfaces, scene, tuple(steered))
+    scene = scene.focused(alignment=pose.position)
     information = paths_information(scene, scene.base_station.array.elements)
     rank = identify(information.information, jnp.diag(information.reference)).rank
     peb, _ = error_bounds(information)
