@@ -47,6 +47,12 @@ MOST_MEMORY = 3 * 2**30
 
 
 @pytest.fixture(scope="module", autouse=True)
+def first_calls_checked() -> None:
+    """Check the first calls of each function again in each module."""
+    typechecker.calls.clear()
+
+
+@pytest.fixture(scope="module", autouse=True)
 def bounded_memory() -> Iterator[None]:
     """Drop compiled programs after a module when the process has become too large."""
     yield

@@ -29,14 +29,14 @@ def scene_of(**changes):
 
 
 def loop(scene, positions, *, assumed=None, seed=0, antennas=2):
-    positions = jnp.asarray(positions, dtype=float)
+    positions = np.asarray(positions, dtype=float)
     heading = scene.user.heading
     return run_periods(
         scene,
-        initial_state(positions[0], heading, antennas),
+        initial_state(jnp.asarray(positions[0]), heading, antennas),
         positions,
-        jnp.full(len(positions), heading),
-        jnp.ones((len(positions), 1)),
+        np.full(len(positions), heading),
+        np.ones((len(positions), 1)),
         band_bins(scene.link.bandwidth, BINS),
         place_grid(scene, BINS),
         OBJECTIVE,
@@ -64,7 +64,7 @@ def test_without_noise_the_rate_is_that_of_a_surface_focused_on_the_truth():
 def test_assumed_errors_have_the_given_size():
     scene = scene_of()
     levels = lambda position, heading: ErrorLevels(*map(jnp.asarray, (position, heading, 0.0, 0.0)))
-    stay = [WALK[0]] * 200  # one length: compiled once
+    stay = [WALK[0]] * 200
     exact = loop(scene, stay, assumed=levels(0.0, 0.0))
     np.testing.assert_allclose(exact.estimate.position, stay, rtol=1e-12)
     rough = loop(scene, stay, assumed=levels(3.0, 0.2))

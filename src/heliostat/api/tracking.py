@@ -175,9 +175,9 @@ def run_protocol(
     record = run_periods(
         scene.with_user(start.position, start.heading),
         start,
-        jnp.asarray(positions),
-        jnp.asarray(headings),
-        jnp.asarray(visible_paths(scenario, positions), dtype=float),
+        positions,
+        headings,
+        np.asarray(visible_paths(scenario, positions), dtype=float),
         band_bins(scene.link.bandwidth, bins),
         grid,
         objective,

@@ -21,11 +21,12 @@ antennas send pilots, and
 Lost periods are counted, and no data are sent in them.
 """
 
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from heliostat.bounds.paths import scene_pose_information
@@ -49,6 +50,7 @@ from heliostat.protocol.next_period import (
 from heliostat.protocol.user_search import TrackState, near_expected, with_sweep
 from heliostat.rates.effective import rate_left, time_ratio
 from heliostat.scene.localization import LocalizationScene
+from heliostat.stored_programs import stored_jit
 
 CONFIRMED = 2.0
 """Largest ratio between the SNR of the data and its prediction, in either direction, that confirms
@@ -95,10 +97,8 @@ def initial_state(position: Vector, heading: Scalar, active_antennas: int) -> Tr
         heading: Expected heading. [rad]
         active_antennas: Number of active antennas in the first period.
     """
-    none = jnp.asarray(0)
-    return TrackState(
-        position, heading, jnp.asarray(active_antennas), none, position, jnp.asarray(False), none
-    )
+    none, antennas = jnp.zeros((), int), jnp.array(active_antennas, int)
+    return TrackState(position, heading, antennas, none, position, jnp.zeros((), bool), none)
 
 
 def pilot_snr(scene: LocalizationScene, active_antennas: Scalar) -> Scalar:
@@ -149,6 +149,7 @@ def assumed_estimate(
     )
 
 
+@stored_jit
 def run_period(
     scene: LocalizationScene,
     visible: Float[Array, "path"],
@@ -235,20 +236,12 @@ def run_period(
     return record, after
 
 
-class _Place(NamedTuple):
-    position: Vector
-    heading: Scalar
-    visible: Float[Array, "path"]
-    key: PRNGKeyArray
-
-
-@eqx.filter_jit
 def run_periods(
     scene: LocalizationScene,
     start: TrackState,
-    positions: Float[Array, "period xyz"],
-    headings: Float[Array, "period"],
-    visible: Float[Array, "period path"],
+    positions: Float[np.ndarray, "period xyz"],
+    headings: Float[np.ndarray, "period"],
+    visible: Float[np.ndarray, "period path"],
     frequency: Float[Array, "bin"],
     grid: Grid,
     objective: TradeOffObjective,
@@ -271,14 +264,13 @@ def run_periods(
         key: Key of all noise and errors.
         assumed: See `run_period`.
     """
-
-    def period(state: TrackState, now: _Place) -> tuple[TrackState, PeriodRecord]:
-        here = scene.with_user(now.position, now.heading)
-        record, after = run_period(
-            here, now.visible, state, frequency, grid, objective, assumed, now.key
+    state, records = start, []
+    for i, (position, heading, paths) in enumerate(zip(positions, headings, visible, strict=True)):
+        here = scene.with_user(jnp.asarray(position), jnp.asarray(heading))
+        own = jax.random.fold_in(key, i)
+        # As NumPy arrays: JAX compiles the program again for its own results as arguments.
+        record, state = jax.device_get(
+            run_period(here, jnp.asarray(paths), state, frequency, grid, objective, assumed, own)
         )
-        return after, record
-
-    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(len(positions)))
-    _, records = jax.lax.scan(period, start, _Place(positions, headings, visible, keys))
-    return records
+        records.append(record)
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *records)
