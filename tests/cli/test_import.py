@@ -59,7 +59,7 @@ def test_what_cannot_be_done_is_one_line_and_code_2(tmp_path, monkeypatch, capsy
     monkeypatch.setattr(ray_tracing, "trace_channels", traced)
     (tmp_path / "street.npz").mkdir()
     assert answer(IMPORT) == 2
-    assert "cannot be written (street.npz is a folder)" in capsys.readouterr().err
+    assert "--out street.npz: cannot be written" in capsys.readouterr().err
     assert [file.name for file in tmp_path.iterdir()] == ["street.npz"]
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from heliostat.cli.console import UserError, print_table, staged, waiting
-from heliostat.cli.options import ScenarioArgument, SetOption, overrides_of
+from heliostat.cli.options import ScenarioArgument, SetOption, overrides_of, refuse_folder
 
 if TYPE_CHECKING:
     import heliostat.api.ray_tracing
@@ -49,6 +49,7 @@ def sionna(
 
     if out.suffix != ".npz":
         raise UserError(f"--out {out}: is not a .npz file; give e.g. street.npz.")
+    refuse_folder(out)
     loaded = _without_channels(scenario, overrides_of(settings))
     try:
         with waiting("Tracing paths"):

@@ -1,7 +1,6 @@
 """The command ``map``: a bound, the rate or the SNR over an area or at listed positions."""
 
 import math
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,6 +13,7 @@ from heliostat.cli.options import (
     SetOption,
     available_antennas,
     overrides_of,
+    refuse_folder,
     refuse_of_other_system,
 )
 from heliostat.cli.positions import positions_of
@@ -102,9 +102,7 @@ def map_command(
     loaded = load(scenario, overrides_of(settings))
     if out.suffix.lower() not in (".png", ".pdf", ".svg"):
         raise UserError(f"--out {out}: the name has to end in .png, .pdf or .svg.")
-    with suppress(OSError):  # a path that cannot be examined is refused below
-        if out.is_dir():
-            raise UserError(f"--out {out}: is a folder; give the name of a file in it.")
+    refuse_folder(out)
     if points_file is not None:
         written = [out.with_suffix(suffix) for suffix in (".nc", ".csv", ".geojson")]
         if points_file.resolve() in [path.resolve() for path in written]:

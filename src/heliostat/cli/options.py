@@ -1,6 +1,8 @@
 """Options shared by several commands, and their checks."""
 
 import math
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -84,6 +86,22 @@ def refuse_of_other_system(scenario: "heliostat.scenario.AnyScenario", **options
             raise UserError(
                 f"--{name}{value}: is for {other} scenarios, but {scenario.name} describes "
                 f"{scenario.system}; leave it out."
+            )
+
+
+def refuse_folder(out: Path) -> None:
+    """Refuse a folder where a file is to be written.
+
+    Args:
+        out: Value of --out.
+
+    Raises:
+        UserError: It is a folder.
+    """
+    with suppress(OSError):  # a path that cannot be examined is refused when it is written
+        if out.is_dir():
+            raise UserError(
+                f"--out {out}: cannot be written (it is a folder); give the name of a file in it."
             )
 
 

@@ -5,6 +5,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import scipy.io
 from jaxtyping import Array, Complex, Float, Shaped
 
 from heliostat.api.localization import build
@@ -176,8 +177,6 @@ def write_arrays(arrays: Mapping[str, np.ndarray], file: Path) -> None:
     if suffix == ".npz":
         np.savez(file, allow_pickle=False, **arrays)
     elif suffix == ".mat":
-        import scipy.io  # noqa: PLC0415 - takes long to import
-
         content = BytesIO()  # with a name, SciPy does not say what is wrong with it
         scipy.io.savemat(content, dict(arrays), oned_as="column")  # type: ignore[arg-type]
         file.write_bytes(content.getvalue())
