@@ -57,3 +57,8 @@ def commit() -> str:
         return git("describe", "--always", "--dirty", "--abbrev=12") if tracked else "none"
     except (OSError, subprocess.SubprocessError):
         return "none"
+
+
+def software() -> dict[str, str]:
+    """Version and commit, as attributes of results."""
+    return {"heliostat_version": __version__, "commit": commit()}

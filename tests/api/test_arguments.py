@@ -38,14 +38,14 @@ def test_a_dict_is_checked_and_left_unchanged(loaded):
 
 
 WRONG_TYPES = {
-    "hs.load(name, path_loss='product')": "load: path_loss is 'product'; it may be a function.",
-    "hs.pose_bounds(3)": "pose_bounds: scenario is of type int; it may be a scenario, the name of",
-    "hs.load(3.0)": "load: source is of type float; it may be the name of",
+    "hs.load(name, path_loss='product')": "load: path_loss is 'product'; it must be a function.",
+    "hs.pose_bounds(3)": "pose_bounds: scenario is of type int; it must be a scenario, the name of",
+    "hs.load(3.0)": "load: source is of type float; it must be the name of",
     "hs.pose_bounds('sensing-two-surfaces')": "sensing-two-surfaces is a sensing scenario; pose_b",
-    "hs.pose_bounds(name, key='one')": "pose_bounds: key is 'one' (str); it may be an integer seed",
-    "hs.pose_bounds(name, '8')": "active_antennas is '8' (str); it may be a whole number from 1 to",
-    "hs.pose_bounds(name, [8])": "active_antennas is [8] (list); it may be a whole number from 1",
-    "hs.pose_bounds(name, 2.5)": "active_antennas is 2.5 (float); it may be a whole number from 1",
+    "hs.pose_bounds(name, key='one')": "pose_bounds: key is 'one' (str); it must be an integer",
+    "hs.pose_bounds(name, '8')": "active_antennas is '8' (str); it must be a whole number from 1",
+    "hs.pose_bounds(name, [8])": "active_antennas is [8] (list); it must be a whole number from 1",
+    "hs.pose_bounds(name, 2.5)": "active_antennas is 2.5 (float); it must be a whole number from 1",
     "hs.simulate_pilots(name, bins='4')": "bins is '4' (str); it must be a whole number from 2",
     "hs.simulate_pilots(name, bins=10**9)": "bins is 1000000000 (int); it must be a whole number",
     "hs.under_errors(name, trials=0)": "trials is 0 (int); it must be a whole number, 1 or more.",
@@ -54,8 +54,8 @@ WRONG_TYPES = {
     "hs.find_target(sensing, '2')": "dwells is '2' (str); it must be a whole number from 1 to 1000",
     "hs.find_target(sensing, accuracy='1 m')": "accuracy is '1 m' (str); it must be a finite",
     "hs.run_protocol(name, 2, mobility='7 m')": "mobility is '7 m' (str); it must be a finite",
-    "hs.coverage(name, steering='user')": "steering is 'user' (str); it may be 'each point' or 'f",
-    "hs.load(name, [1])": "overrides is [1]; it may be a dict of values by dotted key",
+    "hs.coverage(name, steering='user')": "steering is 'user' (str); it must be 'each point' or 'f",
+    "hs.load(name, [1])": "overrides is [1]; it must be a dict of values by dotted key",
     "hs.allocate_time(name, weight='a')": "weight is 'a' (str); it must be a finite number, 0 or",
     "hs.allocate_time(name, balance=1j)": "balance is 1j (complex); it must be 0 (rate alone) or",
     "hs.coverage(name, points=float('nan'))": "points is nan (float); it must be a whole number",
@@ -64,8 +64,8 @@ WRONG_TYPES = {
     "hs.design_beamforming(sensing, seed=1.5)": "seed is 1.5 (float); it must be a whole number,",
     "hs.report(sensing, '.', weight=0)": "weight is not for sensing scenarios such as sensing-two",
     "hs.report(name, '.', thorough=True)": "thorough is not for localization scenarios such as loc",
-    "hs.certify(sensing, 3)": "design is 3 (int); it may be a result of design_beamforming.",
-    "hs.estimate_direction(sensing, 3, [])": "echoes is 3 (int); it may be Echoes, e.g. from simul",
+    "hs.certify(sensing, 3)": "design is 3 (int); it must be a result of design_beamforming.",
+    "hs.estimate_direction(sensing, 3, [])": "echoes is 3 (int); it must be Echoes, e.g. from",
     "hs.sweep(name, {'surface.rows': [8]}, 'pose_bounds.peb')": "sweep: outputs: 'pose_bounds.peb'"
     " is not a list; write e.g. [pose_bounds.peb]",
     "hs.estimate_pose(name, 5)": "pilots.samples has the shape (); localization-table-1 needs (1 c",
@@ -109,10 +109,10 @@ def test_notes_are_warnings_once_and_stay_with_the_result(loaded, monkeypatch):
     with pytest.warns(hs.ModelWarning) as caught:
         results = [hs.pose_bounds(loaded), hs.effective_rate(loaded), hs.allocate_time(loaded)]
     texts = [str(warning.message) for warning in caught]
-    assert sorted(texts) == sorted(set(loaded.warnings()))
+    assert sorted(texts) == sorted(set(loaded.notes))
     assert any("sum_distance" in text for text in texts)
     assert all(warning.category is hs.ModelWarning for warning in caught)
-    assert all(result.notes == tuple(loaded.warnings()) for result in results)
+    assert all(result.notes == loaded.notes for result in results)
 
 
 def test_notes_can_be_raised_every_time(loaded, monkeypatch):

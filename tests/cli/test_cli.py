@@ -74,7 +74,7 @@ def test_run_writes_all_and_its_json_equals_the_api(hall, capsys):
     assert told["allocation"]["objective"] == best.objective
     assert told["trade_off"]["peb_m"] == best.trade_off.peb.tolist()
     assert told["trade_off"]["dominated"] == best.trade_off.dominated.tolist()
-    assert told["warnings"] == scenario.warnings()
+    assert told["warnings"] == scenario.notes
     origin = told["provenance"]
     assert origin["heliostat_version"] == hs.__version__
     assert (origin["scenario"], origin["seed"]) == ("hall", 4)
@@ -519,7 +519,7 @@ def test_a_bad_scenario_is_refused_in_one_sentence(hall, capsys, command, old, n
         (["track", "hall.yaml", "--dwells", "3"], ["--dwells 3", "is for sensing", "hall"]),
         (["track", "hall.yaml", "--region", "0,1,0,1,0,1"], ["--region", "is for sensing"]),
         (["track", "yard.yaml", "--accuracy", "2"], ["--accuracy", "'2' has no unit"]),
-        (["track", "yard.yaml", "--region", "0,1"], ["--region", "0,1 is not six numbers"]),
+        (["track", "yard.yaml", "--region", "0,1"], ["--region", "0,1 is not six finite numbers"]),
         (["track", "yard.yaml", "--region", "0,1,2,1,0,1"], ["--region", "before its beginning"]),
         (["track", "yard.yaml", "--region", "-9,-6,8,20,0,3"], ["yard", "behind a surface"]),
         (["track", "hall.yaml", "--mobility", "7"], ["--mobility", "'7' has no unit", "7 m"]),

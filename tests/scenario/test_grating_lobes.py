@@ -10,7 +10,7 @@ from tests.scenario.test_sensing import BARE as SENSING
 
 
 def found(text, overrides):
-    return [w for w in parse(text, overrides).warnings() if w.startswith("Grating lobes: ")]
+    return [w for w in parse(text, overrides).notes if w.startswith("Grating lobes: ")]
 
 
 def response(directions, positions):
@@ -61,8 +61,8 @@ def test_array_lobes_are_all_angles_with_an_equal_response():
 
 def test_half_a_wavelength_has_none_even_at_grazing_angles():
     assert array_lobes(0.5, 1.0).size == array_lobes(0.5, -1.0).size == 0
-    assert parse(LOCALIZATION).warnings() == []
-    assert parse(SENSING).warnings() == []
+    assert parse(LOCALIZATION).notes == ()
+    assert parse(SENSING).notes == ()
 
 
 def test_warnings_give_spacing_and_directions():

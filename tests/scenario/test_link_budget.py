@@ -142,29 +142,29 @@ REFERENCE = 1e-3 / friis(1, 299792458 / 3e9)
     ],
 )
 def test_gain_over_free_space_is_a_warning_with_both_numbers(overrides, path, allowed, excess):
-    assert parse(SENSING).warnings() == []
+    assert parse(SENSING).notes == ()
     over, found, most = (
         f"{round(decibel(ratio), 1):.15g} dB" for ratio in (excess, excess * allowed, allowed)
     )
     start = f"Link budget: {path} gains {over} over free space: {found} where free space allows "
-    warnings = parse(SENSING, overrides).warnings()
+    warnings = parse(SENSING, overrides).notes
     assert any(warning.startswith(f"{start}{most}; ") for warning in warnings), warnings
 
 
 def test_the_remedy_names_the_key_that_is_too_high():
-    (warning,) = parse(SENSING, {"link.exponent": 1.5}).warnings()
+    (warning,) = parse(SENSING, {"link.exponent": 1.5}).notes
     assert "write a link.exponent of at least 2." in warning
     both = {"link.exponent": 0.5, "link.reference_loss": "-45 dB"}
-    (warning,) = parse(SENSING, both).warnings()
+    (warning,) = parse(SENSING, both).notes
     assert "write a link.exponent of at least 2." in warning
-    for warning in parse(SENSING, {"link.reference_loss": "-30 dB"}).warnings():
+    for warning in parse(SENSING, {"link.reference_loss": "-30 dB"}).notes:
         assert "remove link.reference_loss" in warning
 
 
 def test_free_space_written_by_hand_is_no_warning():
-    assert parse(SENSING, {"link.reference_loss": "-42 dB", "link.exponent": 2}).warnings() == []
-    assert parse(SENSING, {"link.reference_loss": "-41.8 dB"}).warnings() != []
-    assert parse(SENSING, {"surfaces.1.element_gain": "5 dBi"}).warnings() == []
+    assert parse(SENSING, {"link.reference_loss": "-42 dB", "link.exponent": 2}).notes == ()
+    assert parse(SENSING, {"link.reference_loss": "-41.8 dB"}).notes != ()
+    assert parse(SENSING, {"surfaces.1.element_gain": "5 dBi"}).notes == ()
 
 
 def test_imported_channels_over_free_space_are_a_warning(tmp_path):
@@ -173,18 +173,18 @@ def test_imported_channels_over_free_space_are_a_warning(tmp_path):
     for i, channel in enumerate(drawn.bs_to_irs):
         channels[i, : len(channel)] = channel
     file = with_channels(tmp_path, SENSING, bs_to_irs=channels, target_gain=drawn.target_gain)
-    assert load(file).warnings() == []
+    assert load(file).notes == ()
     with_channels(tmp_path, SENSING, bs_to_irs=1.7 * channels, target_gain=drawn.target_gain)
-    assert load(file).warnings() == []  # 4.6 dB, as where reflections add up
+    assert load(file).notes == ()  # 4.6 dB, as where reflections add up
     with_channels(tmp_path, SENSING, bs_to_irs=30 * channels, target_gain=drawn.target_gain)
-    (warning,) = load(file).warnings()
+    (warning,) = load(file).notes
     assert "from the base station to surfaces" in warning
     assert "check the scale of 'mine.npz'" in warning
     with_channels(tmp_path, SENSING, bs_to_irs=channels, target_gain=10 * drawn.target_gain)
-    (warning,) = load(file).warnings()
+    (warning,) = load(file).notes
     assert "to the target and back gains 20 dB over free space" in warning
     with_channels(tmp_path, SENSING, bs_to_irs=1e-6 * some_channels(2, 12, 3))
-    assert load(file).warnings() == []
+    assert load(file).notes == ()
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_imported_channels_over_free_space_are_a_warning(tmp_path):
     ],
 )
 def test_more_power_than_elements_scatter_is_a_warning(overrides, excess):
-    warnings = parse(LOCALIZATION, overrides).warnings()
+    warnings = parse(LOCALIZATION, overrides).notes
     if excess is None:
         assert warnings == []
     else:
@@ -216,7 +216,7 @@ def test_more_power_than_elements_scatter_is_a_warning(overrides, excess):
 
 @pytest.mark.parametrize(("text", "name"), [(LOCALIZATION, "surface"), (SENSING, "surfaces.1")])
 def test_elements_with_more_gain_than_their_area_are_a_warning(text, name):
-    warnings = parse(text, {f"{name}.element_gain": "8 dBi"}).warnings()
+    warnings = parse(text, {f"{name}.element_gain": "8 dBi"}).notes
     assert f"Link budget: {name}.element_gain is 8 dBi, but the area" in warnings[0]
     assert "has a gain of 5 dBi" in warnings[0]
     assert len(warnings) == 1
@@ -224,4 +224,4 @@ def test_elements_with_more_gain_than_their_area_are_a_warning(text, name):
 
 def test_an_element_gain_without_effect_is_a_warning():
     budget = {"link.path_loss": "sum_distance", "surface.element_gain": "3 dBi"}
-    assert any("has no effect" in warning for warning in parse(LOCALIZATION, budget).warnings())
+    assert any("has no effect" in warning for warning in parse(LOCALIZATION, budget).notes)

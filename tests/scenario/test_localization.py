@@ -203,7 +203,7 @@ def test_a_file_of_other_things_is_refused(tmp_path, monkeypatch, array, message
 
 def test_checking_and_schema_need_no_jax():
     code = (
-        "import sys, heliostat.scenario as s; s.load('localization-table-1').warnings(); "
+        "import sys, heliostat.scenario as s; s.load('localization-table-1').notes; "
         "s.scenario_schema(); sys.exit('jax' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -229,7 +229,7 @@ def test_shipped_scenarios_build_and_strain_nothing(name):
         "factory-hall-racks": ["Blocked for"] * 5,
         "near-field-room": ["Blocked: wa"],
     }
-    assert [warning[:11] for warning in scenario.warnings()] == expected.get(name, [])
+    assert [warning[:11] for warning in scenario.notes] == expected.get(name, [])
     assert scenario_text(name).startswith("# ")
 
 
@@ -754,8 +754,8 @@ def test_a_huge_file_is_refused(tmp_path):
     ],
 )
 def test_a_strained_assumption_is_told(overrides, start):
-    assert parse(BARE).warnings() == []
-    assert any(warning.startswith(start) for warning in parse(BARE, overrides).warnings())
+    assert parse(BARE).notes == ()
+    assert any(warning.startswith(start) for warning in parse(BARE, overrides).notes)
 
 
 CROSS = [[0.9, 0], [-0.9, 0], [0, 0.9], [0, -0.9]]
@@ -775,12 +775,12 @@ PANEL = {"surface.rows": 8, "surface.columns": 8, "surface.position": [0, 0, 9]}
 )
 def test_an_ambiguous_sweep_is_reported(sweep, clock, warned):
     scenario = parse(BARE, PANEL | {"model.clock": clock, "surface.sweep": sweep})
-    found = [w for w in scenario.warnings() if w.startswith("Sweep: ")]
+    found = [w for w in scenario.notes if w.startswith("Sweep: ")]
     assert bool(found) == warned
 
 
 def test_no_sweep_is_ambiguous_for_a_known_gain_whose_reference_is_reported():
-    told = parse(BARE, PANEL | {"model.gain": "known", "surface.sweep": CROSS}).warnings()
+    told = parse(BARE, PANEL | {"model.gain": "known", "surface.sweep": CROSS}).notes
     assert [warning[:11] for warning in told] == ["Known gain:"]
 
 
@@ -789,8 +789,8 @@ def test_the_far_field_begins_at_fraunhofers_distance():
     panel = {"surface.rows": 40, "surface.columns": 40, "base_station.position": [99, 0, 3]}
     near = parse(BARE, {**panel, "user.position": [15.98, 0, 3]})
     far = parse(BARE, {**panel, "user.position": [15.99, 0, 3]})
-    assert any("Fraunhofer distance 16 m of the surface" in w for w in near.warnings())
-    assert far.warnings() == []
+    assert any("Fraunhofer distance 16 m of the surface" in w for w in near.notes)
+    assert far.notes == ()
 
 
 # Whatever is read, it loads or is refused

@@ -98,9 +98,9 @@ def test_too_strong_a_law_is_a_note_and_the_printed_equations_refuse_any(file):
     def strong(bs_to_irs, irs_to_user, wavelength, element_area):
         return 10 * product(bs_to_irs, irs_to_user, wavelength, element_area)
 
-    (note,) = hs.load(file, path_loss=strong).warnings()
+    (note,) = hs.load(file, path_loss=strong).notes
     assert "gains 20 dB over free space" in note
     assert "check strong and link.attenuation" in note
-    assert hs.load(file, path_loss=exponent_law).warnings() == []
+    assert hs.load(file, path_loss=exponent_law).notes == ()
     with pytest.raises(hs.ScenarioError, match=r"link\.path_loss: sum_distance"):
         hs.load(TABLE_1, {"model.as_printed": True}, path_loss=exponent_law)

@@ -205,7 +205,7 @@ def test_imported_channels_may_have_any_wavefront(tmp_path):
     near = {"base_station.position": [-3.98, 6, 3], "target.position": [-3.97, 6.01, 3]}
 
     def hops(scenario):
-        return [w.split(" is ")[0] for w in scenario.warnings() if w.startswith("Far field")]
+        return [w.split(" is ")[0] for w in scenario.notes if w.startswith("Far field")]
 
     to_target = ["Far field: surfaces.0 to target"]
     both_apertures = ["Far field: base station to surfaces.0"] * 2
@@ -217,15 +217,15 @@ def test_imported_channels_may_have_any_wavefront(tmp_path):
 def test_keys_of_random_channels_beside_a_file_are_a_note(tmp_path):
     channels = 1e-5 * some_channels(2, 12, 3)
     file = with_channels(tmp_path, BARE, bs_to_irs=channels)
-    assert load(file).warnings() == []
+    assert load(file).notes == ()
     both = load(file, {"link.rician": "3 dB", "link.exponent": 3})
     np.testing.assert_array_equal(both.build().bs_to_irs[1], channels[1])
-    (note,) = both.warnings()
+    (note,) = both.notes
     assert note == (
         "Channels: link.rician and link.exponent have no effect on the channels of 'mine.npz'."
     )
     packaged = load(PAPER, {"link.channels": str(tmp_path / "mine.npz")} | SAME_SIZE)
-    assert "Channels: link.rician and link.exponent have no effect" in packaged.warnings()[-2]
+    assert "Channels: link.rician and link.exponent have no effect" in packaged.notes[-2]
 
 
 def test_a_file_without_gains_leaves_them_to_the_radar_equation(tmp_path):
@@ -288,7 +288,7 @@ def test_a_file_of_channels_that_goes_away_is_told(tmp_path):
 
 def test_checking_needs_no_jax():
     code = (
-        "import sys, heliostat.scenario as s; s.load('sensing-two-surfaces').warnings(); "
+        "import sys, heliostat.scenario as s; s.load('sensing-two-surfaces').notes; "
         "sys.exit('jax' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -557,8 +557,8 @@ def test_the_least_power_that_is_told_is_enough():
     ],
 )
 def test_a_strained_assumption_is_told(overrides, start):
-    assert parse(BARE).warnings() == []
-    assert any(warning.startswith(start) for warning in parse(BARE, overrides).warnings())
+    assert parse(BARE).notes == ()
+    assert any(warning.startswith(start) for warning in parse(BARE, overrides).notes)
 
 
 @pytest.mark.parametrize(
@@ -571,7 +571,7 @@ def test_a_strained_assumption_is_told(overrides, start):
     ],
 )
 def test_one_pattern_over_a_channel_of_rank_one_is_a_warning(overrides, surfaces, lost):
-    found = [w for w in parse(BARE, overrides).warnings() if w.startswith("Rank one: ")]
+    found = [w for w in parse(BARE, overrides).notes if w.startswith("Rank one: ")]
     if surfaces is None:
         assert found == []
     else:
@@ -591,7 +591,7 @@ def test_the_rank_of_imported_channels_is_that_of_their_singular_values(tmp_path
         singular = np.linalg.svd(channels, compute_uv=False)
         outside = 1 - singular[:, 0] ** 2 / np.sum(singular**2, axis=1)
         assert bool(np.all(outside < 1e-2)) == expected
-        found = any(w.startswith("Rank one: ") for w in load(file).warnings())
+        found = any(w.startswith("Rank one: ") for w in load(file).notes)
         assert found == expected
 
 
@@ -625,7 +625,7 @@ def test_what_the_warnings_say_is_lost_is_lost():
 
 @pytest.mark.parametrize("key", ["rows", "columns"])
 def test_a_single_row_or_column_is_a_warning(key):
-    (warning,) = parse(BARE, {f"surfaces.1.{key}": 1}).warnings()
+    (warning,) = parse(BARE, {f"surfaces.1.{key}": 1}).notes
     assert warning.startswith(f"Directions: surfaces.1 has a single {key[:-1]} of elements")
 
 

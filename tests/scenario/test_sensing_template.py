@@ -14,7 +14,7 @@ TEXT = template_text("sensing")
 def test_it_loads_without_a_warning_and_is_not_listed_as_a_scenario():
     scenario = parse(TEXT)
     scenario.build()
-    assert scenario.warnings() == []
+    assert scenario.notes == ()
     assert not any("template" in name for name in scenario_names())
 
 

@@ -20,7 +20,7 @@ def loads_or_is_refused(text, overrides=None):
         assert "Value error" not in str(refusal)  # pydantic's own words
         return
     assert parse(scenario.dump()).dump() == scenario.dump()
-    assert all(isinstance(warning, str) for warning in scenario.warnings())
+    assert all(isinstance(warning, str) for warning in scenario.notes)
 
 
 plain_data = st.recursive(

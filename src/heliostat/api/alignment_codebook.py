@@ -53,7 +53,7 @@ def design_sweep(
     from heliostat.design import alignment_codebook  # noqa: PLC0415
 
     if criterion not in get_args(Criterion):
-        raise ValueError(f"criterion is {criterion!r}; it may be 'worst' or 'mean'.")
+        raise ValueError(f"criterion is {criterion!r}; it must be 'worst' or 'mean'.")
     configurations = checked_count("configurations", configurations)
     starts = checked_count("starts", starts)
     surface = scenario.panel

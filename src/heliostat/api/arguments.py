@@ -98,7 +98,7 @@ def checked_key(key: Any, function: str) -> PRNGKeyArray:
     if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         return key
     raise TypeError(
-        f"{function}: key is {described(key)}; it may be an integer seed or jax.random.key(seed)."
+        f"{function}: key is {described(key)}; it must be an integer seed or jax.random.key(seed)."
     )
 
 

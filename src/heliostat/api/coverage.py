@@ -8,7 +8,6 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from heliostat._version import __version__
 from heliostat.api.arguments import checked_count, described, public
 from heliostat.api.map_quantities import (
     QUANTITIES,
@@ -22,8 +21,7 @@ from heliostat.api.map_quantities import (
 )
 from heliostat.design.result import BeamformingDesign
 from heliostat.maps.area import Area, area_around, grid_points
-from heliostat.provenance import commit
-from heliostat.scenario import AnyScenario, LocalizationScenario, SensingScenario
+from heliostat.scenario import AnyScenario, LocalizationScenario, SensingScenario, provenance_of
 from heliostat.scenario.panels import PanelSpec
 from heliostat.scene.sensing import ANGLES
 
@@ -154,12 +152,8 @@ def coverage(
         "quantity": chosen.variable,
         "steering": "each point" if each else "fixed",
         "moved": user,
-        "heliostat_version": __version__,
-        "commit": commit(),
-        "scenario": scenario.name,
-        "seed": scenario.link.seed,
-        "scenario_text": scenario.dump(),
         "obstacles": _outlines(scenario),
+        **provenance_of(scenario),
         **polygon,
     }
     return data
@@ -194,7 +188,7 @@ def _quantity(scenario: AnyScenario, name: str | None) -> MapQuantity:
     if name not in own:
         raise ValueError(
             f"quantity is {described(name)}; {scenario.name} is a {scenario.system} scenario, for "
-            f"which it may be {', '.join(own)}."
+            f"which it must be one of {', '.join(own)}."
         )
     return own[name]
 
@@ -203,7 +197,7 @@ def _steers_each(scenario: AnyScenario, steering: str | None) -> bool:
     if steering is None:
         return steers_each_by_default(scenario)
     if steering not in get_args(SteeringChoice):
-        raise ValueError(f"steering is {described(steering)}; it may be 'each point' or 'fixed'.")
+        raise ValueError(f"steering is {described(steering)}; it must be 'each point' or 'fixed'.")
     if (
         steering == "each point"
         and isinstance(scenario, LocalizationScenario)

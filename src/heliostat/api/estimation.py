@@ -157,7 +157,7 @@ def estimate_direction(
     """
     if not isinstance(echoes, Echoes):
         raise TypeError(
-            f"echoes is {described(echoes)}; it may be Echoes, e.g. from simulate_echoes."
+            f"echoes is {described(echoes)}; it must be Echoes, e.g. from simulate_echoes."
         )
     settings = checked_reflections(scenario, reflection)
     scene, found = scenario.build(), []
@@ -210,7 +210,7 @@ def triangulate(
     """
     methods: dict[str, Any] = {"least_squares": iterated_least_squares, "stansfield": stansfield}
     if method not in methods:
-        raise ValueError(f"method is {method!r}; it may be {' or '.join(map(repr, methods))}.")
+        raise ValueError(f"method is {method!r}; it must be {' or '.join(map(repr, methods))}.")
     count = len(scenario.surfaces)
     if count < 2:
         raise ValueError(f"{scenario.name} has 1 surface; a position needs 2 or more.")

@@ -173,7 +173,7 @@ def chosen_antennas(
     chosen = most if active_antennas is None else active_antennas
     if not is_whole(chosen) or not 1 <= chosen <= most:
         raise ValueError(
-            f"active_antennas is {described(active_antennas)}; it may be a whole number from 1 to "
+            f"active_antennas is {described(active_antennas)}; it must be a whole number from 1 to "
             f"{most}: the base station has {scenario.base_station.antennas}, and the pilots of all "
             "active antennas must fit into the period."
         )

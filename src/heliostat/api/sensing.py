@@ -219,7 +219,7 @@ def design_transmit(
         from heliostat.design.transmit_sdp import design_transmit_sdp  # noqa: PLC0415
 
         return design_transmit_sdp(scene, single, min_snr=min_snr)
-    raise ValueError(f"method is {method!r}; it may be 'structured' or 'sdp'.")
+    raise ValueError(f"method is {method!r}; it must be 'structured' or 'sdp'.")
 
 
 @public(SensingScenario)
@@ -339,7 +339,9 @@ def certify(
         RuntimeError: The bound exceeds the CRB: an error of this package.
     """
     if not isinstance(design, BeamformingDesign):
-        raise TypeError(f"design is {described(design)}; it may be a result of design_beamforming.")
+        raise TypeError(
+            f"design is {described(design)}; it must be a result of design_beamforming."
+        )
     scene = scenario.build(key)
     covariance = _checked_design(scenario, scene, design)
     found = cooperative_lower_bound(scene, covariance.shape[1], thorough=True)
@@ -444,7 +446,7 @@ def design_for_region(
             design was found that satisfies all constraints at every position.
     """
     if criterion not in get_args(Criterion):
-        raise ValueError(f"criterion is {criterion!r}; it may be 'worst' or 'mean'.")
+        raise ValueError(f"criterion is {criterion!r}; it must be 'worst' or 'mean'.")
     places = checked_positions(scenario, positions)
     scene = scenario.build(key)
     return design_everywhere(
@@ -459,7 +461,7 @@ def design_for_region(
 def _patterns_for(scenario: SensingScenario, method: str) -> int:
     """Return the number of patterns; the paper's methods support one."""
     if method not in get_args(Method):
-        raise ValueError(f"method is {method!r}; it may be 'direct' or 'sdr'.")
+        raise ValueError(f"method is {method!r}; it must be 'direct' or 'sdr'.")
     patterns = scenario.dwell.patterns
     if method == "sdr" and patterns != 1:
         raise ValueError(

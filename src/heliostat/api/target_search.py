@@ -10,11 +10,10 @@ import xarray as xr
 from jaxtyping import PRNGKeyArray
 from numpy.typing import ArrayLike
 
-from heliostat._version import __version__
 from heliostat.api.arguments import checked_count, described, is_finite, public
 from heliostat.protocol.search_region import Region, Scans, default_region
 from heliostat.protocol.target_search import SearchRecord, find
-from heliostat.scenario import SensingScenario
+from heliostat.scenario import SensingScenario, provenance_of
 from heliostat.scenario.random_keys import purpose_key
 from heliostat.scene.sensing import SensingScene
 
@@ -182,9 +181,7 @@ def _dataset(
             "axis_too": AXES,
         },
         {
-            "scenario": scenario.name,
-            "scenario_text": scenario.dump(),
-            "heliostat_version": __version__,
+            **provenance_of(scenario),
             "target": truth,
             "region_low": np.asarray(box.low),
             "region_high": np.asarray(box.high),

@@ -10,7 +10,6 @@ import xarray as xr
 from jaxtyping import PRNGKeyArray
 from numpy.typing import ArrayLike
 
-from heliostat._version import __version__
 from heliostat.api.arguments import checked_count, described, is_finite, public
 from heliostat.api.localization import allocate_time, build, chosen_antennas, require_single_path
 from heliostat.api.localization_results import NotIdentifiableError
@@ -23,7 +22,7 @@ from heliostat.protocol.errors import ErrorLevels
 from heliostat.protocol.motion import random_walk
 from heliostat.protocol.next_period import TradeOffObjective
 from heliostat.protocol.tracking import Grid, PeriodRecord, initial_state, max_range, run_periods
-from heliostat.scenario import LocalizationScenario
+from heliostat.scenario import LocalizationScenario, provenance_of
 from heliostat.scenario.csv_reader import CsvLine, read_positions
 from heliostat.scenario.localization.visibility import visible_paths
 from heliostat.scenario.random_keys import purpose_key
@@ -296,9 +295,7 @@ def _dataset(scenario: LocalizationScenario, record: PeriodRecord) -> xr.Dataset
             "path": [name.removeprefix("the ") for name in scenario.path_names],
         },
         {
-            "scenario": scenario.name,
-            "scenario_text": scenario.dump(),
-            "heliostat_version": __version__,
+            **provenance_of(scenario),
             "lost_periods": int(np.sum(~detected)),
             "unreached_periods": int(np.sum(~visible.any(axis=1))),
             "handovers": int(np.sum(served[1:] != served[:-1])),

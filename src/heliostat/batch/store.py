@@ -24,9 +24,8 @@ import zarr
 from filelock import FileLock, Timeout
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from heliostat._version import __version__
 from heliostat.interruption import on_interruption
-from heliostat.provenance import commit
+from heliostat.provenance import software
 from heliostat.studies.study import FINE, Block, Outcome, Remark, Study
 
 FORMAT = 1
@@ -282,11 +281,7 @@ def _open_locked(
             f"--out {folder}: holds results of another study; {differences}. Give another folder, "
             "or --fresh to delete its results."
         )
-    run = {
-        "begun": datetime.now(UTC).isoformat(timespec="seconds"),
-        "heliostat_version": __version__,
-        "commit": commit(),
-    }
+    run = {"begun": datetime.now(UTC).isoformat(timespec="seconds")} | software()
     runs = [*attributes["runs"], run]
     store.update_attributes({"asked": dict(identity), "hash": _hash(identity), "runs": runs})
     store.extend_trials(trials)  # last: a run killed before it is repaired by the next

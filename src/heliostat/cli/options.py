@@ -167,6 +167,19 @@ def length_of(option: str, text: str) -> float:
     return value
 
 
+def finite_numbers(text: str) -> list[float]:
+    """Numbers separated by commas; none if one of them is no finite number.
+
+    Args:
+        text: The numbers.
+    """
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        return []
+    return numbers if all(map(math.isfinite, numbers)) else []
+
+
 def polygon_or_rectangle_of(text: str | None) -> list[float] | list[list[float]] | None:
     """The area of a map: x0, x1, y0, y1, or the corners of a polygon.
 
@@ -180,11 +193,8 @@ def polygon_or_rectangle_of(text: str | None) -> list[float] | list[list[float]]
         return None
     corners = text.split()
     if len(corners) >= 3:
-        try:
-            pairs = [[float(number) for number in corner.split(",")] for corner in corners]
-        except ValueError:
-            pairs = []
-        if not pairs or not all(len(p) == 2 and all(map(math.isfinite, p)) for p in pairs):
+        pairs = [finite_numbers(corner) for corner in corners]
+        if not all(len(pair) == 2 for pair in pairs):
             raise UserError(
                 f"--area {text}: is not a list of corners; give X,Y of each in meters, e.g. "
                 "'0,0 20,0 20,10'."
@@ -210,14 +220,11 @@ def _sides(option: str, text: str, axes: str, example: str) -> list[tuple[float,
     """Two ends along each axis. [m]"""
     names = ",".join(f"{axis}{end}" for axis in axes for end in "01")
     remedy = f"give {names} in meters, e.g. {example}."
-    try:
-        ends = [float(part) for part in text.split(",")]
-    except ValueError:
-        ends = []
+    ends = finite_numbers(text)
     if len(ends) != 2 * len(axes):
         count = {"xy": "four", "xyz": "six"}[axes]
-        raise UserError(f"{option}: {text} is not {count} numbers; {remedy}")
-    if not all(math.isfinite(end) and abs(end) <= 1e8 for end in ends):
+        raise UserError(f"{option}: {text} is not {count} finite numbers; {remedy}")
+    if not all(abs(end) <= 1e8 for end in ends):
         raise UserError(f"{option}: {text} reaches too far; {remedy}")
     sides = list(zip(ends[::2], ends[1::2], strict=True))
     if not all(low < high for low, high in sides):

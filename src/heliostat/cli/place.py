@@ -14,6 +14,7 @@ from heliostat.cli.options import (
     ScenarioArgument,
     SetOption,
     available_antennas,
+    finite_numbers,
     length_of,
     overrides_of,
 )
@@ -187,11 +188,7 @@ def place(
 
 def _numbers_of(option: str, text: str, example: str) -> list[float]:
     """Finite numbers separated by commas."""
-    try:
-        found = [float(part) for part in text.split(",")]
-    except ValueError:
-        found = [math.nan]
-    if not all(map(math.isfinite, found)):
+    if not (found := finite_numbers(text)):
         raise UserError(f"{option}: {text} is not a list of numbers; give e.g. {example}.")
     return found
 
@@ -202,11 +199,8 @@ def _walls_of(texts: list[str] | None) -> dict[str, list[list[float]]]:
     for text in texts or []:
         name, _, ends = text.partition("=")
         remedy = "give NAME=X0,Y0,X1,Y1 in meters, e.g. facade-north=0,10,30,10."
-        try:
-            numbers = [float(part) for part in ends.split(",")]
-        except ValueError:
-            numbers = []
-        if not name or len(numbers) != 4 or not all(map(math.isfinite, numbers)):
+        numbers = finite_numbers(ends)
+        if not name or len(numbers) != 4:
             raise UserError(f"--wall {text}: is not a name with four numbers; {remedy}")
         if name in walls:
             raise UserError(f"--wall {text}: {name} is given twice; rename one of them.")

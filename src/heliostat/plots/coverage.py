@@ -23,6 +23,7 @@ from heliostat.plots.style import (
     logarithmic,
     map_norm,
     new_axes,
+    outer_edges,
     plain_ticks,
     styled,
 )
@@ -222,7 +223,7 @@ def _categories(data: xr.Dataset, display: Display, norm: Normalize | None, ax: 
         if not chosen.any():
             continue
         if "y" in data.dims:
-            edges = (*_edges(x), *_edges(y))
+            edges = (*outer_edges(x), *outer_edges(y))
             ax.set(xlim=edges[:2], ylim=edges[2:])
             shown = np.where(chosen, 0.0, np.nan)
             place: dict[str, Any] = {"origin": "lower", "extent": edges, "interpolation": "nearest"}
@@ -276,7 +277,7 @@ def _drawable(display: Display) -> np.ndarray:
 
 def _cells(data: xr.Dataset, display: Display, norm: Normalize | None, ax: Axes) -> list[Any]:
     """Draw a map, and return legend entries."""
-    edges = (*_edges(data["x"].values), *_edges(data["y"].values))
+    edges = (*outer_edges(data["x"].values), *outer_edges(data["y"].values))
     place: dict[str, Any] = {"origin": "lower", "extent": edges, "interpolation": "nearest"}
     infinite = display.served & np.isposinf(display.values)
     ax.set(xlim=edges[:2], ylim=edges[2:])
@@ -356,12 +357,6 @@ def _obstacles(data: xr.Dataset, ax: Axes) -> list[Any]:
     for outline in outlines:
         ax.add_patch(Polygon(outline["footprint"], closed=True, zorder=2.5, **OBSTACLE))
     return [Patch(label="obstacle", **OBSTACLE)] if outlines else []
-
-
-def _edges(centers: np.ndarray) -> tuple[float, float]:
-    """Outer edges of evenly spaced cells."""
-    half = (centers[-1] - centers[0]) / (len(centers) - 1) / 2 if len(centers) > 1 else 0.5
-    return float(centers[0] - half), float(centers[-1] + half)
 
 
 def _nodes(data: xr.Dataset, ax: Axes) -> list[Any]:

@@ -21,6 +21,7 @@ from heliostat.plots.style import (
     THICK,
     WIDTH,
     map_norm,
+    outer_edges,
     plain_ticks,
     styled,
 )
@@ -88,7 +89,7 @@ def draw_beampattern(
     """
     image = axes.imshow(
         np.asarray(to_dbm(pattern)),
-        extent=(*_ends(azimuth), *_ends(elevation)[::-1]),
+        extent=(*outer_edges(to_deg(azimuth)), *outer_edges(to_deg(elevation))[::-1]),
         vmin=highest - DYNAMIC_DB,
         vmax=highest,
         aspect="auto",
@@ -146,12 +147,6 @@ def beampattern_figure(
             note += f" The first {count} of {of} surfaces are shown."
         figure.supxlabel(note, fontsize=8, x=0.02, ha="left")
     return figure
-
-
-def _ends(directions: np.ndarray) -> tuple[float, float]:
-    """Outer edges of evenly spaced directions, in degrees."""
-    half = (directions[1] - directions[0]) / 2
-    return float(to_deg(directions[0] - half)), float(to_deg(directions[-1] + half))
 
 
 def bounds_figure(bounds: DirectionBounds, lower_bound: float) -> Figure:

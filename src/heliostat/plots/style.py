@@ -109,6 +109,16 @@ def half_axes(covariance: np.ndarray) -> tuple[np.ndarray, float]:
     return SPREAD_95 * np.sqrt(np.maximum(power[::-1], 0.0)), turn
 
 
+def outer_edges(centers: np.ndarray) -> tuple[float, float]:
+    """Outer edges of evenly spaced cells, in the unit of their centers; one cell has width 1.
+
+    Args:
+        centers: Centers in increasing order.
+    """
+    half = (centers[-1] - centers[0]) / (len(centers) - 1) / 2 if len(centers) > 1 else 0.5
+    return float(centers[0] - half), float(centers[-1] + half)
+
+
 def length_unit(values: np.ndarray) -> tuple[str, float]:
     """Unit of length for finite values, and its factor from meters.
 

@@ -8,11 +8,13 @@ import numpy as np
 import xarray as xr
 
 from heliostat.api.localization_evaluation import LinkEvaluation, LocalizationEvaluation
+from heliostat.api.localization_results import TradeOff
 from heliostat.plots import localization as localization_plots
 from heliostat.plots.scene import draw_scene
 from heliostat.reports.export import phase_arrays
 from heliostat.reports.report import Report
 from heliostat.reports.tables import (
+    SUFFIX,
     Line,
     Row,
     Table,
@@ -107,6 +109,17 @@ def allocation_rows(found: LinkEvaluation) -> list[Row]:
     ]
 
 
+def trade_off_columns(choices: TradeOff) -> list[tuple[str, np.ndarray, str]]:
+    """Name, values and unit of each column of the trade-off."""
+    return [
+        ("time_ratio", choices.ratio, "1"),
+        ("peb", choices.peb, "m"),
+        ("reb", choices.reb, "rad"),
+        ("eadr", choices.eadr, "bit/s"),
+        ("dominated", choices.dominated, "1"),
+    ]
+
+
 def error_rows(found: LocalizationEvaluation) -> list[Row]:
     """Bounds and rate with the surface steered by estimates; no rows without errors."""
     effect = found.under_errors
@@ -136,7 +149,7 @@ def _notes(found: LocalizationEvaluation) -> list[str]:
 
 def _numbers(found: LocalizationEvaluation) -> dict[str, Any]:
     """Entries of the JSON document besides those of `bounds_rows`."""
-    best, choices = found.allocation, found.trade_off
+    best = found.allocation
     allocation = document_of(allocation_rows(found))
     if best is not None:
         allocation |= {"objective": best.objective, "multiplier": best.multiplier}
@@ -157,12 +170,11 @@ def _numbers(found: LocalizationEvaluation) -> dict[str, Any]:
         "allocation": allocation or None,
         "allocation_reason": found.no_allocation or None,
         "trade_off": {
-            "active_antennas": choices.active_antennas.tolist(),
-            "time_ratio": choices.ratio.tolist(),
-            "peb_m": choices.peb.tolist(),
-            "reb_rad": choices.reb.tolist(),
-            "eadr_bit_per_s": choices.eadr.tolist(),
-            "dominated": choices.dominated.tolist(),
+            "active_antennas": found.trade_off.active_antennas.tolist(),
+            **{
+                f"{name}{SUFFIX[unit]}": values.tolist()
+                for name, values, unit in trade_off_columns(found.trade_off)
+            },
         },
     }
 
@@ -170,16 +182,9 @@ def _numbers(found: LocalizationEvaluation) -> dict[str, Any]:
 def _dataset(found: LocalizationEvaluation) -> xr.Dataset:
     """All results: bounds, best allocation (``best_``), trade-off (``choice_``), map (``map_``)."""
     choices, names = found.trade_off, ["x", "y", "heading"]
-    columns = {
-        "time_ratio": (choices.ratio, "1"),
-        "peb": (choices.peb, "m"),
-        "reb": (choices.reb, "rad"),
-        "eadr": (choices.eadr, "bit/s"),
-        "dominated": (choices.dominated, "1"),
-    }
     table = {
         f"choice_{name}": ("choice", values, {"units": unit})
-        for name, (values, unit) in columns.items()
+        for name, values, unit in trade_off_columns(choices)
     }
     information = {"long_name": "Fisher information", "units": "products of 1/m, 1/m, 1/rad"}
     return (

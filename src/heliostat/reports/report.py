@@ -1,6 +1,7 @@
 """Common structure of all reports: tables, notes, JSON document, data files and HTML page."""
 
 import base64
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -17,13 +18,11 @@ from heliostat.provenance import citation
 from heliostat.reports.export import write_arrays
 from heliostat.reports.tables import (
     Table,
-    attributes,
-    provenance,
     without_infinities,
     write_columns,
     write_dataset,
 )
-from heliostat.scenario import AnyScenario
+from heliostat.scenario import AnyScenario, provenance_of
 
 
 @dataclass(frozen=True)
@@ -72,8 +71,8 @@ class Report:
 
     @property
     def origin(self) -> dict[str, Any]:
-        """See `heliostat.reports.tables.provenance`."""
-        return provenance(self.scenario, self.overrides)
+        """What is needed to compute the results again."""
+        return provenance_of(self.scenario) | {"overrides": dict(self.overrides)}
 
     def document(self) -> dict[str, Any]:
         """All results for JSON; null stands for infinity."""
@@ -110,7 +109,8 @@ class Report:
         """
         figures = {name: draw() for name, (_, draw) in self.figures.items()}
         save_figures(figures, folder, pdf=pdf)
-        origin = attributes(self.scenario, self.title, self.overrides)
+        # An attribute of a netCDF file is a text or a number.
+        origin = self.origin | {"title": self.title, "overrides": json.dumps(dict(self.overrides))}
         write_dataset(self.dataset.assign_attrs(origin), folder / f"{self.name}.nc")
         if self.columns:
             write_columns(self.columns, folder / f"{self.name}.csv")

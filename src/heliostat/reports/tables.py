@@ -1,7 +1,6 @@
-"""Table rows, JSON values and provenance shared by all reports."""
+"""Table rows, and JSON values shared by all reports."""
 
 import csv
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,9 +8,6 @@ from typing import Any, NamedTuple
 
 import xarray as xr
 
-from heliostat._version import __version__
-from heliostat.provenance import commit
-from heliostat.scenario import AnyScenario
 from heliostat.units import format_quantity, to_db, to_dbm, to_deg
 
 SUFFIX = {
@@ -162,37 +158,6 @@ def variables_of(rows: Sequence[Row], prefix: str = "") -> dict[str, Any]:
         prefix + row.name: ((), row.value, {"units": row.unit, "long_name": row.label})
         for row in rows
     }
-
-
-def provenance(scenario: AnyScenario, overrides: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Version, commit, scenario and seed, sufficient to recompute a result.
-
-    Args:
-        scenario: The evaluated scenario.
-        overrides: Overrides with which it was loaded.
-    """
-    return {
-        "heliostat_version": __version__,
-        "commit": commit(),
-        "scenario": scenario.name,
-        "overrides": dict(overrides or {}),
-        "seed": scenario.link.seed,
-        "scenario_text": scenario.dump(),
-    }
-
-
-def attributes(
-    scenario: AnyScenario, title: str, overrides: Mapping[str, str] | None
-) -> dict[str, Any]:
-    """Title and provenance of a dataset, as netCDF can store them.
-
-    Args:
-        scenario: The evaluated scenario.
-        title: Title of the dataset.
-        overrides: Overrides with which the scenario was loaded.
-    """
-    origin = provenance(scenario, overrides)
-    return {"title": title} | origin | {"overrides": json.dumps(origin["overrides"])}
 
 
 def without_infinities(value: Any) -> Any:

@@ -63,14 +63,14 @@ class Scenario(Section, ABC):
     def clashes(self) -> Iterator[Clash]:
         """Violated conditions that involve several fields."""
 
-    @abstractmethod
-    def warnings(self) -> list[str]:
-        """Warnings about model assumptions that hold only approximately, one sentence each."""
-
     @cached_property
     def notes(self) -> tuple[str, ...]:
-        """The result of `warnings`, computed once."""
-        return tuple(self.warnings())
+        """Warnings about model assumptions that hold only approximately, one sentence each."""
+        return tuple(self._warnings())
+
+    @abstractmethod
+    def _warnings(self) -> list[str]:
+        """The notes, in the order of their importance."""
 
     @abstractmethod
     def build(self, key: "jaxtyping.PRNGKeyArray | None" = None) -> Any:
@@ -109,7 +109,7 @@ class Scenario(Section, ABC):
         )
 
     def __dir__(self) -> Iterable[str]:
-        own = ("name", "folder", "notes", "warnings", "build", "updated", "dump")
+        own = ("name", "folder", "notes", "build", "updated", "dump")
         return sorted({*type(self).model_fields, *own})
 
     def __repr__(self) -> str:

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from pydantic.json_schema import models_json_schema
 
+from heliostat.provenance import software
 from heliostat.scenario.base import Scenario
 from heliostat.scenario.errors import Problem, Report, ScenarioError, printable
 from heliostat.scenario.localization.checks import LocalizationScenario
@@ -124,7 +125,7 @@ def load(
         return _load(source, overrides, {})
     if not callable(path_loss):
         raise TypeError(
-            f"load: path_loss is {quote(path_loss)}; it may be a function. The names of packaged "
+            f"load: path_loss is {quote(path_loss)}; it must be a function. The names of packaged "
             "laws are values of the key link.path_loss."
         )
     context = {"path_loss": path_loss}
@@ -152,7 +153,7 @@ def _load(
         return examine(data, overrides or {}, Report("scenario"), SYSTEMS, context)
     if not isinstance(source, str | os.PathLike):
         raise TypeError(
-            f"load: source is of type {type(source).__name__}; it may be the name of a packaged "
+            f"load: source is of type {type(source).__name__}; it must be the name of a packaged "
             "scenario, the path of a file, a dict, or a scenario."
         )
     given = os.fspath(source)
@@ -201,8 +202,8 @@ def any_scenario(scenario: Any, function: str) -> AnyScenario:
         return scenario
     if not isinstance(scenario, str | os.PathLike | Mapping):
         raise TypeError(
-            f"{function}: scenario is of type {type(scenario).__name__}; it may be a scenario, the "
-            "name of a packaged one, the path of a file, or a dict."
+            f"{function}: scenario is of type {type(scenario).__name__}; it must be a scenario, "
+            "the name of a packaged one, the path of a file, or a dict."
         )
     return load(scenario)
 
@@ -226,6 +227,20 @@ def of_system(scenario: Any, system: type[System], function: str) -> System:
     raise TypeError(
         f"{loaded.name} is a {loaded.system} scenario; {function} needs a {needed} scenario."
     )
+
+
+def provenance_of(scenario: AnyScenario) -> dict[str, Any]:
+    """Version, commit, name, seed and all values of a scenario, from which a result can be
+    computed again.
+
+    Args:
+        scenario: The evaluated scenario.
+    """
+    return software() | {
+        "scenario": scenario.name,
+        "seed": scenario.link.seed,
+        "scenario_text": scenario.dump(),
+    }
 
 
 def _read(

@@ -168,7 +168,7 @@ def override(data: dict[str, Any], overrides: Overrides, report: Report) -> None
     """Apply overrides to plain data, in place."""
     if not isinstance(overrides, Mapping):
         raise TypeError(
-            f"overrides is {quote(overrides)}; it may be a dict of values by dotted key, e.g. "
+            f"overrides is {quote(overrides)}; it must be a dict of values by dotted key, e.g. "
             "{'surface.rows': 16}."
         )
     for key, given in overrides.items():

@@ -25,10 +25,9 @@ import xarray as xr
 from jaxtyping import Array, PRNGKeyArray
 from matplotlib.figure import Figure
 
-from heliostat._version import __version__
 from heliostat.model_warning import ModelWarning
 from heliostat.plots.style import save_figure
-from heliostat.provenance import commit
+from heliostat.provenance import software
 from heliostat.studies import TITLES
 from heliostat.studies.engine import Engine, Lost, serial
 
@@ -339,8 +338,7 @@ class Study:
             "study": self.name,
             "title": self.title,
             "seed": seed,
-            "heliostat_version": __version__,
-            "commit": commit(),
+            **software(),
             **self.provenance,
         }
         return xr.Dataset(variables, coordinates, attributes)

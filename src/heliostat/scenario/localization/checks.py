@@ -270,8 +270,7 @@ class LocalizationScenario(LocalizationSections):
         }
         return {name: value for name, (fulfilled, value) in conditions.items() if not fulfilled}
 
-    def warnings(self) -> list[str]:
-        """Return warnings about model assumptions that hold only approximately."""
+    def _warnings(self) -> list[str]:
         if self.users is None:
             return list(model_warnings(self))
         concerned: dict[str, list[str]] = {}

@@ -227,8 +227,7 @@ class SensingScenario(SensingSections):
         gain = surface.elements * surface.amplification**2
         return float(sum(radiated_noise(gain, gain_power, surface.noise or 0.0)))
 
-    def warnings(self) -> list[str]:
-        """Warnings about model assumptions that hold only approximately, one sentence each."""
+    def _warnings(self) -> list[str]:
         imported = self._imported()
         warnings = [
             *self._far_field_warnings(),

@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from heliostat.bounds.pose import error_bounds, pose_information
 from heliostat.protocol.errors import ErrorLevels, Errors, draw_errors
 from heliostat.rates.effective import eadr
-from heliostat.scenario import LocalizationScenario, load, scenario_text
+from heliostat.scenario import LocalizationScenario, load, of_system, scenario_text
 from heliostat.scene.localization import LocalizationScene
 from heliostat.studies.figures import COLORS, LINES, LegendEntry, entries
 from heliostat.studies.study import Quantity
@@ -109,8 +109,7 @@ def scenario(side: int, antennas: int = 32) -> LocalizationScenario:
             "user.antennas": antennas,
         },
     )
-    assert isinstance(loaded, LocalizationScenario)
-    return loaded
+    return of_system(loaded, LocalizationScenario, "this study")
 
 
 @functools.cache

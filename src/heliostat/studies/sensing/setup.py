@@ -20,7 +20,7 @@ from jaxtyping import PRNGKeyArray
 
 from heliostat.design.baselines import reflective_only, transmit_only, with_passive_surfaces
 from heliostat.design.joint_descent import descend_jointly
-from heliostat.scenario import SensingScenario, load, scenario_text
+from heliostat.scenario import SensingScenario, load, of_system, scenario_text
 from heliostat.scenario.random_keys import purpose_key
 from heliostat.scene.sensing import SensingScene
 from heliostat.studies.claims import judge
@@ -61,8 +61,7 @@ def scenario(antennas: int = 16, side: int = 4, rician_db: float = 5.0) -> Sensi
     sizes = {f"surfaces.{i}.{name}": side for i in range(2) for name in ("rows", "columns")}
     wanted: dict[str, Any] = {"base_station.antennas": antennas, "link.rician": f"{rician_db} dB"}
     loaded = load(SCENARIO, wanted | sizes)
-    assert isinstance(loaded, SensingScenario)
-    return loaded
+    return of_system(loaded, SensingScenario, "this study")
 
 
 def draw(key: PRNGKeyArray, *, antennas: int = 16, side: int = 4, rician_db: float = 5.0) -> Draw:
