@@ -60,9 +60,9 @@ def test_another_path_serves_where_an_obstacle_blocks_the_direct_one(run):
     assert not seen[-1, 0]
     np.testing.assert_array_equal(run.visible, seen)
     assert run.path.values.tolist() == ["direct path", "north"]
-    assert run.attrs["lost_periods"] == int((~run.detected.values).sum())
+    assert run.attrs["lost_periods"] == int((~run.found.values).sum())
     assert run.attrs["unreached_periods"] == 0
-    served = run.serving.values[run.detected.values]
+    served = run.serving.values[run.found.values]
     assert served[0] == 0  # the surface is weaker than the direct path
     assert served[-1] == 1
     assert run.attrs["handovers"] == np.sum(np.diff(served) != 0)
@@ -72,7 +72,7 @@ def test_another_path_serves_where_an_obstacle_blocks_the_direct_one(run):
 
 
 def test_errors_of_found_periods_are_those_of_the_bound(run):
-    found = run.detected.values
+    found = run.found.values
     assert found.sum() >= 5
     assert (run.position_error.values[found] < 6 * run.peb.values[found]).all()
     bounds = [

@@ -57,7 +57,7 @@ def test_the_first_period_has_the_bound_and_antennas_of_the_scenario_itself(room
 def test_lost_periods_are_counted_and_carry_no_data(room):
     run = hs.run_protocol(room(link__noise="20 dBm"), 4, mobility=1.0)
     assert run.attrs["lost_periods"] == 4
-    assert not run.detected.any()
+    assert not run.found.any()
     assert (run.eadr == 0).all()
 
 
@@ -67,7 +67,7 @@ def test_where_pilots_cannot_tell_the_place_no_bound_exists_and_nothing_is_nan(r
     run = hs.run_protocol(blind, 4, mobility=1.0)
     # What the first sweep saw could be anywhere; a search's beams are not the same any more.
     assert np.isinf(run.peb[0])
-    assert not run.detected[0]
+    assert not run.found[0]
     assert np.isfinite(run.peb[1:]).any()
     assert not any(np.isnan(values).any() for values in run.data_vars.values())
     assert (run.active_antennas >= 1).all()

@@ -17,8 +17,8 @@ def track_of(count=6, *, spread=1e-4, lost=(), step=5.0, error=1.0):
     """A straight walk whose errors are ``error`` standard deviations along x."""
     covariance = np.tile(spread**2 * np.diag([4.0, 1.0]), (count, 1, 1))
     x, y = 10 + step * np.arange(count), np.full(count, 3.0)
-    detected = np.isin(np.arange(count), lost, invert=True)
-    rate = np.where(detected, 1e8 + 1e6 * np.arange(count), 0.0)
+    found = np.isin(np.arange(count), lost, invert=True)
+    rate = np.where(found, 1e8 + 1e6 * np.arange(count), 0.0)
     columns = {
         "x": x,
         "y": y,
@@ -30,8 +30,8 @@ def track_of(count=6, *, spread=1e-4, lost=(), step=5.0, error=1.0):
         "reb": np.full(count, 0.01),
         "eadr": rate,
         "active_antennas": np.full(count, 3),
-        "detected": detected,
-        "serving": np.where(detected, 0, -1),
+        "found": found,
+        "serving": np.where(found, 0, -1),
     }
     variables = {name: ("period", values) for name, values in columns.items()}
     variables["bound_covariance"] = (("period", "axis", "axis_too"), covariance)

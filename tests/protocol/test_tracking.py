@@ -53,7 +53,7 @@ def test_without_noise_the_rate_is_that_of_a_surface_focused_on_the_truth():
     silent = eqx.tree_at(lambda s: s.link.noise_density, scene, scene.link.noise_density * 1e-10)
     record = loop(silent, WALK)
     np.testing.assert_allclose(record.estimate.position, WALK, rtol=1e-8)
-    assert record.detected.all()
+    assert record.found.all()
     for i, place in enumerate(WALK):
         there = silent.with_user(jnp.asarray(place), silent.user.heading)
         focused = there.focused(data=there.user.position)
@@ -76,11 +76,11 @@ def test_assumed_errors_have_the_given_size():
     assert np.abs(turned).max() <= 0.2
     assert np.mean(np.asarray(rough.eadr)) < np.mean(np.asarray(exact.eadr))
     # The estimated SNR is the energy of the pilots, within six standard deviations.
-    found, max_range = loop(scene, WALK), place_grid(scene, BINS).distance[-1]
-    for antennas, snr, detected, i in zip(
-        found.active_antennas, found.estimate.snr, found.detected, range(len(WALK)), strict=True
+    record, max_range = loop(scene, WALK), place_grid(scene, BINS).distance[-1]
+    for antennas, snr, found, i in zip(
+        record.active_antennas, record.estimate.snr, record.found, range(len(WALK)), strict=True
     ):
-        assert detected
+        assert found
         before = WALK[max(i - 1, 0)]
         focused = scene.with_user(jnp.asarray(before), scene.user.heading)
         here = with_sweep(
@@ -126,7 +126,7 @@ def test_a_user_that_moves_far_in_one_period_is_lost_and_found_again():
     recovered = 0
     for seed in range(trials):
         record = loop(scene, [near] + [far] * 11, seed=seed)
-        found = np.asarray(record.detected)
+        found = np.asarray(record.found)
         assert (np.asarray(record.eadr)[~found] == 0).all()
         assert found[0]
         assert not found[1]  # the second period's sweep is steered at the first position

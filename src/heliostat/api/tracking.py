@@ -108,7 +108,7 @@ def run_protocol(
 
     Returns:
         One entry for each period: true and estimated pose, errors, bounds, SNR, rate, time
-        allocation, whether the user was found (``detected``), which paths reach the user
+        allocation, whether the user was found (``found``), which paths reach the user
         (``visible``), the SNR of the data over each path (``path_snr``), and the path with the
         largest one (``serving``, an index into ``path``, -1 if the user was lost). Units are in the
         attributes. The attribute ``lost_periods`` is the number of periods in which the user was
@@ -250,20 +250,20 @@ def _walk(scenario: LocalizationScenario, track: np.ndarray) -> tuple[np.ndarray
 
 def _dataset(scenario: LocalizationScenario, record: PeriodRecord) -> xr.Dataset:
     estimate = record.estimate
-    position, found = np.asarray(record.position), np.asarray(estimate.position)
+    position, estimated = np.asarray(record.position), np.asarray(estimate.position)
     turned = np.asarray(estimate.heading - record.heading)
-    detected, visible = np.asarray(record.detected), np.asarray(record.visible)
+    found, visible = np.asarray(record.found), np.asarray(record.visible)
     path_snr = np.asarray(record.path_snr)
-    serving = np.where(detected, np.argmax(path_snr, axis=1), -1)
+    serving = np.where(found, np.argmax(path_snr, axis=1), -1)
     served = serving[serving >= 0]
     columns = {
         "x": (position[:, 0], "m"),
         "y": (position[:, 1], "m"),
         "heading": (record.heading, "rad"),
-        "x_estimate": (found[:, 0], "m"),
-        "y_estimate": (found[:, 1], "m"),
+        "x_estimate": (estimated[:, 0], "m"),
+        "y_estimate": (estimated[:, 1], "m"),
         "heading_estimate": (estimate.heading, "rad"),
-        "position_error": (np.linalg.norm(found - position, axis=1), "m"),
+        "position_error": (np.linalg.norm(estimated - position, axis=1), "m"),
         "heading_error": ((turned + np.pi) % (2 * np.pi) - np.pi, "rad"),
         "peb": (record.peb, "m"),
         "reb": (record.reb, "rad"),
@@ -272,7 +272,7 @@ def _dataset(scenario: LocalizationScenario, record: PeriodRecord) -> xr.Dataset
         "eadr": (record.eadr, "bit/s"),
         "active_antennas": (record.active_antennas, "1"),
         "time_ratio": (record.time_ratio, "1"),
-        "detected": (record.detected, "1"),
+        "found": (found, "1"),
         "serving": (serving, "1"),
     }
     variables: dict[str, Any] = {
@@ -296,7 +296,7 @@ def _dataset(scenario: LocalizationScenario, record: PeriodRecord) -> xr.Dataset
         },
         {
             **provenance_of(scenario),
-            "lost_periods": int(np.sum(~detected)),
+            "lost_periods": int(np.sum(~found)),
             "unreached_periods": int(np.sum(~visible.any(axis=1))),
             "handovers": int(np.sum(served[1:] != served[:-1])),
         },

@@ -103,7 +103,7 @@ def _run_protocol(trial: Trial) -> Computed:
     track = tracking_api.run_protocol(
         trial.scenario, key=trial.key, **trial.options_of("run_protocol")
     )
-    errors = track.position_error.values[track.detected.values]
+    errors = track.position_error.values[track.found.values]
     values = {
         "eadr_mean": track.eadr.mean(),
         "position_error_median": np.median(errors) if errors.size else np.inf,

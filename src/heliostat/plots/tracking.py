@@ -71,7 +71,7 @@ def path_figure(
         obstacles: Footprints of the obstacles, [corner xy]. [m]
     """
     place = np.stack([track.x.values, track.y.values], axis=1)
-    found = track.detected.values.astype(bool)
+    found = track.found.values.astype(bool)
     error = np.stack([track.x_estimate.values, track.y_estimate.values], axis=1) - place
     shown = np.flatnonzero(found)
     if len(shown) > ELLIPSES:
@@ -230,7 +230,7 @@ def periods_figure(track: xr.Dataset, title: str) -> Figure:
         title: Title of the figure; a semicolon ends a line.
     """
     period = track.period.values + 1
-    lost = ~track.detected.values.astype(bool)
+    lost = ~track.found.values.astype(bool)
     with styled():
         figure = Figure(figsize=(WIDTH, 7.2))
         figure.suptitle(title.replace("; ", "\n"), x=0.02, ha="left", fontsize=10)

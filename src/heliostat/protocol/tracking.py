@@ -63,7 +63,7 @@ class PeriodRecord(eqx.Module):
     position: Vector  # true [m]
     heading: Scalar  # true [rad]
     estimate: PoseEstimate
-    detected: Bool[Array, ""]  # converged, unambiguous, and confirmed by the SNR of the data
+    found: Bool[Array, ""]  # detected, unambiguous, and confirmed by the SNR of the data
     peb: Scalar  # with this period's antennas and sweep [m]
     reb: Scalar  # [rad]
     bound: Float[Array, "pose pose"]  # covariance bound of x, y and heading [m², m rad, rad²]

@@ -64,7 +64,7 @@ class Track:
 def rows(track: Track) -> list[Row]:
     """Summary of a track; errors are those of the periods in which the user was found."""
     run = track.periods
-    found = run.detected.values.astype(bool)
+    found = run.found.values.astype(bool)
     count, lost = found.size, int(np.sum(~found))
     found_rows = [
         number("periods", "Periods", count),
@@ -143,7 +143,7 @@ def _notes(track: Track) -> list[str]:
             "Gain: the user is assumed to know the complex path gain, including its phase. With "
             "one surface configuration, the position is identifiable only for this reason."
         )
-    if not track.periods.detected.any():
+    if not track.periods.found.any():
         notes.append(
             "Lost: the user was found in no period. Its pilots were too weak or did not fit one "
             "position only; increase base_station.power, or add configurations to surface.sweep."

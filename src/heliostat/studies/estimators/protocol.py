@@ -48,7 +48,7 @@ def point(
         "error": track.position_error.values,
         "peb": track.peb.values,
         "rate": track.eadr.values,
-        "lost": (~track.detected.values).astype(float),
+        "lost": (~track.found.values).astype(float),
     }
 
 
