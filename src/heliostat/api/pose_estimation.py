@@ -196,7 +196,7 @@ def estimate_pose(
     received = jnp.asarray(samples)
     if scene.single_path:
         grid = place_grid(scene, frequency.size, max_range)
-        found = locate(scene, match_pilots(scene, received, at), at, grid, heading)
+        found = locate(scene, match_pilots(scene, received), at, grid, heading)
     else:
         grids = search_grids(scene, frequency.size, max_range)
         received = at_antennas(received, scenario.base_station.antennas)

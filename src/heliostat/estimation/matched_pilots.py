@@ -9,6 +9,7 @@ from heliostat.geometry.frames import Scalar, Vector, travel
 from heliostat.observation.pilots import (
     PilotFactors,
     channel_params,
+    over_transmit_beams,
     pilot_factors,
     unknowns_at,
 )
@@ -35,18 +36,14 @@ class PoseUnknowns(eqx.Module):
 def match_pilots(
     scene: LocalizationScene,
     pilots: Complex[Array, "config tx rx bin"],
-    frequency: Float[Array, "bin"],
 ) -> MatchedPilots:
     """Correlate samples with the transmit factor, which does not depend on the pose.
 
     Args:
         scene: Base station and surface.
         pilots: Samples, see `simulate_pilots`. [√J]
-        frequency: Frequencies of the bins. [Hz]
     """
-    antennas = pilots.shape[1]
-    channel = unit_channel(scene, reference_unknowns(scene))
-    over_tx = pilot_factors(scene, channel, antennas, frequency).over_tx
+    over_tx = over_transmit_beams(scene, pilots.shape[1])
     level = jnp.linalg.norm(over_tx)
     samples = jnp.einsum("b,kbmf->kmf", jnp.conj(over_tx) / level, pilots)
     unexplained = jnp.maximum(energy_of(pilots) - energy_of(samples), 0.0)
@@ -82,12 +79,6 @@ def simulate_matched(
 def energy_of(samples: Array) -> Scalar:
     """Sum of squared magnitudes."""
     return jnp.sum(jnp.abs(samples) ** 2)
-
-
-def reference_unknowns(scene: LocalizationScene) -> PoseUnknowns:
-    """A place in front of the surface, for quantities that do not depend on the place."""
-    ahead = scene.surface.position + scene.surface.array.normal
-    return PoseUnknowns(ahead[:2], jnp.zeros(()), jnp.zeros(()))
 
 
 def position_at(scene: LocalizationScene, place: Float[Array, "2"]) -> Vector:

@@ -21,12 +21,11 @@ from heliostat.estimation.matched_pilots import (
     PoseUnknowns,
     largest_arrival,
     position_at,
-    reference_unknowns,
     unit_channel,
 )
 from heliostat.estimation.peak_search import peaks
 from heliostat.geometry.frames import Scalar, travel
-from heliostat.observation.pilots import pilot_factors
+from heliostat.observation.pilots import over_frequencies, over_receive_beams, pilot_factors
 from heliostat.scene.localization import LocalizationScene
 from heliostat.units import SPEED_OF_LIGHT
 
@@ -170,16 +169,13 @@ def coarse_search(
         Candidates in descending order. Their log-likelihood is ``-inf`` where there are fewer.
     """
     user, clock_known = scene.user, scene.link.clock_known
-    start = reference_unknowns(scene)
     _, bs_to_irs = travel(scene.base_station.position, scene.surface.position)
 
     def over_rx(arrival: Scalar) -> Array:
-        channel = unit_channel(scene, start).at[1].set(arrival)
-        return pilot_factors(scene, channel, 1, frequency).over_rx
+        return over_receive_beams(user, arrival)
 
     def over_band(distance: Scalar) -> Array:
-        channel = unit_channel(scene, start).at[0].set(bs_to_irs + distance)
-        return pilot_factors(scene, channel, 1, frequency).over_band
+        return over_frequencies(frequency, bs_to_irs + distance)
 
     spread = jnp.minimum(1.0, 0.5 / user.spacing)
     arrivals = spread * jnp.linspace(-1.0, 1.0, OVERSAMPLING // 2 * user.antennas + 1)

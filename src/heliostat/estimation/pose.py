@@ -156,7 +156,7 @@ def estimate_pose(
             returned as ``heading``; default is the one for which the wave travels to the left of
             the array's axis, seen from above. [rad]
     """
-    return locate(scene, match_pilots(scene, pilots, frequency), frequency, grid, expected_heading)
+    return locate(scene, match_pilots(scene, pilots), frequency, grid, expected_heading)
 
 
 @eqx.filter_jit
@@ -221,12 +221,16 @@ def locate(
         best,
         Maximum(ends.moves[leader], height[leader], jnp.asarray(False)),
     )
-    current = log_likelihood(best.moves)
-    observed = -jax.jacfwd(lambda moves: log_likelihood(moves).gradient)(best.moves)
-    agreement = relative_eigenvalues(observed, current.curvature)
+
+    def gradient(moves: Moves) -> tuple[Moves, Float[Array, "unknown unknown"]]:
+        current = log_likelihood(moves)
+        return current.gradient, current.curvature
+
+    slope, curvature = jax.jacfwd(gradient, has_aux=True)(best.moves)
+    agreement = relative_eigenvalues(-slope, curvature)
     converged = best.converged & (agreement[0] > 1 / AGREEMENT) & (agreement[-1] < AGREEMENT)
 
-    same = jax.vmap(lambda end: _same_maximum(scene, best, current.curvature, end))(ends)
+    same = jax.vmap(lambda end: _same_maximum(scene, best, curvature, end))(ends)
     others = jnp.where(contenders, height, values)
     others = jnp.where(same | (jnp.arange(height.size) == leader), -jnp.inf, others)
     margin = best.value - jnp.max(others)

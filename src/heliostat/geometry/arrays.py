@@ -5,6 +5,7 @@ array the horizontal index runs fastest, as in the papers' Kronecker products.
 """
 
 import math
+from collections.abc import Sequence
 
 import equinox as eqx
 import jax
@@ -93,6 +94,14 @@ def planar_steering(array: PlanarArray, cosines: Float[Array, "2"]) -> Complex[A
     return jnp.kron(along_column, along_row)
 
 
+def _polynomial(coefficients: Sequence[float], x: Array) -> Array:
+    """Value of a polynomial, the coefficient of the highest power first, by Horner's rule."""
+    value = jnp.full_like(x, coefficients[0])
+    for coefficient in coefficients[1:]:
+        value = value * x + coefficient
+    return value
+
+
 def _sinc(x: Array) -> tuple[Array, Array, Array, Array]:
     """Sin(x)/x and its derivative, to full precision at any x; cos(x) and sin(x) with them."""
     cosine, sine = jnp.cos(x), jnp.sin(x)
@@ -100,8 +109,8 @@ def _sinc(x: Array) -> tuple[Array, Array, Array, Array]:
     square = jnp.where(small, x * x, 0.0)
     # Taylor series: the closed forms lose all digits as x -> 0. Eight terms reach 1e-17 at 0.5.
     powers = [(-1) ** n / math.factorial(2 * n + 1) for n in range(9)]
-    value = jnp.polyval(jnp.array(powers[::-1]), square)
-    slope = jnp.polyval(jnp.array([2 * n * p for n, p in enumerate(powers)][:0:-1]), square)
+    value = _polynomial(powers[::-1], square)
+    slope = _polynomial([2 * n * p for n, p in enumerate(powers)][:0:-1], square)
     safe = jnp.where(small, 1.0, x)
     closed = sine / safe
     return (
@@ -124,13 +133,13 @@ def sinc_and_slopes(
     small = jnp.abs(x) < 0.5
     square = jnp.where(small, x * x, 0.0)
     series = [(-1) ** n * 2 * n * (2 * n - 1) / math.factorial(2 * n + 1) for n in range(10)]
-    near = jnp.polyval(jnp.array(series[:0:-1]), square)
+    near = _polynomial(series[:0:-1], square)
     return value, slope, jnp.where(small, near, -value - 2 * slope / jnp.where(small, 1.0, x))
 
 
 def dirichlet(
-    elements: int | Scalar, step: Scalar
-) -> tuple[Complex[Array, ""], Complex[Array, ""]]:
+    elements: int | Float[Array, "*#any"], step: Float[Array, "*any"]
+) -> tuple[Complex[Array, "*any"], Complex[Array, "*any"]]:
     r"""Sum of a linear array's phases and its derivative, in O(1).
 
     .. math:: D_n(x) = \sum_{k=0}^{n-1} e^{jkx}

@@ -17,7 +17,7 @@ from jaxtyping import Array, Complex, Float, PRNGKeyArray
 from heliostat.geometry.arrays import linear_steering
 from heliostat.geometry.codebooks import dft_codebook
 from heliostat.geometry.frames import Scalar, travel, user_axis
-from heliostat.scene.localization import LocalizationScene
+from heliostat.scene.localization import LocalizationScene, User
 from heliostat.surface.passive import surface_response
 from heliostat.units import SPEED_OF_LIGHT
 
@@ -104,6 +104,40 @@ class PilotFactors(eqx.Module):
     amplitude: Complex[Array, ""]  # [√J]
 
 
+def over_transmit_beams(scene: LocalizationScene, active_antennas: int) -> Complex[Array, "tx"]:
+    """Factor of the mean over the base station's beams; it does not depend on the user. [1]
+
+    Args:
+        scene: Base station and surface.
+        active_antennas: :math:`N_B`, also the number of transmit beams.
+    """
+    transmitted = linear_steering(
+        active_antennas, scene.base_station.array.spacing, scene.bs_departure()
+    )
+    return jnp.conj(transmitted) @ dft_codebook(active_antennas)
+
+
+def over_receive_beams(user: User, arrival: Scalar) -> Complex[Array, "rx"]:
+    """Factor of the mean over the user's beams. [1]
+
+    Args:
+        user: The user's array.
+        arrival: Direction cosine along it. [1]
+    """
+    received = linear_steering(user.antennas, user.spacing, arrival)
+    return jnp.conj(dft_codebook(user.antennas)).T @ received
+
+
+def over_frequencies(frequency: Float[Array, "bin"], delay: Scalar) -> Complex[Array, "bin"]:
+    """Factor of the mean over the band. [1]
+
+    Args:
+        frequency: Offsets from the carrier. [Hz]
+        delay: Delay as a distance. [m]
+    """
+    return jnp.exp(-2j * jnp.pi * frequency * delay / SPEED_OF_LIGHT)
+
+
 def pilot_factors(
     scene: LocalizationScene,
     channel: Float[Array, "param"],
@@ -123,18 +157,14 @@ def pilot_factors(
         scene.arrival(),
         jnp.stack([horizontal, vertical]),
     )
-    transmitted = linear_steering(
-        active_antennas, scene.base_station.array.spacing, scene.bs_departure()
-    )
-    received = linear_steering(user.antennas, user.spacing, user_arrival)
     _, nominal = travel(scene.surface.position, user.position)
     energy = scene.base_station.power * scene.frame.pilot / (response.size * frequency.size)
     gain = (gain_real + 1j * gain_imaginary) * scene.path_amplitude(nominal)
     return PilotFactors(
         response,
-        jnp.conj(transmitted) @ dft_codebook(active_antennas),
-        jnp.conj(dft_codebook(user.antennas)).T @ received,
-        jnp.exp(-2j * jnp.pi * frequency * delay / SPEED_OF_LIGHT),
+        over_transmit_beams(scene, active_antennas),
+        over_receive_beams(user, user_arrival),
+        over_frequencies(frequency, delay),
         jnp.sqrt(energy) * gain,
     )
 

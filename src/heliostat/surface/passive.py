@@ -151,13 +151,10 @@ def surface_response(
         scale = 2 * jnp.pi * array.spacing
         target = configurations.focus[None, :] + configurations.offset
         step = scale[None, :] * (target - departure[None, :])
-        along_row, row_slope = jax.vmap(lambda x: dirichlet(array.columns, x))(step[:, 0])
-        along_column, column_slope = jax.vmap(lambda x: dirichlet(array.rows, x))(step[:, 1])
-        response = reflection * along_row * along_column
-        slope = -reflection * jnp.stack(
-            [scale[0] * row_slope * along_column, scale[1] * along_row * column_slope], axis=1
-        )
-        return response, slope
+        # Both directions at once, which compiles in less time: along a row, along a column.
+        sums, slopes = dirichlet(jnp.array([[array.columns, array.rows]], dtype=float), step)
+        response = reflection * sums[:, 0] * sums[:, 1]
+        return response, -reflection * scale[None, :] * slopes * sums[:, ::-1]
     if isinstance(configurations, Focused):
         raise TypeError("focused configurations have the response of surface.spherical")
     # The panel's response factors into row and column, so that no exponential is taken for each
