@@ -80,7 +80,7 @@ def test_a_sensing_map_has_all_bounds_of_a_design():
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"quantity": "crb"}, "quantity is 'crb' .* may be peb, reb, rate, snr"),
+        ({"quantity": "crb"}, "quantity is 'crb' .* must be one of peb, reb, rate, snr"),
         ({"area": [1, 2, 3]}, r"area has the shape \(3,\)"),
         ({"area": [2, 1, 0, 1]}, "has no extent"),
         ({"positions": [1, 2]}, r"positions has the shape \(2,\)"),

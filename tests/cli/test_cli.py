@@ -74,7 +74,7 @@ def test_run_writes_all_and_its_json_equals_the_api(hall, capsys):
     assert told["allocation"]["objective"] == best.objective
     assert told["trade_off"]["peb_m"] == best.trade_off.peb.tolist()
     assert told["trade_off"]["dominated"] == best.trade_off.dominated.tolist()
-    assert told["warnings"] == scenario.notes
+    assert told["warnings"] == list(scenario.notes)
     origin = told["provenance"]
     assert origin["heliostat_version"] == hs.__version__
     assert (origin["scenario"], origin["seed"]) == ("hall", 4)

@@ -207,7 +207,7 @@ def test_imported_channels_over_free_space_are_a_warning(tmp_path):
 def test_more_power_than_elements_scatter_is_a_warning(overrides, excess):
     warnings = parse(LOCALIZATION, overrides).notes
     if excess is None:
-        assert warnings == []
+        assert warnings == ()
     else:
         (warning,) = warnings
         start = "Link budget: the path through the 6 elements of the surface gains "

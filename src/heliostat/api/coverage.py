@@ -153,6 +153,7 @@ def coverage(
         "steering": "each point" if each else "fixed",
         "moved": user,
         "obstacles": _outlines(scenario),
+        "seed": scenario.link.seed,
         **provenance_of(scenario),
         **polygon,
     }

@@ -168,10 +168,10 @@ def length_of(option: str, text: str) -> float:
 
 
 def finite_numbers(text: str) -> list[float]:
-    """Numbers separated by commas; none if one of them is no finite number.
+    """Parse numbers separated by commas; an empty list if one of them is not a finite number.
 
     Args:
-        text: The numbers.
+        text: Text to parse.
     """
     try:
         numbers = [float(part) for part in text.split(",")]

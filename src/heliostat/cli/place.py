@@ -189,7 +189,7 @@ def place(
 def _numbers_of(option: str, text: str, example: str) -> list[float]:
     """Finite numbers separated by commas."""
     if not (found := finite_numbers(text)):
-        raise UserError(f"{option}: {text} is not a list of numbers; give e.g. {example}.")
+        raise UserError(f"{option}: {text} is not a list of finite numbers; give e.g. {example}.")
     return found
 
 
@@ -201,7 +201,7 @@ def _walls_of(texts: list[str] | None) -> dict[str, list[list[float]]]:
         remedy = "give NAME=X0,Y0,X1,Y1 in meters, e.g. facade-north=0,10,30,10."
         numbers = finite_numbers(ends)
         if not name or len(numbers) != 4:
-            raise UserError(f"--wall {text}: is not a name with four numbers; {remedy}")
+            raise UserError(f"--wall {text}: is not a name with four finite numbers; {remedy}")
         if name in walls:
             raise UserError(f"--wall {text}: {name} is given twice; rename one of them.")
         walls[name] = [numbers[:2], numbers[2:]]

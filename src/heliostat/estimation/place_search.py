@@ -1,5 +1,6 @@
 """Coarse search for the user's place: a grid over bearing and distance, then local refinement."""
 
+import functools
 import math
 
 import equinox as eqx
@@ -171,8 +172,7 @@ def coarse_search(
     user, clock_known = scene.user, scene.link.clock_known
     _, bs_to_irs = travel(scene.base_station.position, scene.surface.position)
 
-    def over_rx(arrival: Scalar) -> Array:
-        return over_receive_beams(user, arrival)
+    over_rx = functools.partial(over_receive_beams, user)
 
     def over_band(distance: Scalar) -> Array:
         return over_frequencies(frequency, bs_to_irs + distance)

@@ -222,15 +222,15 @@ def locate(
         Maximum(ends.moves[leader], height[leader], jnp.asarray(False)),
     )
 
-    def gradient(moves: Moves) -> tuple[Moves, Float[Array, "unknown unknown"]]:
+    def gradient_and_curvature(moves: Moves) -> tuple[Moves, Float[Array, "unknown unknown"]]:
         current = log_likelihood(moves)
         return current.gradient, current.curvature
 
-    slope, curvature = jax.jacfwd(gradient, has_aux=True)(best.moves)
-    agreement = relative_eigenvalues(-slope, curvature)
+    hessian, expected = jax.jacfwd(gradient_and_curvature, has_aux=True)(best.moves)
+    agreement = relative_eigenvalues(-hessian, expected)
     converged = best.converged & (agreement[0] > 1 / AGREEMENT) & (agreement[-1] < AGREEMENT)
 
-    same = jax.vmap(lambda end: _same_maximum(scene, best, curvature, end))(ends)
+    same = jax.vmap(lambda end: _same_maximum(scene, best, expected, end))(ends)
     others = jnp.where(contenders, height, values)
     others = jnp.where(same | (jnp.arange(height.size) == leader), -jnp.inf, others)
     margin = best.value - jnp.max(others)

@@ -95,7 +95,10 @@ def planar_steering(array: PlanarArray, cosines: Float[Array, "2"]) -> Complex[A
 
 
 def _polynomial(coefficients: Sequence[float], x: Array) -> Array:
-    """Value of a polynomial, the coefficient of the highest power first, by Horner's rule."""
+    """Value of a polynomial, the coefficient of the highest power first.
+
+    `jax.numpy.polyval` takes longer to compile, because it slices an array of coefficients.
+    """
     value = jnp.full_like(x, coefficients[0])
     for coefficient in coefficients[1:]:
         value = value * x + coefficient
@@ -146,8 +149,8 @@ def dirichlet(
               = e^{j(n-1)x/2}\,\frac{\sin(nx/2)}{\sin(x/2)}, \qquad D_n'(x).
 
     Args:
-        elements: :math:`n`; may be traced.
-        step: Phase step :math:`x` between neighbors. [rad]
+        elements: :math:`n`; may be traced; broadcast against ``step``.
+        step: Phase steps :math:`x` between neighbors. [rad]
 
     Returns:
         :math:`D_n(x)` and :math:`D_n'(x)`, exact also at :math:`x = 0` and at grating lobes.

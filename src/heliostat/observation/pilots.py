@@ -105,7 +105,7 @@ class PilotFactors(eqx.Module):
 
 
 def over_transmit_beams(scene: LocalizationScene, active_antennas: int) -> Complex[Array, "tx"]:
-    """Factor of the mean over the base station's beams; it does not depend on the user. [1]
+    r"""Factor of the mean for each transmit beam, :math:`a_{TX}^H w_b`. [1]
 
     Args:
         scene: Base station and surface.
@@ -118,7 +118,7 @@ def over_transmit_beams(scene: LocalizationScene, active_antennas: int) -> Compl
 
 
 def over_receive_beams(user: User, arrival: Scalar) -> Complex[Array, "rx"]:
-    """Factor of the mean over the user's beams. [1]
+    r"""Factor of the mean for each receive beam, :math:`w_m^H a_{RX}`. [1]
 
     Args:
         user: The user's array.
@@ -129,7 +129,7 @@ def over_receive_beams(user: User, arrival: Scalar) -> Complex[Array, "rx"]:
 
 
 def over_frequencies(frequency: Float[Array, "bin"], delay: Scalar) -> Complex[Array, "bin"]:
-    """Factor of the mean over the band. [1]
+    r"""Phase factor of the delay at each frequency, :math:`e^{-j2\pi f\tau}`. [1]
 
     Args:
         frequency: Offsets from the carrier. [Hz]

@@ -63,7 +63,9 @@ class PeriodRecord(eqx.Module):
     position: Vector  # true [m]
     heading: Scalar  # true [rad]
     estimate: PoseEstimate
-    found: Bool[Array, ""]  # detected, unambiguous, and confirmed by the SNR of the data
+    found: Bool[Array, ""]
+    """Whether the pilots are detected and fit the model, the estimate has converged and is unique
+    or near the expected pose, and the SNR of the data confirms it; with assumed errors, always."""
     peb: Scalar  # with this period's antennas and sweep [m]
     reb: Scalar  # [rad]
     bound: Float[Array, "pose pose"]  # covariance bound of x, y and heading [m², m rad, rad²]

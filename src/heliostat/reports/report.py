@@ -71,8 +71,9 @@ class Report:
 
     @property
     def origin(self) -> dict[str, Any]:
-        """What is needed to compute the results again."""
-        return provenance_of(self.scenario) | {"overrides": dict(self.overrides)}
+        """Provenance of the results: version, commit, scenario, seed and overrides."""
+        own = {"seed": self.scenario.link.seed, "overrides": dict(self.overrides)}
+        return provenance_of(self.scenario) | own
 
     def document(self) -> dict[str, Any]:
         """All results for JSON; null stands for infinity."""
@@ -109,7 +110,7 @@ class Report:
         """
         figures = {name: draw() for name, (_, draw) in self.figures.items()}
         save_figures(figures, folder, pdf=pdf)
-        # An attribute of a netCDF file is a text or a number.
+        # netCDF cannot store a dict as an attribute.
         origin = self.origin | {"title": self.title, "overrides": json.dumps(dict(self.overrides))}
         write_dataset(self.dataset.assign_attrs(origin), folder / f"{self.name}.nc")
         if self.columns:

@@ -1,4 +1,4 @@
-"""Table rows, and JSON values shared by all reports."""
+"""Table rows, JSON values and data files shared by all reports."""
 
 import csv
 import math

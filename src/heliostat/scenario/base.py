@@ -70,7 +70,7 @@ class Scenario(Section, ABC):
 
     @abstractmethod
     def _warnings(self) -> list[str]:
-        """The notes, in the order of their importance."""
+        """Warnings for `notes`, one sentence for each violated assumption."""
 
     @abstractmethod
     def build(self, key: "jaxtyping.PRNGKeyArray | None" = None) -> Any:

@@ -230,17 +230,12 @@ def of_system(scenario: Any, system: type[System], function: str) -> System:
 
 
 def provenance_of(scenario: AnyScenario) -> dict[str, Any]:
-    """Version, commit, name, seed and all values of a scenario, from which a result can be
-    computed again.
+    """Version and commit of heliostat, and name and text of a scenario, as attributes of results.
 
     Args:
         scenario: The evaluated scenario.
     """
-    return software() | {
-        "scenario": scenario.name,
-        "seed": scenario.link.seed,
-        "scenario_text": scenario.dump(),
-    }
+    return software() | {"scenario": scenario.name, "scenario_text": scenario.dump()}
 
 
 def _read(

@@ -31,7 +31,7 @@ from heliostat.bounds.paths import paths_information
 from heliostat.bounds.pose import error_bounds
 from heliostat.observation.paths import paths
 from heliostat.plots.style import styled
-from heliostat.scenario import LocalizationScenario, load
+from heliostat.scenario import LocalizationScenario, load, of_system
 from heliostat.scene.localization import LocalizationScene
 from heliostat.studies.figures import COLORS, LINES, MARKS, entries, legend_below
 from heliostat.studies.study import Quantity, Study, Verdict, trial_key
@@ -77,8 +77,7 @@ def scenario(clock: str, wavefront: str) -> LocalizationScenario:
         "model.wavefront": wavefront,
     }
     loaded = load("near-field-room", changes)
-    assert isinstance(loaded, LocalizationScenario)
-    return loaded
+    return of_system(loaded, LocalizationScenario, "this study")
 
 
 @functools.cache

@@ -23,7 +23,7 @@ from heliostat.bounds.fisher import identify
 from heliostat.bounds.paths import paths_information
 from heliostat.bounds.pose import error_bounds
 from heliostat.plots.style import styled
-from heliostat.scenario import LocalizationScenario, load, scenario_text
+from heliostat.scenario import LocalizationScenario, load, of_system, scenario_text
 from heliostat.scene.localization import LocalizationScene
 from heliostat.studies.figures import COLORS, MARKS, entries, legend_below
 from heliostat.studies.study import Quantity, Study, Verdict
@@ -79,8 +79,7 @@ def scenario(paths: int, clock: str, configurations: int, codes: str) -> Localiz
     written["link"] |= {"direct": "clear" if paths % 2 else "blocked", "codes": codes}
     written["model"] |= {"clock": clock, "wavefront": "plane"}
     loaded = load(written)
-    assert isinstance(loaded, LocalizationScenario)
-    return loaded
+    return of_system(loaded, LocalizationScenario, "this study")
 
 
 def sample(key: PRNGKeyArray) -> Pose:
