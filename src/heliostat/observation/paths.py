@@ -21,10 +21,10 @@ from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 from heliostat.geometry.codebooks import dft_codebook
 from heliostat.geometry.frames import Scalar, Vector, travel, user_axis
+from heliostat.observation.pilots import over_frequencies
 from heliostat.scene.localization import LocalizationScene
 from heliostat.surface.passive import surface_response
 from heliostat.surface.spherical import spherical_response
-from heliostat.units import SPEED_OF_LIGHT
 
 POSE_AND_CLOCK = ("x", "y", "heading", "clock")
 """Unknowns other than the gains: x [m], y [m], heading [rad], clock offset as a distance [m]."""
@@ -189,13 +189,12 @@ def mean_at_antennas(
     share = jnp.sqrt(energy / (found[0].config.shape[1] * frequency.size))
     mean = jnp.zeros((), dtype=complex)
     for path in found:
-        delay = (path.length + clock) / SPEED_OF_LIGHT
         mean = mean + path.gain * jnp.einsum(
             "k,n,m,f->knmf",
             path.config[0],
             path.tx[0],
             path.rx[0],
-            jnp.exp(-2j * jnp.pi * frequency * delay),
+            over_frequencies(frequency, path.length + clock),
         )
     return share * mean
 
